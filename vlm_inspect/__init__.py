@@ -1,0 +1,37 @@
+"""What a vision-language model is made of, exactly, without downloading a weight.
+
+The public API. Names are imported when they are first used, so that `import vlm_inspect` is cheap and
+needs neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vlm_inspect.app import inspect
+    from vlm_inspect.architecture import Architecture, Component, Role
+    from vlm_inspect.errors import VlmInspectError
+    from vlm_inspect.version import __version__
+
+_HOMES = {
+    "Architecture": "vlm_inspect.architecture",
+    "Component": "vlm_inspect.architecture",
+    "Role": "vlm_inspect.architecture",
+    "VlmInspectError": "vlm_inspect.errors",
+    "__version__": "vlm_inspect.version",
+    "inspect": "vlm_inspect.app",
+}
+
+__all__ = ["Architecture", "Component", "Role", "VlmInspectError", "__version__", "inspect"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vlm_inspect' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

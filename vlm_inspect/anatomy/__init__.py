@@ -1,0 +1,1 @@
+"""ModuleTree and configuration to Architecture."""

@@ -1,0 +1,98 @@
+"""What can go wrong, as a tree.
+
+::
+
+    VlmInspectError                 message, hint (what to type next), model
+    ├── InvalidReferenceError       MODEL is neither a Hub id nor a path
+    ├── SourceError                 the model's description could not be had
+    │   ├── ModelNotFoundError      no such repo, or a private one without a token
+    │   ├── RevisionNotFoundError   the repo has no such branch, tag or commit
+    │   ├── GatedModelError         the repo's licence was not accepted by this account
+    │   ├── ConfigMissingError      there is no config.json
+    │   ├── HubUnavailableError     no answer from the Hub: offline, unreachable, too busy
+    │   └── InvalidConfigError      the config.json is not a model's configuration
+    ├── BuildError                  there is a configuration, and no model came of it
+    │   ├── NotNativeError          transformers itself has no class for it
+    │   ├── UnbuildableConfigError  transformers' own class refuses the configuration
+    │   └── BrokenEnvironmentError  torch or transformers does not work in this Python
+    ├── SettingsError               pyproject.toml or vlm-inspect.toml says something unknown
+    └── DocumentError               a file's markers are missing, doubled, crossed or unknown
+
+The classes carry data. How they look is decided where they are printed.
+"""
+
+from __future__ import annotations
+
+
+class VlmInspectError(Exception):
+    """Base of every error that is not a bug of vlm-inspect."""
+
+    def __init__(self, message: str, *, hint: str = "", model: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.model = model
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Survive pickling between processes, keyword fields included."""
+        return _rebuild, (type(self), self.message, self.hint, self.model)
+
+
+def _rebuild(kind: type[VlmInspectError], message: str, hint: str, model: str) -> VlmInspectError:
+    return kind(message, hint=hint, model=model)
+
+
+class InvalidReferenceError(VlmInspectError):
+    """MODEL is neither a Hub id nor a path."""
+
+
+class SourceError(VlmInspectError):
+    """The model's description could not be had."""
+
+
+class ModelNotFoundError(SourceError):
+    """No such repo, or a private one without a token: the Hub does not tell which."""
+
+
+class RevisionNotFoundError(SourceError):
+    """The repo has no such branch, tag or commit."""
+
+
+class GatedModelError(SourceError):
+    """The repo's licence was not accepted by the account whose token was sent, or none was sent."""
+
+
+class ConfigMissingError(SourceError):
+    """There is no config.json."""
+
+
+class HubUnavailableError(SourceError):
+    """No answer from the Hub: offline, unreachable or too busy."""
+
+
+class InvalidConfigError(SourceError):
+    """The config.json is not a model's configuration."""
+
+
+class BuildError(VlmInspectError):
+    """There is a configuration, and no model came of it."""
+
+
+class NotNativeError(BuildError):
+    """transformers itself has no class for the model: its answer comes from elsewhere."""
+
+
+class UnbuildableConfigError(BuildError):
+    """transformers' own class refuses the configuration."""
+
+
+class BrokenEnvironmentError(BuildError):
+    """A package that the build needs (torch, transformers) does not work in this Python."""
+
+
+class SettingsError(VlmInspectError):
+    """A configuration file of vlm-inspect says something unknown."""
+
+
+class DocumentError(VlmInspectError):
+    """A file's markers are missing, doubled, crossed or unknown, or it cannot be written."""

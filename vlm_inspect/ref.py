@@ -1,0 +1,97 @@
+"""How a user names a model, and how a record names it back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vlm_inspect.errors import InvalidReferenceError
+
+Source = Literal["hub", "local", "catalogue", "snapshot"]
+
+# huggingface_hub's own rule for repo ids: word characters, "-" and ".", at most 96 in all,
+# neither "--" nor ".." inside, neither end "-" or ".".
+_REPO_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*[A-Za-z0-9_])?"
+_HUB_ID = re.compile(rf"(?P<repo>{_REPO_PART}(?:/{_REPO_PART})?)(?:@(?P<revision>[^\s@]+))?")
+_HUB_ID_LENGTH = 96
+_PATH_STARTS = ("./", "../", "/", "~", ".\\", "..\\")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What a record says of the model it describes."""
+
+    id: str
+    revision: str | None = None
+    """Commit sha on the Hub; None where there is none (a folder, the catalogue)."""
+    source: Source = "hub"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """A model as the user named it: a repo on the Hub, or a path."""
+
+    name: str
+    """`org/name`, or the path as it was typed."""
+    revision: str | None = None
+    """Branch, tag or commit; only for repos on the Hub."""
+    path: Path | None = None
+    """The folder or file, where the model is local."""
+
+    @property
+    def is_commit(self) -> bool:
+        """Whether the revision is a full commit sha, which can never change its meaning."""
+        return self.revision is not None and _COMMIT.fullmatch(self.revision) is not None
+
+    @classmethod
+    def parse(cls, text: str, revision: str | None = None) -> ModelRef:
+        """Read `org/name`, `org/name@revision`, a folder or a file.
+
+        A path that exists wins over a repo of the same name, as in transformers.
+        Raises InvalidReferenceError where the text can be neither.
+        """
+        path = _as_path(text)
+        if path is not None:
+            return _local(text, path, revision)
+        match = _HUB_ID.fullmatch(text)
+        if match is None or not _is_repo_id(match["repo"]):
+            raise InvalidReferenceError(
+                f"{text[:200]!r} is neither a model on the Hub nor a path that exists.",
+                hint="Name a model as org/name or org/name@revision, or give a folder or a config.json.",
+            )
+        stated = match["revision"]
+        if stated and revision and stated != revision:
+            raise InvalidReferenceError(
+                f"{text!r} names revision {stated!r}, and --revision says {revision!r}.",
+                hint=f"Keep one of the two: {match['repo']}@{stated}",
+            )
+        return cls(name=match["repo"], revision=stated or revision)
+
+
+def _as_path(text: str) -> Path | None:
+    """The path that the text names, or None where it must be a Hub id."""
+    if "\0" in text or not text:
+        return None
+    path = Path(text).expanduser() if text.startswith("~") else Path(text)
+    looks_like_path = text.startswith(_PATH_STARTS) or text.endswith(".json")
+    try:
+        is_path = looks_like_path or path.exists()
+    except (OSError, ValueError):
+        return None
+    return path if is_path else None
+
+
+def _local(text: str, path: Path, revision: str | None) -> ModelRef:
+    if revision is not None:
+        raise InvalidReferenceError(
+            f"{text!r} is a path, and a path has no revisions.",
+            hint="Leave --revision out, or name a model on the Hub.",
+        )
+    return ModelRef(name=text, path=path)
+
+
+def _is_repo_id(repo: str) -> bool:
+    return len(repo) <= _HUB_ID_LENGTH and "--" not in repo and ".." not in repo and not repo.endswith(".git")

@@ -1,0 +1,158 @@
+"""ModuleTree: a model's modules as plain data.
+
+Every builder ends here, and everything after it starts here; nothing behind this line needs torch.
+
+Nodes do not know their own name or place, so modules that are alike are *one* object: the 32 equal
+layers of a decoder are 32 names of one node. What is computed once per node is therefore computed
+once per kind of layer, and "are these layers alike?" is `is`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Shape = tuple[int, ...]
+Scalar = bool | int | float | str | None
+Attribute = Scalar | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModuleNode:
+    """One kind of module: its class, what it holds itself, and its children by name.
+
+    Nodes are compared by identity: builders make them through `NodePool`, which gives equal
+    modules the same node.
+    """
+
+    class_name: str
+    detail: str = ""
+    """What torch prints between the parentheses: `in_features=1024, out_features=4096, bias=True`."""
+    attributes: tuple[tuple[str, Attribute], ...] = ()
+    """Public scalar attributes of the module (`eps`, `num_heads`), sorted by name."""
+    parameters: tuple[tuple[str, Shape], ...] = ()
+    """The parameters that the module holds itself, in order."""
+    buffers: tuple[tuple[str, Shape], ...] = ()
+    """The persistent buffers that the module holds itself: in a checkpoint, but no parameters."""
+    children: tuple[tuple[str, ModuleNode], ...] = ()
+    total: int = 0
+    """Parameters of this node and all below, tied ones counted wherever they appear."""
+
+    def child(self, name: str) -> ModuleNode | None:
+        """The direct child of that name."""
+        return next((node for key, node in self.children if key == name), None)
+
+    def attribute(self, *names: str) -> Attribute:
+        """The first of these attributes that the module has and that is not None."""
+        found = dict(self.attributes)
+        return next((found[name] for name in names if found.get(name) is not None), None)
+
+    def shape(self, name: str) -> Shape | None:
+        """The shape of the module's own parameter of that name."""
+        return dict(self.parameters).get(name)
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, ModuleNode]]:
+        """This node and all below, with their paths, parents first."""
+        yield path, self
+        for name, node in self.children:
+            yield from node.walk(join(path, name))
+
+    def parameter_paths(self, path: str = "") -> Iterator[tuple[str, Shape]]:
+        """Every parameter of this node and below: its path and shape, in the order torch lists them."""
+        for name, shape in self.parameters:
+            yield join(path, name), shape
+        for name, node in self.children:
+            yield from node.parameter_paths(join(path, name))
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleTree:
+    """A built model, as data."""
+
+    root: ModuleNode
+    ties: tuple[tuple[str, ...], ...] = ()
+    """Groups of parameter paths that are one parameter; the first of each group is the one that counts."""
+    accessors: Mapping[str, str] = field(default_factory=dict)
+    """What the model's own accessors answered, as paths: `get_output_embeddings` → `lm_head`.
+    An accessor that the model has not, that failed, or that answered None, is left out. Unchecked:
+    transformers' `get_encoder` answers with the model itself where it finds no encoder."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The configuration as the built classes read it, their defaults filled in."""
+    supports: tuple[str, ...] = ()
+    """Attention kernels that the class says it supports: `flash_attention`, `sdpa`, `flex_attention`."""
+    notes: tuple[str, ...] = ()
+    """What the builder chose that the user should know, a sentence each."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the libraries that built it."""
+
+    def find(self, path: str) -> ModuleNode | None:
+        """The node at a path, or None."""
+        node: ModuleNode | None = self.root
+        for name in path.split(".") if path else ():
+            node = node.child(name) if node is not None else None
+        return node
+
+    @property
+    def total(self) -> int:
+        """Parameters of the model, tied ones counted once."""
+        return self.root.total - sum(self.tied_surplus())
+
+    def tied_surplus(self) -> Iterator[int]:
+        """For each path that is tied to an earlier one: the parameters that must not be counted again."""
+        shapes = self.shapes_of({path for group in self.ties for path in group})
+        for group in self.ties:
+            for path in group[1:]:
+                yield math.prod(shapes[path])
+
+    def shapes_of(self, paths: set[str]) -> dict[str, Shape]:
+        """The shapes of some parameters by their paths; a path that is not a parameter's is left out."""
+        shapes = {}
+        for path in paths:
+            owner, _, name = path.rpartition(".")
+            node = self.find(owner)
+            shape = node.shape(name) if node is not None else None
+            if shape is not None:
+                shapes[path] = shape
+        return shapes
+
+
+class NodePool:
+    """Makes nodes, and gives equal modules the same node."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[object, ...], ModuleNode] = {}
+
+    def node(  # the fields of a node, by name
+        self,
+        class_name: str,
+        *,
+        detail: str = "",
+        attributes: tuple[tuple[str, Attribute], ...] = (),
+        parameters: tuple[tuple[str, Shape], ...] = (),
+        buffers: tuple[tuple[str, Shape], ...] = (),
+        children: tuple[tuple[str, ModuleNode], ...] = (),
+    ) -> ModuleNode:
+        """The node with these fields; children must come from the same pool."""
+        kin = tuple((name, id(child)) for name, child in children)
+        # 1, 1.0 and True are equal in Python, and not the same in a module
+        kinds = tuple(type(value) for _, value in attributes)
+        key = (class_name, detail, attributes, kinds, parameters, buffers, kin)
+        known = self._nodes.get(key)
+        if known is None:
+            own = sum(math.prod(shape) for _, shape in parameters)
+            total = own + sum(child.total for _, child in children)
+            known = ModuleNode(class_name, detail, attributes, parameters, buffers, children, total)
+            self._nodes[key] = known
+        return known
+
+
+def join(path: str, name: str) -> str:
+    """`model.vision_tower` + `encoder`; the root's path is empty."""
+    return f"{path}.{name}" if path else name
+
+
+def is_below(path: str, ancestor: str) -> bool:
+    """Whether a path lies at or below another; everything lies below the root, whose path is empty."""
+    return not ancestor or path == ancestor or path.startswith(ancestor + ".")
