@@ -81,6 +81,10 @@ class Attention:
     head_width: int | None = None
     cross: bool = False
     """Whether it reads another sequence (the image, the encoder) than its own."""
+    sliding_window: int | None = None
+    """Tokens that it sees back, where it does not see all."""
+    rotary: bool | None = None
+    """Whether it turns queries and keys by their position; None where the module does not say."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 

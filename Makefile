@@ -1,0 +1,38 @@
+# The verbs of this project. `make setup` is implied by all others.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup table test lint check lock clean
+
+help: ## what there is to make
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## .venv with the exact versions of requirements.lock
+
+# the lock first and alone, so that pip never chooses a version; then this project, editable
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(STAMP)
+
+table: setup ## regenerate the tables in README.md, from the Hub, or offline from the catalogue
+	$(BIN)/vlm-inspect table --write README.md
+
+test: setup ## the whole test suite
+	$(BIN)/python -m pytest
+
+lint: setup ## ruff, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: setup ## fail where README.md's tables are stale
+	$(BIN)/vlm-inspect table --check README.md
+
+lock: setup ## write requirements.lock from what is installed
+	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' > requirements.lock
+
+clean: ## remove what make made
+	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache

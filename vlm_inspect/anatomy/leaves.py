@@ -1,0 +1,100 @@
+"""What a single module is, told by what it holds rather than by what it is called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from vlm_inspect.tree import ModuleNode, join
+
+_NORM = re.compile(r"(Norm|LayerNorm|BatchNorm|GroupNorm)(\d?d)?", re.IGNORECASE)
+_ACTIVATION = re.compile(r"(GELU|SiLU|ReLU|Tanh$|Sigmoid|Activation|Swish|Mish|SwiGLU)", re.IGNORECASE)
+_POOLING = re.compile(r"Pool")
+_ATTENTION = re.compile(r"(Attention|Attn)(?!.*(Norm|Pool|Bias|Mask|Adapter))")
+_MIXER = re.compile(r"(Mixer|Mamba|DeltaNet|ShortConv|Recurrent|Linear_?Attn)")
+_LAYER = re.compile(r"(Layer|Block)$")
+
+
+def linear_widths(node: ModuleNode) -> tuple[int, int] | None:
+    """(in, out) of a Linear or anything that declares itself one, GPT-2's transposed Conv1D included."""
+    given, made = node.attribute("in_features"), node.attribute("out_features")
+    if node.class_name == "Conv1D":
+        given, made = node.attribute("nx"), node.attribute("nf")
+    return (given, made) if isinstance(given, int) and isinstance(made, int) else None
+
+
+def convolution_channels(node: ModuleNode) -> tuple[int, int] | None:
+    """(in, out) channels of a convolution."""
+    given, made = node.attribute("in_channels"), node.attribute("out_channels")
+    has_kernel = node.attribute("kernel_size") is not None and not node.children
+    return (given, made) if has_kernel and isinstance(given, int) and isinstance(made, int) else None
+
+
+def embedding_sizes(node: ModuleNode) -> tuple[int, int] | None:
+    """(entries, width) of an embedding table; those that keep a bare weight under an embedding's name too."""
+    entries, width = node.attribute("num_embeddings"), node.attribute("embedding_dim")
+    if isinstance(entries, int) and isinstance(width, int):
+        return entries, width
+    weight = node.shape("weight")
+    if "Embedding" in node.class_name and weight is not None and len(weight) == 2:  # noqa: PLR2004 - a table
+        return weight[0], weight[1]
+    return None
+
+
+def is_norm(node: ModuleNode) -> bool:
+    """A normalisation: called one, and holding nothing but vectors."""
+    flat = all(len(shape) == 1 for _, shape in node.parameters)
+    return bool(_NORM.search(node.class_name)) and flat and not node.children
+
+
+def is_activation(node: ModuleNode) -> bool:
+    """An activation function that is a module."""
+    return not node.total and not node.children and bool(_ACTIVATION.search(node.class_name))
+
+
+def is_pooling(node: ModuleNode) -> bool:
+    """A pooling without parameters."""
+    return not node.total and not node.children and bool(_POOLING.search(node.class_name))
+
+
+def is_attention(node: ModuleNode) -> bool:
+    """Attention, by its class's name: no structure tells it from other uses of projections."""
+    return bool(_ATTENTION.search(node.class_name)) and not is_layer(node) and node.total > 0
+
+
+def is_mixer(node: ModuleNode) -> bool:
+    """What stands in attention's place in a layer without attention: state space, convolution, recurrence."""
+    return bool(_MIXER.search(node.class_name)) and node.total > 0
+
+
+def is_layer(node: ModuleNode) -> bool:
+    """Called a layer or a block."""
+    return bool(_LAYER.search(node.class_name))
+
+
+def is_list(node: ModuleNode) -> bool:
+    """A numbered container: ModuleList, Sequential."""
+    return bool(node.children) and all(name.isdigit() for name, _ in node.children)
+
+
+def contains_attention(node: ModuleNode) -> bool:
+    """Whether attention, or what stands in its place, lies strictly below a node."""
+    return any(
+        is_attention(child) or is_mixer(child) or contains_attention(child) for _, child in node.children
+    )
+
+
+def leaves(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:
+    """The modules without children at and below a node, in order."""
+    if not node.children:
+        yield path, node
+    for name, child in node.children:
+        yield from leaves(child, join(path, name))
+
+
+def breadth_first(node: ModuleNode, path: str = "") -> Iterator[tuple[str, ModuleNode]]:
+    """All below a node, shallow ones first."""
+    level = [(join(path, name), child) for name, child in node.children]
+    while level:
+        yield from level
+        level = [(join(at, name), child) for at, parent in level for name, child in parent.children]

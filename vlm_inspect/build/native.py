@@ -1,0 +1,134 @@
+"""The native build: transformers' own class, on the meta device, without a weight."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+from vlm_inspect.build.limits import check_sizes
+from vlm_inspect.errors import BrokenEnvironmentError, NotNativeError, UnbuildableConfigError
+from vlm_inspect.tree import ModuleTree
+
+# what a config says of how a model runs, and nothing of what it is: a kernel that is not installed
+# here, or a dtype that this torch lacks, must not keep anyone from looking at a model
+_RUNTIME_KEYS = frozenset({"_attn_implementation", "attn_implementation", "dtype", "torch_dtype"})
+_LONGEST_REASON = 300
+
+
+def build(config: Mapping[str, Any], model: str) -> ModuleTree:
+    """Build the class that the config names and read it. No weight is allocated; the model is dropped.
+
+    Raises NotNativeError where transformers itself has no such class, UnbuildableConfigError where its
+    class refuses the config, BrokenEnvironmentError where torch or transformers do not work.
+    """
+    check_sizes(config, model)
+    _require_libraries()
+    from vlm_inspect.build import selection
+
+    with _quiet():
+        selected = selection.select(config, model)
+        try:
+            return _read(selected, _without(config, _RUNTIME_KEYS))
+        except ImportError as error:
+            raise _needs_package(error, model) from error
+        except (
+            Exception
+        ) as error:  # a class of transformers, given a config from anywhere: it may raise anything
+            unknown = selection.unknown_parts(config)
+            if unknown:
+                raise _unknown_part(unknown, selection.version(), model) from error
+            raise _refused(selected.model_class.__name__, error, model) from error
+
+
+def _read(selected: Any, config: dict[str, Any]) -> ModuleTree:
+    import accelerate
+    import torch
+    import transformers
+
+    from vlm_inspect.build.walk import Walk
+
+    resolved = selected.config_class.from_dict(config)
+    # include_buffers: without it accelerate makes each layer in memory before it moves it to meta
+    with accelerate.init_empty_weights(include_buffers=True):
+        live = selected.model_class._from_config(resolved)  # noqa: SLF001 - AutoModel's own way to a class
+        live.tie_weights()
+    walk = Walk(live)
+    return ModuleTree(
+        root=walk.root,
+        ties=walk.ties,
+        accessors=walk.accessors,
+        config=resolved.to_dict(),
+        supports=walk.supports,
+        notes=selected.notes,
+        versions={"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]},
+    )
+
+
+def _require_libraries() -> None:
+    for package in ("torch", "accelerate", "transformers"):
+        _require(package)
+
+
+def _require(package: str) -> None:
+    try:
+        import_module(package)
+    except Exception as error:  # an import runs a whole library's code: it may raise anything
+        raise BrokenEnvironmentError(
+            f"{package} cannot be imported: {_reason(error)}",
+            hint=f"Install it into this Python: pip install {package}",
+        ) from error
+
+
+def _without(data: Any, keys: frozenset[str]) -> Any:
+    """A deep copy without these keys; configs' constructors change what they are given."""
+    if isinstance(data, Mapping):
+        return {key: _without(value, keys) for key, value in data.items() if key not in keys}
+    if isinstance(data, list):
+        return [_without(value, keys) for value in data]
+    return copy.deepcopy(data)
+
+
+def _reason(error: BaseException) -> str:
+    """An exception in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 1] + "…"
+
+
+def _needs_package(error: ImportError, model: str) -> BrokenEnvironmentError:
+    return BrokenEnvironmentError(
+        f"its class needs a package that is not installed here: {_reason(error)}",
+        hint="Install the package that is named, and ask again.",
+        model=model,
+    )
+
+
+def _unknown_part(unknown: Mapping[str, str], version: str, model: str) -> NotNativeError:
+    named = " and ".join(f"{part} is of type {kind!r}" for part, kind in unknown.items())
+    return NotNativeError(f"its {named}, which transformers {version} does not have.", model=model)
+
+
+def _refused(class_name: str, error: Exception, model: str) -> UnbuildableConfigError:
+    return UnbuildableConfigError(
+        f"{class_name} cannot be built from this config.json: {type(error).__name__}: {_reason(error)}",
+        hint="Check the values that it names; a newer transformers may know newer keys.",
+        model=model,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What the libraries say while they build is about their own business, not about the answer."""
+    logger = logging.getLogger("transformers")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)

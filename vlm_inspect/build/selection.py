@@ -1,0 +1,160 @@
+"""Which class of transformers a configuration means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vlm_inspect.errors import BrokenEnvironmentError, NotNativeError
+
+# the auto classes that hold vision-language models, the most telling first; not every version has all
+_AUTO_MAPPINGS = (
+    "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES",
+    "MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES",
+    "MODEL_FOR_VISION_2_SEQ_MAPPING_NAMES",
+    "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
+    "MODEL_MAPPING_NAMES",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The classes to build a model from, and what the user should know of the choice."""
+
+    model_class: Any
+    config_class: Any
+    notes: tuple[str, ...] = ()
+
+
+def select(config: Mapping[str, Any], model: str) -> Selection:
+    """The class that `architectures` names, or else the one that `model_type` stands for.
+
+    Raises NotNativeError where transformers itself has neither.
+    """
+    model_type = _text(config.get("model_type"))
+    architecture = _first_architecture(config)
+    stated = _own_class(architecture) if architecture else None
+    if stated is not None:
+        return _from_architecture(stated, model_type)
+    if model_type is None and architecture is None:
+        raise _not_native("its config.json says neither model_type nor architectures", model)
+    standard = _standard_class(model_type)
+    if standard is None:
+        raise _not_native(_why_not(architecture, model_type, config), model)
+    if architecture is None:
+        note = f"config.json names no architecture; built {standard.__name__}, the class for {model_type!r}."
+    elif _letters(architecture) == _letters(standard.__name__):
+        note = f"config.json names {architecture}, which transformers calls {standard.__name__}."
+    else:
+        raise _not_native(
+            f"its architecture {architecture} is not one of transformers' own, "
+            f"though its model_type {model_type!r} is",
+            model,
+        )
+    return Selection(standard, _config_class(model_type) or standard.config_class, (note,))
+
+
+def version() -> str:
+    """The version of transformers that is installed."""
+    import transformers
+
+    return str(transformers.__version__)
+
+
+def unknown_parts(config: Mapping[str, Any]) -> dict[str, str]:
+    """The sub-configurations whose type transformers does not have: `vision_config` → its type."""
+    parts = {}
+    for name, part in config.items():
+        kind = _text(part.get("model_type")) if isinstance(part, Mapping) else None
+        if kind is not None and _config_class(kind) is None:
+            parts[name] = kind
+    return parts
+
+
+def _from_architecture(stated: Any, model_type: str | None) -> Selection:
+    own_config = stated.config_class
+    typed_config = _config_class(model_type)
+    if model_type is None:
+        note = f"config.json says no model_type; built {stated.__name__}, the architecture it names."
+        return Selection(stated, own_config, (note,))
+    if typed_config is None or typed_config is own_config or stated.__name__ in _classes_for(model_type):
+        return Selection(stated, typed_config or own_config)
+    note = (
+        f"config.json says model_type {model_type!r} and architecture {stated.__name__}, which belongs to "
+        f"{own_config.model_type!r}; built {stated.__name__}, the class its weights were saved from."
+    )
+    return Selection(stated, own_config, (note,))
+
+
+def _why_not(architecture: str | None, model_type: str | None, config: Mapping[str, Any]) -> str:
+    named = architecture or f"model_type {model_type!r}"
+    if isinstance(config.get("auto_map"), Mapping):
+        return f"{named} is code of its own repo, which transformers {version()} does not have"
+    return f"transformers {version()} has no class for {named}"
+
+
+def _not_native(why: str, model: str) -> NotNativeError:
+    return NotNativeError(f"{why}.", model=model)
+
+
+def _own_class(name: str) -> Any | None:
+    """transformers' own model class of that name, or None."""
+    import transformers
+
+    if not name.isidentifier():
+        return None
+    try:
+        found = getattr(transformers, name, None)
+    except (ImportError, RuntimeError) as error:  # its module exists and does not import
+        raise broken_import(name, error) from error
+    is_model = isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)
+    return found if is_model and getattr(found, "config_class", None) is not None else None
+
+
+def broken_import(name: str, error: BaseException) -> BrokenEnvironmentError:
+    """transformers has the class, and the environment does not let it be imported: say why."""
+    root: BaseException = error
+    while root.__cause__ is not None:
+        root = root.__cause__
+    reason = str(root).strip().splitlines()[0] if str(root).strip() else type(root).__name__
+    hint = "Repair the Python environment; `python -c 'import torch, transformers'` shows more."
+    if "torchvision" in str(root):
+        hint = "torchvision does not match torch: install the matching pair, or uninstall torchvision."
+    return BrokenEnvironmentError(f"transformers cannot import {name} here: {reason}", hint=hint)
+
+
+def _standard_class(model_type: str | None) -> Any | None:
+    """The class that transformers' auto classes build for a type."""
+    return next((found for name in _classes_for(model_type) if (found := _own_class(name)) is not None), None)
+
+
+def _classes_for(model_type: str | None) -> Iterator[str]:
+    from transformers.models.auto import modeling_auto
+
+    for mapping in _AUTO_MAPPINGS:
+        names = getattr(modeling_auto, mapping, {}).get(model_type, ())
+        yield from (names,) if isinstance(names, str) else names
+
+
+def _config_class(model_type: str | None) -> Any | None:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if model_type not in CONFIG_MAPPING:  # a lazy mapping: its get() imports as [] does
+        return None
+    return CONFIG_MAPPING[model_type]
+
+
+def _first_architecture(config: Mapping[str, Any]) -> str | None:
+    names = config.get("architectures")
+    return _text(names[0]) if isinstance(names, list) and names else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _letters(name: str) -> str:
+    """A class name without what spelling it differs in: `Kimi_K25For…` and `KimiK25For…`."""
+    return name.replace("_", "").lower()

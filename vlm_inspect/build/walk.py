@@ -1,0 +1,132 @@
+"""A live torch module, read into a ModuleTree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from vlm_inspect.tree import Attribute, ModuleNode, NodePool, Shape, join
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_MODALITIES = ("image", "video", "audio")
+_PLAIN_ACCESSORS = ("get_input_embeddings", "get_output_embeddings", "get_decoder", "get_encoder")
+_KERNELS = {
+    "_supports_flash_attn": "flash_attention",
+    "_supports_flash_attn_2": "flash_attention",  # its name before transformers 4.54
+    "_supports_sdpa": "sdpa",
+    "_supports_flex_attn": "flex_attention",
+}
+# where a module stands in its list is its name's business: kept, it would make every layer its own kind
+_POSITION = re.compile(r"(^|_)(idx|index|layer_id|layer_number)$")
+_LONGEST_TEXT = 200
+
+
+class Walk:
+    """One reading of a model: its nodes, the paths of its modules, and what is tied."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._pool = NodePool()
+        self._paths: dict[int, str] = {}
+        self._holders: dict[int, list[str]] = {}
+        self.root = self._read(model, "")
+        self._model = model
+
+    @property
+    def ties(self) -> tuple[tuple[str, ...], ...]:
+        """Groups of paths at which one parameter stands, in the order of the tree."""
+        return tuple(tuple(paths) for paths in self._holders.values() if len(paths) > 1)
+
+    @property
+    def accessors(self) -> dict[str, str]:
+        """What the model's accessors answer, as paths; those without an answer are left out."""
+        answers: dict[str, str] = {}
+        for name, call in _accessor_calls(self._model):
+            path = self._paths.get(id(_ask(call)))
+            if path is not None:
+                answers[name] = path
+        return answers
+
+    @property
+    def supports(self) -> tuple[str, ...]:
+        """The attention kernels that the model's class says it supports."""
+        named = {kernel for flag, kernel in _KERNELS.items() if getattr(self._model, flag, False) is True}
+        return tuple(sorted(named))
+
+    def _read(self, module: nn.Module, path: str) -> ModuleNode:
+        self._paths.setdefault(id(module), path)
+        parameters = _shapes(module._parameters)  # noqa: SLF001 - named_parameters() leaves tied ones out
+        for name, _ in parameters:
+            self._holders.setdefault(id(module._parameters[name]), []).append(join(path, name))  # noqa: SLF001
+        children = tuple(
+            (name, self._read(child, join(path, name)))
+            for name, child in module._modules.items()  # noqa: SLF001 - named_children() leaves shared ones out
+            if child is not None
+        )
+        return self._pool.node(
+            type(module).__name__,
+            detail=_detail(module),
+            attributes=_attributes(module),
+            parameters=parameters,
+            buffers=_persistent_buffers(module),
+            children=children,
+        )
+
+
+def _shapes(tensors: Mapping[str, Any]) -> tuple[tuple[str, Shape], ...]:
+    return tuple((name, tuple(tensor.shape)) for name, tensor in tensors.items() if tensor is not None)
+
+
+def _persistent_buffers(module: nn.Module) -> tuple[tuple[str, Shape], ...]:
+    passing = module._non_persistent_buffers_set  # noqa: SLF001 - torch has no public name for it
+    return _shapes({name: buffer for name, buffer in module._buffers.items() if name not in passing})  # noqa: SLF001
+
+
+def _detail(module: nn.Module) -> str:
+    try:
+        return str(module.extra_repr())
+    except Exception:  # noqa: BLE001 - a model's own method, for display only: whatever it raises, there is no detail
+        return ""
+
+
+def _attributes(module: nn.Module) -> tuple[tuple[str, Attribute], ...]:
+    found = []
+    for name, value in vars(module).items():
+        if name.startswith("_") or name == "training" or _POSITION.search(name):
+            continue
+        plain = _plain(name, value)
+        if plain is not None:
+            found.append((name, plain))
+    return tuple(sorted(found, key=lambda pair: pair[0]))
+
+
+def _plain(name: str, value: object) -> Attribute:
+    """The attribute as plain data, or None where it is not a scalar."""
+    if isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST_TEXT else None
+    if isinstance(value, tuple) and all(type(item) is int for item in value):
+        return value
+    if "act" in name and callable(value):  # an activation kept as a function has no module to be seen by
+        return getattr(value, "__name__", None)
+    return None
+
+
+def _accessor_calls(model: nn.Module) -> Iterator[tuple[str, Callable[[], object]]]:
+    for name in _PLAIN_ACCESSORS:
+        if hasattr(model, name):
+            yield name, getattr(model, name)
+    for modality in _MODALITIES:
+        if hasattr(model, "get_encoder"):
+            yield f"get_encoder({modality})", partial(model.get_encoder, modality=modality)
+
+
+def _ask(call: Callable[[], object]) -> object:
+    try:
+        return call()
+    except Exception:  # noqa: BLE001 - a model's own method: an accessor that fails has not answered
+        return None
