@@ -24,6 +24,8 @@ _ALWAYS_WRITTEN = {
     "model_type",
     "model_class",
 }
+# of these, none at all says something else than nothing known
+_EMPTY_IS_AN_ANSWER = {"supports"}
 
 
 def to_data(record: Any) -> Any:
@@ -53,6 +55,7 @@ def _leave_out(data: Any) -> Any:
     reasons = data.get("unknown") or {}
     kept = {}
     for key, value in data.items():
-        if key in _ALWAYS_WRITTEN or key in reasons or (value is not None and value not in ((), [], {}, "")):
+        says_nothing = value is None or (value in ((), [], {}, "") and key not in _EMPTY_IS_AN_ANSWER)
+        if key in _ALWAYS_WRITTEN or key in reasons or not says_nothing:
             kept[key] = _leave_out(value)
     return kept
