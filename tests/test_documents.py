@@ -1,0 +1,480 @@
+import errno
+import os
+import random
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlm_inspect.documents import Document, block_names, read_document, splice, write_atomically
+from vlm_inspect.errors import DocumentError
+
+TWO_BLOCKS = """\
+# Models
+
+<!-- vlm-inspect:begin one -->
+old
+<!-- vlm-inspect:end one -->
+between
+<!-- vlm-inspect:begin two -->
+<!-- vlm-inspect:end -->
+after"""
+
+
+def block(name, inside="", newline="\n"):
+    return f"<!-- vlm-inspect:begin {name} -->{newline}{inside}<!-- vlm-inspect:end {name} -->{newline}"
+
+
+def refused(text, blocks=None):
+    with pytest.raises(DocumentError) as caught:
+        splice(text, {"one": "1", "two": "2"} if blocks is None else blocks, name="README.md")
+    return caught.value
+
+
+# --- what a block is
+
+
+def test_the_inside_of_each_block_is_replaced_and_nothing_else():
+    assert splice(TWO_BLOCKS, {"one": "new\nlines", "two": "2\n"}, name="README.md") == (
+        "# Models\n\n<!-- vlm-inspect:begin one -->\nnew\nlines\n<!-- vlm-inspect:end one -->\nbetween\n"
+        "<!-- vlm-inspect:begin two -->\n2\n<!-- vlm-inspect:end -->\nafter"
+    )
+
+
+def test_names_come_in_the_order_of_the_file():
+    assert block_names(block("b") + block("a") + block("c.d-e_1")) == ("b", "a", "c.d-e_1")
+
+
+def test_a_text_without_markers_has_no_names():
+    assert block_names("# nothing here\n<!-- a comment about vlm-inspect -->\n") == ()
+
+
+@pytest.mark.parametrize(
+    "marker",
+    [
+        "<!--vlm-inspect:begin one-->",
+        "<!--   vlm-inspect:begin\tone   -->",
+        "   <!-- vlm-inspect: begin one -->  \t",
+        "\ufeff<!-- vlm-inspect:begin one -->",
+    ],
+)
+def test_space_in_and_around_a_marker_is_free(marker):
+    text = f"{marker}\nold\n<!-- vlm-inspect:end -->"
+    assert splice(text, {"one": "new"}, name="f") == f"{marker}\nnew\n<!-- vlm-inspect:end -->"
+
+
+@pytest.mark.parametrize(
+    "example",
+    [
+        "```\n{}```\n",
+        "```markdown\n{}```\n",
+        "   ~~~~ html ` ```\n{}~~~\n~~~~~  \n",
+        "````\n```\n{}```\n````\n",
+        "```\n{}",
+        "`` ` `<!-- vlm-inspect:begin one -->` ``` and`` ```<!-- vlm-inspect:end``-->``` a\n",
+        "text `<!-- vlm-inspect:begin one -->` and ``a ` <!-- vlm-inspect:end -->``\n",
+        "\n    <!-- vlm-inspect:begin one -->\n\t<!-- vlm-inspect:end one -->\n",
+        "\n  \t<!-- vlm-inspect:begin one -->\n",
+    ],
+)
+def test_markers_in_code_are_examples(example):
+    text = block("two") + example.format(block("one"))
+    assert block_names(text) == ("two",)
+
+
+@pytest.mark.parametrize("not_a_fence", ["``` a`b\n", "    ```\n", "``\n", "~~\n", "text ```\n"])
+def test_what_only_resembles_a_fence_hides_no_marker(not_a_fence):
+    assert block_names(not_a_fence + block("one")) == ("one",)
+
+
+def test_a_block_may_hold_code():
+    assert block_names(block("one", "```\ncode\n```\n") + block("two")) == ("one", "two")
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_the_inside_takes_the_line_ending_of_its_begin_marker(newline):
+    text = "a\n" + block("one", "x\r\ny\n", newline)
+    expected = "a\n" + block("one", f"1{newline}2{newline}3{newline}", newline)
+    assert splice(text, {"one": "1\n2\r\n3"}, name="f") == expected
+
+
+@pytest.mark.parametrize("content", ["row", "row\n", "row\n\n\r\n"])
+def test_the_inside_ends_with_one_line_ending(content):
+    assert splice(block("one"), {"one": content}, name="f") == block("one", "row\n")
+
+
+def test_an_empty_text_leaves_the_markers_together():
+    assert splice(block("one", "old\n"), {"one": ""}, name="f") == block("one")
+
+
+def test_half_a_surrogate_pair_is_replaced():
+    assert splice(block("one"), {"one": "a\ud83db\udcff"}, name="f") == block("one", "a\ufffdb\ufffd\n")
+
+
+@pytest.mark.parametrize(
+    "content", ["<!-- vlm-inspect:end one -->", "```\nopen", block("x"), "a <!-- vlm-inspect:x"]
+)
+def test_a_text_that_would_hide_the_end_of_its_block_is_refused(content):
+    assert "'one'" in refused(block("one"), {"one": content}).message
+
+
+# --- errors
+
+
+def test_a_file_without_markers_is_told_the_two_lines_to_add():
+    error = refused("# Models\n", {"comparison": "", "other": ""})
+    assert error.message == "README.md has no markers that say where the generated text goes."
+    assert error.hint.splitlines() == [
+        "Add these two lines to README.md, where it is to stand:",
+        "<!-- vlm-inspect:begin comparison -->",
+        "<!-- vlm-inspect:end comparison -->",
+    ]
+
+
+def test_a_marker_that_is_only_shown_as_code_is_pointed_out():
+    assert "line 3 is code" in refused("a\n```\n" + block("one") + "```\n").message
+
+
+def test_an_unknown_name_is_told_what_is_known_and_what_is_closest():
+    error = refused("\n" + block("comparson"), {"architectures": "", "comparison": ""})
+    assert error.message == (
+        "README.md, line 2: unknown marker 'comparson'; the configuration has: architectures, comparison."
+    )
+    assert error.hint == "Did you mean 'comparison'?"
+
+
+def test_an_unknown_name_is_an_error_where_nothing_is_known():
+    assert "has none" in refused(block("one"), {}).message
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        (
+            "\n<!-- vlm-inspect:begin one -->\n",
+            "line 2: block 'one' begins here and has no end",
+            "end one -->",
+        ),
+        ("a\n<!-- vlm-inspect:end one -->\n", "line 2: this end marker has no begin marker", "begin one -->"),
+        ("<!-- vlm-inspect:end -->\n", "line 1: this end marker has no begin marker", "remove line 1"),
+        (block("one") + block("one"), "line 3: block 'one' is already on line 1", "another name"),
+        (
+            "<!-- vlm-inspect:begin one -->\n<!-- vlm-inspect:begin two -->\n<!-- vlm-inspect:end two -->\n",
+            "line 1: block 'one' begins here and has no end",
+            "above line 2",
+        ),
+        (
+            block("one", block("two")),
+            "line 2: block 'two' begins inside block 'one' (lines 1 to 4)",
+            "Move <!-- vlm-inspect:end one --> above line 2",
+        ),
+        (
+            (
+                "<!-- vlm-inspect:begin one -->\n<!-- vlm-inspect:begin two -->\n"
+                "<!-- vlm-inspect:end one -->\n<!-- vlm-inspect:end two -->\n"
+            ),
+            "line 2: block 'two' begins inside block 'one' (lines 1 to 3)",
+            "above line 2",
+        ),
+        (
+            "<!-- vlm-inspect:begin one -->\n<!-- vlm-inspect:end two -->\n",
+            "line 2: this ends block 'two', and the open block is 'one', begun on line 1",
+            "<!-- vlm-inspect:end one --> on line 2",
+        ),
+    ],
+)
+def test_a_marker_without_its_partner_is_named_with_its_line_and_the_cure(text, message, hint):
+    error = refused(text)
+    assert error.message.startswith("README.md, ")
+    assert message in error.message
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "text <!-- vlm-inspect:begin one -->",
+        "<!-- vlm-inspect:begin one --> text",
+        "<!-- vlm-inspect:begin one --><!-- vlm-inspect:end one -->",
+        "> <!-- vlm-inspect:begin one -->",
+        "- <!-- vlm-inspect:begin one -->",
+        "`code` <!-- vlm-inspect:begin one --> `code`",
+        "`` <!-- vlm-inspect:begin one --> ` ```",
+        "<!-- vlm-inspect:begin -->",
+        "<!-- vlm-inspect:begin one two -->",
+        "<!-- vlm-inspect:begin a/b -->",
+        "<!-- vlm-inspect:begin -a -->",
+        "<!-- vlm-inspect:start one -->",
+        "<!-- VLM-Inspect:Begin one -->",
+        "<!-- vlm-inspect:begin one",
+    ],
+)
+def test_what_is_almost_a_marker_is_an_error_with_its_line(line):
+    error = refused(block("two") + line + "\n")
+    assert error.message.startswith("README.md, line 3: ")
+    assert "line of its own" in error.hint
+
+
+def test_nothing_is_spliced_where_one_block_is_unknown():
+    assert "'three'" in refused(block("one", "old\n") + block("three")).message
+
+
+# --- invariants
+
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,8}", fullmatch=True)
+NEWLINES = st.sampled_from(["\n", "\r\n", "\r"])
+# Whole lines that hold no marker and open no fence: what may stand around a block.
+PLAIN = st.text(st.characters(exclude_characters="\r\n`~", exclude_categories=["Cs"]), max_size=20)
+PLAIN_LINES = st.lists(st.tuples(PLAIN, NEWLINES).map("".join), max_size=5).map("".join)
+CONTENTS = st.lists(PLAIN.map(lambda line: f"{line}."), max_size=5)
+
+
+@st.composite
+def documents(draw):
+    """Text with blocks whose insides are as splice writes them: (text, what each block holds)."""
+    insides = draw(st.dictionaries(NAMES, CONTENTS, min_size=1, max_size=4))
+    text = draw(PLAIN_LINES)
+    for name, lines in insides.items():
+        newline = draw(NEWLINES)
+        text += block(name, "".join(line + newline for line in lines), newline) + draw(PLAIN_LINES)
+    return text, {name: "\n".join(lines) for name, lines in insides.items()}
+
+
+@given(documents())
+def test_splicing_what_is_there_changes_nothing(document):
+    text, insides = document
+    assert splice(text, insides, name="f") == text
+
+
+@given(documents(), CONTENTS, NEWLINES)
+def test_splicing_twice_is_splicing_once(document, lines, newline):
+    text, insides = document
+    blocks = dict.fromkeys(insides, newline.join(lines))
+    once = splice(text, blocks, name="f")
+    assert splice(once, blocks, name="f") == once
+    assert block_names(once) == block_names(text) == tuple(insides)
+
+
+@given(documents(), CONTENTS)
+def test_splicing_back_gives_the_text_back(document, lines):
+    text, insides = document
+    there = splice(text, dict.fromkeys(insides, "\n".join(lines)), name="f")
+    assert splice(there, insides, name="f") == text
+
+
+# Bytes of any kind, but for those that would make the lines around a block code.
+BYTES = st.binary(max_size=60).map(lambda data: data.replace(b"`", b"'").replace(b"~", b"-"))
+
+
+@given(BYTES, BYTES)
+def test_the_bytes_around_a_block_stay_whatever_they_are(before, after):
+    old, new = (block("one", inside).encode() for inside in ("old\n", "new\n"))
+    before = b"." + before + b"\n"
+    text = (before + old + after).decode("utf-8", "surrogateescape")
+    assert splice(text, {"one": "new"}, name="f").encode("utf-8", "surrogateescape") == before + new + after
+
+
+@given(st.text("<!-> vlm-inspect:begnd`~\r\n\tA\ufeff", max_size=80) | st.text())
+def test_any_text_is_read_or_refused_by_name(text):
+    try:
+        names = block_names(text, name="README.md")
+    except DocumentError as error:
+        assert str(error).startswith("README.md, line ")  # noqa: PT017 - most texts are read
+    else:
+        assert len(names) == len(set(names))
+
+
+# --- files
+
+
+@pytest.fixture
+def readme(tmp_path):
+    path = tmp_path / "README.md"
+    path.write_bytes(TWO_BLOCKS.encode())
+    return path
+
+
+def entries(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_document_is_read_updated_and_written(readme):
+    document = read_document(readme)
+    assert document == Document(readme, TWO_BLOCKS)
+    text = document.updated({"one": "1", "two": "2"})
+    assert document.write(text) is True
+    assert read_document(readme).text == text
+    assert read_document(readme).updated({"one": "1", "two": "2"}) == text
+
+
+def test_the_errors_of_a_document_name_its_file(readme):
+    with pytest.raises(DocumentError, match=r"README\.md, line 3: unknown marker 'one'"):
+        read_document(readme).updated({"two": ""})
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xef\xbb\xbfa\r\nb\rc\n\n", b"\xff\x80 \xc3\x28\x00", b"no end", b"a \t \n"]
+)
+def test_reading_and_writing_keeps_every_byte(tmp_path, data):
+    source, copy = tmp_path / "a", tmp_path / "b"
+    source.write_bytes(data)
+    Document(copy, read_document(source).text).write(read_document(source).text)
+    assert copy.read_bytes() == data
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_utf16_file_is_refused_as_such(tmp_path, encoding):
+    path = tmp_path / "README.md"
+    path.write_bytes(TWO_BLOCKS.encode(encoding))
+    with pytest.raises(DocumentError, match="is a UTF-16 or UTF-32 file"):
+        read_document(path)
+
+
+def test_a_file_that_is_not_there_or_no_file_is_a_sentence(tmp_path):
+    with pytest.raises(DocumentError, match="could not be read: there is no such file"):
+        read_document(tmp_path / "README.md")
+    with pytest.raises(DocumentError, match="could not be read: it is a folder"):
+        read_document(tmp_path)
+    with pytest.raises(DocumentError, match="could not be read: "):
+        read_document(tmp_path / "a\0b")
+
+
+def test_a_new_file_is_written_with_the_usual_permissions(tmp_path):
+    usual = tmp_path / "usual"
+    usual.touch()
+    assert write_atomically(tmp_path / "new", b"text") is True
+    assert (tmp_path / "new").read_bytes() == b"text"
+    assert (tmp_path / "new").stat().st_mode == usual.stat().st_mode
+    assert entries(tmp_path) == ["new", "usual"]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644, 0o755, 0o664])
+def test_permissions_are_kept(readme, mode):
+    readme.chmod(mode)
+    write_atomically(readme, b"new")
+    assert stat.S_IMODE(readme.stat().st_mode) == mode
+
+
+def test_a_symbolic_link_stays_a_link_and_its_target_is_written(readme, tmp_path):
+    (tmp_path / "docs").mkdir()
+    link = tmp_path / "docs" / "index.md"
+    link.symlink_to("../README.md")
+    write_atomically(link, b"new")
+    assert link.is_symlink()
+    assert readme.read_bytes() == b"new"
+    assert entries(tmp_path / "docs") == ["index.md"]
+
+
+def test_the_same_content_is_not_written_again(readme):
+    os.utime(readme, ns=(1, 1))
+    inode = readme.stat().st_ino
+    assert write_atomically(readme, TWO_BLOCKS.encode()) is False
+    assert (readme.stat().st_mtime_ns, readme.stat().st_ino) == (1, inode)
+
+
+def test_a_name_as_long_as_a_name_can_be_is_written(tmp_path):
+    path = tmp_path / ("n" * 255)
+    assert write_atomically(path, b"text") is True
+
+
+def test_a_pipe_or_device_is_written_to_and_not_replaced(tmp_path):
+    # a pipe of our own: were the real /dev/null replaced, the whole machine would suffer
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert write_atomically(pipe, b"text") is True
+        assert pipe.is_fifo()
+    finally:
+        os.close(reader)
+
+
+def test_what_cannot_be_written_is_a_sentence(tmp_path, readme):
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for path, reason in [
+        (tmp_path, "it is a folder"),
+        (tmp_path / "no" / "README.md", "its folder does not exist"),
+        (readme / "README.md", "a part of its path is a file"),
+        (tmp_path / ("n" * 256), "its name is too long"),
+        (loop, "leads back to itself"),
+        (tmp_path / "a\0b", "null"),
+    ]:
+        with pytest.raises(DocumentError, match=f"could not be written: .*{reason}"):
+            write_atomically(path, b"text")
+    assert entries(tmp_path) == ["README.md", "loop"]
+
+
+def test_a_write_protected_file_is_left_alone(readme, monkeypatch):
+    # root may write anything, so the system's answer is given here
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(DocumentError, match="you have no permission to write it") as caught:
+        write_atomically(readme, b"new")
+    assert "ls -ld" in caught.value.hint
+    assert readme.read_bytes() == TWO_BLOCKS.encode()
+
+
+STEPS = [(Path, "replace"), (os, "fsync"), (Path, "open")]
+FAULTS = [
+    (OSError(errno.ENOSPC, "No space left on device"), DocumentError, "the disk is full"),
+    (PermissionError(errno.EACCES, "Permission denied"), DocumentError, "no permission to write it"),
+    (OSError(errno.EROFS, "Read-only file system"), DocumentError, "read-only"),
+    (OSError(errno.EIO, "Input/output error"), DocumentError, "Input/output error"),
+    (KeyboardInterrupt("^C"), KeyboardInterrupt, "\\^C"),
+]
+
+
+@pytest.mark.parametrize(("owner", "step"), STEPS, ids=[step for _, step in STEPS])
+@pytest.mark.parametrize(("fault", "kind", "message"), FAULTS, ids=[message for *_, message in FAULTS])
+def test_a_failing_write_leaves_the_old_file_and_nothing_else(
+    readme, monkeypatch, owner, step, fault, kind, message
+):
+    def fail(*_args, **_options):
+        raise fault
+
+    with monkeypatch.context() as broken:
+        # a look at the old file opens it, too, and is not what fails here
+        broken.setattr("vlm_inspect.documents._holds", lambda *_: False)
+        broken.setattr(owner, step, fail)
+        with pytest.raises(kind, match=message):
+            write_atomically(readme, b"new")
+    assert readme.read_bytes() == TWO_BLOCKS.encode()
+    assert entries(readme.parent) == ["README.md"]
+
+
+def test_a_folder_that_cannot_be_flushed_does_not_spoil_a_written_file(readme, monkeypatch):
+    def fail(*_args):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", fail)
+    assert write_atomically(readme, b"new") is True
+    assert readme.read_bytes() == b"new"
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from vlm_inspect.documents import write_atomically
+print("ready", flush=True)
+while True:
+    for letter in b"ab":
+        write_atomically(Path(sys.argv[1]), bytes([letter]) * 300_000)
+"""
+
+
+def test_a_killed_process_leaves_the_old_or_the_new_file_and_the_next_run_works(readme):
+    chance = random.Random(7)  # noqa: S311 - moments, not secrets
+    wholes = {letter * 300_000 for letter in (b"a", b"b")}
+    for _ in range(6):
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(readme)], stdout=subprocess.PIPE) as process:
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(0.02 + chance.random() * 0.05)
+            process.send_signal(signal.SIGKILL)
+        assert readme.read_bytes() in wholes | {TWO_BLOCKS.encode()}
+    assert write_atomically(readme, b"next") is True

@@ -1,0 +1,480 @@
+import math
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vlm_inspect.documents import block_names
+from vlm_inspect.errors import SettingsError
+from vlm_inspect.ref import ModelRef
+from vlm_inspect.settings import (
+    ModelEntry,
+    Settings,
+    TableEntry,
+    Vocabulary,
+    find_settings,
+    load_settings,
+)
+
+VOCABULARY = Vocabulary(
+    facts=("architecture", "fine_tuning", "year"),
+    columns={
+        "architectures": ("model", "model_class", "vision_encoder"),
+        "comparison": ("model", "parameters", "fine_tuning"),
+    },
+)
+
+WHOLE = """\
+snapshots = "structure"
+files = ["README.md", "../docs/models.md"]
+
+[[models]]
+id = "llava-hf/llava-1.5-7b-hf"
+revision = "main"
+alias = "LLaVA-1.5-7B"
+[models.facts]
+architecture = "Auto-regressive"
+fine_tuning = true
+year = 2023
+
+[[models]]
+id = "org/other"
+
+[tables.comparison]
+kind = "comparison"
+models = ["LLaVA-1.5-7B", "org/other"]
+columns = ["model", "parameters"]
+
+[tables.all]
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load_text(text, name="vlm-inspect.toml"):
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return load_settings(path, VOCABULARY)
+
+    return load_text
+
+
+@pytest.fixture
+def refused(load):
+    def refuse_text(text, name="vlm-inspect.toml"):
+        with pytest.raises(SettingsError) as caught:
+            load(text, name)
+        return caught.value
+
+    return refuse_text
+
+
+# --- what is read
+
+
+def test_a_whole_configuration_is_read(load, tmp_path):
+    llava = ModelEntry(
+        "llava-hf/llava-1.5-7b-hf",
+        "main",
+        "LLaVA-1.5-7B",
+        {"architecture": "Auto-regressive", "fine_tuning": True, "year": 2023},
+    )
+    other = ModelEntry("org/other")
+    assert load(WHOLE) == Settings(
+        path=tmp_path / "vlm-inspect.toml",
+        root=tmp_path,
+        models=(llava, other),
+        tables={
+            "comparison": TableEntry(
+                "comparison", "comparison", ("LLaVA-1.5-7B", "org/other"), ("model", "parameters")
+            ),
+            "all": TableEntry("all", "architectures"),
+        },
+        files=(tmp_path / "README.md", tmp_path / "../docs/models.md"),
+        snapshots=tmp_path / "structure",
+    )
+
+
+def test_facts_keep_their_types(load):
+    facts = load(WHOLE).models[0].facts
+    assert [type(value) for value in facts.values()] == [str, bool, int]
+
+
+def test_an_empty_file_is_a_configuration_with_defaults(load, tmp_path):
+    assert load("") == Settings(tmp_path / "vlm-inspect.toml", tmp_path, snapshots=tmp_path / "snapshots")
+
+
+def test_a_byte_order_mark_and_windows_line_endings_are_read(load):
+    assert load("\ufeff" + WHOLE.replace("\n", "\r\n")).models[1].id == "org/other"
+
+
+def test_a_pyproject_holds_the_same_in_its_section(load):
+    section = WHOLE.replace("[[models", "[[tool.vlm-inspect.models").replace(
+        "[models", "[tool.vlm-inspect.models"
+    )
+    section = "[tool.vlm-inspect]\n" + section.replace("[tables", "[tool.vlm-inspect.tables")
+    mine, own = load(section, "pyproject.toml"), load(WHOLE)
+    assert (mine.models, mine.tables, mine.files) == (own.models, own.tables, own.files)
+
+
+def test_any_other_name_holds_the_keys_at_the_top(load):
+    assert load(WHOLE, "nightly.toml").models == load(WHOLE).models
+
+
+def test_settings_survive_the_way_to_another_process(load):
+    settings = load(WHOLE)
+    assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301 - our own bytes
+
+
+# --- names of models
+
+
+def test_a_model_is_found_by_alias_and_by_id(load):
+    settings = load(WHOLE)
+    first, second = settings.models
+    assert settings.model("LLaVA-1.5-7B") == settings.model("llava-hf/llava-1.5-7b-hf") == first
+    assert settings.model("llava-hf/llava-1.5-7b-hf@main") == first
+    assert settings.model("org/other") == second
+    assert settings.model("org/none") is None
+    assert (first.name, second.name) == ("LLaVA-1.5-7B", "org/other")
+
+
+def test_an_id_may_carry_its_revision(load):
+    settings = load('[[models]]\nid = "org/name@v1"\n[[models]]\nid = "org/name"\nrevision = "v2"\n')
+    assert [(model.id, model.revision) for model in settings.models] == [
+        ("org/name", "v1"),
+        ("org/name", "v2"),
+    ]
+    assert settings.model("org/name@v2") == settings.models[1]
+    assert settings.model("org/name") is None
+
+
+def test_an_id_without_a_revision_is_found_beside_one_with(load):
+    settings = load('[[models]]\nid = "org/name@v1"\n[[models]]\nid = "org/name"\n')
+    assert settings.model("org/name") == settings.models[1]
+
+
+def test_a_table_has_its_own_models_or_all(load):
+    settings = load(WHOLE + '[tables.few]\nmodels = ["org/other"]\n')
+    assert settings.models_of(settings.tables["few"]) == (settings.models[1],)
+    assert settings.models_of(settings.tables["all"]) == settings.models
+
+
+def test_without_a_list_of_models_a_table_names_ids(load):
+    settings = load('[tables.few]\nmodels = ["org/one@v1", "org/two"]\n')
+    assert settings.models_of(settings.tables["few"]) == (ModelEntry("org/one", "v1"), ModelEntry("org/two"))
+
+
+@pytest.mark.parametrize(
+    ("id_", "reference"),
+    [
+        ("org/name", "org/name"),
+        ("./local", "{root}/local"),
+        ("../beside", "{root}/../beside"),
+        ("a/config.json", "{root}/a/config.json"),
+        ("models/here", "{root}/models/here"),
+        ("/elsewhere/model", "/elsewhere/model"),
+        ("~/model/config.json", "~/model/config.json"),
+    ],
+)
+def test_paths_start_at_the_configuration_file(load, tmp_path, id_, reference):
+    (tmp_path / "models" / "here").mkdir(parents=True)
+    entry = load(f'[[models]]\nid = "{id_}"\n').models[0]
+    assert entry.id == id_
+    assert entry.reference(tmp_path) == reference.format(root=tmp_path)
+    assert (ModelRef.parse(entry.reference(tmp_path)).path is None) == (id_ == "org/name")
+
+
+def test_a_folder_with_an_at_sign_is_a_folder(load, tmp_path):
+    (tmp_path / "org" / "name@v1").mkdir(parents=True)
+    entry = load('[[models]]\nid = "org/name@v1"\n').models[0]
+    assert (entry.id, entry.revision) == ("org/name@v1", None)
+
+
+# --- where it is found
+
+
+def write(path, text=""):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_nearest_folder_wins(tmp_path):
+    write(tmp_path / "vlm-inspect.toml")
+    near = write(tmp_path / "a" / "pyproject.toml", "[tool.vlm-inspect]\n")
+    (tmp_path / "a" / "b").mkdir()
+    assert find_settings(tmp_path / "a" / "b", VOCABULARY).path == near
+
+
+def test_in_one_folder_vlm_inspect_toml_wins(tmp_path):
+    write(tmp_path / "pyproject.toml", "[tool.vlm-inspect]\n")
+    own = write(tmp_path / "vlm-inspect.toml")
+    assert find_settings(tmp_path, VOCABULARY).path == own
+
+
+@pytest.mark.parametrize("text", ["", "[tool.ruff]\n", "[tool]\n", "tool = 3\n"])
+def test_a_pyproject_without_the_section_is_passed_over(tmp_path, text):
+    above = write(tmp_path / "vlm-inspect.toml")
+    write(tmp_path / "a" / "pyproject.toml", text)
+    assert find_settings(tmp_path / "a", VOCABULARY).path == above
+
+
+def test_a_folder_of_the_name_is_passed_over(tmp_path):
+    above = write(tmp_path / "vlm-inspect.toml")
+    (tmp_path / "a" / "vlm-inspect.toml").mkdir(parents=True)
+    assert find_settings(tmp_path / "a", VOCABULARY).path == above
+
+
+def test_a_relative_start_is_followed_up_to_the_root(tmp_path, monkeypatch):
+    write(tmp_path / "vlm-inspect.toml")
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    assert find_settings(Path(), VOCABULARY).root == tmp_path
+
+
+def test_a_broken_file_on_the_way_up_is_an_error(tmp_path):
+    write(tmp_path / "pyproject.toml", "[tool\n")
+    with pytest.raises(SettingsError, match=r"pyproject\.toml is not valid TOML"):
+        find_settings(tmp_path, VOCABULARY)
+
+
+def test_where_there_is_none_there_is_none(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "vlm_inspect.settings._is_file", lambda path: path.is_relative_to(tmp_path) and path.is_file()
+    )
+    assert find_settings(tmp_path, VOCABULARY) is None
+
+
+def test_a_working_directory_that_is_gone_is_a_sentence(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SettingsError, match="no longer exists"):
+        find_settings(Path(), VOCABULARY)
+
+
+# --- errors
+
+MODEL = '[[models]]\nid = "org/one"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('snapshot = "x"', 'snapshot: unknown key "snapshot". Allowed: snapshots, files, models, tables.'),
+        ('[[models]]\nID = "x"', 'models[0].ID: unknown key "ID". Allowed: id, revision, alias, facts.'),
+        ("[tables.a]\ntitle = 'x'", 'tables.a.title: unknown key "title". Allowed: kind, models, columns.'),
+        ("snapshots = 3", "snapshots: expected text, got a whole number."),
+        ("files = 'a'", "files: expected a list, got text."),
+        ("files = ['a', 3.5]", "files[1]: expected text, got a number."),
+        ("models = 'a'", "models: expected a list, got text."),
+        ("models = ['a']", "models[0]: expected a table, got text."),
+        ("[models]\nid = 'a'", "models: expected a list, got a table."),
+        ("[[models]]\nalias = 'a'", 'models[0]: the key "id" is missing.'),
+        ("[[models]]\nid = 'a'\nalias = true", "models[0].alias: expected text, got true or false."),
+        ("[[models]]\nid = 'a'\nfacts = []", "models[0].facts: expected a table, got a list."),
+        ("tables = []", "tables: expected a table, got a list."),
+        ("[[tables.a]]", "tables.a: expected a table, got a list."),
+        ("[tables.a]\nmodels = 'x'", "tables.a.models: expected a list, got text."),
+        (
+            MODEL + "facts.year = 2020-01-01",
+            "models[0].facts.year: expected true or false or a whole number or a number or text, got a date.",
+        ),
+        (MODEL + "facts.year = nan", "models[0].facts.year: expected a number, got one that is not finite."),
+        (MODEL + f"facts.year = {2**63}", f"models[0].facts.year: expected a whole number <= {2**63 - 1}."),
+        ("snapshots = ''", "snapshots: expected text that is not empty and holds no NUL."),
+        ("files = ['a', '  ']", "files[1]: expected text that is not empty and holds no NUL."),
+        ('[[models]]\nid = "a\\u0000b"', "models[0].id: expected text that is not empty and holds no NUL."),
+        (
+            MODEL + "facts.year = ''",
+            "models[0].facts.year: expected text that is not empty and holds no NUL.",
+        ),
+        (
+            "[tables.a]\ncolumns = []",
+            "tables.a.columns: expected a list that is not empty. To take all, leave the key out.",
+        ),
+        (
+            MODEL + "facts.yaer = 2020",
+            'models[0].facts.yaer: unknown fact "yaer". Allowed: architecture, fine_tuning, year.',
+        ),
+        (
+            "[tables.a]\nkind = 'comparision'",
+            'tables.a.kind: unknown kind "comparision". Allowed: architectures, comparison.',
+        ),
+        (
+            "[tables.a]\ncolumns = ['model', 'parameters']",
+            'tables.a.columns[1]: unknown column "parameters". Allowed: model, model_class, vision_encoder.',
+        ),
+        (
+            "[tables.a]\ncolumns = ['model', 'model']",
+            'tables.a.columns[1]: "model" is already tables.a.columns[0].',
+        ),
+        (
+            MODEL + "[tables.comparison]\nmodels = ['org/one', 'org/tow']",
+            'tables.comparison.models[1]: unknown model "org/tow". Allowed: org/one.',
+        ),
+        (MODEL + MODEL, 'models[1].id: "org/one" is already models[0].'),
+        (
+            MODEL + 'revision = "v"\n[[models]]\nid = "org/one@v"',
+            'models[1].id: "org/one@v" is already models[0].',
+        ),
+        (
+            MODEL + 'alias = "A"\n[[models]]\nid = "org/two"\nalias = "A"',
+            'models[1].alias: "A" already names models[0].',
+        ),
+        (
+            MODEL + '[[models]]\nid = "org/two"\nalias = "org/one"',
+            'models[1].alias: "org/one" already names models[0].',
+        ),
+        (
+            '[[models]]\nid = "org/one@v1"\nrevision = "v2"',
+            'models[0].revision: the id names revision "v1". Keep one of the two.',
+        ),
+        ('[tables."a b"]', 'tables."a b": a table\'s name is that of a marked block: '),
+        ("[tool.vlm-inspect]\n", "tool: only a pyproject.toml has a section [tool.vlm-inspect]."),
+    ],
+)
+def test_what_means_nothing_is_named_with_file_key_and_what_is_allowed(refused, tmp_path, text, message):
+    assert refused(text).message.startswith(f"{tmp_path / 'vlm-inspect.toml'}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("text", "closest"),
+    [
+        ("snapshot = 'x'", "snapshots"),
+        (MODEL + "facts.fine_tunning = 'x'", "fine_tuning"),
+        ("[tables.a]\nkind = 'comparision'", "comparison"),
+        ("[tables.a]\ncolumns = ['modelclass']", "model_class"),
+        (MODEL + "[tables.a]\nmodels = ['org/oen']", "org/one"),
+    ],
+)
+def test_the_closest_name_is_suggested(refused, text, closest):
+    assert refused(text).hint == f'Did you mean "{closest}"?'
+
+
+def test_an_id_that_is_listed_twice_must_be_told_apart_in_a_table(refused):
+    text = '[[models]]\nid = "org/one@v1"\n[[models]]\nid = "org/one@v2"\nalias = "new"\n'
+    assert "Allowed: org/one@v1, new." in refused(text + '[tables.a]\nmodels = ["org/one"]').message
+
+
+@pytest.mark.parametrize("id_", ["not a model", "a/b/c", "org/name@v1@v2", "@v1", "org--x/y"])
+def test_an_id_that_is_no_model_is_refused_where_it_stands(refused, id_):
+    assert f"models[0].id: {id_!r} is neither" in refused(f'[[models]]\nid = "{id_}"').message
+    assert f"tables.a.models[0]: {id_!r} is neither" in refused(f'[tables.a]\nmodels = ["{id_}"]').message
+
+
+def test_a_path_has_no_revision(refused):
+    assert "models[0].id: " in refused('[[models]]\nid = "./a"\nrevision = "main"').message
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("files = [\n  'a'\n  'b'\n]", r"is not valid TOML: .*\(at line 3, column 3\)"),
+        ("a = ", r"is not valid TOML: .*\(at line 1, column 5"),
+        ("a = 1\na = 2", r"is not valid TOML: .*\(at line 2, column 6"),
+        ("a = " + "[" * 100_000, "is nested too deeply|is not valid TOML"),
+        ("a = " + "9" * 5000, "is not valid TOML|unknown key"),
+    ],
+)
+def test_a_slip_of_toml_is_told_with_its_place(refused, text, message):
+    said = refused(text).message
+    assert "vlm-inspect.toml" in said
+    assert re.search(message, said)
+
+
+def test_a_deeply_nested_value_is_a_wrong_type(refused):
+    deep = ".".join(["a"] * 2_000)
+    assert "models[0].facts.year: expected" in refused(f"{MODEL}facts.year.{deep} = 1").message
+
+
+def test_a_long_value_is_shown_in_part(refused):
+    long = "x" * 100_000
+    assert len(refused(f"{long} = 1").message) < 1000
+    assert len(refused(f"[tables.a]\ncolumns = ['{long}']").message) < 1000
+
+
+def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path):
+    with pytest.raises(SettingsError, match="could not be read: No such file"):
+        load_settings(tmp_path / "none.toml", VOCABULARY)
+    with pytest.raises(SettingsError, match="could not be read: Is a directory"):
+        load_settings(tmp_path, VOCABULARY)
+    with pytest.raises(SettingsError, match="could not be read: embedded null"):
+        load_settings(tmp_path / "a\0b.toml", VOCABULARY)
+
+
+def test_a_file_that_is_not_utf8_says_so(tmp_path):
+    path = tmp_path / "vlm-inspect.toml"
+    path.write_bytes('snapshots = "x"'.encode("utf-16"))
+    with pytest.raises(SettingsError, match="is not UTF-8"):
+        load_settings(path, VOCABULARY)
+
+
+def test_a_named_pyproject_without_the_section_is_told_what_to_add(refused):
+    error = refused("[project]\n", "pyproject.toml")
+    assert "has no [tool.vlm-inspect] section" in error.message
+    assert "Add [tool.vlm-inspect]" in error.hint
+
+
+def test_a_section_that_is_no_table_is_a_wrong_type(refused):
+    assert (
+        "pyproject.toml: tool.vlm-inspect: expected a table."
+        in refused("tool.vlm-inspect = 3", "pyproject.toml").message
+    )
+
+
+# --- invariants
+
+
+@given(st.text(max_size=6) | st.from_regex(r"[A-Za-z0-9_.\-]{1,6}", fullmatch=True))
+def test_a_table_may_be_named_what_a_marker_may_be_named(tmp_path_factory, name):
+    path = tmp_path_factory.getbasetemp() / "named.toml"
+    quoted = "".join(f"\\U{ord(letter):08X}" for letter in name)
+    path.write_text(f'[tables."{quoted}"]', encoding="utf-8")
+    try:
+        names = tuple(load_settings(path, VOCABULARY).tables)
+    except SettingsError:
+        names = ()
+    try:
+        marked = block_names(f"<!-- vlm-inspect:begin {name} -->\n<!-- vlm-inspect:end {name} -->")
+    except Exception:  # noqa: BLE001 - refused, whatever the reason
+        marked = ()
+    assert (names == (name,)) == (marked == (name,))
+
+
+SCALARS = st.text(max_size=5) | st.booleans() | st.integers() | st.floats()
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3), max_leaves=5)
+KEYS = st.sampled_from(
+    ["id", "revision", "alias", "facts", "kind", "models", "columns", "files", "snapshots", "x"]
+)
+
+
+def toml(value):
+    if isinstance(value, str):
+        return '"' + "".join(f"\\U{ord(letter):08X}" for letter in value) + '"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml, value))}]"
+    return "nan" if isinstance(value, float) and math.isnan(value) else repr(value)
+
+
+@given(
+    st.sampled_from(["", "[[models]]", "[tables.a]", "[models.facts]"]),
+    st.dictionaries(KEYS, VALUES, max_size=4),
+)
+def test_any_configuration_is_read_or_refused_with_its_file(tmp_path_factory, header, pairs):
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    path.write_text(
+        "\n".join([header, *(f"{key} = {toml(value)}" for key, value in pairs.items())]), encoding="utf-8"
+    )
+    try:
+        settings = load_settings(path, VOCABULARY)
+    except SettingsError as error:
+        assert str(error).startswith(str(path))  # noqa: PT017 - most are refused
+    else:
+        assert settings.path == path
