@@ -8,6 +8,7 @@
     │   ├── ModelNotFoundError      no such repo, or a private one without a token
     │   ├── RevisionNotFoundError   the repo has no such branch, tag or commit
     │   ├── GatedModelError         the repo's licence was not accepted by this account
+    │   ├── TokenError              the token is malformed, or the Hub does not know it
     │   ├── ConfigMissingError      there is no config.json
     │   ├── HubUnavailableError     no answer from the Hub: offline, unreachable, too busy
     │   └── InvalidConfigError      the config.json is not a model's configuration
@@ -35,11 +36,13 @@ class VlmInspectError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling between processes, keyword fields included."""
-        return _rebuild, (type(self), self.message, self.hint, self.model)
+        return _rebuild, (type(self), self.message, self.__dict__)
 
 
-def _rebuild(kind: type[VlmInspectError], message: str, hint: str, model: str) -> VlmInspectError:
-    return kind(message, hint=hint, model=model)
+def _rebuild(kind: type[VlmInspectError], message: str, fields: dict[str, object]) -> VlmInspectError:
+    error = kind(message)
+    error.__dict__.update(fields)
+    return error
 
 
 class InvalidReferenceError(VlmInspectError):
@@ -62,6 +65,10 @@ class GatedModelError(SourceError):
     """The repo's licence was not accepted by the account whose token was sent, or none was sent."""
 
 
+class TokenError(SourceError):
+    """The token is malformed, or the Hub does not know it."""
+
+
 class ConfigMissingError(SourceError):
     """There is no config.json."""
 
@@ -80,6 +87,11 @@ class BuildError(VlmInspectError):
 
 class NotNativeError(BuildError):
     """transformers itself has no class for the model: its answer comes from elsewhere."""
+
+    def __init__(self, message: str, *, hint: str = "", model: str = "", short: str = "no class") -> None:
+        super().__init__(message, hint=hint, model=model)
+        self.short = short
+        """The reason in a few words, for the cells that it leaves unknown."""
 
 
 class UnbuildableConfigError(BuildError):

@@ -1,1 +1,33 @@
-"""MODEL to Checkpoint."""
+"""ModelRef -> Checkpoint: a model's configuration from a path, the Hub, its cache or the catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from vlm_inspect.checkpoint import Checkpoint
+from vlm_inspect.errors import HubUnavailableError
+from vlm_inspect.ref import ModelRef
+from vlm_inspect.sources import catalogue, hub, local
+from vlm_inspect.sources.options import SourceOptions
+
+__all__ = ["SourceOptions", "load"]
+
+_DEFAULTS = SourceOptions()
+
+
+def load(ref: ModelRef, options: SourceOptions = _DEFAULTS) -> Checkpoint:
+    """The model's configuration and where it came from; raises a SourceError where there is none.
+
+    A path is read; a repo is asked of the Hub, then of the Hub's cache; the catalogue has the last word.
+    """
+    if ref.path is not None:
+        return local.load(ref)
+    try:
+        return hub.load(ref, options)
+    except HubUnavailableError as error:
+        known = None if ref.revision else catalogue.load(ref.name)
+        if known is None:
+            raise
+        if hub.is_offline(options):
+            return known
+        return replace(known, notes=(f"{error.message} {ref.name} is answered from the built-in catalogue.",))

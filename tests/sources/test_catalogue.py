@@ -1,0 +1,113 @@
+"""The catalogue: its files say enough to build each model, and no more."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import vlm_inspect
+from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.sources import catalogue
+
+SHARED = Path(__file__).parents[3] / "shared" / "hub"
+TOTALS = {
+    "TIGER-Lab/Mantis-8B-clip-llama3": 8_354_764_800,
+    "TIGER-Lab/Mantis-8B-siglip-llama3": 8_480_007_232,
+    "llava-hf/llava-1.5-7b-hf": 7_063_427_072,
+    "llava-hf/llava-v1.6-mistral-7b-hf": 7_566_747_648,
+    "llava-hf/llava-v1.6-vicuna-7b-hf": 7_063_431_168,
+    "HuggingFaceM4/idefics2-8b-base": 8_402_759_920,
+    "HuggingFaceM4/idefics2-8b": 8_402_768_112,
+    "HuggingFaceM4/idefics2-8b-chatty": 8_402_768_112,
+}
+REMOTE_CODE = "microsoft/Phi-3-vision-128k-instruct"
+# the models' own configurations, where they lie beside the repository
+FULL = {
+    name: path.read_text()
+    for name in catalogue.names()
+    for path in SHARED.glob(name.replace("/", "__") + "/config.json")
+}
+STATED = {"architecture", "fine_tuning", "vision_encoder", "backbone"}
+
+
+def build(config):
+    """The model on the meta device, with transformers and accelerate alone."""
+    import transformers
+    from accelerate import init_empty_weights
+
+    settings = transformers.AutoConfig.for_model(**config)
+    with init_empty_weights(include_buffers=True):
+        return getattr(transformers, config["architectures"][0])(settings)
+
+
+def shapes(model):
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+
+
+def test_the_names_are_the_files():
+    files = (Path(vlm_inspect.__file__).parent / "catalogue").iterdir()
+
+    assert {name.replace("/", "__") + ".toml" for name in catalogue.names()} == {file.name for file in files}
+
+
+def test_the_totals_are_of_all_models_that_transformers_builds():
+    assert {*TOTALS, REMOTE_CODE} == set(catalogue.names())
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_a_model_is_found_under_its_name_in_any_case(name):
+    checkpoint = catalogue.load(name)
+
+    assert checkpoint == catalogue.load(name.upper())
+    assert checkpoint.identity == ModelIdentity(id=name, revision=None, source="catalogue")
+    assert checkpoint.config["model_type"]
+    assert checkpoint.config["architectures"]
+
+
+def test_a_model_that_is_not_here_is_none():
+    assert catalogue.load("org/name") is None
+    assert catalogue.facts("org/name") == {}
+
+
+def test_no_caller_changes_what_the_next_one_gets():
+    catalogue.load("llava-hf/llava-1.5-7b-hf").config["vision_config"]["hidden_size"] = 1
+
+    assert catalogue.load("llava-hf/llava-1.5-7b-hf").config["vision_config"]["hidden_size"] == 1024
+
+
+@pytest.mark.parametrize("name", catalogue.names())
+def test_what_authors_state_is_stated(name):
+    expected = STATED - {"vision_encoder", "backbone"} if name == REMOTE_CODE else STATED
+
+    assert catalogue.facts(name).keys() == expected
+
+
+def test_a_null_of_the_configuration_is_a_null():
+    text_config = catalogue.load("llava-hf/llava-v1.6-mistral-7b-hf").config["text_config"]
+
+    assert text_config["sliding_window"] is None
+
+
+@pytest.mark.parametrize("name", TOTALS)
+def test_a_model_builds_with_its_published_number_of_parameters(name):
+    model = build(catalogue.load(name).config)
+
+    assert sum(parameter.numel() for parameter in model.parameters()) == TOTALS[name]
+
+
+@pytest.mark.parametrize("name", [name for name in FULL if name in TOTALS])
+def test_a_model_is_built_as_from_its_full_configuration(name):
+    assert shapes(build(catalogue.load(name).config)) == shapes(build(json.loads(FULL[name])))
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_no_value_differs_from_the_full_configuration(name):
+    assert_part(catalogue.load(name).config, json.loads(FULL[name]))
+
+
+def assert_part(part, whole):
+    for key, value in part.items():
+        if isinstance(value, dict):
+            assert_part(value, whole[key])
+        else:
+            assert whole[key] == value

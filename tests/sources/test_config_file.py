@@ -1,0 +1,83 @@
+"""A config.json that is none: each way gets its sentence, quickly."""
+
+import os
+
+import pytest
+
+from vlm_inspect.errors import ConfigMissingError, InvalidConfigError
+from vlm_inspect.sources.config_file import SIZE_LIMIT, parse_config, read_config
+
+DEEP = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+NOT_CONFIGURATIONS = {
+    "empty": (b"", "is empty"),
+    "blank": (b" \n\t", "is empty"),
+    "text": (b"model_type: llava", "is not JSON: Expecting value in line 1, column 1"),
+    "cut short": (b'{"model_type": "lla', "is not JSON"),
+    "two objects": (b"{}{}", "is not JSON: Extra data"),
+    "a list": (b"[1, 2]", "holds a list, not an object"),
+    "a string": (b'"llava"', "holds a string"),
+    "a number": (b"7", "holds a number"),
+    "null": (b"null", "holds null"),
+    "true": (b"true", "holds true or false"),
+    "not UTF-8": (b'{"model_type": "\xff\xfe"}', "is not UTF-8"),
+    "UTF-16": ('{"model_type": "llava"}'.encode("utf-16"), "is not UTF-8"),
+    "half a character": (b'{"model_type": "\\ud800"}', "is not UTF-8"),
+    "HTML": (b"<!DOCTYPE html><html>Sign in</html>", "is an HTML page"),
+    "an LFS pointer": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n",
+        "Git LFS pointer",
+    ),
+    "nested beyond Python": (DEEP, "is nested more than 64 deep"),
+    "nested beyond reason": (b'{"a":' * 65 + b"1" + b"}" * 65, "is nested more than 64 deep"),
+    "an endless number": (b'{"vocab_size": ' + b"9" * 5000 + b"}", "a number that is too long"),
+    "too long": (b"[" + b"0," * (SIZE_LIMIT // 2) + b"0]", "no model's has more than 16,777,216"),
+}
+
+
+@pytest.mark.parametrize(("text", "sentence"), NOT_CONFIGURATIONS.values(), ids=NOT_CONFIGURATIONS.keys())
+def test_what_is_no_configuration_is_an_error_that_says_what_it_is(text, sentence):
+    with pytest.raises(InvalidConfigError) as caught:
+        parse_config(text, "org/name")
+
+    assert sentence in caught.value.message
+    assert caught.value.message.startswith("org/name: ")
+    assert caught.value.model == "org/name"
+    assert caught.value.hint
+
+
+def test_a_byte_order_mark_is_no_reason_to_refuse():
+    assert parse_config(b'\xef\xbb\xbf{"model_type": "llava"}', "org/name") == {"model_type": "llava"}
+
+
+def test_not_a_number_is_let_through():
+    assert str(parse_config(b'{"scale": NaN}', "org/name")["scale"]) == "nan"
+
+
+def test_an_escaped_pair_is_one_character():
+    assert parse_config(b'{"name": "\\ud83e\\udd99"}', "org/name") == {"name": "\N{LLAMA}"}
+
+
+def test_nesting_up_to_the_limit_is_read():
+    assert parse_config(b'{"a":' * 64 + b"1" + b"}" * 64, "org/name")
+
+
+def test_a_file_of_100_mb_is_refused_unread(tmp_path):
+    path = tmp_path / "config.json"
+    with path.open("wb") as file:
+        file.truncate(100_000_000)
+    path.chmod(0o000)  # reading it would fail in another way
+
+    with pytest.raises(InvalidConfigError, match="has 100,000,000 bytes"):
+        read_config(path, "org/name")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+
+    with pytest.raises(ConfigMissingError, match="is not a file"):
+        read_config(tmp_path / "config.json", "org/name")
+
+
+def test_a_file_that_is_not_there_is_missing(tmp_path):
+    with pytest.raises(ConfigMissingError, match="cannot be read: No such file"):
+        read_config(tmp_path / "config.json", "org/name")

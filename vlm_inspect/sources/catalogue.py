@@ -1,0 +1,75 @@
+"""The built-in catalogue: models that are answered without the Hub, one small file of facts each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from copy import deepcopy
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from vlm_inspect.checkpoint import Checkpoint
+from vlm_inspect.ref import ModelIdentity
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
+
+# In the order of the tables. Each has its file in vlm_inspect/catalogue: org/name is org__name.toml.
+_NAMES = (
+    "TIGER-Lab/Mantis-8B-clip-llama3",
+    "TIGER-Lab/Mantis-8B-siglip-llama3",
+    "llava-hf/llava-1.5-7b-hf",
+    "microsoft/Phi-3-vision-128k-instruct",
+    "llava-hf/llava-v1.6-mistral-7b-hf",
+    "llava-hf/llava-v1.6-vicuna-7b-hf",
+    "HuggingFaceM4/idefics2-8b-base",
+    "HuggingFaceM4/idefics2-8b",
+    "HuggingFaceM4/idefics2-8b-chatty",
+)
+
+
+def names() -> tuple[str, ...]:
+    """The catalogue's models, in the order of the tables."""
+    return _NAMES
+
+
+def load(name: str) -> Checkpoint | None:
+    """A model's configuration, or None where the catalogue does not have it."""
+    entry = _entry(name)
+    if entry is None:
+        return None
+    return Checkpoint(ModelIdentity(id=entry["id"], source="catalogue"), _config(entry))
+
+
+def facts(name: str) -> Mapping[str, str | bool]:
+    """What the model's authors state and no module tree can tell; empty for a model that is not here."""
+    entry = _entry(name)
+    return dict(entry["facts"]) if entry else {}
+
+
+def _entry(name: str) -> dict[str, Any] | None:
+    """A model's file, its name in any case: the Hub redirects to the right one too."""
+    found = name if name in _NAMES else {known.casefold(): known for known in _NAMES}.get(name.casefold())
+    return _read(found) if found else None
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
+    file = resources.files("vlm_inspect") / "catalogue" / f"{name.replace('/', '__')}.toml"
+    entry: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    return entry
+
+
+def _config(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration with its nulls, which TOML cannot say: the file lists them by path."""
+    config: dict[str, Any] = deepcopy(entry["config"])  # the file's own stays as it was read
+    for path in entry.get("nulls", ()):
+        *parents, key = path.split(".")
+        place = config
+        for parent in parents:
+            place = place[parent]
+        place[key] = None
+    return config

@@ -1,0 +1,203 @@
+"""What huggingface_hub raises -> what vlm-inspect says: what happened, and what to type next."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from vlm_inspect.errors import (
+    ConfigMissingError,
+    GatedModelError,
+    HubUnavailableError,
+    ModelNotFoundError,
+    RevisionNotFoundError,
+    SourceError,
+    TokenError,
+)
+from vlm_inspect.ref import ModelRef
+
+# huggingface_hub's HfHubHTTPError, named without importing it
+HttpError: TypeAlias = Any
+
+_LONGEST_WORDS = 200
+_LOGIN = "hf auth login, or HF_TOKEN, or --token"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was asked of the Hub: all that a message needs beside the error itself."""
+
+    ref: ModelRef
+    token: str | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The repo."""
+        return self.ref.name
+
+    @property
+    def endpoint(self) -> str:
+        """The Hub's address, without the password that a mirror's may hold."""
+        from huggingface_hub import constants
+
+        parts = urlsplit(str(constants.ENDPOINT))
+        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+    def words(self, text: object) -> str:
+        """The first line of what someone else wrote: not long, printable, and without the token."""
+        said = str(text)
+        if self.token:
+            said = said.replace(self.token, "<token>")
+        line = next((line for line in said.splitlines() if line.strip()), "")
+        return "".join(filter(str.isprintable, line.strip()[:_LONGEST_WORDS])).rstrip(".")
+
+    def as_cause(self, error: Exception) -> Exception | None:
+        """The error, to be shown as the cause of another; None where a server repeated the token in it."""
+        shown = "".join(traceback.format_exception(error))
+        return None if self.token and self.token in shown else error
+
+    @staticmethod
+    def failures() -> tuple[type[Exception], ...]:
+        """What huggingface_hub raises where it has no file to give.
+
+        HTTPError is the root of its transport's errors, whichever transport its version has: its own
+        errors derive from it. OSError is what it raises for a bad download and an unwritable cache,
+        ValueError for a repo id that breaks its rules.
+        """
+        from huggingface_hub.errors import HfHubHTTPError
+
+        transport_error = next(base for base in HfHubHTTPError.__bases__ if base is not OSError)
+        return transport_error, OSError, ValueError
+
+
+def as_source_error(error: BaseException, asked: Asked) -> SourceError:
+    """The error of vlm-inspect that says the same. The first kind that fits answers."""
+    from huggingface_hub import errors
+
+    kinds: tuple[tuple[type[BaseException], Callable[..., SourceError]], ...] = (
+        (errors.GatedRepoError, _gated),
+        (errors.RepositoryNotFoundError, _not_found),
+        (errors.RevisionNotFoundError, _no_revision),
+        (errors.RemoteEntryNotFoundError, _no_config),
+        (errors.DisabledRepoError, _disabled),
+        (errors.HfHubHTTPError, _by_status),
+        (errors.LocalEntryNotFoundError, _by_cause),
+        (errors.FileMetadataError, _not_a_hub),
+        (errors.HFValidationError, _not_found),
+        (OSError, _disk_or_download),
+    )
+    return next((say for kind, say in kinds if isinstance(error, kind)), _unreachable)(error, asked)
+
+
+def retry_after(error: HttpError) -> int | None:
+    """The seconds that a busy Hub says to wait, where it says so."""
+    stated = error.response.headers.get("Retry-After", "").strip()
+    return int(stated) if stated.isdecimal() else None
+
+
+def _gated(_: HttpError, asked: Asked) -> SourceError:
+    return GatedModelError(
+        f"{asked.name} is gated: its licence must be accepted by the account that asks.",
+        hint=f"Accept it at {asked.endpoint}/{asked.name}, then log in with that account: {_LOGIN}",
+        model=asked.name,
+    )
+
+
+def _not_found(_: Exception, asked: Asked) -> SourceError:
+    who = "the account of the token that was sent" if asked.token else "anyone without a token"
+    return ModelNotFoundError(
+        f"The Hub has no model {asked.name}, or none for {who}.",
+        hint=f"Check the spelling. A private model needs a token that may read it: {_LOGIN}",
+        model=asked.name,
+    )
+
+
+def _no_revision(_: HttpError, asked: Asked) -> SourceError:
+    return RevisionNotFoundError(
+        f"{asked.name} has no branch, tag or commit {asked.ref.revision or 'main'!r}.",
+        hint=f"See {asked.endpoint}/{asked.name}/commits, or name none for the newest: {asked.name}",
+        model=asked.name,
+    )
+
+
+def _no_config(_: HttpError, asked: Asked) -> SourceError:
+    return ConfigMissingError(
+        f"{asked.name} has no config.json.",
+        hint="An adapter or a GGUF file has none: name the model that it was made from.",
+        model=asked.name,
+    )
+
+
+def _disabled(_: HttpError, asked: Asked) -> SourceError:
+    return ModelNotFoundError(
+        f"{asked.name} has been disabled on the Hub.",
+        hint=f"See {asked.endpoint}/{asked.name} for why.",
+        model=asked.name,
+    )
+
+
+def _by_status(error: HttpError, asked: Asked) -> SourceError:
+    """Answers that huggingface_hub has no class for."""
+    status = error.response.status_code
+    if status == HTTPStatus.UNAUTHORIZED:
+        return TokenError(
+            f"The Hub does not accept the token that was sent for {asked.name}.",
+            hint=f"Log in again, or send none: {_LOGIN}",
+            model=asked.name,
+        )
+    if status == HTTPStatus.FORBIDDEN:
+        said = asked.words(error.server_message or "access is forbidden")
+        return GatedModelError(
+            f"The Hub does not give {asked.name} to this account: {said}.",
+            hint=f"Send a token that may read it: {_LOGIN}",
+            model=asked.name,
+        )
+    if status == HTTPStatus.NOT_FOUND:
+        return _not_found(error, asked)
+    return _unavailable(f"{asked.endpoint} answered {status}{_meaning(error)}.", asked)
+
+
+def _meaning(error: HttpError) -> str:
+    """What a status means for who waits."""
+    if error.response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+        return ""
+    wait = retry_after(error)
+    return ", too many requests" + (f": it says to wait {wait} s" if wait is not None else "")
+
+
+def _by_cause(error: BaseException, asked: Asked) -> SourceError:
+    """huggingface_hub says only that the cache has no copy; why the Hub gave none is its cause."""
+    cause = error.__cause__
+    return as_source_error(cause, asked) if cause else _unreachable(error, asked)
+
+
+def _not_a_hub(_: Exception, asked: Asked) -> SourceError:
+    return _unavailable(f"{asked.endpoint} answered, but not as a Hub does: it named no commit.", asked)
+
+
+def _disk_or_download(error: OSError, asked: Asked) -> SourceError:
+    """An OSError with a number is the disk's; one without is huggingface_hub's, of a download gone wrong."""
+    if error.errno is None:
+        return _unavailable(f"{asked.name}: the download of config.json failed: {asked.words(error)}.", asked)
+    return SourceError(
+        f"{asked.name}: the Hub's cache cannot be used: {error.strerror}.",
+        hint="Name another folder for it: --cache-dir DIR, or HF_HUB_CACHE",
+        model=asked.name,
+    )
+
+
+def _unreachable(error: BaseException, asked: Asked) -> SourceError:
+    said = asked.words(error) or type(error).__name__
+    return _unavailable(f"{asked.endpoint} cannot be reached: {said}.", asked)
+
+
+def _unavailable(message: str, asked: Asked) -> SourceError:
+    return HubUnavailableError(
+        message,
+        hint="Check the connection (and HF_ENDPOINT, if set) and try again. What was fetched once is cached.",
+        model=asked.name,
+    )
