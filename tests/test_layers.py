@@ -48,10 +48,16 @@ def room_of(path):
     return first.removesuffix(".py")
 
 
+def for_types_only(node):
+    """`if TYPE_CHECKING:` is read by type checkers and never runs."""
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
 def imports_of(path):
-    """Every (module imported, whether inside a function) of a file."""
+    """Every (module imported, whether only when asked) of a file."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inside = {id(node) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for node in ast.walk(f)}
+    inside |= {id(node) for block in ast.walk(tree) if for_types_only(block) for node in ast.walk(block)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:

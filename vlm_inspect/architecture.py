@@ -176,6 +176,8 @@ class Component:
     embeddings: tuple[Stage, ...] = ()
     stages: tuple[Stage, ...] = ()
     """What a projector or a head does, step by step."""
+    beside: tuple[Stage, ...] = ()
+    """What an encoder or a language model holds beside embeddings and layers: final norm, pooling head."""
     image_size: tuple[int, ...] = ()
     """Of a vision encoder: height and width in pixels that its position table is made for."""
     tied_to: str | None = None

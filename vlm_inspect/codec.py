@@ -18,6 +18,7 @@ from vlm_inspect.errors import InvalidConfigError
 _ALWAYS_WRITTEN = {
     "components",
     "parameters",
+    "path",
     "ties",
     "revision",
     "schema_version",

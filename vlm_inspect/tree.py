@@ -124,7 +124,7 @@ class NodePool:
     def __init__(self) -> None:
         self._nodes: dict[tuple[object, ...], ModuleNode] = {}
 
-    def node(  # the fields of a node, by name
+    def node(  # noqa: PLR0913 - the fields of a node, by name
         self,
         class_name: str,
         *,

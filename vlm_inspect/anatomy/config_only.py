@@ -21,6 +21,7 @@ from vlm_inspect.architecture import (
     Role,
 )
 from vlm_inspect.checkpoint import Checkpoint
+from vlm_inspect.errors import NotNativeError
 
 _TEXT_PARTS = ("text_config", "llm_config", "language_config")
 _VISION_PARTS = ("vision_config", "img_processor", "visual", "vision_tower_config")
@@ -30,9 +31,14 @@ _WIDTHS = ("hidden_size", "embed_dim", "width", "d_model", "n_embd", "dim")
 _HEADS = ("num_attention_heads", "num_heads", "n_head")
 
 
-def describe_config(checkpoint: Checkpoint, reason: str, explanation: str) -> Architecture:
-    """A record of what the configuration states. `reason` is short, for a cell; `explanation` a sentence."""
-    config = checkpoint.config
+def describe_config(checkpoint: Checkpoint, refusal: NotNativeError) -> Architecture:
+    """A record of what the configuration states, where transformers has no class for it.
+
+    Raises the refusal itself where the configuration does not even name what it is of.
+    """
+    config, reason = checkpoint.config, refusal.short
+    if not (_first_architecture(config) or _text(config.get("model_type"))):
+        raise refusal
     components = tuple(_components(config, reason))
     found = {component.role for component in components}
     return Architecture(
@@ -49,7 +55,7 @@ def describe_config(checkpoint: Checkpoint, reason: str, explanation: str) -> Ar
         }
         | {"supports": reason}
         | ({} if _first_architecture(config) else {"model_class": reason}),
-        notes=(f"{explanation} This answer is from the configuration alone.",),
+        notes=(f"{refusal.message} This answer is from the configuration alone.",),
     )
 
 

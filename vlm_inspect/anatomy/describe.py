@@ -30,8 +30,10 @@ from vlm_inspect.architecture import (
     Stage,
 )
 from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.tree import ModuleNode, ModuleTree, is_below
+from vlm_inspect.tree import ModuleNode, ModuleTree, is_below, join
 
+# projectors and heads are told step by step, all of them
+_STAGED = frozenset({Role.PROJECTOR, Role.LM_HEAD, Role.OTHER})
 _MAIN_ROLES = (Role.VISION_ENCODER, Role.PROJECTOR, Role.LANGUAGE_MODEL, Role.LM_HEAD)
 # where composite configurations keep those of their parts; the names differ, the parts do not
 _PART_CONFIGS: Mapping[Role, tuple[str, ...]] = {
@@ -89,6 +91,7 @@ def _component(tree: ModuleTree, claim: Claim, count: int, claimed: list[str]) -
         stacks=() if claim.role is Role.PROJECTOR else stacks,
         embeddings=_embeddings(tree, claim, node, inner),
         stages=_stages(tree, claim, node),
+        beside=() if claim.role in _STAGED else tuple(_beside(tree, claim, inner, stacks)),
         image_size=_image_size(tree, node) if claim.role is Role.VISION_ENCODER else (),
         tied_to=tied,
         evidence=tuple(evidence),
@@ -117,6 +120,31 @@ def _embeddings(tree: ModuleTree, claim: Claim, node: ModuleNode, inner: set[str
     return ()
 
 
+def _beside(
+    tree: ModuleTree, claim: Claim, inner: set[str], stacks: tuple[LayerStack, ...]
+) -> Iterator[Stage]:
+    told = {stack.path for stack in stacks} | inner
+    for path in claim.paths:
+        node = tree.find(path)
+        embedded = (
+            {stage.path for stage in _embeddings(tree, claim, node, inner)} if node is not None else set()
+        )
+        yield from _outside(node, path, told, embedded) if node is not None else ()
+
+
+def _outside(node: ModuleNode, path: str, told: set[str], embedded: set[str]) -> Iterator[Stage]:
+    """The modules with parameters that are neither told elsewhere nor hold what is."""
+    for name, child in node.children:
+        at = join(path, name)
+        if at in told or not child.total:
+            continue
+        if any(is_below(other, at) for other in told):
+            yield from _outside(child, at, told, embedded)
+        elif not any(is_below(other, at) for other in embedded):
+            stage = leaf_stage(child, at) if not child.children else None
+            yield stage or Stage("other", child.class_name, at)
+
+
 def _stages(tree: ModuleTree, claim: Claim, node: ModuleNode) -> tuple[Stage, ...]:
     if claim.role is Role.LM_HEAD:
         return tuple(_head_stages(node, claim.paths[0]))
@@ -127,10 +155,8 @@ def _stages(tree: ModuleTree, claim: Claim, node: ModuleNode) -> tuple[Stage, ..
 
 
 def _head_stages(node: ModuleNode, path: str) -> Iterator[Stage]:
-    own = leaf_stage(node, path) if not node.children else None
-    if own is not None:
-        yield own
-    for at, child in breadth_first(node, path):
+    """The head's Linear, its own class's included, and those inside it (idefics adds one for new tokens)."""
+    for at, child in [(path, node), *breadth_first(node, path)]:
         stage = leaf_stage(child, at) if linear_widths(child) else None
         if stage is not None:
             yield stage

@@ -109,7 +109,7 @@ def _needs_package(error: ImportError, model: str) -> BrokenEnvironmentError:
 
 def _unknown_part(unknown: Mapping[str, str], version: str, model: str) -> NotNativeError:
     named = " and ".join(f"{part} is of type {kind!r}" for part, kind in unknown.items())
-    return NotNativeError(f"its {named}, which transformers {version} does not have.", model=model)
+    return NotNativeError(f"its {named}, which transformers {version} does not have.", model=model, short="unknown sub-config")
 
 
 def _refused(class_name: str, error: Exception, model: str) -> UnbuildableConfigError:

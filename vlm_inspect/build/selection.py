@@ -39,10 +39,10 @@ def select(config: Mapping[str, Any], model: str) -> Selection:
     if stated is not None:
         return _from_architecture(stated, model_type)
     if model_type is None and architecture is None:
-        raise _not_native("its config.json says neither model_type nor architectures", model)
+        raise _not_native("its config.json says neither model_type nor architectures", "unnamed", model)
     standard = _standard_class(model_type)
     if standard is None:
-        raise _not_native(_why_not(architecture, model_type, config), model)
+        raise _not_native(*_why_not(architecture, model_type, config), model)
     if architecture is None:
         note = f"config.json names no architecture; built {standard.__name__}, the class for {model_type!r}."
     elif _letters(architecture) == _letters(standard.__name__):
@@ -51,6 +51,7 @@ def select(config: Mapping[str, Any], model: str) -> Selection:
         raise _not_native(
             f"its architecture {architecture} is not one of transformers' own, "
             f"though its model_type {model_type!r} is",
+            "foreign class",
             model,
         )
     return Selection(standard, _config_class(model_type) or standard.config_class, (note,))
@@ -88,15 +89,16 @@ def _from_architecture(stated: Any, model_type: str | None) -> Selection:
     return Selection(stated, own_config, (note,))
 
 
-def _why_not(architecture: str | None, model_type: str | None, config: Mapping[str, Any]) -> str:
+def _why_not(architecture: str | None, model_type: str | None, config: Mapping[str, Any]) -> tuple[str, str]:
+    """Why transformers has no class for it: as a clause, and in a few words."""
     named = architecture or f"model_type {model_type!r}"
     if isinstance(config.get("auto_map"), Mapping):
-        return f"{named} is code of its own repo, which transformers {version()} does not have"
-    return f"transformers {version()} has no class for {named}"
+        return f"{named} is code of its own repo, which transformers {version()} does not have", "remote code"
+    return f"transformers {version()} has no class for {named}", "unknown type"
 
 
-def _not_native(why: str, model: str) -> NotNativeError:
-    return NotNativeError(f"{why}.", model=model)
+def _not_native(why: str, short: str, model: str) -> NotNativeError:
+    return NotNativeError(f"{why}.", model=model, short=short)
 
 
 def _own_class(name: str) -> Any | None:

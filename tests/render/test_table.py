@@ -1,0 +1,157 @@
+import json
+
+import pytest
+
+from tests.render.records import COMMIT, FUYU, GEMMA3, LLAVA, PHI3, QWEN, RECORDS
+from vlm_inspect.codec import architecture_from_data, to_data
+from vlm_inspect.errors import HubUnavailableError, SettingsError
+from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.render.cells import plain
+from vlm_inspect.render.columns import COLUMNS, KINDS, chosen, column_ids
+from vlm_inspect.render.records import record_json, records_json
+from vlm_inspect.render.rows import Failure, Row
+from vlm_inspect.render.table import build_table
+
+SEED_TITLES = {
+    "architectures": [
+        "Model Name",
+        "Model Class",
+        "Vision Model",
+        "Vision Layers",
+        "Vision Embeddings",
+        "Vision Self Attention",
+        "Vision MLP",
+        "Vision LayerNorm",
+        "Multi-Modal Projector",
+        "Language Model",
+        "Language Layers",
+        "Language Self Attention",
+        "Language MLP",
+        "Language LayerNorm",
+        "LM Head",
+    ],
+    "comparison": [
+        "Model",
+        "# of Parameters",
+        "Architecture",
+        "Vision Encoder",
+        "Pooling",
+        "Modality Projection",
+        "Language Model Backbone",
+        "Fine-tuning Method",
+        "Flash Attention",
+        "Hugging Face Model Card URL",
+    ],
+}
+
+
+def row_of(record, *ids):
+    return [plain(cell) for cell in build_table("architectures", [Row("m", record)], ids).rows[0]]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_columns_are_the_seeds(kind):
+    assert [column.title for column in chosen(kind)] == SEED_TITLES[kind]
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: f"{column.kind}-{column.id}")
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+def test_every_column_says_something_of_every_record(record, column):
+    assert plain(column.cell(Row("a name", record))).strip()
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: f"{column.kind}-{column.id}")
+def test_a_column_can_be_chosen_for_any_table(column):
+    for kind in KINDS:
+        assert build_table(kind, [Row("m", LLAVA)], [column.id]).headers != ()
+
+
+def test_a_name_that_two_kinds_have_means_the_tables_own():
+    assert [chosen(kind, ["model"])[0].kind for kind in KINDS] == list(KINDS)
+
+
+def test_an_unknown_column_says_which_there_are():
+    with pytest.raises(SettingsError) as error:
+        chosen("architectures", ["model", "colour"])
+    assert error.value.message == "there is no column 'colour'."
+    assert error.value.hint == f"Choose from: {', '.join(column_ids())}"
+
+
+def test_exact_parameters():
+    assert row_of(LLAVA, "total_parameters", "vision_parameters", "head_parameters", "other_parameters") == [
+        "7,063,427,072",
+        "303,507,456",
+        "131,334,144",
+        "none",
+    ]
+    assert row_of(GEMMA3, "head_parameters") == ["0"]
+    assert row_of(QWEN, "other_parameters") == ["3,635,004,096"]
+    assert row_of(FUYU, "vision_parameters") == ["none"]
+    assert (
+        row_of(PHI3, "total_parameters", "vision_parameters", "projector_parameters", "other_parameters")
+        == ["unknown (needs remote code)"] * 4
+    )
+
+
+def test_where_a_record_comes_from():
+    assert row_of(LLAVA, "model_type", "builder", "commit") == ["llava", "transformers", COMMIT]
+    assert row_of(PHI3, "builder", "commit") == ["config", "—"]
+
+
+FAILED = Row("org/gone", error=Failure("ModelNotFoundError", "org/gone is not on the Hub.", "Log in."))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_that_failed_keeps_its_place_and_says_why(kind):
+    table = build_table(kind, [Row("a", LLAVA), FAILED, Row("b", FUYU)])
+    assert [plain(row[0]) for row in table.rows] == ["a", "org/gone", "b"]
+    assert [plain(cell) for cell in table.rows[1]][1:] == [
+        "error: org/gone is not on the Hub.",
+        *["—"] * (len(table.headers) - 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells"),
+    [
+        (["model"], ["org/gone — error: org/gone is not on the Hub."]),
+        (["lm_head", "model"], ["error: org/gone is not on the Hub.", "org/gone"]),
+        (["commit"], ["error: org/gone is not on the Hub."]),
+    ],
+)
+def test_a_failure_is_told_whatever_the_columns(columns, cells):
+    (row,) = build_table("architectures", [FAILED], columns).rows
+    assert [plain(cell) for cell in row] == cells
+
+
+def test_notes_are_told_once_with_all_they_are_about():
+    table = build_table("comparison", [Row("a", PHI3), Row("b", PHI3), Row("c", LLAVA)])
+    assert table.notes == (f"a, b: {PHI3.notes[0]}",)
+
+
+def test_records_as_json(golden):
+    written = records_json([Row("alias", LLAVA), FAILED])
+    first, second = json.loads(written)
+    assert architecture_from_data(first) == LLAVA
+    assert second == {
+        "model": {"id": "org/gone"},
+        "error": {
+            "type": "ModelNotFoundError",
+            "message": "org/gone is not on the Hub.",
+            "hint": "Log in.",
+        },
+    }
+    golden("records.json", written)
+
+
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+def test_a_record_as_json_is_the_codecs(record):
+    assert json.loads(record_json(record)) == json.loads(json.dumps(to_data(record)))
+
+
+def test_a_failure_is_what_the_error_says():
+    error = HubUnavailableError("No answer.", hint="Try --offline.", model="a/b")
+    assert Failure.of(error) == Failure("HubUnavailableError", "No answer.", "Try --offline.")
+    assert Failure.of(ValueError("odd")) == Failure("ValueError", "odd", "")
+    row = Row("alias", error=Failure.of(error), model=ModelIdentity("a/b", None, "hub"))
+    assert json.loads(records_json([row]))[0]["model"]["id"] == "a/b"

@@ -1,0 +1,233 @@
+"""What vlm-inspect does, as straight pipelines: source → tree → anatomy → table → text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from vlm_inspect import batch, sources
+from vlm_inspect.architecture import Architecture
+from vlm_inspect.documents import Document, block_names, read_document
+from vlm_inspect.errors import NotNativeError
+from vlm_inspect.ref import ModelIdentity, ModelRef
+from vlm_inspect.render import render
+from vlm_inspect.render.columns import KINDS, column_ids
+from vlm_inspect.render.facts import FACT_KEYS
+from vlm_inspect.render.rows import Failure, Row
+from vlm_inspect.render.table import build_table
+from vlm_inspect.settings import (
+    FactValue,
+    ModelEntry,
+    Settings,
+    TableEntry,
+    Vocabulary,
+    find_settings,
+    load_settings,
+)
+from vlm_inspect.sources import SourceOptions, catalogue
+from vlm_inspect.tree import ModuleTree
+
+Key = tuple[str, str | None, str | None]
+"""Reference, revision and alias: what tells one row of a table from another."""
+
+_DEFAULTS = SourceOptions()
+
+
+# --- one model -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """One model's answer: its record, and the tree where one was built."""
+
+    architecture: Architecture
+    tree: ModuleTree | None = None
+    notes: tuple[str, ...] = ()
+    """What the source had to say: the Hub was not reached …"""
+
+
+def inspect(model: str, *, revision: str | None = None, options: SourceOptions = _DEFAULTS) -> Architecture:
+    """What a model is made of. `model` is `org/name`, `org/name@revision`, a folder or a config.json.
+
+    Raises VlmInspectError: its message says what happened, its hint what to do.
+    """
+    return examine(model, revision=revision, options=options).architecture
+
+
+def examine(model: str, *, revision: str | None = None, options: SourceOptions = _DEFAULTS) -> Inspection:
+    """As `inspect`, with the module tree beside the record."""
+    from vlm_inspect.anatomy import describe, describe_config
+    from vlm_inspect.build import native
+
+    checkpoint = sources.load(ModelRef.parse(model, revision), options)
+    try:
+        tree = native.build(checkpoint.config, checkpoint.identity.id)
+    except NotNativeError as error:
+        architecture = describe_config(checkpoint, error)
+        return Inspection(architecture, None, checkpoint.notes)
+    return Inspection(describe(tree, checkpoint.identity, "transformers"), tree, checkpoint.notes)
+
+
+# --- many models, as the rows of tables ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One model of a table: what to look up, what the user calls it, and what the user says of it."""
+
+    reference: str
+    revision: str | None = None
+    alias: str | None = None
+    facts: Mapping[str, FactValue] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        """Two requests with one key have one answer."""
+        return self.reference, self.revision, self.alias
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A row of a table, and what the source of its model had to say."""
+
+    row: Row
+    notes: tuple[str, ...] = ()
+
+
+def settings_for(config: Path | None) -> Settings | None:
+    """The configuration at a path, or the nearest one upward; None where there is none."""
+    vocabulary = Vocabulary(FACT_KEYS, dict.fromkeys(KINDS, column_ids()))
+    return load_settings(config, vocabulary) if config else find_settings(Path(), vocabulary)
+
+
+def requests_for(
+    models: Sequence[str], settings: Settings | None, revision: str | None = None
+) -> list[Request]:
+    """The models named, as the configuration knows them; without any, all of it, or of the catalogue."""
+    if models:
+        return [_request(name, settings, revision) for name in models]
+    if settings is not None and settings.models:
+        return [_configured(entry, settings) for entry in settings.models]
+    return [_request(name, None, revision) for name in catalogue.names()]
+
+
+def answers(requests: Iterable[Request], options: SourceOptions = _DEFAULTS) -> Iterator[Answered]:
+    """The rows of a table, one by one; a model that cannot be answered says why in its row."""
+    for outcome in batch.run(requests, partial(_answer, options=options)):
+        yield outcome.answer if isinstance(outcome, batch.Inspected) else _failed(outcome)
+
+
+def _answer(request: Request, options: SourceOptions) -> Answered:
+    inspection = examine(request.reference, revision=request.revision, options=options)
+    known = inspection.architecture.model.id
+    row = Row(
+        name=request.alias or known,
+        architecture=inspection.architecture,
+        facts={**catalogue.facts(known), **request.facts},
+    )
+    return Answered(row, inspection.notes)
+
+
+def _failed(outcome: batch.Failed[Request]) -> Answered:
+    request = outcome.asked
+    name = request.reference.partition("@")[0]
+    source = ModelIdentity(name)
+    return Answered(
+        Row(request.alias or name, error=Failure.of(outcome.error), facts=request.facts, model=source)
+    )
+
+
+def _request(name: str, settings: Settings | None, revision: str | None) -> Request:
+    entry = settings.model(name) if settings is not None else None
+    if entry is None or settings is None:
+        return Request(name, revision)
+    configured = _configured(entry, settings)
+    return Request(configured.reference, revision or entry.revision, entry.alias, entry.facts)
+
+
+def _configured(entry: ModelEntry, settings: Settings) -> Request:
+    return Request(entry.reference(settings.root), entry.revision, entry.alias, entry.facts)
+
+
+# --- tables in files -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A marked block of a file: its name, and the table that belongs into it."""
+
+    name: str
+    kind: str
+    requests: tuple[Request, ...]
+    columns: tuple[str, ...] = ()
+
+
+def blocks_of(documents: Sequence[Document], settings: Settings | None) -> dict[str, Block]:
+    """The configured tables that the documents ask for; without any configured, one of each kind."""
+    known = {name: _block(entry, settings) for name, entry in _tables(settings).items()}
+    wanted = {name for each in documents for name in block_names(each.text, name=str(each.path))}
+    for document in documents:  # an unknown or missing marker is told before a model is built
+        document.updated(dict.fromkeys(known, ""))
+    return {name: block for name, block in known.items() if name in wanted}
+
+
+def requests_of(blocks: Mapping[str, Block]) -> list[Request]:
+    """The models of all blocks, each once."""
+    return list({request.key: request for block in blocks.values() for request in block.requests}.values())
+
+
+def updated(document: Document, blocks: Mapping[str, Block], rows: Mapping[Key, Row]) -> str:
+    """The document's text with its blocks regenerated; `rows` by the keys of the blocks' requests."""
+    texts = {
+        name: _generated(document, block, [rows[request.key] for request in block.requests])
+        for name, block in blocks.items()
+        if name in block_names(document.text, name=str(document.path))
+    }
+    return document.updated(texts)
+
+
+def configured_files(settings: Settings | None) -> list[Path]:
+    """The files whose blocks the configuration says to regenerate."""
+    return list(settings.files) if settings is not None else []
+
+
+def _tables(settings: Settings | None) -> Mapping[str, TableEntry]:
+    if settings is not None and settings.tables:
+        return settings.tables
+    return {kind: TableEntry(kind, kind) for kind in KINDS}
+
+
+def _block(entry: TableEntry, settings: Settings | None) -> Block:
+    if settings is None or not (settings.models or entry.models):
+        requests = requests_for((), None)
+    else:
+        requests = [_configured(model, settings) for model in settings.models_of(entry)]
+    return Block(entry.name, entry.kind, tuple(requests), entry.columns)
+
+
+def _generated(document: Document, block: Block, rows: Sequence[Row]) -> str:
+    kind = next(kind for kind in KINDS if kind == block.kind)
+    table = build_table(kind, rows, block.columns or None)
+    remark = f"<!-- Generated; to regenerate: vlm-inspect table --write {document.path.name} -->"
+    return f"{remark}\n\n{render(table, 'markdown')}"
+
+
+__all__ = [
+    "Answered",
+    "Block",
+    "Inspection",
+    "Key",
+    "Request",
+    "answers",
+    "blocks_of",
+    "configured_files",
+    "examine",
+    "inspect",
+    "read_document",
+    "requests_for",
+    "requests_of",
+    "settings_for",
+    "updated",
+]

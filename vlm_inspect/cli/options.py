@@ -1,0 +1,68 @@
+"""The options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="org/name, org/name@revision, a folder with a config.json, or a config.json."
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[MODEL]...",
+        help="Models; without any, those of the configuration, or else those of the built-in catalogue.",
+    ),
+]
+
+
+class Format(str, Enum):
+    """How an answer is written."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    CSV = "csv"
+    LATEX = "latex"
+    HTML = "html"
+
+
+FormatOption = Annotated[
+    Format | None,
+    typer.Option(
+        "--format", help="terminal where the output is one, markdown elsewhere.", show_default=False
+    ),
+]
+Revision = Annotated[
+    str | None, typer.Option("--revision", help="Branch, tag or commit on the Hub.", show_default=False)
+]
+Token = Annotated[
+    str | None,
+    typer.Option("--token", help="Hub token; without it HF_TOKEN or `hf auth login`.", show_default=False),
+]
+CacheDir = Annotated[
+    Path | None, typer.Option("--cache-dir", help="The Hub's cache, if not HF_HUB_CACHE.", show_default=False)
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Ask nobody: the Hub's cache, then the catalogue.")]
+OutputFile = Annotated[
+    Path | None,
+    typer.Option("--output", metavar="FILE", help="Write there, not to stdout.", show_default=False),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes; errors still.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks of bugs.")]
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="pyproject.toml or vlm-inspect.toml; without it, the nearest upward.",
+        show_default=False,
+    ),
+]

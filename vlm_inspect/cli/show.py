@@ -1,0 +1,51 @@
+"""`vlm-inspect show`: one model in full."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vlm_inspect import app
+from vlm_inspect.cli import exits, options
+from vlm_inspect.cli.output import Output
+from vlm_inspect.render import render
+from vlm_inspect.render.card import Card, build_card
+from vlm_inspect.render.card_tables import card_tables
+from vlm_inspect.render.records import record_json
+from vlm_inspect.render.terminal_card import card_text
+from vlm_inspect.sources import SourceOptions
+
+Explain = Annotated[bool, typer.Option("--explain", help="Say of each finding how it was found.")]
+
+
+@exits.guarded
+def command(
+    model: options.Model,
+    explain: Explain = False,
+    format: options.FormatOption = None,
+    output: options.OutputFile = None,
+    revision: options.Revision = None,
+    token: options.Token = None,
+    cache_dir: options.CacheDir = None,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> int:
+    """One model in full: its parts, their parameters, their layers."""
+    out = Output.choose(format, output, quiet=quiet)
+    asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    inspection = app.examine(model, revision=revision, options=asking)
+    for note in inspection.notes:
+        out.note(note)
+    if out.format is options.Format.JSON:
+        out.write(record_json(inspection.architecture))
+    else:
+        out.write(_text(build_card(inspection.architecture, explain=explain), out))
+    return 0
+
+
+def _text(card: Card, out: Output) -> str:
+    if out.format is options.Format.TERMINAL:
+        return card_text(card, width=out.width, colour=out.colour)
+    return render(card_tables(card), out.format.value)

@@ -1,0 +1,66 @@
+"""`vlm-inspect tree`: the module tree of one model."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from vlm_inspect import app
+from vlm_inspect.cli import exits, options
+from vlm_inspect.cli.output import Output
+from vlm_inspect.errors import NotNativeError
+from vlm_inspect.render import render
+from vlm_inspect.render.module_tree import tree_data, tree_table, tree_text
+from vlm_inspect.render.records import json_text
+from vlm_inspect.render.terminal_tree import terminal_tree
+from vlm_inspect.sources import SourceOptions
+from vlm_inspect.tree import ModuleTree
+
+Depth = Annotated[
+    int | None, typer.Option("--depth", min=0, help="Levels to show below the root.", show_default=False)
+]
+Focus = Annotated[
+    str,
+    typer.Option("--focus", metavar="PATH", help="Only this module and what is below.", show_default=False),
+]
+
+
+@exits.guarded
+def command(
+    model: options.Model,
+    depth: Depth = None,
+    focus: Focus = "",
+    format: options.FormatOption = None,
+    output: options.OutputFile = None,
+    revision: options.Revision = None,
+    token: options.Token = None,
+    cache_dir: options.CacheDir = None,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> int:
+    """The module tree, repeated layers folded, with the parameters of each node."""
+    out = Output.choose(format, output, quiet=quiet)
+    asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    inspection = app.examine(model, revision=revision, options=asking)
+    for note in inspection.notes:
+        out.note(note)
+    if inspection.tree is None:
+        raise NotNativeError(
+            f"there is no module tree: {' '.join(inspection.architecture.notes)}",
+            hint=f"See what the configuration says: vlm-inspect show {model}",
+            model=model,
+        )
+    out.write(_text(inspection.tree, focus, depth, out))
+    return 0
+
+
+def _text(tree: ModuleTree, focus: str, depth: int | None, out: Output) -> str:
+    if out.format is options.Format.JSON:
+        return json_text(tree_data(tree, focus=focus, depth=depth))
+    if out.format is options.Format.TERMINAL:
+        return terminal_tree(tree, focus=focus, depth=depth, width=out.width, colour=out.colour)
+    if out.format is options.Format.MARKDOWN:
+        return f"```text\n{tree_text(tree, focus=focus, depth=depth)}```\n"
+    return render(tree_table(tree, focus=focus, depth=depth), out.format.value)

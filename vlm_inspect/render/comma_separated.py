@@ -1,0 +1,35 @@
+"""CSV, safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+
+from vlm_inspect.render.cells import Cell, Table
+from vlm_inspect.render.layout import Layout
+
+# a spreadsheet computes a cell that begins with one of these
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def comma_separated(tables: Sequence[Table], _layout: Layout) -> str:
+    """Plain cells; several tables with an empty line between them. Notes are no data and are left out."""
+    return "\n".join(_table(table) for table in tables)
+
+
+def _table(table: Table) -> str:
+    written = io.StringIO()
+    rows = csv.writer(written, lineterminator="\n")
+    rows.writerow([_guarded(header) for header in table.headers])
+    rows.writerows([_guarded(_plain(cell)) for cell in row] for row in table.rows)
+    return written.getvalue()
+
+
+def _plain(cell: Cell) -> str:
+    """The text alone; of a link where it leads, which is all that it is for without a page around it."""
+    return "".join(span.href or span.text for span in cell)
+
+
+def _guarded(value: str) -> str:
+    return f"'{value}" if value.lstrip().startswith(_FORMULA_STARTS) else value

@@ -1,0 +1,67 @@
+"""GitHub-flavoured Markdown.
+
+Columns are not padded: a padded table changes in every line when one cell grows, and a diff of a
+README should show the models that changed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+from urllib.parse import quote
+
+from vlm_inspect.render.cells import Cell, Span, Table, text
+from vlm_inspect.render.layout import Layout
+
+# what can begin markup inside a line; an underscore only at the edge of a word
+_SPECIAL = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
+_ENTITY = re.compile(r"&(?=#?\w+;)")
+_BACKTICKS = re.compile(r"`+")
+_CODE_ENTITIES = {ord(char): f"&#{ord(char)};" for char in "|\\`*_[]~$"}
+_URL_SAFE = ":/?#@!&=+,;~%-._"
+
+
+def markdown(tables: Sequence[Table], _layout: Layout) -> str:
+    """Pipe tables. A lone table has no title: its place in a document has a heading of its own."""
+    blocks = [_table(table, titled=len(tables) > 1) for table in tables]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _table(table: Table, *, titled: bool) -> str:
+    head = _row([_words(header) for header in table.headers])
+    rule = _row(["---"] * len(table.headers))
+    body = [_row([_cell(cell) for cell in row]) for row in table.rows]
+    heading = f"### {_words(table.title)}\n\n" if titled and table.title else ""
+    notes = "\n".join(f"- {_words(note)}" for note in table.notes)
+    return heading + "\n".join([head, rule, *body]) + (f"\n\n{notes}" if notes else "")
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _cell(cell: Cell) -> str:
+    return "".join(_span(span) for span in cell)
+
+
+def _span(span: Span) -> str:
+    words = code_span(span.text) if span.code else _words(span.text)
+    return f"[{words}]({quote(span.href, safe=_URL_SAFE)})" if span.href else words
+
+
+def _words(value: str) -> str:
+    escaped = _SPECIAL.sub(r"\\\g<0>", value)
+    return _ENTITY.sub("&amp;", escaped).replace("<", "&lt;")
+
+
+def code_span(value: str) -> str:
+    """A code span that is a code span whatever is in it, in a table too."""
+    if not value.strip():
+        return _cell(text(repr(value)))
+    if "|" in value and "\\" in value:  # parsers differ on which backslash belongs to which bar
+        return f"<code>{escape(value).translate(_CODE_ENTITIES)}</code>"
+    longest = max((len(found) for found in _BACKTICKS.findall(value)), default=0)
+    fence = "`" * (longest + 1)
+    gap = " " if value.startswith(("`", " ")) or value.endswith(("`", " ")) else ""
+    return f"{fence}{gap}{value}{gap}{fence}".replace("|", "\\|")

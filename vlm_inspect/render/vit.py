@@ -1,0 +1,115 @@
+"""Vision encoders by the names that the field gives them: `CLIP ViT-L/14-336`.
+
+A size letter is given by the published sizes alone, never by a model's name:
+Ti to H from Dosovitskiy et al. 2021 (and Touvron et al. 2021), g, G and e from Zhai et al. 2022 and Chen
+et al. 2023, SO400M from Alabdulmohsin et al. 2023.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from vlm_inspect.architecture import Component
+
+# (width, layers, MLP width) → size. Two would not do: Qwen2.5-VL's tower has ViT-H's width and depth
+PUBLISHED_SIZES: Mapping[tuple[int, int, int], str] = {
+    (192, 12, 768): "Ti",
+    (384, 12, 1536): "S",
+    (768, 12, 3072): "B",
+    (1024, 24, 4096): "L",
+    (1152, 27, 4304): "SO400M",
+    (1280, 32, 5120): "H",
+    (1408, 40, 6144): "g",
+    (1664, 48, 8192): "G",
+    (1792, 56, 15360): "e",
+}
+
+_CLASS_ENDING = re.compile(
+    r"(VisionTransformer|VisionModel|VisionTower|Vision|Transformer|Encoder|PreTrainedModel|PretrainedModel"
+    r"|Backbone|Model|ViT)$"
+)
+_SPELLING = ((re.compile(r"^Siglip"), "SigLIP"), (re.compile(r"^Clip"), "CLIP"))
+_VERSION = re.compile(r"(?<=\d)_(?=\d)")
+
+
+@dataclass(frozen=True, slots=True)
+class VisionTransformer:
+    """What names a vision transformer."""
+
+    family: str | None
+    depths: tuple[int, ...]
+    """Layers of each of its stacks."""
+    width: int | None = None
+    widest: int | None = None
+    """Of a hierarchical encoder, whose stages grow wider: its last width."""
+    mlp_width: int | None = None
+    gated: bool | None = None
+    patch: int | None = None
+    image: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, component: Component) -> VisionTransformer:
+        """Read off a vision encoder."""
+        mlp = next((layer.mlp for layer in component.layers if layer.mlp), None)
+        patch = next((s.kernel for s in component.embeddings if s.kind == "convolution" and s.kernel), ())
+        return cls(
+            family=family(component.class_name) if component.class_name else None,
+            depths=tuple(stack.count for stack in component.stacks),
+            width=component.width,
+            widest=_widest(component),
+            mlp_width=mlp.hidden_width if mlp else None,
+            gated=mlp.gated if mlp else None,
+            patch=patch[-1] if patch else None,
+            image=component.image_size,
+        )
+
+    @property
+    def size(self) -> str | None:
+        """Its published size letter, where it has one."""
+        if self.gated or len(self.depths) != 1 or self.width is None or self.mlp_width is None:
+            return None
+        return PUBLISHED_SIZES.get((self.width, self.depths[0], self.mlp_width))
+
+    def __str__(self) -> str:
+        """`SigLIP ViT-SO400M/14-384`, or `Qwen2.5 ViT (32 layers, width 1280, patch 14)`."""
+        family = f"{self.family} " if self.family else ""
+        if self.size is None:
+            described = ", ".join(self._figures())
+            kind = "" if self.family and self.widest else "ViT"
+            return " ".join(
+                word for word in (self.family, kind, f"({described})" if described else "") if word
+            )
+        patch = f"/{self.patch}" if self.patch else ""
+        image = f"-{'x'.join(str(side) for side in dict.fromkeys(self.image))}" if self.image else ""
+        return f"{family}ViT-{self.size}{patch}{image}"
+
+    def _figures(self) -> Iterator[str]:
+        if self.depths:
+            yield f"{' + '.join(str(depth) for depth in self.depths)} layers"
+        if self.width:
+            yield f"width {self.width} to {self.widest}" if self.widest else f"width {self.width}"
+        if self.patch:
+            yield f"patch {self.patch}"
+
+
+def part_widths(component: Component) -> tuple[int, ...]:
+    """The widths that the MLPs of a component's layers take in, each once."""
+    widths = (layer.mlp.input_width for layer in component.layers if layer.mlp)
+    return tuple(dict.fromkeys(width for width in widths if width))
+
+
+def _widest(component: Component) -> int | None:
+    widths = part_widths(component)
+    return max(widths) if len(widths) > 1 else None
+
+
+def family(class_name: str) -> str:
+    """`CLIPVisionModel` → `CLIP`, `Qwen2_5_VisionTransformerPretrainedModel` → `Qwen2.5`."""
+    name = class_name
+    while (shorter := _CLASS_ENDING.sub("", name).rstrip("_")) not in {name, ""}:
+        name = shorter
+    for written, spelled in _SPELLING:
+        name = written.sub(spelled, name)
+    return _VERSION.sub(".", name)

@@ -1,0 +1,100 @@
+"""A component, and the components of a role, as one cell each.
+
+Together with what it calls (`states`, `stage_wording`, `layer_wording`) the only author of cell text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from vlm_inspect.architecture import Architecture, Component, Layer, Role
+from vlm_inspect.render.cells import Cell, concat, join, text
+from vlm_inspect.render.layer_wording import (
+    attention_class,
+    distinct,
+    mlp_cell,
+    norms_cell,
+    stack_cell,
+)
+from vlm_inspect.render.stage_wording import embeddings_cell, several, stages_cell
+from vlm_inspect.render.states import ABSENT, class_cell, missing
+
+Word = Callable[[Component], Cell]
+
+
+def of_role(architecture: Architecture, role: Role, word: Word, *, counts: bool = False) -> Cell:
+    """What the components of a role are, in order.
+
+    `counts` is for what there are several of: two towers are `` 2 x `CLIPVisionModel` ``, and yet have
+    one sort of attention.
+    """
+    components = architecture.having(role)
+    if not components:
+        otherwise = {"otherwise": ABSENT} if role.value in architecture.absent else {}
+        return missing(role.value, architecture.unknown, **otherwise)
+    return together([word(component) for component in components], counts=counts)
+
+
+def together(cells: Sequence[Cell], *, counts: bool) -> Cell:
+    """Cells of several components: equal ones once, different ones with a plus between them."""
+    groups = {cell: cells.count(cell) for cell in cells}
+    if not counts and len(groups) == 1:
+        return cells[0]
+    return join((several(cell, count) for cell, count in groups.items()), " + ")
+
+
+def component_class(component: Component) -> Cell:
+    """`` `CLIPVisionModel` ``."""
+    return class_cell(component.class_name, component.unknown)
+
+
+def layers(component: Component) -> Cell:
+    """`24 layers`; several stacks in their order."""
+    if not component.stacks:
+        return missing("stacks", component.unknown)
+    return join((stack_cell(stack) for stack in component.stacks), " + ")
+
+
+def embeddings(component: Component) -> Cell:
+    """`Conv2d(3, 1024) + Embedding(577)`."""
+    if not component.embeddings:
+        return missing("embeddings", component.unknown)
+    return embeddings_cell(component.embeddings)
+
+
+def attention(component: Component) -> Cell:
+    """The attention of the component's layers."""
+    return _of_layers(component, attention_class)
+
+
+def mlp(component: Component) -> Cell:
+    """The feed-forward part of the component's layers."""
+    return _of_layers(component, mlp_cell)
+
+
+def norms(component: Component) -> Cell:
+    """The norms of the component's layers."""
+    return _of_layers(component, norms_cell)
+
+
+def projector(component: Component) -> Cell:
+    """What a projector does, step by step; its class where no step was told apart."""
+    return stages_cell(component.stages) if component.stages else _whole(component)
+
+
+def head(component: Component) -> Cell:
+    """`Linear(4096 -> 32064)`, and whether its weight is the embedding's."""
+    told = stages_cell(component.stages) if component.stages else _whole(component)
+    return concat(told, text(", tied")) if component.tied_to else told
+
+
+def _whole(component: Component) -> Cell:
+    if component.class_name is None:
+        return missing("stages", component.unknown, otherwise=component_class(component))
+    return component_class(component)
+
+
+def _of_layers(component: Component, word: Callable[[Layer], Cell]) -> Cell:
+    if not component.layers:
+        return missing("stacks", component.unknown)
+    return distinct(component.layers, word)
