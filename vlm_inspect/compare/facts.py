@@ -1,0 +1,190 @@
+"""A component as named facts: what is compared, and what a change is called."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from vlm_inspect.architecture import (
+    Architecture,
+    Attention,
+    Component,
+    Experts,
+    Layer,
+    LayerStack,
+    Mlp,
+    Role,
+    Stage,
+)
+from vlm_inspect.difference import Value
+
+Named = Iterator[tuple[str, Value | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Facts by name, in the order in which they are told, and the unknown ones with their reasons."""
+
+    known: Mapping[str, Value] = field(default_factory=dict)
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+# the fields of a component that may be unknown, by the names of the facts that they hold
+_UNKNOWN_NAMES = {"class_name": "class", "stacks": "layers", "parameters": "parameters"}
+
+
+def facts_of(component: Component) -> Facts:
+    """What is compared of a component. Its parameters are not: they follow from the rest, or are told
+    where nothing else does."""  # noqa: D205, D209 - one sentence
+    known = {name: value for name, value in _named(component) if value not in (None, (), "")}
+    unknown = {_UNKNOWN_NAMES.get(name, name): reason for name, reason in component.unknown.items()}
+    unknown.pop("paths", None)  # a component that was not seen has none: its class says as much
+    for prefix, layer in _layers(component):
+        unknown |= {
+            f"{prefix}layer {name.replace('_', ' ')}": reason for name, reason in layer.unknown.items()
+        }
+        for part, held in (("attention", layer.attention), ("MLP", layer.mlp)):
+            if held is not None:
+                unknown |= {
+                    f"{prefix}{part} {name.removesuffix('_name')}": why for name, why in held.unknown.items()
+                }
+    return Facts(known, unknown)
+
+
+def model_facts(architecture: Architecture) -> Facts:
+    """What is compared of the model as a whole."""
+    named = {"model class": architecture.model_class, "model type": architecture.model_type}
+    unknown = {
+        name.replace("_", " "): reason
+        for name, reason in architecture.unknown.items()
+        if name.startswith("model_")
+    }
+    return Facts({name: value for name, value in named.items() if value is not None}, unknown)
+
+
+def _named(component: Component) -> Named:
+    yield "class", component.class_name
+    yield "layers", component.layer_count
+    yield "width", component.width
+    if component.role is Role.LM_HEAD:
+        yield from _head(component)
+    elif component.role is Role.PROJECTOR:
+        yield from _projector(component.stages)
+    else:
+        yield from _embeddings(component)
+    for stage in component.beside:
+        yield f"module {stage.path.rpartition('.')[2]}", _step(stage)
+    for prefix, stack in _stacks(component):
+        yield f"{prefix}layer order", _order(stack)
+    for prefix, layer in _layers(component):
+        for name, value in _layer(layer):
+            yield prefix + name, value
+
+
+def _head(component: Component) -> Named:
+    linear = next((stage for stage in component.stages if stage.kind == "linear"), None)
+    if linear is not None:
+        yield "input width", linear.sizes[0]
+        yield "vocabulary", linear.sizes[1]
+    yield "tied", component.tied_to is not None
+    yield "steps", tuple(_step(stage) for stage in component.stages if stage is not linear)
+
+
+def _projector(stages: tuple[Stage, ...]) -> Named:
+    """Widths where it begins and ends, and the steps without what follows from those."""
+    widths = [
+        (stage.sizes[0], stage.sizes[-1])
+        for stage in stages
+        if stage.kind in {"linear", "mlp"} and stage.sizes
+    ]
+    if widths:
+        yield "input width", widths[0][0]
+        yield "output width", widths[-1][1]
+        yield "inner widths", tuple(side for pair in widths for side in pair)[1:-1]
+    yield "steps", tuple(_step(stage) for stage in stages)
+    yield "query tokens", next((stage.queries for stage in stages if stage.queries), None)
+    yield "resampler layers", next((stage.layers for stage in stages if stage.layers), None)
+
+
+def _embeddings(component: Component) -> Named:
+    tables = [stage for stage in component.embeddings if stage.kind == "embedding" and stage.sizes]
+    patch = next((stage for stage in component.embeddings if stage.kind in {"convolution", "linear"}), None)
+    if component.role is Role.LANGUAGE_MODEL:
+        yield "vocabulary", tables[0].sizes[0] if tables else None
+        yield "embedding class", tables[0].class_name if tables else None
+        return
+    if patch is not None:
+        yield "patch projection", patch.class_name
+        yield "patch size", patch.kernel
+        yield "input channels", patch.sizes[0] if patch.kind == "convolution" else None
+    yield "positions", tables[0].sizes[0] if tables else None
+    yield "further tables", tuple(str(stage.sizes[0]) for stage in tables[1:])
+    yield "image size", component.image_size
+
+
+def _stacks(component: Component) -> Iterator[tuple[str, LayerStack]]:
+    """The stacks with what their facts' names begin with: nothing where there is only one."""
+    several = len(component.stacks) > 1
+    for index, stack in enumerate(component.stacks, 1):
+        yield f"stack {index} " if several else "", stack
+        if several:
+            continue
+
+
+def _layers(component: Component) -> Iterator[tuple[str, Layer]]:
+    for prefix, stack in _stacks(component):
+        for index, layer in enumerate(stack.kinds, 1):
+            yield f"{prefix}kind {index} " if len(stack.kinds) > 1 else prefix, layer
+
+
+def _order(stack: LayerStack) -> tuple[int, ...]:
+    """Which kind each layer is, counted from 1 as the kinds' names are."""
+    return tuple(kind + 1 for kind in stack.order)
+
+
+def _layer(layer: Layer) -> Named:
+    yield "layer class", layer.class_name
+    if layer.attention is not None:
+        yield from _attention(layer.attention)
+    if layer.mlp is not None:
+        yield from _mlp(layer.mlp)
+    yield "norm", tuple(dict.fromkeys(norm.class_name for norm in layer.norms))
+    yield "norm eps", _one([norm.eps for norm in layer.norms if norm.eps is not None])
+    yield "norms", tuple(norm.name for norm in layer.norms)
+
+
+def _attention(attention: Attention) -> Named:
+    yield "attention", attention.class_name
+    yield "attention kind", attention.kind
+    yield "heads", attention.heads
+    yield "key-value heads", attention.key_value_heads
+    yield "head width", attention.head_width
+    yield "cross-attention", attention.cross or None
+    yield "sliding window", attention.sliding_window
+    yield "rotary", attention.rotary
+
+
+def _mlp(mlp: Mlp) -> Named:
+    yield "MLP", mlp.class_name
+    yield "MLP hidden width", mlp.hidden_width
+    yield "MLP gated", mlp.gated
+    yield "activation", mlp.activation
+    if mlp.experts is not None:
+        yield from _experts(mlp.experts)
+
+
+def _experts(experts: Experts) -> Named:
+    yield "experts", experts.count
+    yield "experts per token", experts.per_token
+    yield "expert width", experts.hidden_width
+    yield "shared experts", experts.shared
+
+
+def _step(stage: Stage) -> str:
+    return stage.class_name
+
+
+def _one(values: list[float]) -> Value | None:
+    """The value that all share; their text where they differ."""
+    different = sorted(set(values))
+    return different[0] if len(different) == 1 else " / ".join(map(repr, different)) or None

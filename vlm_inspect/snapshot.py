@@ -1,0 +1,34 @@
+"""Snapshot: a model's record with its module tree beside it, as it is kept in a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vlm_inspect.architecture import Architecture
+from vlm_inspect.tree import ModuleNode, ModuleTree, NodePool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """What of a model is compared: its record, and its modules where they were seen."""
+
+    architecture: Architecture
+    modules: ModuleNode | None = None
+
+    @classmethod
+    def of(cls, architecture: Architecture, tree: ModuleTree | None) -> Snapshot:
+        """The lasting part of an answer.
+
+        Evidence goes: it says how something was found, in words that may get better.
+        """
+        components = tuple(replace(component, evidence=()) for component in architecture.components)
+        bare = bare_modules(tree.root, NodePool(), {}) if tree is not None else None
+        return cls(replace(architecture, components=components), bare)
+
+
+def bare_modules(node: ModuleNode, pool: NodePool, known: dict[int, ModuleNode]) -> ModuleNode:
+    """A tree without what only its builder knew: classes, names, parameters and shapes remain."""
+    if id(node) not in known:
+        children = tuple((name, bare_modules(child, pool, known)) for name, child in node.children)
+        known[id(node)] = pool.node(node.class_name, parameters=node.parameters, children=children)
+    return known[id(node)]
