@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from vlm_inspect import batch, sources
+from vlm_inspect import batch, snapshot_files, sources
 from vlm_inspect.architecture import Architecture
 from vlm_inspect.documents import Document, block_names, read_document
 from vlm_inspect.errors import NotNativeError
@@ -26,6 +26,7 @@ from vlm_inspect.settings import (
     find_settings,
     load_settings,
 )
+from vlm_inspect.snapshot import Snapshot
 from vlm_inspect.sources import SourceOptions, catalogue
 from vlm_inspect.tree import ModuleTree
 
@@ -48,6 +49,19 @@ class Inspection:
     """What the source had to say: the Hub was not reached …"""
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A model as it would be kept, and what its source had to say."""
+
+    stored: snapshot_files.Stored
+    notes: tuple[str, ...] = ()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What of it is compared."""
+        return self.stored.snapshot
+
+
 def inspect(model: str, *, revision: str | None = None, options: SourceOptions = _DEFAULTS) -> Architecture:
     """What a model is made of. `model` is `org/name`, `org/name@revision`, a folder or a config.json.
 
@@ -57,17 +71,39 @@ def inspect(model: str, *, revision: str | None = None, options: SourceOptions =
 
 
 def examine(model: str, *, revision: str | None = None, options: SourceOptions = _DEFAULTS) -> Inspection:
-    """As `inspect`, with the module tree beside the record."""
+    """As `inspect`, with the module tree beside the record. A snapshot file is answered as it is."""
     from vlm_inspect.anatomy import describe, describe_config
     from vlm_inspect.build import native
 
-    checkpoint = sources.load(ModelRef.parse(model, revision), options)
+    ref = ModelRef.parse(model, revision)
+    stored = snapshot_files.read_if_snapshot(ref.path) if ref.path is not None else None
+    if stored is not None:
+        return _from_snapshot(stored.snapshot)
+    checkpoint = sources.load(ref, options)
     try:
         tree = native.build(checkpoint.config, checkpoint.identity.id)
     except NotNativeError as error:
         architecture = describe_config(checkpoint, error)
         return Inspection(architecture, None, checkpoint.notes)
     return Inspection(describe(tree, checkpoint.identity, "transformers"), tree, checkpoint.notes)
+
+
+def take(model: str, *, revision: str | None = None, options: SourceOptions = _DEFAULTS) -> Taken:
+    """A model as it is compared and kept."""
+    inspection = examine(model, revision=revision, options=options)
+    ref = ModelRef.parse(model, revision)
+    follows = None if ref.is_commit else ref.revision
+    snapshot = Snapshot.of(inspection.architecture, inspection.tree)
+    return Taken(snapshot_files.Stored(snapshot, follows), inspection.notes)
+
+
+def _from_snapshot(snapshot: Snapshot) -> Inspection:
+    record = snapshot.architecture
+    architecture = replace(record, model=replace(record.model, source="snapshot"))
+    if snapshot.modules is None:
+        return Inspection(architecture)
+    tree = ModuleTree(snapshot.modules, record.parameters.ties, notes=record.notes, versions=record.versions)
+    return Inspection(architecture, tree)
 
 
 # --- many models, as the rows of tables ----------------------------------------------------------------
@@ -81,6 +117,13 @@ class Request:
     revision: str | None = None
     alias: str | None = None
     facts: Mapping[str, FactValue] = field(default_factory=dict)
+    configured: str | None = None
+    """The id under which the configuration lists it; a path there is relative to the configuration."""
+
+    @property
+    def name(self) -> str:
+        """What it is called before it is read: never more of a path than the user wrote."""
+        return self.alias or self.configured or self.reference.partition("@")[0]
 
     @property
     def key(self) -> Key:
@@ -108,9 +151,20 @@ def requests_for(
     """The models named, as the configuration knows them; without any, all of it, or of the catalogue."""
     if models:
         return [_request(name, settings, revision) for name in models]
-    if settings is not None and settings.models:
-        return [_configured(entry, settings) for entry in settings.models]
+    configured = configured_models(settings)
+    if settings is not None and configured:
+        return [_configured(entry, settings) for entry in configured]
     return [_request(name, None, revision) for name in catalogue.names()]
+
+
+def configured_models(settings: Settings | None) -> list[ModelEntry]:
+    """The models of the configuration; where it lists none, those that its tables name, each once."""
+    if settings is None:
+        return []
+    if settings.models:
+        return list(settings.models)
+    named = [entry for table in settings.tables.values() for entry in settings.models_of(table)]
+    return list({entry.pinned: entry for entry in named}.values())
 
 
 def answers(requests: Iterable[Request], options: SourceOptions = _DEFAULTS) -> Iterator[Answered]:
@@ -132,11 +186,8 @@ def _answer(request: Request, options: SourceOptions) -> Answered:
 
 def _failed(outcome: batch.Failed[Request]) -> Answered:
     request = outcome.asked
-    name = request.reference.partition("@")[0]
-    source = ModelIdentity(name)
-    return Answered(
-        Row(request.alias or name, error=Failure.of(outcome.error), facts=request.facts, model=source)
-    )
+    model = ModelIdentity(request.configured or request.reference.partition("@")[0])
+    return Answered(Row(request.name, error=Failure.of(outcome.error), facts=request.facts, model=model))
 
 
 def _request(name: str, settings: Settings | None, revision: str | None) -> Request:
@@ -144,11 +195,11 @@ def _request(name: str, settings: Settings | None, revision: str | None) -> Requ
     if entry is None or settings is None:
         return Request(name, revision)
     configured = _configured(entry, settings)
-    return Request(configured.reference, revision or entry.revision, entry.alias, entry.facts)
+    return replace(configured, revision=revision or entry.revision)
 
 
 def _configured(entry: ModelEntry, settings: Settings) -> Request:
-    return Request(entry.reference(settings.root), entry.revision, entry.alias, entry.facts)
+    return Request(entry.reference(settings.root), entry.revision, entry.alias, entry.facts, entry.id)
 
 
 # --- tables in files -----------------------------------------------------------------------------------
@@ -220,14 +271,17 @@ __all__ = [
     "Inspection",
     "Key",
     "Request",
+    "Taken",
     "answers",
     "blocks_of",
     "configured_files",
+    "configured_models",
     "examine",
     "inspect",
     "read_document",
     "requests_for",
     "requests_of",
     "settings_for",
+    "take",
     "updated",
 ]

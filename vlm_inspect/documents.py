@@ -316,6 +316,15 @@ def _unknown(block: _Block, blocks: Mapping[str, str], name: str) -> DocumentErr
 # --- writing
 
 
+def append_text(path: Path, text: str) -> None:
+    """Add to the end of a file that others add to as well. Raises DocumentError."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise DocumentError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
 def write_atomically(path: Path, data: bytes) -> bool:
     """Give a file new contents, at once or not at all. True where that changed it.
 

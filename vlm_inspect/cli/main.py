@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect.cli import show, table, tree
+from vlm_inspect.cli import check, show, snapshot, table, tree
 from vlm_inspect.version import __version__
 
 app = typer.Typer(
@@ -20,6 +20,8 @@ app = typer.Typer(
 app.command("table")(table.command)
 app.command("show")(show.command)
 app.command("tree")(tree.command)
+app.command("snapshot")(snapshot.command)
+app.command("check")(check.command)
 
 
 def _version(wanted: bool) -> None:

@@ -31,7 +31,7 @@ def markdown(tables: Sequence[Table], _layout: Layout) -> str:
 def _table(table: Table, *, titled: bool) -> str:
     head = _row([_words(header) for header in table.headers])
     rule = _row(["---"] * len(table.headers))
-    body = [_row([_cell(cell) for cell in row]) for row in table.rows]
+    body = [_row([inline(cell) for cell in row]) for row in table.rows]
     heading = f"### {_words(table.title)}\n\n" if titled and table.title else ""
     notes = "\n".join(f"- {_words(note)}" for note in table.notes)
     return heading + "\n".join([head, rule, *body]) + (f"\n\n{notes}" if notes else "")
@@ -41,7 +41,8 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _cell(cell: Cell) -> str:
+def inline(cell: Cell) -> str:
+    """A cell's text inside a line of Markdown."""
     return "".join(_span(span) for span in cell)
 
 
@@ -58,7 +59,7 @@ def _words(value: str) -> str:
 def code_span(value: str) -> str:
     """A code span that is a code span whatever is in it, in a table too."""
     if not value.strip():
-        return _cell(text(repr(value)))
+        return inline(text(repr(value)))
     if "|" in value and "\\" in value:  # parsers differ on which backslash belongs to which bar
         return f"<code>{escape(value).translate(_CODE_ENTITIES)}</code>"
     longest = max((len(found) for found in _BACKTICKS.findall(value)), default=0)

@@ -1,0 +1,113 @@
+"""`vlm-inspect check`: whether the models are still what their snapshot files say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vlm_inspect import app, upkeep
+from vlm_inspect.cli import exits, options
+from vlm_inspect.cli.output import Output
+from vlm_inspect.cli.progress import progress
+from vlm_inspect.cli.snapshot import Folder
+from vlm_inspect.documents import append_text
+from vlm_inspect.render.check_formats import report_annotations, report_data, report_markdown, report_text
+from vlm_inspect.render.records import json_text
+from vlm_inspect.render.terminal_check import coloured_report
+from vlm_inspect.sources import SourceOptions
+from vlm_inspect.verdict import Verdict
+
+
+class CheckFormat(str, Enum):
+    """How the report is written."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    GITHUB = "github"
+
+
+FormatOption = Annotated[
+    CheckFormat | None,
+    typer.Option(
+        "--format",
+        help="terminal where the output is one, markdown elsewhere. github: annotations.",
+        show_default=False,
+    ),
+]
+Update = Annotated[bool, typer.Option("--update", help="Write what differs or is missing, and exit 0.")]
+Latest = Annotated[
+    bool, typer.Option("--latest", help="Compare each pinned commit with the newest of its branch, too.")
+]
+SummaryFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--summary",
+        metavar="FILE",
+        help="Append the report as Markdown: $GITHUB_STEP_SUMMARY.",
+        show_default=False,
+    ),
+]
+
+
+@exits.guarded
+def command(
+    folder: Folder = None,
+    update: Update = False,
+    latest: Latest = False,
+    summary: SummaryFile = None,
+    format: FormatOption = None,
+    output: options.OutputFile = None,
+    config: options.Config = None,
+    token: options.Token = None,
+    cache_dir: options.CacheDir = None,
+    offline: options.Offline = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> int:
+    """Compare what the models are now with their snapshot files. Exits 1 where they differ."""
+    stated = options.Format.MARKDOWN if format else None
+    out = Output.choose(stated, output, quiet=quiet)
+    settings = app.settings_for(config)
+    where = folder or upkeep.folder_of(settings)
+    configured = app.requests_for((), settings) if app.configured_models(settings) else None
+    asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    checked = []
+    with progress(upkeep.count(configured, where), quiet=quiet) as advance:
+        for each in upkeep.check(configured, where, asking, latest=latest):
+            checked.append(each)
+            advance(each.verdict.model)
+    verdicts = [each.verdict for each in checked]
+    chosen = format or (
+        CheckFormat.TERMINAL if out.format is options.Format.TERMINAL else CheckFormat.MARKDOWN
+    )
+    out.write(_text(verdicts, chosen, out, where))
+    if summary is not None:
+        append_text(summary, report_markdown(verdicts))
+    if update:
+        for path in upkeep.update(checked, where):
+            out.say(f"{path.name}: written")
+    return _code(verdicts, updated=update)
+
+
+def _text(verdicts: Sequence[Verdict], format: CheckFormat, out: Output, folder: Path) -> str:
+    if format is CheckFormat.JSON:
+        return json_text(report_data(verdicts))
+    if format is CheckFormat.GITHUB:
+        return report_annotations(verdicts, folder.name)
+    if format is CheckFormat.MARKDOWN:
+        return report_markdown(verdicts)
+    return coloured_report(verdicts, out.width) if out.colour else report_text(verdicts, out.width)
+
+
+def _code(verdicts: Sequence[Verdict], *, updated: bool) -> int:
+    statuses = {verdict.status for verdict in verdicts}
+    if "failed" in statuses:
+        return exits.NOT_ANSWERED
+    if updated:
+        return exits.DIFFERENT if "unused" in statuses else 0
+    return exits.DIFFERENT if statuses & {"different", "missing", "unused"} else 0

@@ -1,0 +1,170 @@
+"""What a check found, over all models: each cause once, then what is left of each model.
+
+The report is lines with a sign and an indent; the formats only lay them out.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from vlm_inspect.difference import Change, Difference, Move, PathChange, Value
+from vlm_inspect.render.cells import visible
+from vlm_inspect.render.figures import counted, exact_count
+from vlm_inspect.verdict import Verdict
+
+Sign = Literal["=", "~", ">", "+", "-", "!", ""]
+
+_MOST_LINES = 12
+"""Of one model's changes; what is more is counted."""
+_CAUSES = {
+    "library": "the library changed",
+    "repository": "the repository changed",
+    "unknown": "changed, under the same library and commit",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the report."""
+
+    sign: Sign
+    text: str
+    indent: int = 0
+
+
+def report_lines(verdicts: Sequence[Verdict]) -> tuple[Line, ...]:
+    """The report. What is shared by several models is said once over all of them."""
+    return tuple(Line(line.sign, visible(line.text), line.indent) for line in _lines(verdicts))
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """One line: how many models are as before, and how many are not."""
+    counts = {status: sum(1 for each in verdicts if each.status == status) for status in _STATUS_WORDS}
+    told = [f"{count} {_STATUS_WORDS[status]}" for status, count in counts.items() if count]
+    return f"{counted(len(verdicts), 'model')}: {', '.join(told)}" if told else "no models to check"
+
+
+_STATUS_WORDS: Mapping[str, str] = {
+    "different": "changed",
+    "missing": "without a snapshot",
+    "unused": "no longer configured",
+    "failed": "not answered",
+    "same": "as before",
+}
+
+
+def _lines(verdicts: Sequence[Verdict]) -> Iterator[Line]:
+    for cause, title in _CAUSES.items():
+        of_cause = [each for each in verdicts if each.status == "different" and each.cause == cause]
+        if of_cause:
+            yield Line("", f"{title}{_versions(of_cause) if cause == 'library' else ''}:")
+            yield from _shared_moves(of_cause)
+            yield from _own(of_cause)
+    yield from _listed(verdicts, "missing", "+", "no snapshot file; write it: vlm-inspect snapshot")
+    yield from _listed(
+        verdicts, "unused", "-", "no longer configured; remove it: vlm-inspect snapshot --prune"
+    )
+    for each in verdicts:
+        if each.status == "failed":
+            yield Line("!", f"{each.model}: {each.message}{' ' + each.hint if each.hint else ''}")
+
+
+def _versions(verdicts: Sequence[Verdict]) -> str:
+    pairs = {
+        (
+            each.difference.versions_before.get("transformers"),
+            each.difference.versions_after.get("transformers"),
+        )
+        for each in verdicts
+        if each.difference
+    }
+    said = sorted(f"transformers {before} → {after}" for before, after in pairs)
+    return f" ({', '.join(said)})"
+
+
+def _shared_moves(verdicts: Sequence[Verdict]) -> Iterator[Line]:
+    """Moves of one cause: what was renamed, whatever lies above it."""
+    models: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for verdict in verdicts:
+        for move in verdict.difference.moves if verdict.difference else ():
+            models[_renamed(move)][verdict.model] += move.parameters
+    for (before, after), counts in sorted(models.items(), key=lambda item: (-len(item[1]), item[0])):
+        total = exact_count(sum(counts.values()))
+        yield Line(">", f"{before} → {after}: {counted(len(counts), 'model')}, {total} parameters moved")
+        yield Line(
+            "", ", ".join(f"{model} {exact_count(count)}" for model, count in sorted(counts.items())), 2
+        )
+
+
+def _renamed(move: Move) -> tuple[str, str]:
+    """A move without what both ends have in common: the level that went, came, or has another name."""
+    before, after = move.before.split("."), move.after.split(".") if move.after else []
+    common = 0
+    while common < min(len(before), len(after)) and before[common] == after[common]:
+        common += 1
+    lead = "….*" if common else "*"
+    return _tail(before[common:], lead), _tail(after[common:], lead)
+
+
+def _tail(parts: Sequence[str], lead: str) -> str:
+    return lead.replace("*", ".".join([*parts, "*"]).lstrip(".")) if parts else lead
+
+
+def _own(verdicts: Sequence[Verdict]) -> Iterator[Line]:
+    """What of each model no move tells."""
+    for verdict in sorted(verdicts, key=lambda each: each.model):
+        difference = verdict.difference
+        if difference is None or not (difference.changes or difference.paths):
+            continue
+        lines = [*map(_change, difference.changes), *map(_path, difference.paths)]
+        yield Line("~", f"{verdict.model}{_totals(difference)}:")
+        yield from (Line(line.sign, line.text, 2) for line in lines[:_MOST_LINES])
+        if len(lines) > _MOST_LINES:
+            yield Line(
+                "", f"and {len(lines) - _MOST_LINES} more: vlm-inspect diff {verdict.file} {verdict.model}", 2
+            )
+
+
+def _totals(difference: Difference) -> str:
+    before, after = difference.total_before, difference.total_after
+    if before == after or before is None or after is None:
+        return ""
+    return f" {exact_count(before)} → {exact_count(after)} parameters"
+
+
+def _change(change: Change) -> Line:
+    whose = ", ".join(role.value for role in change.roles)
+    name = f"{whose}: {change.field}" if whose else change.field
+    if change.kind == "added":
+        return Line("+", f"{name} {said(change.after)}")
+    if change.kind == "removed":
+        return Line("-", f"{name} {said(change.before)}")
+    return Line("~", f"{name} {said(change.before)} → {said(change.after)}")
+
+
+def _path(path: PathChange) -> Line:
+    what = f"{path.what} {path.path}{f' ({path.count} times)' if path.count > 1 else ''}"
+    if path.kind == "added":
+        return Line("+", f"{what}: {path.after}")
+    if path.kind == "removed":
+        return Line("-", f"{what}: {path.before}")
+    return Line("~", f"{what}: {path.before} → {path.after}")
+
+
+def said(value: Value | None) -> str:
+    """A fact's value in a line of text."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return exact_count(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _listed(verdicts: Sequence[Verdict], status: str, sign: Sign, what: str) -> Iterator[Line]:
+    files = sorted(each.file for each in verdicts if each.status == status)
+    if files:
+        yield Line(sign, f"{what}:")
+        yield from (Line("", file, 2) for file in files)

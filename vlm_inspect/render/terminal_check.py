@@ -1,0 +1,27 @@
+"""A check's report in the colours of a terminal; the signs say the same without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.text import Text
+
+from vlm_inspect.render.check_formats import plain_lines
+from vlm_inspect.render.check_report import Line, Sign, report_lines, summary
+from vlm_inspect.render.layout import Layout
+from vlm_inspect.render.terminal_console import printed
+from vlm_inspect.verdict import Verdict
+
+_STYLES: dict[Sign, str] = {"+": "green", "-": "red", "~": "yellow", ">": "cyan", "!": "bold red"}
+
+
+def coloured_report(verdicts: Sequence[Verdict], width: int) -> str:
+    """The report with each line in the colour of its sign."""
+    lines = [*_coloured(report_lines(verdicts), width), Text(summary(verdicts), style="bold")]
+    return printed(lines, Layout(width, colour=True))
+
+
+def _coloured(lines: Sequence[Line], width: int) -> Iterator[Text]:
+    for line in lines:
+        for wrapped in plain_lines([line], width):
+            yield Text(wrapped, style=_STYLES.get(line.sign, ""))

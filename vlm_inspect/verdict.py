@@ -1,0 +1,28 @@
+"""Verdict: what a check says of one snapshotted model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vlm_inspect.difference import Difference
+
+Status = Literal["same", "different", "missing", "unused", "failed"]
+Cause = Literal["library", "repository", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a model is still what its snapshot file says."""
+
+    model: str
+    file: str
+    """The file's name in the snapshot folder."""
+    status: Status
+    cause: Cause | None = None
+    """Why it differs, where that can be told: another library, or another commit of the repo."""
+    difference: Difference | None = None
+    message: str = ""
+    """Of a failure: what happened."""
+    hint: str = ""
+    """Of a failure: what to type next."""
