@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup table test lint check lock clean
+.PHONY: help setup table test lint check upgrade-demo lock clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ lint: setup ## ruff, formatting, types
 
 check: setup ## fail where README.md's tables are stale
 	$(BIN)/vlm-inspect table --check README.md
+
+upgrade-demo: setup ## what `check` says of transformers 5.5.4 -> 5.6.0 (builds two environments)
+	$(BIN)/python tools/upgrade_demo.py; test $$? -eq 1
 
 lock: setup ## write requirements.lock from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' > requirements.lock
