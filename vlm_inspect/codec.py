@@ -27,6 +27,9 @@ _ALWAYS_WRITTEN = {
 }
 # of these, none at all says something else than nothing known
 _EMPTY_IS_AN_ANSWER = {"supports"}
+_NOTHING = ((), [], {}, "")
+# fields that have no default to fall back to
+_NULL_WITHOUT_DEFAULT = {"model_type", "model_class"}
 
 
 def to_data(record: Any) -> Any:
@@ -43,12 +46,13 @@ def architecture_from_data(data: Any) -> Architecture:
             hint="Write it again with this vlm-inspect, or use the vlm-inspect that wrote it.",
         )
     try:
-        return msgspec.convert(data, Architecture, strict=True)
+        return msgspec.convert(_restored(data), Architecture, strict=True)
     except msgspec.ValidationError as error:
         raise InvalidConfigError(f"not a record of vlm-inspect: {error}") from error
 
 
 def _leave_out(data: Any) -> Any:
+    """The contract's rule for what is not written, and null for what is unknown."""
     if isinstance(data, (list, tuple)):
         return [_leave_out(item) for item in data]
     if not isinstance(data, dict):
@@ -56,7 +60,25 @@ def _leave_out(data: Any) -> Any:
     reasons = data.get("unknown") or {}
     kept = {}
     for key, value in data.items():
-        says_nothing = value is None or (value in ((), [], {}, "") and key not in _EMPTY_IS_AN_ANSWER)
+        says_nothing = value is None or (value in _NOTHING and key not in _EMPTY_IS_AN_ANSWER)
         if key in _ALWAYS_WRITTEN or key in reasons or not says_nothing:
-            kept[key] = _leave_out(value)
+            kept[key] = None if key in reasons and value in _NOTHING else _leave_out(value)
     return kept
+
+
+def _restored(data: Any) -> Any:
+    """As `_leave_out` found it: a null with a reason is the field's own way to hold nothing."""
+    if isinstance(data, list):
+        return [_restored(item) for item in data]
+    if not isinstance(data, dict):
+        return data
+    reasons = data.get("unknown")
+    known = {
+        key: value
+        for key, value in data.items()
+        if value is not None
+        or key in _NULL_WITHOUT_DEFAULT
+        or not isinstance(reasons, dict)
+        or key not in reasons
+    }
+    return {key: _restored(value) for key, value in known.items()}

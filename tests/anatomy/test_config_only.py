@@ -55,6 +55,15 @@ def test_the_record_survives_json():
     assert architecture_from_data(to_data(architecture)) == architecture
 
 
+def test_what_is_unknown_is_null_in_json_with_its_reason_beside():
+    data = to_data(answer(PHI3_V))
+    vision = next(part for part in data["components"] if part["role"] == "vision_encoder")
+    for name, reason in vision["unknown"].items():
+        assert vision[name] is None
+        assert reason == "remote code"
+    assert data["parameters"]["total"] is None
+
+
 def test_a_configuration_that_names_nothing_is_refused():
     with pytest.raises(NotNativeError):
         answer({"hidden_size": 3072})
