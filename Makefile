@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup table test lint check upgrade-demo lock clean
+.PHONY: help setup table test lint check snapshots upgrade-demo lock clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,8 +28,13 @@ lint: setup ## ruff, formatting, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-check: setup ## fail where README.md's tables are stale
-	$(BIN)/vlm-inspect table --check README.md
+# offline: what is checked is this project's own doing, not what somebody pushed to the Hub meanwhile
+check: setup ## fail where README.md's tables or the snapshots are stale
+	$(BIN)/vlm-inspect table --check-files --offline
+	$(BIN)/vlm-inspect check --offline
+
+snapshots: setup ## write snapshots/ as the models are now
+	$(BIN)/vlm-inspect snapshot --prune --offline
 
 upgrade-demo: setup ## what `check` says of transformers 5.5.4 -> 5.6.0 (builds two environments)
 	$(BIN)/python tools/upgrade_demo.py; test $$? -eq 1
