@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
@@ -98,10 +99,17 @@ def _text(verdicts: Sequence[Verdict], format: CheckFormat, out: Output, folder:
     if format is CheckFormat.JSON:
         return json_text(report_data(verdicts))
     if format is CheckFormat.GITHUB:
-        return report_annotations(verdicts, folder.name)
+        return report_annotations(verdicts, _in_workspace(folder))
     if format is CheckFormat.MARKDOWN:
         return report_markdown(verdicts)
     return coloured_report(verdicts, out.width) if out.colour else report_text(verdicts, out.width)
+
+
+def _in_workspace(folder: Path) -> str:
+    """The folder as a workflow's annotations name files: from the root of the checkout."""
+    workspace = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
+    resolved = folder.resolve()
+    return resolved.relative_to(workspace).as_posix() if resolved.is_relative_to(workspace) else folder.name
 
 
 def _code(verdicts: Sequence[Verdict], *, updated: bool) -> int:

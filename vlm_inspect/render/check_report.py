@@ -63,9 +63,9 @@ def _lines(verdicts: Sequence[Verdict]) -> Iterator[Line]:
             yield Line("", f"{title}{_versions(of_cause) if cause == 'library' else ''}:")
             yield from _shared_moves(of_cause)
             yield from _own(of_cause)
-    yield from _listed(verdicts, "missing", "+", "no snapshot file; write it: vlm-inspect snapshot")
+    yield from _listed(verdicts, "missing", "+", "no snapshot file (vlm-inspect snapshot writes it)")
     yield from _listed(
-        verdicts, "unused", "-", "no longer configured; remove it: vlm-inspect snapshot --prune"
+        verdicts, "unused", "-", "no longer configured (vlm-inspect snapshot --prune removes it)"
     )
     for each in verdicts:
         if each.status == "failed":
