@@ -10,7 +10,7 @@ from pathlib import Path
 from vlm_inspect import batch, snapshot_files, sources
 from vlm_inspect.architecture import Architecture
 from vlm_inspect.documents import Document, block_names, read_document
-from vlm_inspect.errors import NotNativeError
+from vlm_inspect.errors import InvalidReferenceError, NotNativeError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.render import render
 from vlm_inspect.render.columns import KINDS, column_ids
@@ -47,6 +47,8 @@ class Inspection:
     tree: ModuleTree | None = None
     notes: tuple[str, ...] = ()
     """What the source had to say: the Hub was not reached …"""
+    no_tree: str = ""
+    """Why there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def examine(model: str, *, revision: str | None = None, options: SourceOptions =
         tree = native.build(checkpoint.config, checkpoint.identity.id)
     except NotNativeError as error:
         architecture = describe_config(checkpoint, error)
-        return Inspection(architecture, None, checkpoint.notes)
+        return Inspection(architecture, None, checkpoint.notes, error.message)
     return Inspection(describe(tree, checkpoint.identity, "transformers"), tree, checkpoint.notes)
 
 
@@ -101,7 +103,7 @@ def _from_snapshot(snapshot: Snapshot) -> Inspection:
     record = snapshot.architecture
     architecture = replace(record, model=replace(record.model, source="snapshot"))
     if snapshot.modules is None:
-        return Inspection(architecture)
+        return Inspection(architecture, no_tree="the snapshot file holds none.")
     tree = ModuleTree(snapshot.modules, record.parameters.ties, notes=record.notes, versions=record.versions)
     return Inspection(architecture, tree)
 
@@ -148,9 +150,17 @@ def settings_for(config: Path | None) -> Settings | None:
 def requests_for(
     models: Sequence[str], settings: Settings | None, revision: str | None = None
 ) -> list[Request]:
-    """The models named, as the configuration knows them; without any, all of it, or of the catalogue."""
+    """The models named, as the configuration knows them; without any, all of it, or of the catalogue.
+
+    Raises InvalidReferenceError for a name that can be none, before any model is looked up.
+    """
     if models:
         return [_request(name, settings, revision) for name in models]
+    if revision is not None:
+        raise InvalidReferenceError(
+            "a revision is one model's, and no model is named.",
+            hint=f"Name the model: org/name@{revision}",
+        )
     configured = configured_models(settings)
     if settings is not None and configured:
         return [_configured(entry, settings) for entry in configured]
@@ -187,12 +197,20 @@ def _answer(request: Request, options: SourceOptions) -> Answered:
 def _failed(outcome: batch.Failed[Request]) -> Answered:
     request = outcome.asked
     model = ModelIdentity(request.configured or request.reference.partition("@")[0])
-    return Answered(Row(request.name, error=Failure.of(outcome.error), facts=request.facts, model=model))
+    return Answered(Row(request.name, error=_failure(outcome), facts=request.facts, model=model))
+
+
+def _failure(outcome: batch.Failed[Request]) -> Failure:
+    """Why, with the model as the user wrote it: where a configuration lies is this machine's business."""
+    told, request = Failure.of(outcome.error), outcome.asked
+    written = request.configured or request.reference
+    return replace(told, message=told.message.replace(request.reference, written))
 
 
 def _request(name: str, settings: Settings | None, revision: str | None) -> Request:
     entry = settings.model(name) if settings is not None else None
     if entry is None or settings is None:
+        ModelRef.parse(name, revision)
         return Request(name, revision)
     configured = _configured(entry, settings)
     return replace(configured, revision=revision or entry.revision)
@@ -241,7 +259,13 @@ def updated(document: Document, blocks: Mapping[str, Block], rows: Mapping[Key, 
 
 def configured_files(settings: Settings | None) -> list[Path]:
     """The files whose blocks the configuration says to regenerate."""
-    return list(settings.files) if settings is not None else []
+    return [_as_seen_from_here(path) for path in settings.files] if settings is not None else []
+
+
+def _as_seen_from_here(path: Path) -> Path:
+    """Relative where it lies below the working directory, as a user would write it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _tables(settings: Settings | None) -> Mapping[str, TableEntry]:

@@ -137,7 +137,7 @@ def test_an_architecture_spelt_differently_is_recognised():
     [
         ({"num_hidden_layers": -1}, "cannot be negative"),
         ({"num_hidden_layers": "24"}, "is the text '24'"),
-        ({"num_hidden_layers": 10**9}, "the limit is 10,000"),
+        ({"num_hidden_layers": 10**9}, "the limit is 2,000"),
         ({"hidden_size": 10**12}, "the limit is 1,000,000,000"),
         ({"num_attention_heads": 0}, ""),
         ({"hidden_size": [1]}, ""),

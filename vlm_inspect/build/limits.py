@@ -1,48 +1,94 @@
 """Configurations that are refused before anything is built from them.
 
 A class takes what it is given: a billion layers are built until memory ends, and minus one is built as
-none. The limits lie far above any published model.
+none. The limits lie far above any published model. What no name gives away is counted as it is built.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from vlm_inspect.errors import UnbuildableConfigError
 
-MOST_LAYERS = 10_000
-"""Layers, blocks or experts that one number of a configuration may ask for."""
+MOST_LAYERS = 2_000
+"""Layers or blocks that one key of a configuration may ask for."""
+MOST_EXPERTS = 10_000
+"""Experts in a layer."""
+MOST_LABELS = 10**5
+"""Classes to tell apart: a configuration makes itself a name for each."""
+MOST_MODULES = 100_000
+"""Modules in all: a mixture of experts that is not fused has some tens of thousands."""
 LARGEST_SIZE = 10**9
 """Any other size: a vocabulary, a width, an image's side."""
 
-_REPEATED = re.compile(r"(^n_layer|layers|^depth|_depth|depths|blocks|experts)$")
-_SIZES = re.compile(r"(_size|_dim|_heads|_width|_channels)$")
+_REPEATED = re.compile(r"(^n_layer|layers|^depth|_depth|depths|blocks)$")
+_EXPERTS = re.compile(r"experts$")
+_LIMITS = (
+    (_REPEATED, MOST_LAYERS),
+    (_EXPERTS, MOST_EXPERTS),
+    (re.compile(r"^num_labels$"), MOST_LABELS),
+    (re.compile(r"(_size|_dim|_heads|_width|_channels)$"), LARGEST_SIZE),
+)
+# of these a list adds up; under other names it says which layers, not how many
+_ADDS_UP = re.compile(r"(^num_|^n_|depths?$)")
 # names of places among the layers, which may be counted from the end
 _PLACES = re.compile(r"(feature|select|index|indices|indexes)")
 
 
 def check_sizes(config: Mapping[str, Any], model: str) -> None:
     """Raises UnbuildableConfigError for a size that is no size, or beyond any model."""
-    for key, value in _numbers(config):
+    for key, value in _leaves(config):
         name = key.rpartition(".")[2]
-        if _REPEATED.search(name):
-            _check(key, value, MOST_LAYERS, model)
-        elif _SIZES.search(name):
-            _check(key, value, LARGEST_SIZE, model)
+        most = next((limit for pattern, limit in _LIMITS if pattern.search(name)), None)
+        if most is not None:
+            for number in _numbers(name, value):
+                _check(key, number, most, model)
 
 
-def _numbers(data: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every leaf under a name, nested configurations and lists included."""
-    if isinstance(data, Mapping):
-        for key, value in data.items():
-            yield from _numbers(value, f"{path}.{key}" if path else str(key))
-    elif isinstance(data, list):
-        for value in data:
-            yield from _numbers(value, path)
-    else:
-        yield path, data
+@contextmanager
+def counted_modules(model: str) -> Iterator[None]:
+    """Raise UnbuildableConfigError in the middle of a build that has no end in sight."""
+    from torch.nn.modules.module import register_module_module_registration_hook
+
+    modules = count(1)
+
+    def count_one(*_: object) -> None:
+        if next(modules) > MOST_MODULES:
+            raise _refused(
+                f"it asks for more than {MOST_MODULES:,} modules",
+                model,
+                hint="Look in the model's config.json for a number that is too large.",
+            )
+
+    handle = register_module_module_registration_hook(count_one)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _leaves(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value under its name, those of nested configurations included."""
+    for key, value in data.items():
+        inner = f"{path}.{key}" if path else str(key)
+        yield inner, value
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, Mapping):
+                yield from _leaves(part, inner)
+
+
+def _numbers(name: str, value: Any) -> Iterator[Any]:
+    """What is to be checked of a value: itself; of a list its items, and their sum where they add up."""
+    if not isinstance(value, list):
+        yield value
+        return
+    yield from value
+    if _ADDS_UP.search(name):
+        yield sum(number for number in value if isinstance(number, int) and number > 0)
 
 
 def _check(key: str, value: Any, most: int, model: str) -> None:
@@ -51,15 +97,13 @@ def _check(key: str, value: Any, most: int, model: str) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return
     # a size of -1 is a common way to say "none"; a class that cannot take it says so itself
-    if value < 0 and most == MOST_LAYERS and not _PLACES.search(key):
+    if value < 0 and most in (MOST_LAYERS, MOST_EXPERTS) and not _PLACES.search(key):
         raise _refused(f"{key} is {value}, and cannot be negative", model)
     if value > most:
         raise _refused(f"{key} is {value:,}, and the limit is {most:,}", model)
 
 
-def _refused(what: str, model: str) -> UnbuildableConfigError:
-    return UnbuildableConfigError(
-        f"the configuration was refused: {what}.",
-        hint="Correct that value in the model's config.json.",
-        model=model,
-    )
+def _refused(
+    what: str, model: str, hint: str = "Correct that value in the model's config.json."
+) -> UnbuildableConfigError:
+    return UnbuildableConfigError(f"the configuration was refused: {what}.", hint=hint, model=model)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
@@ -10,8 +11,13 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from vlm_inspect.build.limits import check_sizes
-from vlm_inspect.errors import BrokenEnvironmentError, NotNativeError, UnbuildableConfigError
+from vlm_inspect.build.limits import check_sizes, counted_modules
+from vlm_inspect.errors import (
+    BrokenEnvironmentError,
+    NotNativeError,
+    UnbuildableConfigError,
+    VlmInspectError,
+)
 from vlm_inspect.tree import ModuleTree
 
 # what a config says of how a model runs, and nothing of what it is: a kernel that is not installed
@@ -33,7 +39,10 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
     with _quiet():
         selected = selection.select(config, model)
         try:
-            return _read(selected, _without(config, _RUNTIME_KEYS))
+            with counted_modules(model):
+                return _read(selected, _without(config, _RUNTIME_KEYS))
+        except VlmInspectError:
+            raise
         except ImportError as error:
             raise _needs_package(error, model) from error
         except (
@@ -70,8 +79,9 @@ def _read(selected: Any, config: dict[str, Any]) -> ModuleTree:
 
 
 def _require_libraries() -> None:
-    for package in ("torch", "accelerate", "transformers"):
-        _require(package)
+    with _uncollected():
+        for package in ("torch", "accelerate", "transformers"):
+            _require(package)
 
 
 def _require(package: str) -> None:
@@ -82,6 +92,18 @@ def _require(package: str) -> None:
             f"{package} cannot be imported: {_reason(error)}",
             hint=f"Install it into this Python: pip install {package}",
         ) from error
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage: an import makes objects to keep, and much of its time would go into that."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _without(data: Any, keys: frozenset[str]) -> Any:
@@ -109,7 +131,9 @@ def _needs_package(error: ImportError, model: str) -> BrokenEnvironmentError:
 
 def _unknown_part(unknown: Mapping[str, str], version: str, model: str) -> NotNativeError:
     named = " and ".join(f"{part} is of type {kind!r}" for part, kind in unknown.items())
-    return NotNativeError(f"its {named}, which transformers {version} does not have.", model=model, short="unknown sub-config")
+    return NotNativeError(
+        f"its {named}, which transformers {version} does not have.", model=model, short="unknown sub-config"
+    )
 
 
 def _refused(class_name: str, error: Exception, model: str) -> UnbuildableConfigError:

@@ -39,7 +39,12 @@ def select(config: Mapping[str, Any], model: str) -> Selection:
     if stated is not None:
         return _from_architecture(stated, model_type)
     if model_type is None and architecture is None:
-        raise _not_native("its config.json says neither model_type nor architectures", "unnamed", model)
+        raise NotNativeError(
+            "its config.json says neither model_type nor architectures.",
+            hint='A config.json says what it is of: {"model_type": "llava", ...}',
+            model=model,
+            short="unnamed",
+        )
     standard = _standard_class(model_type)
     if standard is None:
         raise _not_native(*_why_not(architecture, model_type, config), model)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import os
-import sys
 import traceback
 from collections.abc import Callable
 from typing import ParamSpec
 
 import typer
 
-from vlm_inspect.cli.output import report, say
+from vlm_inspect.cli import interruption
+from vlm_inspect.cli.output import give_up_stdout, report, say
 from vlm_inspect.errors import DocumentError, InvalidReferenceError, SettingsError, VlmInspectError
 from vlm_inspect.version import __version__
 
@@ -32,29 +31,36 @@ def guarded(command: Callable[Arguments, int]) -> Callable[Arguments, None]:
     @functools.wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         try:
-            code = command(*args, **kwargs)
-        except typer.Exit:
-            raise
-        except VlmInspectError as error:
-            report(error)
-            code = WRONG_COMMAND_LINE if isinstance(error, _THE_USERS_WORDS) else NOT_ANSWERED
+            with interruption.heard():
+                code = _code(lambda: command(*args, **kwargs), debug=bool(kwargs.get("debug")))
         except KeyboardInterrupt:
+            interruption.forget()
             say("interrupted")
             code = INTERRUPTED
-        except BrokenPipeError:  # the reader of a pipe has gone: `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 0
-        except Exception as error:  # noqa: BLE001 - the roof: what nobody else has caught is a bug of ours
-            code = _bug(error, debug=bool(kwargs.get("debug")))
         raise typer.Exit(code)
 
     return run
 
 
+def _code(command: Callable[[], int], *, debug: bool) -> int:
+    try:
+        return command()
+    except typer.Exit:
+        raise
+    except VlmInspectError as error:
+        report(error)
+        return WRONG_COMMAND_LINE if isinstance(error, _THE_USERS_WORDS) else NOT_ANSWERED
+    except BrokenPipeError:  # the reader of a pipe has gone: `| head`
+        give_up_stdout()
+        return 0
+    except Exception as error:  # noqa: BLE001 - the roof: what nobody else has caught is a bug of ours
+        return _bug(error, debug=debug)
+
+
 def _bug(error: Exception, *, debug: bool) -> int:
     say(f"This is a bug in vlm-inspect {__version__}: {type(error).__name__}: {error}")
     if debug:
-        traceback.print_exception(error)
+        say("".join(traceback.format_exception(error)).rstrip("\n"))
     else:
         say("  Please report it, with what --debug prints.")
     return BUG

@@ -17,7 +17,7 @@ Model = Annotated[
 Models = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[MODEL]...",
+        metavar="MODEL",
         help="Models; without any, those of the configuration, or else those of the built-in catalogue.",
     ),
 ]

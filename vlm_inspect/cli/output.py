@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from vlm_inspect.cli import interruption
+from vlm_inspect.cli.folded_notes import Note, folded
 from vlm_inspect.cli.options import Format
 from vlm_inspect.documents import write_atomically
-from vlm_inspect.errors import VlmInspectError
+from vlm_inspect.errors import DocumentError, VlmInspectError
+from vlm_inspect.render.cells import visible
 
 _NARROWEST = 40
 _PIPED_WIDTH = 100
+# what our own text holds beyond ASCII, for a terminal that has no more
+_PLAIN = str.maketrans({**dict.fromkeys("█▉▊▋▌▍▎▏", "#"), "…": "...", "—": "--"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +53,28 @@ class Output:
         return self.file is None and sys.stdout.isatty() and not plain
 
     def write(self, text: str) -> None:
-        """The answer."""
+        """The answer. Raises DocumentError where it cannot be written."""
+        interruption.check()
         data = text if text.endswith("\n") else text + "\n"
         if self.file is not None:
             write_atomically(self.file, data.encode("utf-8"))
             return
-        _write_utf8(sys.stdout, data)
+        try:
+            _write(sys.stdout, data)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise unwritable(error) from error
 
     def note(self, text: str) -> None:
         """What the user should know beside the answer."""
         if not self.quiet:
             say(f"note: {text}")
+
+    def notes(self, notes: Sequence[Note]) -> None:
+        """As `note`, of several models: what is said of more than one is said once."""
+        for text in folded(notes):
+            self.note(text)
 
     def warn(self, text: str) -> None:
         """What may be wrong with the answer."""
@@ -73,24 +92,56 @@ class Output:
 
 def report(error: VlmInspectError) -> None:
     """An error as a user reads it: what happened, to which model, and what to type next."""
-    subject = f"{error.model}: " if error.model and error.model not in error.message else ""
-    say(f"error: {subject}{error.message}")
+    say(f"error: {_subject(error)}{error.message}")
     if error.hint:
         say(f"  {error.hint}")
 
 
+def _subject(error: VlmInspectError) -> str:
+    """The model, where the message does not name it."""
+    is_named = re.search(rf"(?<![\w/]){re.escape(error.model)}(?![\w/])", error.message)
+    return f"{error.model}: " if error.model and not is_named else ""
+
+
 def say(text: str) -> None:
-    """A line on stderr."""
-    _write_utf8(sys.stderr, f"{printable(text)}\n")
+    """A line on stderr, without what could steer a terminal: a repo's words are a stranger's."""
+    interruption.check()
+    with suppress(OSError):  # nobody listens; the exit code tells
+        _write(sys.stderr, "".join(f"{visible(line)}\n" for line in text.split("\n")))
 
 
-def printable(text: str) -> str:
-    """Without what could steer a terminal; a repo's words are a stranger's."""
-    return "".join(char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in text)
+def unwritable(error: OSError) -> DocumentError:
+    """Standard output cannot take the answer. What is left of it must not be tried again at the exit."""
+    give_up_stdout()
+    return DocumentError(
+        f"standard output could not be written: {error.strerror or error}.",
+        hint="Write the answer elsewhere: --output FILE",
+    )
 
 
-def _write_utf8(stream: TextIO, text: str) -> None:
-    """Also where the stream cannot write every character: those are then written as escapes."""
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+def give_up_stdout() -> None:
+    """Let what is still buffered for standard output go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """A terminal's own encoding on a terminal, with escapes for what it lacks; everywhere else UTF-8.
+
+    So a pipe or file gets the same bytes under every locale.
+    """
     stream.flush()
+    buffer = getattr(stream, "buffer", None)
+    if buffer is not None and not stream.isatty():
+        buffer.write(text.encode("utf-8", "backslashreplace"))
+    else:
+        encoding = stream.encoding or "utf-8"
+        stream.write(_encodable(text, encoding).encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()
+
+
+def _encodable(text: str, encoding: str) -> str:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.translate(_PLAIN)
+    return text

@@ -8,6 +8,7 @@ import typer
 
 from vlm_inspect import app
 from vlm_inspect.cli import exits, options
+from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
 from vlm_inspect.render import render
 from vlm_inspect.render.card import Card, build_card
@@ -25,6 +26,7 @@ def command(
     explain: Explain = False,
     format: options.FormatOption = None,
     output: options.OutputFile = None,
+    config: options.Config = None,
     revision: options.Revision = None,
     token: options.Token = None,
     cache_dir: options.CacheDir = None,
@@ -35,13 +37,14 @@ def command(
     """One model in full: its parts, their parameters, their layers."""
     out = Output.choose(format, output, quiet=quiet)
     asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
-    inspection = app.examine(model, revision=revision, options=asking)
-    for note in inspection.notes:
-        out.note(note)
+    (request,) = app.requests_for([model], app.settings_for(config), revision)
+    inspection = app.examine(request.reference, revision=request.revision, options=asking)
+    out.notes([Note(model, note) for note in inspection.notes])
     if out.format is options.Format.JSON:
         out.write(record_json(inspection.architecture))
     else:
-        out.write(_text(build_card(inspection.architecture, explain=explain), out))
+        card = build_card(inspection.architecture, name=request.alias, explain=explain)
+        out.write(_text(card, out))
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -11,11 +12,13 @@ import typer
 
 from vlm_inspect import app
 from vlm_inspect.cli import exits, options
-from vlm_inspect.cli.output import Output
+from vlm_inspect.cli.folded_notes import Note
+from vlm_inspect.cli.output import Output, say
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.documents import Document
 from vlm_inspect.errors import InvalidReferenceError, SettingsError
 from vlm_inspect.render import render
+from vlm_inspect.render.columns import chosen
 from vlm_inspect.render.facts import warnings_for
 from vlm_inspect.render.records import records_json
 from vlm_inspect.render.rows import Row
@@ -92,48 +95,81 @@ def command(
                 "--write and --check take their tables from the configuration.",
                 hint="Leave MODEL, --columns, --format, --output and --revision out.",
             )
-        return _files(written, checked, settings, asking, out)
+        stale = _files(written, checked, settings, asking, out)
+        for path in stale or ():
+            say(f"{path}: stale; run: {_again(path, config)}")
+        return exits.NOT_ANSWERED if stale is None else exits.DIFFERENT if stale else 0
     if write_files or check_files:
-        raise SettingsError(
-            "the configuration names no files to regenerate.",
-            hint='Add files = ["README.md"] to it, or name one.',
-        )
+        raise _no_files(settings)
+    chosen = _columns(columns, kind, out)
     rows = _rows(app.requests_for(models or [], settings, revision), asking, out)
-    out.write(_text(rows, kind, columns, out))
+    out.write(_text(rows, kind, chosen, out))
     return exits.NOT_ANSWERED if any(row.error for row in rows) else 0
 
 
-def _text(rows: list[Row], kind: Kind, columns: str | None, out: Output) -> str:
+def _no_files(settings: Settings | None) -> SettingsError:
+    if settings is None:
+        return SettingsError(
+            "there is no configuration that names files, here or upward.",
+            hint="Name the file: --write README.md",
+        )
+    return SettingsError(
+        f"{settings.path} names no files.",
+        hint='Add files = ["README.md"] to it, or name one: --write README.md',
+    )
+
+
+def _columns(stated: str | None, kind: Kind, out: Output) -> list[str] | None:
+    """The columns asked for; a wrong one is told before a model is built."""
+    if stated is None:
+        return None
+    if out.format is options.Format.JSON:
+        raise InvalidReferenceError(
+            "--columns chooses columns of a table, and --format json prints records.",
+            hint="Leave one of the two out.",
+        )
+    names = [name.strip() for name in stated.split(",")]
+    chosen(kind.value, names)
+    return names
+
+
+def _text(rows: list[Row], kind: Kind, columns: list[str] | None, out: Output) -> str:
     if out.format is options.Format.JSON:
         return records_json(rows)
-    chosen = [name.strip() for name in columns.split(",")] if columns is not None else None
-    table = build_table(kind.value, rows, chosen)
+    table = build_table(kind.value, rows, columns)
     return render(table, out.format.value, width=out.width, colour=out.colour)
 
 
 def _rows(requests: list[app.Request], asking: SourceOptions, out: Output) -> list[Row]:
-    """The rows in the order asked, with what is to be said of each once it is there."""
-    rows = []
+    """The rows in the order asked; what is to be said of them is said when all are there."""
+    rows, notes = [], []
     with progress(len(requests), quiet=out.quiet) as advance:
         for answered in app.answers(requests, asking):
             rows.append(answered.row)
             advance(answered.row.name)
-            _tell(answered, out)
+            notes += [Note(_model(answered.row), text) for text in answered.notes]
+    out.notes(notes)
+    for row in rows:
+        _tell(row, out)
     return rows
 
 
-def _tell(answered: app.Answered, out: Output) -> None:
-    for note in answered.notes:
-        out.note(note)
-    for warning in warnings_for(answered.row):
+def _model(row: Row) -> str:
+    """The model as its source calls it, whatever the table does."""
+    return row.architecture.model.id if row.architecture else row.name
+
+
+def _tell(row: Row, out: Output) -> None:
+    for warning in warnings_for(row):
         out.warn(warning)
-    if answered.row.error:
-        out.error(answered.row.name, answered.row.error.message, answered.row.error.hint)
+    if row.error:
+        out.error(row.name, row.error.message, row.error.hint)
 
 
 def _files(
     written: list[Path], checked: list[Path], settings: Settings | None, asking: SourceOptions, out: Output
-) -> int:
+) -> list[Path] | None:
+    """The files that are stale. None where a model was not answered: then no file is touched."""
     paths = list(dict.fromkeys([*written, *checked]))
     blocks = app.blocks_of([app.read_document(path) for path in paths], settings)
     requests = app.requests_of(blocks)
@@ -143,21 +179,26 @@ def _files(
         out.say(
             f"Left as it was: {', '.join(map(str, paths))}; {failed} of {len(rows)} models were not answered."
         )
-        return exits.NOT_ANSWERED
+        return None
     by_key = {request.key: row for request, row in zip(requests, rows, strict=True)}
     # read again: the models took their time, and the file may have been edited meanwhile
-    return max([_file(app.read_document(path), path in written, blocks, by_key, out) for path in paths])
+    return [
+        path for path in paths if _is_stale(app.read_document(path), path in written, blocks, by_key, out)
+    ]
 
 
-def _file(
+def _is_stale(
     document: Document, write: bool, blocks: Mapping[str, app.Block], rows: Mapping[app.Key, Row], out: Output
-) -> int:
+) -> bool:
+    """Whether the file is, and stays, not what would be generated."""
     text = app.updated(document, blocks, rows)
-    if write:
-        out.say(f"{document.path}: {'regenerated' if document.write(text) else 'up to date'}")
-        return 0
-    if text == document.text:
-        out.say(f"{document.path}: up to date")
-        return 0
-    out.say(f"{document.path}: stale; run: vlm-inspect table --write {document.path}")
-    return exits.DIFFERENT
+    if not write and text != document.text:
+        return True
+    out.say(f"{document.path}: {'regenerated' if write and document.write(text) else 'up to date'}")
+    return False
+
+
+def _again(path: Path, config: Path | None) -> str:
+    """The command that regenerates a file."""
+    stated = ["--config", str(config)] if config else []
+    return shlex.join(["vlm-inspect", "table", *stated, "--write", str(path)])

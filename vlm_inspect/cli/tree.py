@@ -8,6 +8,7 @@ import typer
 
 from vlm_inspect import app
 from vlm_inspect.cli import exits, options
+from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
 from vlm_inspect.errors import NotNativeError
 from vlm_inspect.render import render
@@ -33,6 +34,7 @@ def command(
     focus: Focus = "",
     format: options.FormatOption = None,
     output: options.OutputFile = None,
+    config: options.Config = None,
     revision: options.Revision = None,
     token: options.Token = None,
     cache_dir: options.CacheDir = None,
@@ -43,12 +45,12 @@ def command(
     """The module tree, repeated layers folded, with the parameters of each node."""
     out = Output.choose(format, output, quiet=quiet)
     asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
-    inspection = app.examine(model, revision=revision, options=asking)
-    for note in inspection.notes:
-        out.note(note)
+    (request,) = app.requests_for([model], app.settings_for(config), revision)
+    inspection = app.examine(request.reference, revision=request.revision, options=asking)
+    out.notes([Note(model, note) for note in inspection.notes])
     if inspection.tree is None:
         raise NotNativeError(
-            f"there is no module tree: {' '.join(inspection.architecture.notes)}",
+            f"there is no module tree: {inspection.no_tree}",
             hint=f"See what the configuration says: vlm-inspect show {model}",
             model=model,
         )

@@ -1,0 +1,57 @@
+import time
+
+import pytest
+
+from vlm_inspect.build import limits, native
+from vlm_inspect.errors import UnbuildableConfigError
+
+LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"depths": [1_500, 1_500]}, "depths is 3,000, and the limit is 2,000"),
+        ({"text_config": {"num_hidden_layers": 2_001}}, "text_config.num_hidden_layers is 2,001"),
+        ({"towers": [{"depth": 10**6}]}, "towers.depth is 1,000,000"),
+        ({"num_experts": 10**5}, "num_experts is 100,000, and the limit is 10,000"),
+        ({"num_experts": -1}, "cannot be negative"),
+        ({"num_labels": 10**9}, "num_labels is 1,000,000,000, and the limit is 100,000"),
+    ],
+    ids=str,
+)
+def test_a_configuration_that_asks_for_too_much_is_refused(config, sentence):
+    with pytest.raises(UnbuildableConfigError) as raised:
+        limits.check_sizes(config, "org/name")
+    assert sentence in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_hidden_layers": 126, "hidden_size": 16_384, "vocab_size": 262_144},
+        {"moe_layers": list(range(120)), "cross_attention_layers": [3, 8, 13]},
+        {"vision_feature_layers": [-2, -5]},
+        {"num_experts": 2_048, "num_experts_per_tok": 8},
+        {"depths": [2, 2, 18, 2]},
+        {"num_hidden_layers": None, "depth": True, "hidden_size": -1},
+    ],
+    ids=str,
+)
+def test_what_models_ask_for_is_not_refused(config):
+    limits.check_sizes(config, "org/name")
+
+
+def test_a_build_without_an_end_is_stopped_whatever_its_key_is_called():
+    # a type that builds as many mergers as a key says, which no limit knows
+    config = {"model_type": "minicpm_ocr", "merger_times": 10**6}
+    start = time.monotonic()
+    with pytest.raises(UnbuildableConfigError) as raised:
+        native.build(config, "org/name")
+    assert "more than 100,000 modules" in raised.value.message
+    assert time.monotonic() - start < 60
+
+
+def test_modules_are_counted_for_one_build_alone():
+    total = native.build(LLAVA, "org/name").total
+    assert native.build(LLAVA, "org/name").total == total

@@ -1,0 +1,134 @@
+"""`diff`: what it compares, what it exits with, and what it needs for that."""
+
+import json
+import sys
+
+import pytest
+
+from tests.cli.program import LLAVA, call, cells, run, save
+from vlm_inspect import app, snapshot_files
+
+WIDER = {**LLAVA, "text_config": {"model_type": "llama", "vocab_size": 32064, "intermediate_size": 13824}}
+CLIP, SIGLIP = "TIGER-Lab/Mantis-8B-clip-llama3", "TIGER-Lab/Mantis-8B-siglip-llama3"
+PHI3 = "microsoft/Phi-3-vision-128k-instruct"
+
+
+@pytest.fixture
+def two(here):
+    """Two models that differ in the language model's MLP alone."""
+    return save(
+        here, "one", LLAVA | {"text_config": WIDER["text_config"] | {"intermediate_size": 11008}}
+    ), save(here, "two", WIDER)
+
+
+def test_the_same_model_twice_is_no_difference(two):
+    answer = call("diff", two[0], two[0], "--format", "terminal")
+    assert (answer.code, answer.stdout) == (0, "No difference.\n")
+
+
+def test_a_difference_exits_1_and_names_what_differs(two):
+    answer = call("diff", *two)
+    assert answer.code == 1
+    assert "**1 changed, 0 moved, 0 added, 0 removed**" in answer.stdout
+    assert cells(answer.stdout)[1] == ["Language model", "MLP hidden width", "11008", "13824"]
+
+
+def test_exit_zero(two):
+    assert call("diff", *two, "--exit-zero").code == 0
+
+
+def test_names_only(two):
+    answer = call("diff", *two, "--names-only")
+    assert (answer.code, answer.stdout) == (1, "language_model.MLP hidden width\n")
+    assert call("diff", two[0], two[0], "--names-only").stdout == ""
+
+
+def test_names_have_no_format(two):
+    answer = call("diff", *two, "--names-only", "--format", "json")
+    assert (answer.code, answer.stdout) == (2, "")
+
+
+def test_only_some_roles(two):
+    assert call("diff", *two, "--only", "vision_encoder").code == 0
+    answer = call("diff", *two, "--only", "vision_encoder", "--only", "language_model", "--format", "json")
+    assert answer.code == 1
+    assert {pair["role"] for pair in answer.data["pairs"]} == {"vision_encoder", "language_model"}
+    assert call("diff", *two, "--only", "tower").code == 2
+
+
+def test_the_two_directions_mirror_each_other(two):
+    there = call("diff", *two, "--format", "json").data
+    back = call("diff", *reversed(two), "--format", "json").data
+    assert [(c["field"], c["before"], c["after"]) for c in there["changes"]] == [
+        (c["field"], c["after"], c["before"]) for c in back["changes"]
+    ]
+    assert (there["before"], there["total_before"]) == (back["after"], back["total_after"])
+
+
+@pytest.mark.parametrize("name", ["csv", "latex", "html", "terminal"])
+def test_every_format(two, name):
+    answer = call("diff", *two, "--format", name)
+    assert answer.code == 1
+    assert "MLP hidden width" in answer.stdout
+
+
+def test_an_answer_in_a_file(two, here):
+    answer = call("diff", *two, "--output", here / "diff.md")
+    assert (answer.code, answer.stdout) == (1, "")
+    assert "13824" in (here / "diff.md").read_text()
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_model_that_cannot_be_answered_exits_3(two, here, place):
+    models = list(two)
+    models[place] = save(here, "broken", "[]")
+    answer = call("diff", *models)
+    assert (answer.code, answer.stdout) == (3, "")
+    assert "broken" in answer.stderr
+
+
+@pytest.mark.usefixtures("here")
+def test_models_of_the_catalogue_need_no_hub():
+    answer = call("diff", CLIP, SIGLIP, "--offline", "--format", "json")
+    assert answer.code == 1
+    told = {
+        (change["field"], str(change["before"]), str(change["after"])) for change in answer.data["changes"]
+    }
+    assert told >= {("layers", "24", "27"), ("positions", "577", "729"), ("input width", "1024", "1152")}
+    assert call("diff", PHI3, PHI3, "--offline", "-q").stdout.splitlines()[-1] == (
+        "No difference. 15 facts could not be compared (remote code)."
+    )
+
+
+@pytest.mark.usefixtures("here")
+def test_revisions_of_one_model(hub):
+    first = hub.add_model("org/model", {"config.json": json.dumps(LLAVA).encode()})
+    second = hub.add_model("org/model", {"config.json": json.dumps(WIDER).encode()})
+    answer = call("diff", f"org/model@{first}", f"org/model@{second}", "--format", "json")
+    assert answer.code == 1
+    assert (answer.data["before"]["revision"], answer.data["after"]["revision"]) == (first, second)
+
+
+def test_two_snapshot_files_are_compared_without_torch(two, here):
+    files = []
+    for model in two:
+        files.append(here / f"{model.name}.json")
+        files[-1].write_text(snapshot_files.to_text(app.take(str(model)).stored))
+    script = (
+        "import sys\n"
+        "from vlm_inspect.cli.main import app\n"
+        "try:\n"
+        f"    app(['diff', {str(files[0])!r}, {str(files[1])!r}])\n"
+        "finally:\n"
+        "    assert not {'torch', 'transformers', 'huggingface_hub'} & {*sys.modules}, 'imported'\n"
+    )
+    answer = run("-c", script, cwd=here, program=(sys.executable,))
+    assert answer.code == 1
+    assert "13824" in answer.stdout
+
+
+def test_help_says_what_there_is():
+    answer = call("diff", "--help")
+    assert answer.code == 0
+    assert "--names-only" in answer.stdout
+    assert "vision_encoder" in answer.stdout

@@ -1,0 +1,143 @@
+"""How the program ends where it is stopped, or where it is wrong."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.cli.program import LLAVA, SCRIPT, call, environment, save
+from vlm_inspect.cli import exits, interruption, show, table
+
+
+def interrupted(process):
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+    return process.returncode, stdout, stderr
+
+
+@pytest.fixture
+def start(tmp_path):
+    def begin(*arguments):
+        return subprocess.Popen(
+            [*SCRIPT, *arguments],
+            cwd=tmp_path,
+            env=environment(HF_HOME=str(tmp_path / "home")),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return begin
+
+
+def test_ctrl_c_while_the_hub_is_asked_ends_with_130_and_a_word(hub, start):
+    hub.add_model("org/llava", {"config.json": LLAVA})
+    hub.fault("config.json", delay=3)
+    process = start("table", "org/llava")
+    wait_until(lambda: hub.requests)
+    assert interrupted(process) == (130, "", "interrupted\n")
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.3, 0.6])
+def test_ctrl_c_while_the_libraries_are_imported_ends_with_130_and_no_traceback(hub, start, delay):
+    hub.add_model("org/llava", {"config.json": LLAVA})
+    process = start("show", "org/llava")
+    wait_until(lambda: hub.requests)
+    time.sleep(delay)
+    assert interrupted(process) == (130, "", "interrupted\n")
+
+
+def test_ctrl_c_between_two_models_ends_with_130_and_prints_neither(hub, start):
+    hub.add_model("org/llava", {"config.json": LLAVA})
+    hub.add_model("org/slow", {"config.json": LLAVA})
+    hub.fault("slow/resolve/main/config.json", delay=3)
+    process = start("table", "org/llava", "org/slow")
+    wait_until(lambda: any("slow" in request.path for request in hub.requests))
+    assert interrupted(process) == (130, "", "interrupted\n")
+
+
+def test_ctrl_c_that_a_library_drops_is_heard_before_the_answer(here, monkeypatch):
+    examine = table.app.examine
+
+    def dropping(*arguments, **options):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            pass
+        return examine(*arguments, **options)
+
+    monkeypatch.setattr(table.app, "examine", dropping)
+    for command in ("show", "tree", "table"):
+        answer = call(command, save(here, "model"))
+        assert answer == (type(answer))(130, "", "interrupted\n")
+
+
+def test_ctrl_c_that_becomes_another_error_is_still_ctrl_c(monkeypatch):
+    def failing(*_, **__):
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        except KeyboardInterrupt:
+            raise RuntimeError("a module that was half imported") from None
+
+    monkeypatch.setattr(show.app, "examine", failing)
+    answer = call("show", "org/name")
+    assert (answer.code, answer.stderr) == (130, "interrupted\n")
+
+
+def test_python_hears_ctrl_c_as_before_when_a_command_has_ended():
+    before = signal.getsignal(signal.SIGINT)
+    call("show", "./none")
+    assert signal.getsignal(signal.SIGINT) is before
+    interruption.check()
+
+
+def test_ctrl_c_while_a_file_is_written_leaves_the_old_one_and_no_other(here, monkeypatch):
+    (here / "card.md").write_text("old")
+    model = save(here, "model")
+    monkeypatch.setattr(os, "fsync", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    answer = call("show", model, "--output", "card.md")
+    assert answer.code == 130
+    assert (here / "card.md").read_text() == "old"
+    assert sorted(path.name for path in here.iterdir()) == ["card.md", "model"]
+
+
+@pytest.fixture
+def bug(monkeypatch):
+    def raising(*_, **__):
+        raise LookupError("nobody thought of this\x1b[31m")
+
+    monkeypatch.setattr(show.app, "examine", raising)
+
+
+@pytest.mark.parametrize("command", ["show", "tree", "table"])
+@pytest.mark.usefixtures("bug")
+def test_a_bug_is_exit_4_and_asks_for_a_report(command):
+    answer = call(command, "org/name")
+    assert (answer.code, answer.stdout) == (exits.BUG, "")
+    assert answer.stderr.startswith("This is a bug in vlm-inspect ")
+    assert "LookupError: nobody thought of this\\u001b" in answer.stderr
+    assert "Please report it, with what --debug prints." in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+@pytest.mark.usefixtures("bug")
+def test_debug_shows_a_bugs_traceback():
+    answer = call("show", "org/name", "--debug")
+    assert answer.code == exits.BUG
+    assert "Traceback (most recent call last):\n" in answer.stderr
+    assert "in raising\n" in answer.stderr
+
+
+def test_debug_shows_no_traceback_of_a_users_error():
+    assert "Traceback" not in call("show", "./none", "--debug").stderr
+
+
+def wait_until(condition, seconds=15):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

@@ -1,0 +1,123 @@
+"""The installed program and a Hub: over HTTP, on the loopback interface."""
+
+import pytest
+
+from tests.cli.program import LLAVA, NO_HUB, call, cells, run
+
+SECRET = "hf_thisIsTheSecretOfTheTest"  # noqa: S105 - of no account
+MODEL = "org/llava"
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A Hub cache that is empty."""
+    return {"cwd": tmp_path, "HF_HOME": str(tmp_path / "home")}
+
+
+def test_a_model_of_the_hub_is_answered_with_its_commit(hub, home):
+    commit = hub.add_model(MODEL, {"config.json": LLAVA, "model.safetensors": b"0" * 4096})
+    answer = run("show", f"{MODEL}@main", "--format", "json", **home)
+    assert (answer.code, answer.stderr) == (0, "")
+    assert answer.data["model"] == {"id": MODEL, "revision": commit, "source": "hub"}
+    assert not any("safetensors" in request.path for request in hub.requests)
+
+    before = len(hub.requests)
+    cached = run("table", MODEL, "--columns", "model,commit", "--offline", **home)
+    assert cells(cached.stdout)[1:] == [[f"`{MODEL}`", f"`{commit}`"]]
+    assert len(hub.requests) == before
+
+
+@pytest.mark.usefixtures("home")
+def test_a_revision_is_asked_for_by_either_spelling(hub, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    hub.add_model(MODEL, {"config.json": "{}"})
+    commit = hub.add_model(MODEL, {"config.json": LLAVA}, branch="v2")
+    cache = ("--cache-dir", tmp_path / "cache", "--format", "json")
+    for asked in ([f"{MODEL}@v2"], [MODEL, "--revision", "v2"]):
+        assert call("show", *asked, *cache).data["model"]["revision"] == commit
+
+
+def test_without_a_hub_a_model_outside_the_catalogue_is_an_error_that_says_so(home):
+    answer = run("show", MODEL, **home | {"HF_ENDPOINT": NO_HUB})
+    assert (answer.code, answer.stdout) == (3, "")
+    assert answer.stderr.startswith(f"error: {MODEL}: {NO_HUB} cannot be reached: ")
+    assert "Check the connection" in answer.stderr
+
+
+def test_offline_a_model_outside_cache_and_catalogue_is_an_error_that_says_so(home):
+    by_option = run("show", MODEL, "--offline", **home)
+    by_environment = run("show", MODEL, **home, HF_HUB_OFFLINE="1")
+    assert by_option == by_environment
+    assert (by_option.code, by_option.stdout) == (3, "")
+    assert f"neither the cache nor the built-in catalogue has {MODEL}" in by_option.stderr
+
+
+@pytest.mark.parametrize(
+    ("who", "sentence"),
+    [
+        ({"gated": True}, f"{MODEL} is gated"),
+        (
+            {"private": True, "readers": {"hf_reader"}},
+            f"no model {MODEL}, or none for anyone without a token",
+        ),
+        ({"disabled": True}, f"{MODEL} has been disabled"),
+        (None, f"no model {MODEL}"),
+    ],
+    ids=["gated", "private", "disabled", "missing"],
+)
+def test_what_the_hub_refuses_is_said_with_what_to_do(hub, who, sentence):
+    if who is not None:
+        hub.add_model(MODEL, {"config.json": LLAVA}, **who)
+    answer = call("show", MODEL)
+    assert (answer.code, answer.stdout) == (3, "")
+    assert sentence in answer.stderr
+    assert answer.stderr.count("\n") == 2
+
+
+def test_a_repo_without_a_config_json_and_an_unknown_revision_are_said(hub):
+    hub.add_model(MODEL, {"README.md": "x"})
+    assert "has no config.json" in call("show", MODEL).stderr
+    assert "has no branch, tag or commit 'v9'" in call("show", f"{MODEL}@v9").stderr
+
+
+def test_a_hub_that_is_busy_is_said_with_how_long(hub):
+    hub.fault("config.json", status=429, headers={"Retry-After": "3600"})
+    answer = call("show", MODEL)
+    assert answer.code == 3
+    assert "answered 429, too many requests: it says to wait 3600 s" in answer.stderr
+
+
+def test_a_busy_hub_leaves_the_catalogue_to_answer(hub, tmp_path):
+    hub.fault("config.json", status=429, headers={"Retry-After": "3600"})
+    answer = call("table", "--columns", "model", "--cache-dir", tmp_path / "cache")
+    assert answer.code == 0
+    assert len(cells(answer.stdout)) == 10
+    assert answer.stderr.count("\n") == 1
+    assert "9 models are answered from the built-in catalogue" in answer.stderr
+
+
+def test_a_private_model_is_answered_to_a_token_that_may_read_it(hub, tmp_path):
+    hub.add_model(MODEL, {"config.json": LLAVA}, private=True, readers={SECRET})
+    asked = ("table", MODEL, "--columns", "model", "--cache-dir", tmp_path / "cache")
+    assert call(*asked).code == 3
+    assert call(*asked, "--token", SECRET).code == 0
+    assert SECRET in {request.token for request in hub.requests}
+
+
+@pytest.mark.parametrize("option", [True, False], ids=["option", "environment"])
+def test_a_token_is_never_printed(hub, home, option):
+    hub.add_model(MODEL, {"config.json": LLAVA}, private=True, readers={"hf_reader"})
+    stated = ("--token", SECRET) if option else ()
+    answer = run("show", MODEL, "--debug", *stated, **home, HF_TOKEN=None if option else SECRET)
+    assert answer.code == 3
+    assert SECRET in {request.token for request in hub.requests}
+    assert SECRET not in answer.stdout + answer.stderr
+
+
+def test_a_model_that_the_hub_does_not_have_leaves_the_others_answered(hub):
+    commit = hub.add_model(MODEL, {"config.json": LLAVA})
+    answer = call("table", "org/gone", MODEL, "--format", "json")
+    assert answer.code == 3
+    assert answer.data[0]["error"]["type"] == "ModelNotFoundError"
+    assert answer.data[0]["model"]["id"] == "org/gone"
+    assert answer.data[1]["model"]["revision"] == commit

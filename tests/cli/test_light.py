@@ -1,0 +1,64 @@
+"""What needs no model imports no library that builds one."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.program import call, environment
+
+HEAVY = {"torch", "transformers", "accelerate", "huggingface_hub", "jinja2"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["--version"],
+        ["table", "--help"],
+        ["show", "-h"],
+        ["frob"],
+        ["table", "--frob"],
+        ["table", "--columns", "bogus"],
+        ["show", "not a model"],
+        ["show", "./none"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_heavy_is_imported_for(tmp_path, arguments):
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "vlm_inspect", *arguments],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    imported = set(re.findall(r"\| +(\w+)$", done.stderr, re.MULTILINE))
+    assert "vlm_inspect" in imported
+    assert not imported & HEAVY
+
+
+def test_the_package_itself_is_light_until_something_is_asked_of_it(tmp_path):
+    script = "import sys, vlm_inspect; vlm_inspect.VlmInspectError; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert not set(done.stdout.split()) & HEAVY
+
+
+def test_the_help_names_every_command_and_says_what_it_does():
+    answer = call("--help")
+    assert (answer.code, answer.stderr) == (0, "")
+    for command in ("table", "show", "tree"):
+        assert re.search(rf"^  {command} +[A-Z]", answer.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["table", "show", "tree"])
+def test_a_commands_help_is_plain_text_without_a_type_for_a_switch(command):
+    text = call(command, "-h").stdout
+    assert text == call(command, "--help").stdout
+    assert text.isascii() or "…" in text
+    assert "bool" not in text
+    assert re.search(r"--quiet +No progress", text)
