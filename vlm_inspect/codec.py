@@ -27,7 +27,7 @@ _ALWAYS_WRITTEN = {
 }
 # of these, none at all says something else than nothing known
 _EMPTY_IS_AN_ANSWER = {"supports"}
-_NOTHING = ((), [], {}, "")
+_NOTHING: tuple[object, ...] = ((), [], {}, "")
 # fields that have no default to fall back to
 _NULL_WITHOUT_DEFAULT = {"model_type", "model_class"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -39,6 +39,7 @@ class Checked:
 
     verdict: Verdict
     now: Stored | None = None
+    notes: tuple[str, ...] = ()
 
 
 def folder_of(settings: Settings | None) -> Path:
@@ -81,18 +82,19 @@ def check(
     """Compare each model with its file, one by one.
 
     `requests` are the configured models; None where nothing is configured, and every file is checked as
-    it names its model. With `latest` the pinned commit is compared with the newest of its branch instead.
+    it names its model. With `latest` the pinned commit is also compared with the newest of its branch: a
+    model that the library and its repo changed has a verdict for each.
     """
     if requests is None:
         for path in snapshot_files.files_in(folder):
-            yield _guarded(partial(_check_file, path, options, latest=latest), path.stem, path)
+            yield from _guarded(partial(_check_file, path, options, latest=latest), path.stem, path)
         return
     seen = set()
     for request in requests:
         name = _named(request)
         path = folder / snapshot_files.file_name(name)
         seen.add(path.name)
-        yield _guarded(partial(_check_request, request, folder, options, latest=latest), name, path)
+        yield from _guarded(partial(_check_request, request, folder, options, latest=latest), name, path)
     for path in snapshot_files.files_in(folder):
         model = _model_in(path) if path.name not in seen else None
         if model is not None:
@@ -143,24 +145,28 @@ def _make(folder: Path) -> None:
         raise SnapshotError(f"{folder}: {error.strerror or error}", hint="Choose another folder.") from error
 
 
-def _guarded(verdict: partial[Checked], model: str, path: Path) -> Checked:
+def _guarded(checked: Callable[[], Iterator[Checked]], model: str, path: Path) -> Iterator[Checked]:
+    """What is checked, or why it could not be."""
     try:
-        return verdict()
+        yield from checked()
     except VlmInspectError as error:
-        return Checked(Verdict(model, path.name, "failed", message=error.message, hint=error.hint))
+        yield Checked(Verdict(model, path.name, "failed", message=error.message, hint=error.hint))
 
 
-def _check_request(request: Request, folder: Path, options: SourceOptions, *, latest: bool) -> Checked:
+def _check_request(
+    request: Request, folder: Path, options: SourceOptions, *, latest: bool
+) -> Iterator[Checked]:
     """A configured model, and the file that is named after it."""
     name = _named(request)
     path = folder / snapshot_files.file_name(name)
     if path.is_file():
-        return _verdict(path, request, options, latest=latest)
+        yield from _compared(path, request, options, latest=latest)
+        return
     taken = app.take(request.reference, revision=request.revision, options=options)
-    return Checked(Verdict(name, path.name, "missing"), taken.stored)
+    yield Checked(Verdict(name, path.name, "missing"), taken.stored, taken.notes)
 
 
-def _check_file(path: Path, options: SourceOptions, *, latest: bool) -> Checked:
+def _check_file(path: Path, options: SourceOptions, *, latest: bool) -> Iterator[Checked]:
     """A file that no configuration knows: its model is looked up by the id in it."""
     stored = snapshot_files.read(path)
     identity = stored.snapshot.architecture.model
@@ -170,26 +176,32 @@ def _check_file(path: Path, options: SourceOptions, *, latest: bool) -> Checked:
             hint="Name the folder as a model in the configuration.",
             model=identity.id,
         )
-    return _verdict(path, Request(identity.id, stored.follows), options, latest=latest)
+    yield from _compared(path, Request(identity.id, stored.follows), options, latest=latest)
 
 
-def _verdict(path: Path, request: Request, options: SourceOptions, *, latest: bool) -> Checked:
+def _compared(path: Path, request: Request, options: SourceOptions, *, latest: bool) -> Iterator[Checked]:
+    """The file with the model as it builds now, at its commit; then, if asked, that with the newest."""
     stored = snapshot_files.read(path)
     pinned = stored.snapshot.architecture.model.revision
-    now = app.take(request.reference, revision=pinned or request.revision, options=options).stored
+    taken = app.take(request.reference, revision=pinned or request.revision, options=options)
+    now = Stored(taken.snapshot, stored.follows)
+    yield _judged(path, stored, now, taken.notes)
     if latest and pinned is not None:
-        newest = app.take(request.reference, revision=request.revision, options=options).stored
-        if newest.snapshot.architecture.model.revision != pinned:
-            return _judged(path, now, newest, cause="repository")
-    return _judged(path, stored, Stored(now.snapshot, stored.follows))
+        newest = app.take(request.reference, revision=request.revision, options=options)
+        judged = _judged(path, now, newest.stored, newest.notes, cause="repository")
+        if judged.verdict.status == "different":
+            yield judged
 
 
-def _judged(path: Path, before: Stored, after: Stored, cause: Cause | None = None) -> Checked:
+def _judged(
+    path: Path, before: Stored, after: Stored, notes: tuple[str, ...], cause: Cause | None = None
+) -> Checked:
     model = after.snapshot.architecture.model.id
     difference = compare(before.snapshot, after.snapshot)
     if difference.empty:
-        return Checked(Verdict(model, path.name, "same", difference=difference), after)
-    return Checked(Verdict(model, path.name, "different", cause or _cause(difference), difference), after)
+        return Checked(Verdict(model, path.name, "same", difference=difference), after, notes)
+    verdict = Verdict(model, path.name, "different", cause or _cause(difference), difference)
+    return Checked(verdict, after, notes)
 
 
 def _cause(difference: Difference) -> Cause:

@@ -22,6 +22,7 @@ from vlm_inspect.architecture import (
 )
 from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.errors import NotNativeError
+from vlm_inspect.version import __version__
 
 _TEXT_PARTS = ("text_config", "llm_config", "language_config")
 _VISION_PARTS = ("vision_config", "img_processor", "visual", "vision_tower_config")
@@ -55,6 +56,7 @@ def describe_config(checkpoint: Checkpoint, refusal: NotNativeError) -> Architec
         }
         | {"supports": reason}
         | ({} if _first_architecture(config) else {"model_class": reason}),
+        versions={"vlm_inspect": __version__},
         notes=(f"{refusal.message} This answer is from the configuration alone.",),
     )
 

@@ -31,6 +31,7 @@ from vlm_inspect.architecture import (
 )
 from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.tree import ModuleNode, ModuleTree, is_below, join
+from vlm_inspect.version import __version__
 
 # projectors and heads are told step by step, all of them
 _STAGED = frozenset({Role.PROJECTOR, Role.LM_HEAD, Role.OTHER})
@@ -67,7 +68,7 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
         absent=dict(_absent(components)),
         supports=tree.supports,
         notes=tree.notes,
-        versions=tree.versions,
+        versions={"vlm_inspect": __version__, **tree.versions},
     )
 
 

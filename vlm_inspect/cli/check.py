@@ -12,6 +12,7 @@ import typer
 
 from vlm_inspect import app, upkeep
 from vlm_inspect.cli import exits, options
+from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.cli.snapshot import Folder
@@ -83,6 +84,7 @@ def command(
             checked.append(each)
             advance(each.verdict.model)
     verdicts = [each.verdict for each in checked]
+    out.notes([Note(each.verdict.model, note) for each in checked for note in each.notes])
     chosen = format or (
         CheckFormat.TERMINAL if out.format is options.Format.TERMINAL else CheckFormat.MARKDOWN
     )

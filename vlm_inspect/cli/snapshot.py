@@ -9,6 +9,7 @@ import typer
 
 from vlm_inspect import app, upkeep
 from vlm_inspect.cli import exits, options
+from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.errors import InvalidReferenceError
@@ -53,12 +54,11 @@ def command(
         for each in upkeep.snapshot(requests, where, asking):
             written.append(each)
             advance(each.model)
-            for note in each.notes:
-                out.note(note)
             if each.error:
                 out.error(each.model, each.error.message, each.error.hint)
             else:
                 out.say(f"{each.file.name}: {'written' if each.changed else 'as it was'}")
+    out.notes([Note(each.model, note) for each in written for note in each.notes])
     if prune:
         for path in upkeep.prune(where, [each.file for each in written]):
             out.say(f"{path.name}: removed")

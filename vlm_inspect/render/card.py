@@ -22,6 +22,12 @@ _ROLE_NAMES = {
     Role.GENERATOR: "Generator",
     Role.OTHER: "Other",
 }
+_SOURCES: Mapping[str, str] = {
+    "hub": "the Hub",
+    "local": "a local config.json",
+    "catalogue": "the built-in catalogue",
+    "snapshot": "a snapshot file",
+}
 _BUILDERS = {
     "transformers": "transformers' own class",
     "remote-code": "the class in the model's own repo",
@@ -94,7 +100,9 @@ def _about(architecture: Architecture) -> Iterator[Line]:
         yield "Model type", code(architecture.model_type)
     if architecture.model.revision:
         yield "Commit", code(architecture.model.revision)
-    versions = ", ".join(f"{package} {number}" for package, number in architecture.versions.items())
+    yield "Source", text(_SOURCES[architecture.model.source])
+    libraries = {name: number for name, number in architecture.versions.items() if name != "vlm_inspect"}
+    versions = ", ".join(f"{package} {number}" for package, number in libraries.items())
     yield "Read from", text(_BUILDERS[architecture.builder] + (f" ({versions})" if versions else ""))
     yield "Flash attention", flash_attention(architecture)
 

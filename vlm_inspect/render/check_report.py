@@ -42,9 +42,12 @@ def report_lines(verdicts: Sequence[Verdict]) -> tuple[Line, ...]:
 
 def summary(verdicts: Sequence[Verdict]) -> str:
     """One line: how many models are as before, and how many are not."""
-    counts = {status: sum(1 for each in verdicts if each.status == status) for status in _STATUS_WORDS}
+    models: dict[str, str] = {}
+    for each in sorted(verdicts, key=lambda each: list(_STATUS_WORDS).index(each.status), reverse=True):
+        models[each.model] = each.status  # of several verdicts on one model the gravest counts
+    counts = {status: list(models.values()).count(status) for status in _STATUS_WORDS}
     told = [f"{count} {_STATUS_WORDS[status]}" for status, count in counts.items() if count]
-    return f"{counted(len(verdicts), 'model')}: {', '.join(told)}" if told else "no models to check"
+    return f"{counted(len(models), 'model')}: {', '.join(told)}" if told else "no models to check"
 
 
 _STATUS_WORDS: Mapping[str, str] = {
