@@ -6,8 +6,9 @@ renamed is a move, and a subtree that moved is one. Paths are patterns: `*` stan
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from vlm_inspect.architecture import Role
@@ -28,6 +29,8 @@ class Change:
     before: Value | None = None
     """None where there was none."""
     after: Value | None = None
+    pairs: tuple[int, ...] = dataclasses.field(default=(), compare=False)
+    """Which of the difference's pairs it is of; none where it is of the whole model."""
 
     @property
     def kind(self) -> ChangeKind:
@@ -46,6 +49,8 @@ class Incomparable:
     before: str | None = None
     """Why it is unknown before; None where it is known."""
     after: str | None = None
+    pairs: tuple[int, ...] = dataclasses.field(default=(), compare=False)
+    """Which of the difference's pairs it is of; none where it is of the whole model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,8 @@ class Move:
     after: str
     parameters: int
     """Parameters whose path changed with it."""
+    what: Literal["module", "parameter"] = "module"
+    """A module moves with all that is below it; a parameter that was itself renamed has nothing below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +94,10 @@ class ComponentPair:
     after: str | None = None
     parameters_before: int | None = None
     parameters_after: int | None = None
+    class_before: str | None = None
+    class_after: str | None = None
+    layers_before: int | None = None
+    layers_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +115,8 @@ class Difference:
     paths: tuple[PathChange, ...] = ()
     """What came, went or became something else, and no change of a fact or move explains."""
     incomparable: tuple[Incomparable, ...] = ()
-    versions_before: Mapping[str, str] = field(default_factory=dict)
-    versions_after: Mapping[str, str] = field(default_factory=dict)
+    versions_before: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    versions_after: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def empty(self) -> bool:

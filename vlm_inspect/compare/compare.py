@@ -3,45 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from vlm_inspect.architecture import Architecture, Component, Role
-from vlm_inspect.compare.facts import Facts, facts_of, model_facts
+from vlm_inspect.compare.facts import facts_of, model_facts
+from vlm_inspect.compare.known import GROUPS, Facts
+from vlm_inspect.compare.left_over import left_over
 from vlm_inspect.compare.moves import apply_moves
-from vlm_inspect.compare.paths import PathDifference, compare_paths, folded, outermost
-from vlm_inspect.difference import Change, ComponentPair, Difference, Incomparable, Move, PathChange
+from vlm_inspect.compare.paths import PathDifference, compare_paths
+from vlm_inspect.compare.patterns import folded_path
+from vlm_inspect.difference import (
+    Change,
+    ComponentPair,
+    Difference,
+    Incomparable,
+    Move,
+    PathChange,
+    Value,
+)
 from vlm_inspect.snapshot import Snapshot
 from vlm_inspect.tree import is_below
 
 Pair = tuple[Component | None, Component | None]
+Compared = tuple[list[Change], list[Incomparable]]
 
 
 def compare(before: Snapshot, after: Snapshot) -> Difference:
     """What is not the same in two models. Where they came from and what built them is no part of it."""
+    old, new = before.architecture, after.architecture
     paths = _paths(before, after)
-    pairs = _pairs(before.architecture, after.architecture, paths.moves)
-    changes, incomparable = _compared(model_facts(before.architecture), model_facts(after.architecture), ())
-    explained: list[str] = []
-    for old, new in pairs:
-        found, untold = _component(old, new)
-        if found:
-            explained += [path for component in (old, new) if component for path in component.paths]
-        changes += found
-        incomparable += untold
+    pairs = _pairs(old, new, paths.moves)
+    changes, incomparable = _compared(model_facts(old), model_facts(new), ())
     whole = any(change.field == "model class" for change in changes)
-    left = tuple(_left(paths, explained, whole=whole))
+    explained: list[tuple[Pair, list[Change]]] = []
+    for index, pair in enumerate(pairs):
+        found, untold = _component(pair, old, new)
+        found = [*_relocated(pair, paths.moves), *found]
+        explained.append((pair, found))
+        changes += [replace(change, pairs=(index,)) for change in found]
+        incomparable += [replace(fact, pairs=(index,)) for fact in untold]
+    incomparable += [*_unknown_roles(old, new, pairs), *_unseen(before, after)]
+    left = tuple(left_over(paths, explained, whole=whole))
     changes += _unexplained(pairs, changes, paths.moves, left)
     return Difference(
-        before=before.architecture.model,
-        after=after.architecture.model,
-        total_before=before.architecture.parameters.total,
-        total_after=after.architecture.parameters.total,
-        pairs=tuple(_shown(old, new) for old, new in pairs),
+        before=old.model,
+        after=new.model,
+        total_before=old.parameters.total,
+        total_after=new.parameters.total,
+        pairs=tuple(_shown(one, other) for one, other in pairs),
         changes=tuple(_merged(changes)),
         moves=paths.moves,
         paths=left,
         incomparable=tuple(incomparable),
-        versions_before=before.architecture.versions,
-        versions_after=after.architecture.versions,
+        versions_before=old.versions,
+        versions_after=new.versions,
     )
 
 
@@ -75,73 +90,102 @@ def _path(component: Component, moves: tuple[Move, ...]) -> str:
     return apply_moves(component.paths[0], moves) if component.paths else ""
 
 
-def _component(old: Component | None, new: Component | None) -> tuple[list[Change], list[Incomparable]]:
-    if old is None or new is None:
-        present = old or new
-        if present is None:
-            return [], []
-        name = present.class_name or "unknown"
-        return [Change((present.role,), "component", name if old else None, name if new else None)], []
-    return _compared(facts_of(old), facts_of(new), (old.role,))
+def _component(pair: Pair, before: Architecture, after: Architecture) -> Compared:
+    old, new = pair
+    if old is not None and new is not None:
+        return _compared(facts_of(old), facts_of(new), (old.role,))
+    present = old or new
+    if present is None:
+        return [], []
+    # where the role could not be told, nobody knows whether the component is there
+    unknown = (before if old is None else after).unknown.get(present.role.value)
+    name = present.class_name or "unknown"
+    if unknown is not None:
+        return [], [_one_sided((present.role,), "component", unknown, is_before=old is None)]
+    return [Change((present.role,), "component", name if old else None, name if new else None)], []
 
 
-def _compared(old: Facts, new: Facts, roles: tuple[Role, ...]) -> tuple[list[Change], list[Incomparable]]:
+def _relocated(pair: Pair, moves: Sequence[Move]) -> Iterator[Change]:
+    """That a component is at another path, where no move says so: too much of it changed on the way."""
+    old, new = pair
+    if old is None or new is None or not (old.paths and new.paths):
+        return
+    if old.paths[0] != new.paths[0] != apply_moves(old.paths[0], moves):
+        yield Change((old.role,), "path", old.paths[0], new.paths[0])
+
+
+def _one_sided(roles: tuple[Role, ...], field: str, reason: str, *, is_before: bool) -> Incomparable:
+    return Incomparable(roles, field, reason if is_before else None, None if is_before else reason)
+
+
+def _compared(old: Facts, new: Facts, roles: tuple[Role, ...]) -> Compared:
     changes, incomparable = [], []
     for name in dict.fromkeys((*old.known, *old.unknown, *new.known, *new.unknown)):
-        if name in old.unknown or name in new.unknown:
-            incomparable.append(Incomparable(roles, name, old.unknown.get(name), new.unknown.get(name)))
-        elif old.known.get(name) != new.known.get(name):
+        reasons = old.why_unknown(name), new.why_unknown(name)
+        if reasons != (None, None):
+            if name not in GROUPS or None not in reasons:
+                incomparable.append(Incomparable(roles, name, *reasons))
+        elif not _are_equal(old.known.get(name), new.known.get(name)):
             changes.append(Change(roles, name, old.known.get(name), new.known.get(name)))
     return changes, incomparable
 
 
-def _left(paths: PathDifference, explained: Sequence[str], *, whole: bool) -> Iterator[PathChange]:
-    """Changes of paths outside the components whose facts changed: inside, those say why.
-
-    Of `whole` other models the modules around the components are of other classes too, as is to be expected.
-    """
-    modules = [
-        change
-        for change in outermost(paths.modules)
-        if not _in_any(change[0], explained) and not (whole and None not in change)
-    ]
-    gone = {path for path, before, after in modules if before is None or after is None}
-    parameters = [
-        change
-        for change in paths.parameters
-        if not _in_any(change[0], explained) and not _in_any(change[0], gone)
-    ]
-    yield from folded("module", modules)
-    yield from folded("parameter", parameters)
+def _are_equal(before: Value | None, after: Value | None) -> bool:
+    """Equal, or both not a number: an eps that is none is the same eps twice."""
+    return before == after or repr(before) == repr(after)
 
 
-def _in_any(path: str, ancestors: Sequence[str] | set[str]) -> bool:
-    return any(is_below(path, ancestor) for ancestor in ancestors)
+def _unknown_roles(old: Architecture, new: Architecture, pairs: Sequence[Pair]) -> Iterator[Incomparable]:
+    """Roles that could not be told in either model; what is known in one of them has a pair."""
+    paired = {component.role for pair in pairs for component in pair if component is not None}
+    for role in Role:
+        reasons = old.unknown.get(role.value), new.unknown.get(role.value)
+        if reasons != (None, None) and role not in paired:
+            yield Incomparable((role,), "component", *reasons)
+
+
+def _unseen(before: Snapshot, after: Snapshot) -> Iterator[Incomparable]:
+    """The paths, where there is no tree to take them from."""
+    reasons = _why_no_tree(before), _why_no_tree(after)
+    if reasons != (None, None):
+        yield Incomparable((), "module paths", *reasons)
+
+
+def _why_no_tree(snapshot: Snapshot) -> str | None:
+    if snapshot.modules is not None:
+        return None
+    return snapshot.architecture.parameters.unknown.get("total", "no module tree")
 
 
 def _unexplained(
-    pairs: list[Pair], changes: list[Change], moves: tuple[Move, ...], left: tuple[PathChange, ...]
+    pairs: Sequence[Pair], changes: Sequence[Change], moves: Sequence[Move], left: Sequence[PathChange]
 ) -> Iterator[Change]:
-    """Components whose parameters differ though no fact of theirs does, and no path says why."""
-    told = {role for change in changes for role in change.roles}
-    for old, new in pairs:
-        if old is None or new is None or old.role in told or old.parameters == new.parameters:
+    """Components whose parameters differ though no fact of theirs does, and no path of theirs says why."""
+    told = {index for change in changes for index in change.pairs}
+    touched = [change.path for change in left]
+    touched += [end for move in moves for end in (move.before, move.after)]
+    for index, (old, new) in enumerate(pairs):
+        if old is None or new is None or index in told or None in (old.parameters, new.parameters):
             continue
-        if None not in (old.parameters, new.parameters) and not (left or moves):
-            yield Change((old.role,), "parameters", old.parameters, new.parameters)
+        ends = [folded_path(path) for component in (old, new) for path in component.paths]
+        is_told = any(is_below(path, end) for path in touched for end in ends)
+        if old.parameters != new.parameters and not is_told:
+            yield Change((old.role,), "parameters", old.parameters, new.parameters, (index,))
 
 
 def _merged(changes: Sequence[Change]) -> Iterator[Change]:
     """One change where several components share it: a vocabulary is the embedding's and the head's."""
-    roles: dict[tuple[object, ...], list[Role]] = {}
-    kept: dict[tuple[object, ...], Change] = {}
+    merged: dict[tuple[object, ...], Change] = {}
     for index, change in enumerate(changes):
         shared = change.field == "vocabulary"
-        key: tuple[object, ...] = (change.field, change.before, change.after, None if shared else index)
-        kept.setdefault(key, change)
-        roles.setdefault(key, []).extend(change.roles)
-    for key, change in kept.items():
-        yield Change(tuple(dict.fromkeys(roles[key])), change.field, change.before, change.after)
+        key = (change.field, change.before, change.after, None if shared else index)
+        known = merged.get(key)
+        if known is None:
+            merged[key] = change
+        else:
+            roles = tuple(dict.fromkeys((*known.roles, *change.roles)))
+            merged[key] = replace(known, roles=roles, pairs=(*known.pairs, *change.pairs))
+    yield from merged.values()
 
 
 def _shown(old: Component | None, new: Component | None) -> ComponentPair:
@@ -152,6 +196,10 @@ def _shown(old: Component | None, new: Component | None) -> ComponentPair:
         _first(new),
         old.parameters if old else None,
         new.parameters if new else None,
+        old.class_name if old else None,
+        new.class_name if new else None,
+        old.layer_count if old else None,
+        new.layer_count if new else None,
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 from vlm_inspect.architecture import (
     Architecture,
@@ -16,49 +15,47 @@ from vlm_inspect.architecture import (
     Role,
     Stage,
 )
+from vlm_inspect.compare.known import (
+    ATTENTION_FIELDS,
+    COMPONENT_FIELDS,
+    LAYER_FIELDS,
+    MLP_FIELDS,
+    Facts,
+    renamed,
+)
 from vlm_inspect.difference import Value
 
 Named = Iterator[tuple[str, Value | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """Facts by name, in the order in which they are told, and the unknown ones with their reasons."""
-
-    known: Mapping[str, Value] = field(default_factory=dict)
-    unknown: Mapping[str, str] = field(default_factory=dict)
-
-
-# the fields of a component that may be unknown, by the names of the facts that they hold
-_UNKNOWN_NAMES = {"class_name": "class", "stacks": "layers", "parameters": "parameters"}
-
-
 def facts_of(component: Component) -> Facts:
-    """What is compared of a component. Its parameters are not: they follow from the rest, or are told
-    where nothing else does."""  # noqa: D205, D209 - one sentence
+    """What is compared of a component.
+
+    Its parameters are not: they follow from the rest, or are told where nothing else does.
+    """
     known = {name: value for name, value in _named(component) if value not in (None, (), "")}
-    unknown = {_UNKNOWN_NAMES.get(name, name): reason for name, reason in component.unknown.items()}
-    unknown.pop("paths", None)  # a component that was not seen has none: its class says as much
+    unknown = renamed(component.unknown, COMPONENT_FIELDS)
+    # a component that was not seen has no path: its class says as much
+    unseen = unknown.pop("paths", None)
     for prefix, layer in _layers(component):
-        unknown |= {
-            f"{prefix}layer {name.replace('_', ' ')}": reason for name, reason in layer.unknown.items()
-        }
-        for part, held in (("attention", layer.attention), ("MLP", layer.mlp)):
-            if held is not None:
-                unknown |= {
-                    f"{prefix}{part} {name.removesuffix('_name')}": why for name, why in held.unknown.items()
-                }
-    return Facts(known, unknown)
+        unknown |= renamed(layer.unknown, LAYER_FIELDS, prefix)
+        if layer.attention is not None:
+            unknown |= renamed(layer.attention.unknown, ATTENTION_FIELDS, prefix)
+        if layer.mlp is not None:
+            unknown |= renamed(layer.mlp.unknown, MLP_FIELDS, prefix, "MLP ")
+    return Facts(known, unknown, unseen)
 
 
 def model_facts(architecture: Architecture) -> Facts:
-    """What is compared of the model as a whole."""
+    """What is compared of the model as a whole; its total only where it is unknown: it follows."""
     named = {"model class": architecture.model_class, "model type": architecture.model_type}
     unknown = {
         name.replace("_", " "): reason
         for name, reason in architecture.unknown.items()
         if name.startswith("model_")
     }
+    if "total" in architecture.parameters.unknown:
+        unknown["parameters"] = architecture.parameters.unknown["total"]
     return Facts({name: value for name, value in named.items() if value is not None}, unknown)
 
 
@@ -76,8 +73,7 @@ def _named(component: Component) -> Named:
         yield f"module {stage.path.rpartition('.')[2]}", _step(stage)
     for prefix, stack in _stacks(component):
         yield f"{prefix}layer order", _order(stack)
-    for prefix, layer in _layers(component):
-        for name, value in _layer(layer):
+        for name, value in _kinds(stack):
             yield prefix + name, value
 
 
@@ -127,8 +123,6 @@ def _stacks(component: Component) -> Iterator[tuple[str, LayerStack]]:
     several = len(component.stacks) > 1
     for index, stack in enumerate(component.stacks, 1):
         yield f"stack {index} " if several else "", stack
-        if several:
-            continue
 
 
 def _layers(component: Component) -> Iterator[tuple[str, Layer]]:
@@ -140,6 +134,17 @@ def _layers(component: Component) -> Iterator[tuple[str, Layer]]:
 def _order(stack: LayerStack) -> tuple[int, ...]:
     """Which kind each layer is, counted from 1 as the kinds' names are."""
     return tuple(kind + 1 for kind in stack.order)
+
+
+def _kinds(stack: LayerStack) -> Named:
+    """The facts of its layers; of several kinds once what they agree on, and by kind what they do not."""
+    told = [dict(_layer(kind)) for kind in stack.kinds]
+    for name in dict.fromkeys(name for facts in told for name in facts):
+        values = [facts.get(name) for facts in told]
+        if all(value == values[0] for value in values):
+            yield name, values[0]
+        else:
+            yield from ((f"kind {index} {name}", value) for index, value in enumerate(values, 1))
 
 
 def _layer(layer: Layer) -> Named:

@@ -8,47 +8,16 @@ what it explains. Layers' numbers are `*`, so that a move of all layers is one.
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Literal
 
+from vlm_inspect.compare.candidates import Pair, Paths, Rule, Side, votes
+from vlm_inspect.compare.patterns import Pattern, numbered, pattern_of, prefixes, split, starts, text
 from vlm_inspect.difference import Move
-from vlm_inspect.tree import Shape
 
-Pattern = tuple[str, ...]
-Numbers = tuple[str, ...]
-Paths = Mapping[str, Shape]
-Pairs = list[tuple[Pattern, Pattern]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    before: Pattern
-    after: Pattern
-
-
-class _Side:
-    """The paths of one side that are not accounted for yet, by pattern."""
-
-    def __init__(self, paths: Paths, kept: Collection[str]) -> None:
-        self.groups: dict[Pattern, dict[Numbers, Shape]] = defaultdict(dict)
-        for path, shape in paths.items():
-            pattern, numbers = split(path)
-            self.groups[pattern][numbers] = shape
-        self.order = {pattern: index for index, pattern in enumerate(self.groups)}
-        self.kept = {split(path)[0] for path in kept}
-
-    def below(self, prefix: Pattern) -> int:
-        """Paths at and below a prefix."""
-        return sum(len(group) for pattern, group in self.groups.items() if _starts(pattern, prefix))
-
-    def keeps_below(self, prefix: Pattern) -> bool:
-        """Whether something below a prefix stayed where it is."""
-        return any(_starts(pattern, prefix) for pattern in self.kept)
-
-    def size(self, pattern: Pattern) -> int:
-        """Paths of one pattern."""
-        return len(self.groups[pattern])
+_Rank = tuple[int, bool, int, int, list[Pattern], Pair]
 
 
 def find_moves(removed: Paths, added: Paths, kept: Collection[str] = ()) -> tuple[Move, ...]:
@@ -56,122 +25,145 @@ def find_moves(removed: Paths, added: Paths, kept: Collection[str] = ()) -> tupl
 
     `kept` are the paths that both have: a move that would take them along is told in smaller parts.
     """
-    before, after = _Side(removed, kept), _Side(added, kept)
-    moves = []
-    while (best := _best(before, after)) is not None:
-        rule, pairs = best
-        moves.append(Move(text(rule.before), text(rule.after), sum(before.size(old) for old, _ in pairs)))
-        for old, new in pairs:
-            del before.groups[old], after.groups[new]
-    return tuple(moves)
+    return tuple(_Election(Side(removed, kept), Side(added, kept)).moves())
 
 
 def apply_moves(path: str, moves: Iterable[Move]) -> str:
     """Where a path is that the new tree does not have: the longest prefix that moved decides."""
-    pattern, numbers = split(path)
-    fitting = [move for move in moves if _starts(pattern, _pattern(move.before))]
-    if not fitting:
+    return placing(moves)(path)
+
+
+def placing(moves: Iterable[Move]) -> Callable[[str], str]:
+    """`apply_moves` for many paths."""
+    targets = {pattern_of(move.before): pattern_of(move.after) for move in moves}
+    longest = max(map(len, targets), default=-1)
+
+    def place(path: str) -> str:
+        if not targets:
+            return path
+        pattern, numbers = split(path)
+        for length in range(min(longest, len(pattern)), -1, -1):
+            target = targets.get(pattern[:length])
+            if target is not None:
+                return ".".join(numbered((*target, *pattern[length:]), numbers))
         return path
-    move = max(fitting, key=lambda move: len(_pattern(move.before)))
-    old, new = _pattern(move.before), _pattern(move.after)
-    return ".".join(_numbered((*new, *pattern[len(old) :]), numbers))
+
+    return place
 
 
-def split(path: str) -> tuple[Pattern, Numbers]:
-    """A path with its numbers replaced by `*`, and the numbers."""
-    parts = path.split(".")
-    numbers = tuple(part for part in parts if part.isdigit())
-    return tuple("*" if part.isdigit() else part for part in parts), numbers
+class _Election:
+    """The suggestions, best first. A move takes its paths from all others, which are then ranked anew."""
+
+    def __init__(self, before: Side, after: Side) -> None:
+        self.before, self.after = before, after
+        self.pairs = {rule: pairs for rule, pairs in votes(before, after).items() if self._may_be(rule)}
+        self.queue = [(_Descending(self._rank(rule)), rule) for rule in self.pairs]
+        heapq.heapify(self.queue)
+        self.taken: dict[str, set[Pattern]] = {"before": set(), "after": set()}
+        """The ends that are spoken for: another move from there would say otherwise of what moved already."""
+        self.waiting: dict[tuple[str, ...], list[Rule]] = defaultdict(list)
+        """Suggestions that account for too little of what is below this end, until there is less of it."""
+
+    def moves(self) -> Iterable[Move]:
+        """One move after another, until no suggestion is left."""
+        while self.queue:
+            rank, rule = heapq.heappop(self.queue)
+            pairs = self._left(rule)
+            if not pairs or not (_is_related(rule) or len(pairs) > 1) or self._is_spoken_for(rule):
+                continue
+            now = _Descending(self._rank(rule))
+            if now != rank:
+                heapq.heappush(self.queue, (now, rule))
+            elif (end := self._too_much_below(rule)) is not None:
+                self.waiting[end].append(rule)
+            else:
+                yield Move(text(rule.before), text(rule.after), self._moved(pairs), _what(rule, pairs))
+                self._take(rule, pairs)
+
+    def _may_be(self, rule: Rule) -> bool:
+        """Numbers keep their place, and nothing that stayed lies below both ends."""
+        if rule.before.count("*") != rule.after.count("*"):
+            return False
+        return not (self.before.keeps_below(rule.before) and self.after.keeps_below(rule.after))
+
+    def _left(self, rule: Rule) -> Sequence[Pair]:
+        old, new = self.before.groups, self.after.groups
+        self.pairs[rule] = [pair for pair in self.pairs[rule] if pair[0] in old and pair[1] in new]
+        return self.pairs[rule]
+
+    def _too_much_below(self, rule: Rule) -> tuple[str, ...] | None:
+        """The end below which the greater part would not have moved."""
+        moved = 2 * self._moved(self.pairs[rule])
+        if moved < self.before.below(rule.before):
+            return ("before", *rule.before)
+        return ("after", *rule.after) if moved < self.after.below(rule.after) else None
+
+    def _is_spoken_for(self, rule: Rule) -> bool:
+        return rule.before in self.taken["before"] or rule.after in self.taken["after"]
+
+    def _take(self, rule: Rule, pairs: Sequence[Pair]) -> None:
+        for old, new in pairs:
+            self.before.take(old)
+            self.after.take(new)
+        for side, index in (("before", 0), ("after", 1)):
+            ends = {prefix for pair in pairs for prefix in prefixes(pair[index])}
+            depth = len(rule.before if side == "before" else rule.after)
+            self.taken[side] |= {end for end in ends if len(end) >= depth}
+            for end in ends:
+                for waiting in self.waiting.pop((side, *end), ()):
+                    if self._left(waiting):
+                        heapq.heappush(self.queue, (_Descending(self._rank(waiting)), waiting))
+
+    def _moved(self, pairs: Sequence[Pair]) -> int:
+        return sum(self.before.size(old) for old, _ in pairs)
+
+    def _rank(self, rule: Rule) -> _Rank:
+        """Most paths first; of equal ones the plainest, the shortest, the one whose paths kept their place.
+
+        The last word has the name, whichever way round: both directions must choose alike.
+        """
+        pairs = self.pairs[rule]
+        drift = sum(abs(self.before.order[old] - self.after.order[new]) for old, new in pairs)
+        length = len(rule.before) + len(rule.after)
+        plain = not _is_ambiguous(rule, pairs)
+        first = min((min(pair), max(pair)) for pair in pairs)
+        return self._moved(pairs), plain, -length, -drift, sorted((rule.before, rule.after)), first
 
 
-def text(pattern: Pattern) -> str:
-    """A pattern as it is written."""
-    return ".".join(pattern)
+class _Descending:
+    """A rank for a queue that gives the least first."""
+
+    __slots__ = ("rank",)
+
+    def __init__(self, rank: _Rank) -> None:
+        self.rank = rank
+
+    def __lt__(self, other: _Descending) -> bool:
+        return self.rank > other.rank
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Descending) and self.rank == other.rank
+
+    __hash__ = None  # type: ignore[assignment]
 
 
-def _pattern(written: str) -> Pattern:
-    return tuple(written.split(".")) if written else ()
+def _what(rule: Rule, pairs: Sequence[Pair]) -> Literal["module", "parameter"]:
+    return "parameter" if all(old == rule.before for old, _ in pairs) else "module"
 
 
-def _starts(pattern: Pattern, prefix: Pattern) -> bool:
-    return pattern[: len(prefix)] == prefix
-
-
-def _numbered(pattern: Pattern, numbers: Numbers) -> Iterator[str]:
-    left = iter(numbers)
-    return (next(left, "*") if part == "*" else part for part in pattern)
-
-
-def _best(before: _Side, after: _Side) -> tuple[_Rule, Pairs] | None:
-    votes: dict[_Rule, Pairs] = defaultdict(list)
-    for old, new in _alike(before, after):
-        for rule in _rules(old, new):
-            votes[rule].append((old, new))
-    ranked = sorted(votes.items(), key=lambda vote: _rank(*vote, before, after), reverse=True)
-    for rule, pairs in ranked:
-        chosen = _one_to_one(pairs)
-        if _is_sound(rule, chosen, before, after):
-            return rule, chosen
-    return None
-
-
-def _one_to_one(pairs: Pairs) -> Pairs:
-    """Each pattern once: under one rule a pattern has one counterpart, unless it was listed again."""
-    return list({old: (old, new) for old, new in reversed(pairs)}.values())[::-1]
-
-
-def _alike(before: _Side, after: _Side) -> Iterator[tuple[Pattern, Pattern]]:
-    """Pairs of patterns that hold the same numbers and shapes."""
-    known: dict[tuple[object, ...], list[Pattern]] = defaultdict(list)
-    for pattern, group in after.groups.items():
-        known[tuple(sorted(group.items()))].append(pattern)
-    for pattern, group in before.groups.items():
-        for candidate in known.get(tuple(sorted(group.items())), ()):
-            yield pattern, candidate
-
-
-def _rules(old: Pattern, new: Pattern) -> Iterator[_Rule]:
-    """What may have been renamed to lead from one to the other: what is before a common end."""
-    yield _Rule(old, new)
-    for common in range(1, min(len(old), len(new)) + 1):
-        if old[-common] != new[-common]:
-            return
-        yield _Rule(old[: len(old) - common], new[: len(new) - common])
-
-
-def _is_sound(rule: _Rule, pairs: Pairs, before: _Side, after: _Side) -> bool:
-    """More than a chance of shapes.
-
-    Numbers keep their place, nothing that stayed lies below both ends, most of what is below either end
-    moved, and the ends are related or several paths say the same.
-    """
-    if rule.before.count("*") != rule.after.count("*"):
-        return False
-    if before.keeps_below(rule.before) and after.keeps_below(rule.after):
-        return False
-    moved = sum(before.size(old) for old, _ in pairs)
-    if 2 * moved < before.below(rule.before) or 2 * moved < after.below(rule.after):
-        return False
-    return _is_related(rule) or len(pairs) > 1
-
-
-def _is_related(rule: _Rule) -> bool:
+def _is_related(rule: Rule) -> bool:
     """One end lies inside the other, or both beside each other under one parent, or they end alike."""
-    if _starts(rule.before, rule.after) or _starts(rule.after, rule.before):
+    if starts(rule.before, rule.after) or starts(rule.after, rule.before):
         return True
     if rule.before[:-1] == rule.after[:-1]:
         return True
     return rule.before[-1] == rule.after[-1]
 
 
-def _rank(
-    rule: _Rule, pairs: Sequence[tuple[Pattern, Pattern]], before: _Side, after: _Side
-) -> tuple[int, int, int, list[str]]:
-    """Most paths first; of equal ones the shortest rule, then the one whose paths kept their place.
-
-    The last word has the name, whichever way round: both directions must choose alike.
-    """
-    moved = sum(before.size(old) for old, _ in pairs)
-    drift = sum(abs(before.order[old] - after.order[new]) for old, new in pairs)
-    length = len(rule.before) + len(rule.after)
-    return moved, -length, -drift, sorted((text(rule.before), text(rule.after)))
+def _is_ambiguous(rule: Rule, pairs: Sequence[Pair]) -> bool:
+    """Whether the rule says `a.b` → `a` of what is `a.b.b` → `a.b` just as well, which names what moved."""
+    if rule.before[:-1] == rule.after and rule.before:
+        return all(old[len(rule.before)] == rule.before[-1] for old, _ in pairs if old != rule.before)
+    if rule.after[:-1] == rule.before and rule.after:
+        return all(new[len(rule.after)] == rule.after[-1] for _, new in pairs if new != rule.after)
+    return False

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
-from vlm_inspect.compare.moves import apply_moves, find_moves, split, text
+from vlm_inspect.compare.moves import find_moves, placing
+from vlm_inspect.compare.patterns import ancestors, folded_path
 from vlm_inspect.difference import Move, PathChange
 from vlm_inspect.tree import ModuleNode, Shape, is_below
 
+Value = TypeVar("Value")
 ParameterChange = tuple[str, Shape | None, Shape | None]
 ModuleChange = tuple[str, str | None, str | None]
 
@@ -22,6 +24,8 @@ class PathDifference:
     moves: tuple[Move, ...] = ()
     parameters: tuple[ParameterChange, ...] = ()
     modules: tuple[ModuleChange, ...] = ()
+    lasting: frozenset[str] = frozenset()
+    """Patterns of paths that both have."""
 
 
 def compare_paths(before: ModuleNode, after: ModuleNode) -> PathDifference:
@@ -32,11 +36,16 @@ def compare_paths(before: ModuleNode, after: ModuleNode) -> PathDifference:
     removed = {path: shape for path, shape in old.items() if path not in new}
     added = {path: shape for path, shape in new.items() if path not in old}
     moves = find_moves(removed, added, old.keys() & new.keys())
-    placed = {path if path in new else apply_moves(path, moves): shape for path, shape in old.items()}
+    place = placing(moves)
+
+    def where(path: str) -> str:
+        return path if path in new else place(path)
+
     return PathDifference(
         moves=moves,
-        parameters=tuple(_parameters(placed, new)),
+        parameters=tuple(_differing(old, new, where)),
         modules=tuple(_modules(before, after, moves)),
+        lasting=_lasting(old, new, where),
     )
 
 
@@ -46,40 +55,105 @@ def folded(
     """Changes of one kind at one pattern of paths as one, with their number."""
     counted: Counter[tuple[str, str | None, str | None]] = Counter()
     for path, before, after in changes:
-        counted[(text(split(path)[0]), _said(before), _said(after))] += 1
+        counted[(folded_path(path), _said(before), _said(after))] += 1
     for (pattern, before, after), count in counted.items():
         yield PathChange(pattern, what, count, before, after)
 
 
 def outermost(changes: Sequence[ModuleChange]) -> list[ModuleChange]:
     """Without what came or went only because the module above it did."""
-    whole = {path for path, before, after in changes if before is None or after is None}
-    return [change for change in changes if not _has_above(change[0], whole)]
+    above = gone(changes)
+    return [change for change in changes if not is_in(change, above, change[0].rpartition(".")[0])]
 
 
-def _has_above(path: str, whole: Collection[str]) -> bool:
-    parent = path.rpartition(".")[0]
-    while parent:
-        if parent in whole:
-            return True
-        parent = parent.rpartition(".")[0]
-    return False
+def gone(changes: Sequence[ModuleChange]) -> set[tuple[str, bool]]:
+    """The modules that went or came, and which of the two."""
+    return {(path, after is None) for path, before, after in changes if None in (before, after)}
+
+
+def is_in(change: ModuleChange | ParameterChange, modules: Collection[tuple[str, bool]], place: str) -> bool:
+    """Whether something went or came with a module at or above a place that did the same."""
+    _, before, after = change
+    return None in (before, after) and any((above, after is None) in modules for above in ancestors(place))
 
 
 def _modules(before: ModuleNode, after: ModuleNode, moves: tuple[Move, ...]) -> Iterator[ModuleChange]:
     """Modules that differ after the moves; wrappers that moves dissolved or put in went with them."""
     old, new = _classes(before), _classes(after)
-    wrappers = {path for move in moves for path in _between(move.before, move.after)}
-    inserted = {path for move in moves for path in _between(move.after, move.before)}
-    placed = {
-        path if path in new else apply_moves(path, moves): class_name
-        for path, class_name in old.items()
-        if path in new or text(split(path)[0]) not in wrappers
-    }
-    for path in dict.fromkeys((*placed, *new)):
-        if placed.get(path) == new.get(path) or (path not in placed and text(split(path)[0]) in inserted):
+    dissolved = set(_wrappers(moves, old, new))
+    inserted = set(
+        _wrappers([replace(move, before=move.after, after=move.before) for move in moves], new, old)
+    )
+    place = placing(moves)
+
+    def where(path: str) -> str:
+        # what was where a wrapper is now is inside of it
+        return path if path in new and folded_path(path) not in inserted else place(path)
+
+    lasting = {path: name for path, name in old.items() if folded_path(path) not in dissolved}
+    for path, was, now in _differing(lasting, new, where):
+        if was is not None or folded_path(path) not in inserted:
+            yield path, was, now
+
+
+def _differing(
+    old: Mapping[str, Value], new: Mapping[str, Value], where: Callable[[str], str]
+) -> Iterator[tuple[str, Value | None, Value | None]]:
+    """What is not the same at a place: of what changed the new path, of what went the old one."""
+    places = {path: where(path) for path in old}
+    origins: dict[str, str] = {}
+    # a place has one origin: what stayed there, else what came there unchanged, else what came there first
+    for has_claim in (
+        lambda path, place: path == place,
+        lambda path, place: old[path] == new[place],
+        lambda _path, _place: True,
+    ):
+        for path, place in places.items():
+            if place in new and place not in origins and has_claim(path, place):
+                origins[place] = path
+    for path, was in old.items():
+        place = places[path]
+        if origins.get(place) != path:
+            yield path, was, None
+        elif was != new[place]:
+            yield place, was, new[place]
+    yield from ((path, None, now) for path, now in new.items() if path not in origins)
+
+
+def _wrappers(moves: Sequence[Move], old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    """The patterns of the modules around what moved outward: `a.b` → `a` dissolves one of the two.
+
+    Their classes say which: where the new `a` is of the class of the old `a.b`, it was `a`.
+    """
+    classes = {folded_path(path): name for path, name in old.items()} if moves else {}
+    now = {folded_path(path): name for path, name in new.items()} if moves else {}
+    for move in moves:
+        between = list(_between(move.before, move.after))
+        if not between:
             continue
-        yield path, placed.get(path), new.get(path)
+        inner, outer = classes.get(move.before), classes.get(move.after)
+        is_outer = now.get(move.after) == inner != outer and move.after
+        if is_outer:
+            yield from [move.after, *between[:-1]]
+        else:  # what is still there is no wrapper that went
+            yield from (pattern for pattern in between if pattern not in now)
+
+
+def _lasting(old: Iterable[str], new: Iterable[str], where: Callable[[str], str]) -> frozenset[str]:
+    """The patterns that both have of parameters and the modules around them, as each of the two says them."""
+    there = _with_modules({folded_path(path) for path in new})
+    both: set[str] = set()
+    for path in old:
+        for one, place in zip(
+            ancestors(folded_path(path)), ancestors(folded_path(where(path))), strict=False
+        ):
+            if place in there:
+                both |= {one, place}
+    return frozenset(both)
+
+
+def _with_modules(patterns: Iterable[str]) -> set[str]:
+    return {above for pattern in patterns for above in ancestors(pattern)}
 
 
 def _between(inner: str, outer: str) -> Iterator[str]:
@@ -94,12 +168,6 @@ def _between(inner: str, outer: str) -> Iterator[str]:
 
 def _classes(root: ModuleNode) -> dict[str, str]:
     return {path: node.class_name for path, node in root.walk()}
-
-
-def _parameters(before: Mapping[str, Shape], after: Mapping[str, Shape]) -> Iterator[ParameterChange]:
-    for path in dict.fromkeys((*before, *after)):
-        if before.get(path) != after.get(path):
-            yield path, before.get(path), after.get(path)
 
 
 def _said(value: object | None) -> str | None:

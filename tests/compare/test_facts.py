@@ -1,0 +1,211 @@
+"""What is said of real models, and of what is unknown."""
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from tests.compare.conftest import of_catalogue, of_type
+from tests.compare.trees import edited, node, snapshot, with_children
+from vlm_inspect.architecture import Attention, Component, Layer, LayerStack, Mlp, Norm, Role
+from vlm_inspect.compare import compare, of_roles
+from vlm_inspect.difference import Change, PathChange
+
+CLIP = "TIGER-Lab/Mantis-8B-clip-llama3"
+SIGLIP = "TIGER-Lab/Mantis-8B-siglip-llama3"
+PHI3 = "microsoft/Phi-3-vision-128k-instruct"
+BASE, TUNED = "HuggingFaceM4/idefics2-8b-base", "HuggingFaceM4/idefics2-8b"
+VISION, TEXT, PROJECTOR, HEAD = Role.VISION_ENCODER, Role.LANGUAGE_MODEL, Role.PROJECTOR, Role.LM_HEAD
+
+
+def test_two_towers_before_one_language_model():
+    difference = compare(of_catalogue(CLIP), of_catalogue(SIGLIP))
+    assert difference.changes == (
+        Change((VISION,), "class", "CLIPVisionModel", "SiglipVisionModel"),
+        Change((VISION,), "layers", 24, 27),
+        Change((VISION,), "width", 1024, 1152),
+        Change((VISION,), "positions", 577, 729),
+        Change((VISION,), "image size", (336, 336), (384, 384)),
+        Change((VISION,), "module pre_layrnorm", "LayerNorm", None),
+        Change((VISION,), "layer class", "CLIPEncoderLayer", "SiglipEncoderLayer"),
+        Change((VISION,), "attention", "CLIPAttention", "SiglipAttention"),
+        Change((VISION,), "head width", 64, 72),
+        Change((VISION,), "MLP", "CLIPMLP", "SiglipMLP"),
+        Change((VISION,), "MLP hidden width", 4096, 4304),
+        Change((VISION,), "activation", "QuickGELUActivation", "GELUTanh"),
+        Change((VISION,), "norm eps", 1e-05, 1e-06),
+        Change((VISION,), "module head", None, "SiglipMultiheadAttentionPoolingHead"),
+        Change((PROJECTOR,), "input width", 1024, 1152),
+    )
+    assert (difference.moves, difference.paths, difference.incomparable) == ((), (), ())
+    assert [pair.role for pair in difference.pairs] == [VISION, PROJECTOR, TEXT, HEAD]
+    for pair in difference.pairs[2:]:
+        assert pair.parameters_before == pair.parameters_after
+    assert (difference.total_before, difference.total_after) == (8_354_764_800, 8_480_007_232)
+
+
+def test_a_vocabulary_is_one_change_of_two_components():
+    difference = compare(of_catalogue(BASE), of_catalogue(TUNED))
+    (change,) = difference.changes
+    assert change == Change((TEXT, HEAD), "vocabulary", 32002, 32003)
+    assert [difference.pairs[index].role for index in change.pairs] == [TEXT, HEAD]
+    assert difference.counts() == {"changed": 1, "moved": 0, "added": 0, "removed": 0}
+    assert (difference.paths, difference.incomparable) == ((), ())
+
+
+def test_what_is_unknown_in_both_is_equal_to_nothing():
+    difference = compare(of_catalogue(PHI3), of_catalogue(PHI3))
+    assert difference.empty
+    assert {(fact.before, fact.after) for fact in difference.incomparable} == {("remote code", "remote code")}
+    told = {(fact.roles, fact.field) for fact in difference.incomparable}
+    assert told >= {
+        ((), "parameters"),
+        ((), "module paths"),
+        ((VISION,), "class"),
+        ((VISION,), "layers"),
+        ((TEXT,), "attention"),
+        ((PROJECTOR,), "component"),
+        ((HEAD,), "component"),
+    }
+
+
+@pytest.mark.parametrize(("before", "after"), [(PHI3, TUNED), (TUNED, PHI3)])
+def test_what_is_unknown_on_one_side_did_not_come_and_did_not_go(before, after):
+    difference = compare(of_catalogue(before), of_catalogue(after))
+    assert {change.kind for change in difference.changes} == {"changed"}
+    fields = {change.field for change in difference.changes}
+    assert fields == {"model class", "model type", "width", "key-value heads", "MLP hidden width"}
+    assert ((PROJECTOR,), "component") in {(fact.roles, fact.field) for fact in difference.incomparable}
+    assert {fact.before is None for fact in difference.incomparable} == {before == TUNED}
+
+
+def described(*layers, **fields):
+    stack = LayerStack("m.layers", 2, layers, tuple(range(len(layers))) if len(layers) > 1 else ())
+    component = Component(TEXT, ("m",), "Model", 10, 8, (stack,), **fields)
+    return snapshot(node("Top", m=node("Model")), components=(component,))
+
+
+PLAIN = Layer("L", None, Attention("A", heads=8), Mlp("P", hidden_width=32, activation="gelu"))
+
+
+def facts(before, after):
+    difference = compare(before, after)
+    return {change.field: (change.before, change.after) for change in difference.changes}, {
+        fact.field for fact in difference.incomparable
+    }
+
+
+@pytest.mark.parametrize(
+    ("unknown", "told"),
+    [
+        (replace(PLAIN, attention=None, unknown={"attention": "why"}), {"attention", "heads"}),
+        (replace(PLAIN, mlp=None, unknown={"mlp": "why"}), {"MLP", "MLP hidden width", "activation"}),
+        (replace(PLAIN, attention=Attention(heads=8, unknown={"class_name": "why"})), {"attention"}),
+        (
+            replace(PLAIN, mlp=Mlp("P", hidden_width=32, unknown={"activation": "why"})),
+            {"activation"},
+        ),
+        (replace(PLAIN, class_name=None, unknown={"class_name": "why"}), {"layer class"}),
+    ],
+)
+def test_an_unknown_part_makes_its_facts_incomparable(unknown, told):
+    assert facts(described(PLAIN), described(unknown)) == ({}, told)
+    assert facts(described(unknown), described(PLAIN)) == ({}, told)
+
+
+def test_layers_that_became_two_kinds_differ_in_what_they_do_not_share():
+    windowed = replace(PLAIN, attention=replace(PLAIN.attention, sliding_window=512))
+    changes, _ = facts(described(PLAIN), described(windowed, PLAIN))
+    assert changes == {"layer order": (None, (1, 2)), "kind 1 sliding window": (None, 512)}
+
+
+def test_an_eps_that_is_not_a_number_is_itself():
+    layer = replace(PLAIN, norms=(Norm("N", eps=math.nan),))
+    assert compare(described(layer), described(replace(layer, norms=(Norm("N", eps=float("nan")),)))).empty
+
+
+def test_a_component_elsewhere_under_other_shapes_says_where():
+    old, new = of_type("llava"), of_type("idefics2")
+    paths = {
+        change.roles: (change.before, change.after)
+        for change in compare(old, new).changes
+        if change.field == "path"
+    }
+    assert paths[(VISION,)] == ("model.vision_tower", "model.vision_model")
+    assert (HEAD,) not in paths
+
+
+def test_a_parameter_that_came_is_told_beside_a_fact_that_changed():
+    """A larger vocabulary explains a larger embedding, and no bias."""
+    base, tuned = of_catalogue(BASE), of_catalogue(TUNED)
+    attention = "model.text_model.layers.*.self_attn"
+    biased = node("Linear", [("weight", (4096, 4096)), ("bias", (4096,))])
+    modules = edited(
+        tuned.modules,
+        attention,
+        lambda children: [(name, biased if name == "q_proj" else child) for name, child in children],
+    )
+    difference = compare(base, replace(tuned, modules=modules))
+    assert [change.field for change in difference.changes] == ["vocabulary"]
+    assert difference.paths == (PathChange(f"{attention}.q_proj.bias", "parameter", 32, None, "4096"),)
+
+
+def test_more_layers_are_one_change():
+    old = of_type("llava")
+    modules = edited(old.modules, "model.language_model.layers", lambda children: children[:-2])
+    text = old.architecture.having(TEXT)[0]
+    fewer = replace(text, stacks=(replace(text.stacks[0], count=30),))
+    parts = tuple(fewer if part is text else part for part in old.architecture.components)
+    new = replace(old, architecture=replace(old.architecture, components=parts), modules=modules)
+    difference = compare(old, new)
+    assert [(change.field, change.before, change.after) for change in difference.changes] == [
+        ("layers", 32, 30)
+    ]
+    assert not difference.paths
+
+
+def test_parameters_that_nothing_explains_are_told():
+    one = Component(TEXT, ("m",), "Model", 10)
+    other = Component(VISION, ("v",), "Tower", 5)
+    root = node("Top", m=node("Model"), v=node("Tower"))
+    before = snapshot(root, components=(one, other))
+    after = snapshot(root, components=(replace(one, parameters=12), other))
+    assert compare(before, after).changes == (Change((TEXT,), "parameters", 10, 12),)
+
+
+def test_a_component_that_came():
+    part = Component(VISION, ("v",), "Tower", 5)
+    root = node("Top", v=node("Tower"))
+    difference = compare(snapshot(with_children(root, ())), snapshot(root, components=(part,)))
+    assert difference.changes == (Change((VISION,), "component", None, "Tower"),)
+    assert difference.counts() == {"changed": 0, "moved": 0, "added": 1, "removed": 0}
+
+
+def test_only_some_roles():
+    difference = compare(of_catalogue(CLIP), of_catalogue(SIGLIP))
+    projector = of_roles(difference, {PROJECTOR})
+    assert [change.field for change in projector.changes] == ["input width"]
+    assert [projector.pairs[index].role for change in projector.changes for index in change.pairs] == [
+        PROJECTOR
+    ]
+    assert projector.total_before is None
+    assert of_roles(difference, {TEXT}).empty
+    head = of_roles(compare(of_catalogue(BASE), of_catalogue(TUNED)), {HEAD})
+    assert [change.field for change in head.changes] == ["vocabulary"]
+
+
+def test_only_the_moves_and_paths_of_some_roles():
+    old = of_type("llava")
+    moved = edited(
+        old.modules, "model", lambda children: [(f"new_{name}", child) for name, child in children]
+    )
+    parts = tuple(
+        replace(part, paths=tuple(path.replace("model.", "model.new_", 1) for path in part.paths))
+        for part in old.architecture.components
+    )
+    new = replace(old, architecture=replace(old.architecture, components=parts), modules=moved)
+    difference = compare(old, new)
+    assert difference.counts() == {"changed": 0, "moved": 3, "added": 0, "removed": 0}
+    (move,) = of_roles(difference, {VISION}).moves
+    assert (move.before, move.after) == ("model.vision_tower", "model.new_vision_tower")
+    assert of_roles(difference, {HEAD}).empty

@@ -1,0 +1,161 @@
+"""A rename is one move, and nothing else, wherever in a model it is made."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.compare.conftest import TYPES, of_type
+from tests.compare.trees import (
+    below,
+    edited,
+    node,
+    renamed,
+    snapshot,
+    subtrees,
+    trees,
+    with_children,
+    wrapped,
+)
+from vlm_inspect.compare import apply_moves, compare
+from vlm_inspect.compare.patterns import folded_path
+from vlm_inspect.difference import Move
+from vlm_inspect.tree import NodePool
+
+
+def assert_one_move(old, new, before, after, count):
+    difference = compare(snapshot(old), snapshot(new))
+    assert difference.moves == (Move(before, after, count),)
+    assert not difference.changes
+    assert not difference.paths
+    assert_moves_apply(old, new, difference.moves)
+
+
+def assert_moves_apply(old, new, moves):
+    there = dict(new.parameter_paths())
+    assert {path if path in there else apply_moves(path, moves) for path, _ in old.parameter_paths()} == {
+        *there
+    }
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_any_renamed_subtree_of_a_real_model_is_one_move(name):
+    root = of_type(name).modules
+    for pattern in subtrees(root):
+        moved = f"{pattern.rpartition('.')[0]}.elsewhere".lstrip(".")
+        assert_one_move(root, renamed(root, pattern, "elsewhere"), pattern, moved, len(below(root, pattern)))
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_any_wrapper_put_in_or_dissolved_is_one_move(name):
+    root = of_type(name).modules
+    for pattern in subtrees(root):
+        if root_of(root, pattern).parameters or not root_of(root, pattern).children:
+            continue
+        inside = wrapped(root, pattern, "wrapper")
+        count = len(below(root, pattern))
+        assert_one_move(root, inside, pattern, f"{pattern}.wrapper", count)
+        assert_one_move(inside, root, f"{pattern}.wrapper", pattern, count)
+
+
+def root_of(root, pattern):
+    """The first module at a pattern."""
+    return next(module for path, module in root.walk() if folded_path(path) == pattern)
+
+
+def test_a_wrapper_around_a_module_is_one_move_too():
+    tower = node("Tower", [("weight", (2,))], layer=node("Linear", [("weight", (3, 3))]))
+    bare, inside = node("M", tower=tower), node("M", tower=node("Wrapper", inner=tower))
+    assert_one_move(bare, inside, "tower", "tower.inner", 2)
+    assert_one_move(inside, bare, "tower.inner", "tower", 2)
+
+
+def test_a_whole_model_can_move():
+    model = node("M", tower=node("T", [("weight", (2,))]), head=node("Linear", [("weight", (3, 3))]))
+    inside = node("M", model=with_children(model, model.children))
+    assert_one_move(model, inside, "", "model", 2)
+    assert_one_move(inside, model, "model", "", 2)
+
+
+def test_what_is_wrapped_in_its_own_name_says_which_went():
+    inner = node(
+        "Transformer", layer=node("Linear", [("weight", (3, 3))]), norm=node("N", [("weight", (3,))])
+    )
+    other = node("Linear", [("weight", (4, 4))])
+    old = node("M", model=node("Base", vision=node("Tower", vision=inner), text=other))
+    new = node("M", model=node("Base", vision=with_children(node("Tower"), inner.children), text=other))
+    assert_one_move(old, new, "model.vision.vision", "model.vision", 2)
+    assert_one_move(new, old, "model.vision", "model.vision.vision", 2)
+
+
+def test_a_renamed_parameter_is_a_move_of_itself():
+    old, new = (node("M", norm=node("N", [(name, (3,))])) for name in ("weight", "scale"))
+    (move,) = compare(snapshot(old), snapshot(new)).moves
+    assert move == Move("norm.weight", "norm.scale", 1, "parameter")
+
+
+def test_equal_shapes_alone_are_no_move():
+    old = node("M", left=node("A", one=node("L", [("weight", (3,))])))
+    new = node("M", right=node("B", two=node("K", [("bias", (3,))])))
+    difference = compare(snapshot(old), snapshot(new))
+    assert not difference.moves
+    assert difference.counts() == {"changed": 0, "moved": 0, "added": 1, "removed": 1}
+
+
+def test_a_move_is_told_and_what_changed_inside_it_too():
+    def model(name, width):
+        tower = node("T", a=node("L", [("weight", (2, 2))]), b=node("L", [("weight", (4, width))]))
+        return node("M", **{name: tower})
+
+    difference = compare(snapshot(model("old", 4)), snapshot(model("new", 5)))
+    assert [(move.before, move.after) for move in difference.moves] == [("old", "new")]
+    assert [(change.path, change.before, change.after) for change in difference.paths] == [
+        ("new.b.weight", "4 x 4", "4 x 5")
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_any_renamed_subtree_of_any_tree_is_one_move(data):
+    root = data.draw(trees().filter(lambda tree: bool(subtrees(tree))))
+    pattern = data.draw(st.sampled_from(subtrees(root)))
+    moved = f"{pattern.rpartition('.')[0]}.elsewhere".lstrip(".")
+    assert_one_move(root, renamed(root, pattern, "elsewhere"), pattern, moved, len(below(root, pattern)))
+
+
+def large(*, root="model", expert="expert", names=("up", "gate", "down"), shape=(8, 8)):
+    """50,000 parameters that are all alike, under names that fold into no pattern."""
+    pool = NodePool()
+    leaf = pool.node("Expert", parameters=tuple((name, shape) for name in names))
+    layer = pool.node("Layer", children=tuple((f"{expert}_{index}", leaf) for index in range(84)))
+    model = pool.node("Model", children=tuple((f"layer_{index}", layer) for index in range(200)))
+    return pool.node("Top", children=((root, model),))
+
+
+@pytest.mark.parametrize(
+    ("changed", "moves"),
+    [
+        ({"root": "elsewhere"}, 1),
+        ({"expert": "specialist"}, 16_800),
+        ({"names": ("w1", "w2", "w3")}, 50_400),
+        ({"shape": (8, 9)}, 0),
+    ],
+)
+def test_a_very_large_model_is_compared_in_seconds(changed, moves):
+    began = time.perf_counter()
+    difference = compare(snapshot(large()), snapshot(large(**changed)))
+    assert time.perf_counter() - began < 60
+    assert len(difference.moves) == moves
+    assert not difference.empty
+
+
+def test_folded_experts_are_one_move():
+    pool = NodePool()
+    expert = pool.node("Expert", parameters=(("up", (8, 8)), ("down", (8, 8))))
+    experts = pool.node("List", children=tuple((str(index), expert) for index in range(128)))
+    layer = pool.node("Layer", children=(("experts", experts),))
+    layers = pool.node("List", children=tuple((str(index), layer) for index in range(200)))
+    old = pool.node("M", children=(("layers", layers),))
+    new = edited(old, "layers.*", lambda children: [("moe", child) for _, child in children])
+    assert_one_move(old, new, "layers.*.experts", "layers.*.moe", 51_200)
