@@ -62,7 +62,7 @@ def mlp(class_name, inner, hidden, *, gated, activation, **more):
     return Mlp(class_name, inner, hidden, inner, gated, activation, **more)
 
 
-def vision_layer(prefix, width, hidden, parameters, *, eps, activation="GELUTanh", mlp_prefix=None):  # noqa: PLR0913
+def vision_layer(prefix, width, hidden, parameters, *, eps, activation="GELUTanh", mlp_prefix=None):
     return Layer(
         f"{prefix}EncoderLayer",
         parameters,
@@ -93,7 +93,7 @@ def clip_tower(path="model.vision_tower", image=336, entries=577, parameters=303
     )
 
 
-def so400m_tower(class_name, prefix, path, image, entries, parameters, mlp_prefix=None):  # noqa: PLR0913, PLR0917
+def so400m_tower(class_name, prefix, path, image, entries, parameters, mlp_prefix=None):
     layer = vision_layer(prefix, 1152, 4304, 15_239_504, eps=1e-6, mlp_prefix=mlp_prefix)
     return Component(
         Role.VISION_ENCODER,
@@ -117,7 +117,7 @@ def llava_projector(width=1024):
     )
 
 
-def decoder_layer(prefix, width, hidden, parameters, attention, *, activation="SiLUActivation", eps=1e-5):  # noqa: PLR0913
+def decoder_layer(prefix, width, hidden, parameters, attention, *, activation="SiLUActivation", eps=1e-5):
     return Layer(
         f"{prefix}DecoderLayer",
         parameters,
@@ -127,7 +127,7 @@ def decoder_layer(prefix, width, hidden, parameters, attention, *, activation="S
     )
 
 
-def language(path, class_name, parameters, width, entries, count, layer):  # noqa: PLR0913, PLR0917
+def language(path, class_name, parameters, width, entries, count, layer):
     return Component(
         Role.LANGUAGE_MODEL,
         (path,),

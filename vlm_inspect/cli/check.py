@@ -17,6 +17,7 @@ from vlm_inspect.cli.output import Output
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.cli.snapshot import Folder
 from vlm_inspect.documents import append_text
+from vlm_inspect.errors import SettingsError
 from vlm_inspect.render.check_formats import report_annotations, report_data, report_markdown, report_text
 from vlm_inspect.render.records import json_text
 from vlm_inspect.render.terminal_check import coloured_report
@@ -83,6 +84,11 @@ def command(
         for each in upkeep.check(configured, where, asking, latest=latest):
             checked.append(each)
             advance(each.verdict.model)
+    if not checked:  # a check of nothing must not look like one that passed
+        raise SettingsError(
+            f"there is nothing to check: no models are configured, and {where.name} holds no snapshot files.",
+            hint="Write one: vlm-inspect snapshot MODEL",
+        )
     verdicts = [each.verdict for each in checked]
     out.notes([Note(each.verdict.model, note) for each in checked for note in each.notes])
     chosen = format or (

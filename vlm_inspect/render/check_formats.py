@@ -17,7 +17,8 @@ _STEP = 2
 
 def report_text(verdicts: Sequence[Verdict], width: int = 100) -> str:
     """The report for a terminal or a log, without colours."""
-    return "".join(f"{line}\n" for line in [*plain_lines(report_lines(verdicts), width), summary(verdicts)])
+    lines = (*report_lines(verdicts), Line("", summary(verdicts)))
+    return "".join(f"{line}\n" for line in plain_lines(lines, width))
 
 
 def plain_lines(lines: Sequence[Line], width: int) -> Iterator[str]:

@@ -90,30 +90,28 @@ def _versions(verdicts: Sequence[Verdict]) -> str:
 
 def _shared_moves(verdicts: Sequence[Verdict]) -> Iterator[Line]:
     """Moves of one cause: what was renamed, whatever lies above it."""
-    models: dict[tuple[str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    models: dict[tuple[str, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for verdict in verdicts:
         for move in verdict.difference.moves if verdict.difference else ():
             models[_renamed(move)][verdict.model] += move.parameters
     for (before, after), counts in sorted(models.items(), key=lambda item: (-len(item[1]), item[0])):
-        total = exact_count(sum(counts.values()))
-        yield Line(">", f"{before} → {after}: {counted(len(counts), 'model')}, {total} parameters moved")
+        moved = sum(counts.values())
+        total = "1 parameter" if moved == 1 else f"{exact_count(moved)} parameters"
+        yield Line(">", f"{before} → {after}: {counted(len(counts), 'model')}, {total} moved")
         yield Line(
             "", ", ".join(f"{model} {exact_count(count)}" for model, count in sorted(counts.items())), 2
         )
 
 
-def _renamed(move: Move) -> tuple[str, str]:
+def _renamed(move: Move) -> tuple[str, ...]:
     """A move without what both ends have in common: the level that went, came, or has another name."""
     before, after = move.before.split("."), move.after.split(".") if move.after else []
     common = 0
     while common < min(len(before), len(after)) and before[common] == after[common]:
         common += 1
-    lead = "….*" if common else "*"
-    return _tail(before[common:], lead), _tail(after[common:], lead)
-
-
-def _tail(parts: Sequence[str], lead: str) -> str:
-    return lead.replace("*", ".".join([*parts, "*"]).lstrip(".")) if parts else lead
+    lead = ["…"] if common else []
+    below = ["*"] if move.what == "module" else []
+    return tuple(".".join([*lead, *parts[common:], *below]) for parts in (before, after))
 
 
 def _own(verdicts: Sequence[Verdict]) -> Iterator[Line]:

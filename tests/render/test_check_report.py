@@ -1,0 +1,140 @@
+"""What a check found, in each of its formats."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+from vlm_inspect.architecture import Role
+from vlm_inspect.difference import Change, Difference, Move, PathChange
+from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.render.check_formats import report_annotations, report_data, report_markdown, report_text
+from vlm_inspect.render.check_report import report_lines, summary
+from vlm_inspect.render.terminal_check import coloured_report
+from vlm_inspect.verdict import Verdict
+
+OLD, NEW = {"transformers": "5.5.4"}, {"transformers": "5.6.0"}
+
+
+def verdict(name, *, moves=(), changes=(), paths=(), cause="library", totals=(7, 7)):
+    model = ModelIdentity(name)
+    difference = Difference(
+        model,
+        model,
+        *totals,
+        changes=changes,
+        moves=moves,
+        paths=paths,
+        versions_before=OLD,
+        versions_after=NEW,
+    )
+    return Verdict(name, f"{name}.json", "different", cause, difference)
+
+
+def flattened(tower, parameters):
+    return Move(f"model.{tower}.vision_model", f"model.{tower}", parameters)
+
+
+UPGRADE = [
+    verdict("llava", moves=(flattened("vision_tower", 391),)),
+    verdict("video_llava", moves=(flattened("video_tower", 391), flattened("image_tower", 391))),
+    verdict(
+        "evolla",
+        paths=(
+            PathChange("model.layers.*.rotary", "module", 33, before="Rotary"),
+            PathChange("model.rotary", "module", 1, after="Rotary"),
+        ),
+    ),
+    verdict("janus", changes=(Change((Role.LM_HEAD,), "tied", after=True, before=False),), totals=(70, 60)),
+    verdict("llama", changes=(Change((Role.LANGUAGE_MODEL,), "layers", 32, 40),), cause="repository"),
+    Verdict("gone", "gone.json", "unused"),
+    Verdict("new", "new.json", "missing"),
+    Verdict("broken", "broken.json", "failed", message="broken.json: not JSON.", hint="Write it again."),
+    Verdict("calm", "calm.json", "same"),
+]
+
+
+def test_a_cause_that_models_share_is_said_once():
+    moved = [line for line in report_lines(UPGRADE) if line.sign == ">"]
+    assert [line.text for line in moved] == ["….vision_model.* → ….*: 2 models, 1,173 parameters moved"]
+
+
+def test_a_renamed_parameter_has_nothing_below_it():
+    move = Move("model.norm.gamma", "model.norm.weight", 1, what="parameter")
+    (line,) = [line for line in report_lines([verdict("one", moves=(move,))]) if line.sign == ">"]
+    assert line.text.startswith("….gamma → ….weight: 1 model, 1 parameter moved")
+
+
+def test_the_causes_are_told_apart():
+    titles = [line.text for line in report_lines(UPGRADE) if not line.sign and not line.indent]
+    assert titles == ["the library changed (transformers 5.5.4 → 5.6.0):", "the repository changed:"]
+
+
+def test_models_that_are_the_same_are_only_counted():
+    assert not any("calm" in line.text for line in report_lines(UPGRADE))
+    assert summary(UPGRADE) == (
+        "9 models: 5 changed, 1 without a snapshot, 1 no longer configured, 1 not answered, 1 as before"
+    )
+
+
+def test_of_several_verdicts_on_a_model_the_gravest_counts():
+    calm = Verdict("llama", "llama.json", "same")
+    assert summary([calm, UPGRADE[4]]) == summary([UPGRADE[4], calm]) == "1 model: 1 changed"
+
+
+def test_no_models_are_no_success():
+    assert summary([]) == "no models to check"
+
+
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_report_fits_its_width(golden, width):
+    text = report_text(UPGRADE, width)
+    assert max(map(len, text.splitlines())) <= width
+    golden(f"check.{width}.txt", text)
+
+
+def test_the_colours_say_no_more_than_the_signs():
+    coloured = coloured_report(UPGRADE, 80)
+    assert "\x1b[" in coloured
+    plain = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", coloured).splitlines()]
+    assert plain == [line.rstrip() for line in report_text(UPGRADE, 80).splitlines()]
+
+
+def test_the_report_as_a_comment(golden):
+    golden("check.md.txt", report_markdown(UPGRADE))
+
+
+def test_the_report_as_annotations(golden):
+    golden("check.github.txt", report_annotations(UPGRADE, "snapshots"))
+
+
+def test_each_annotation_is_one_line_that_names_its_file():
+    lines = report_annotations(UPGRADE, "ci/snapshots").splitlines()[:-1]
+    assert len(lines) == 8
+    assert all(
+        line.startswith(("::error file=ci/snapshots/", "::warning file=ci/snapshots/")) for line in lines
+    )
+
+
+def test_the_report_as_data():
+    data = json.loads(json.dumps(report_data(UPGRADE)))
+    assert [each["status"] for each in data["models"]].count("different") == 5
+    assert data["models"][0]["difference"]["moves"][0]["parameters"] == 391
+
+
+HOSTILE = "x\n::error::owned\x1b[2J%0A|<b>[a](b)"
+
+
+def test_a_strangers_words_start_no_line_and_no_command():
+    hostile = verdict(HOSTILE, changes=(Change((), "model class", HOSTILE, HOSTILE + "2"),))
+    failed = replace(UPGRADE[7], model=HOSTILE, message=HOSTILE, hint=HOSTILE, file="f.json")
+    for text in (
+        report_text([hostile, failed]),
+        report_markdown([hostile, failed]),
+        report_annotations([hostile, failed], "s"),
+        coloured_report([hostile, failed], 80).replace("\x1b[", "<", 0),
+    ):
+        assert not any(line.lstrip("- `~!").startswith("::error::owned") for line in text.splitlines())
+        assert "\x1b[2J" not in text
+    assert "<b>" not in report_markdown([hostile])
