@@ -10,21 +10,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vlm_inspect.app import inspect
+    from vlm_inspect.app import diff, inspect
     from vlm_inspect.architecture import Architecture, Component, Role
+    from vlm_inspect.difference import Difference
     from vlm_inspect.errors import VlmInspectError
     from vlm_inspect.version import __version__
 
 _HOMES = {
     "Architecture": "vlm_inspect.architecture",
     "Component": "vlm_inspect.architecture",
+    "Difference": "vlm_inspect.difference",
     "Role": "vlm_inspect.architecture",
     "VlmInspectError": "vlm_inspect.errors",
     "__version__": "vlm_inspect.version",
+    "diff": "vlm_inspect.app",
     "inspect": "vlm_inspect.app",
 }
 
-__all__ = ["Architecture", "Component", "Role", "VlmInspectError", "__version__", "inspect"]
+__all__ = [
+    "Architecture",
+    "Component",
+    "Difference",
+    "Role",
+    "VlmInspectError",
+    "__version__",
+    "diff",
+    "inspect",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from vlm_inspect import batch, snapshot_files, sources
 from vlm_inspect.architecture import Architecture
+from vlm_inspect.compare import compare
+from vlm_inspect.difference import Difference
 from vlm_inspect.documents import Document, block_names, read_document
 from vlm_inspect.errors import InvalidReferenceError, NotNativeError
 from vlm_inspect.ref import ModelIdentity, ModelRef
@@ -64,12 +66,37 @@ class Taken:
         return self.stored.snapshot
 
 
-def inspect(model: str, *, revision: str | None = None, options: SourceOptions = _DEFAULTS) -> Architecture:
+def inspect(
+    model: str,
+    *,
+    revision: str | None = None,
+    token: str | None = None,
+    cache_dir: Path | None = None,
+    offline: bool = False,
+) -> Architecture:
     """What a model is made of. `model` is `org/name`, `org/name@revision`, a folder or a config.json.
 
-    Raises VlmInspectError: its message says what happened, its hint what to do.
+    `token`, `cache_dir` and `offline` are as on the command line: without them, as huggingface_hub's
+    environment says. Raises VlmInspectError: its message says what happened, its hint what to do.
     """
+    options = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
     return examine(model, revision=revision, options=options).architecture
+
+
+def diff(
+    before: str,
+    after: str,
+    *,
+    token: str | None = None,
+    cache_dir: Path | None = None,
+    offline: bool = False,
+) -> Difference:
+    """What is not the same in two models, revisions (`org/name@a`), folders or snapshot files.
+
+    Raises VlmInspectError where one of them cannot be answered.
+    """
+    options = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    return compare(take(before, options=options).snapshot, take(after, options=options).snapshot)
 
 
 def examine(model: str, *, revision: str | None = None, options: SourceOptions = _DEFAULTS) -> Inspection:
@@ -300,6 +327,7 @@ __all__ = [
     "blocks_of",
     "configured_files",
     "configured_models",
+    "diff",
     "examine",
     "inspect",
     "read_document",
