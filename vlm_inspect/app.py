@@ -258,6 +258,8 @@ class Block:
     kind: str
     requests: tuple[Request, ...]
     columns: tuple[str, ...] = ()
+    root: Path | None = None
+    """The configuration's folder."""
 
 
 def blocks_of(documents: Sequence[Document], settings: Settings | None) -> dict[str, Block]:
@@ -306,13 +308,23 @@ def _block(entry: TableEntry, settings: Settings | None) -> Block:
         requests = requests_for((), None)
     else:
         requests = [_configured(model, settings) for model in settings.models_of(entry)]
-    return Block(entry.name, entry.kind, tuple(requests), entry.columns)
+    root = settings.root if settings is not None else None
+    return Block(entry.name, entry.kind, tuple(requests), entry.columns, root)
+
+
+def _from_root(path: Path, root: Path | None) -> str:
+    """The file as it is named from the configuration's folder, whoever regenerates it from where."""
+    resolved = path.resolve()
+    inside = root is not None and resolved.is_relative_to(root.resolve())
+    name = resolved.relative_to(root.resolve()).as_posix() if root and inside else path.name
+    return "FILE" if "--" in name or not name.isprintable() else name  # `--` would end the comment
 
 
 def _generated(document: Document, block: Block, rows: Sequence[Row]) -> str:
     kind = next(kind for kind in KINDS if kind == block.kind)
     table = build_table(kind, rows, block.columns or None)
-    remark = f"<!-- Generated; to regenerate: vlm-inspect table --write {document.path.name} -->"
+    file = _from_root(document.path, block.root)
+    remark = f"<!-- Generated; to regenerate: vlm-inspect table --write {file} -->"
     return f"{remark}\n\n{render(table, 'markdown')}"
 
 

@@ -199,3 +199,21 @@ def test_without_a_configuration_a_readme_gets_the_catalogue(here):
 def test_the_installed_program_regenerates_a_readme(project):
     assert run("table", "--write", "README.md", cwd=project).code == 0
     assert check("README.md").code == 0
+
+
+def test_the_line_that_says_how_to_regenerate_names_the_file_from_the_configurations_folder(
+    project, monkeypatch
+):
+    (project / "docs").mkdir()
+    (project / "docs" / "models.md").write_text(FRESH)
+    write("docs/models.md")
+    assert "vlm-inspect table --write docs/models.md -->" in (project / "docs" / "models.md").read_text()
+    monkeypatch.chdir(project / "docs")
+    assert check("models.md").code == 0
+
+
+def test_a_files_name_cannot_end_the_comment_it_is_named_in(project):
+    name = "a-->b.md"
+    (project / name).write_text(FRESH)
+    assert write(name).code == 0
+    assert "--write FILE -->" in (project / name).read_text()

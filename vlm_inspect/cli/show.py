@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect import app
 from vlm_inspect.cli import exits, options
-from vlm_inspect.cli.folded_notes import Note
+from vlm_inspect.cli.one_model import look_up
 from vlm_inspect.cli.output import Output
 from vlm_inspect.render import render
 from vlm_inspect.render.card import Card, build_card
@@ -37,9 +36,7 @@ def command(
     """One model in full: its parts, their parameters, their layers."""
     out = Output.choose(format, output, quiet=quiet)
     asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
-    (request,) = app.requests_for([model], app.settings_for(config), revision)
-    inspection = app.examine(request.reference, revision=request.revision, options=asking)
-    out.notes([Note(model, note) for note in inspection.notes])
+    request, inspection = look_up(model, out, asking, config, revision)
     if out.format is options.Format.JSON:
         out.write(record_json(inspection.architecture))
     else:

@@ -1,0 +1,20 @@
+"""What the commands about one model share: looking it up as the configuration knows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vlm_inspect import app
+from vlm_inspect.cli.folded_notes import Note
+from vlm_inspect.cli.output import Output
+from vlm_inspect.sources import SourceOptions
+
+
+def look_up(
+    model: str, out: Output, asking: SourceOptions, config: Path | None, revision: str | None
+) -> tuple[app.Request, app.Inspection]:
+    """The model, an alias of the configuration included, with what its source had to say told."""
+    (request,) = app.requests_for([model], app.settings_for(config), revision)
+    inspection = app.examine(request.reference, revision=request.revision, options=asking)
+    out.notes([Note(model, note) for note in inspection.notes])
+    return request, inspection
