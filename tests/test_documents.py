@@ -440,7 +440,7 @@ def test_a_failing_write_leaves_the_old_file_and_nothing_else(
 
     with monkeypatch.context() as broken:
         # a look at the old file opens it, too, and is not what fails here
-        broken.setattr("vlm_inspect.documents._holds", lambda *_: False)
+        broken.setattr("vlm_inspect.documents.writing._holds", lambda *_: False)
         broken.setattr(owner, step, fail)
         with pytest.raises(kind, match=message):
             write_atomically(readme, b"new")

@@ -18,6 +18,7 @@ from tests.compare.trees import (
     with_children,
     wrapped,
 )
+from vlm_inspect.architecture import Component, Role
 from vlm_inspect.compare import apply_moves, compare
 from vlm_inspect.compare.patterns import folded_path
 from vlm_inspect.difference import Move
@@ -159,3 +160,20 @@ def test_folded_experts_are_one_move():
     old = pool.node("M", children=(("layers", layers),))
     new = edited(old, "layers.*", lambda children: [("moe", child) for _, child in children])
     assert_one_move(old, new, "layers.*.experts", "layers.*.moe", 51_200)
+
+
+def test_a_tower_that_got_a_wrapper_inside_is_still_the_same_component_both_ways():
+    tower = node("Tower", layer=node("Linear", [("weight", (4, 4)), ("bias", (4,))]))
+    other = node("Other", neck=node("Conv2d", [("weight", (7, 7))]))
+    plain = snapshot(node("M", vision_model=tower), components=(vision("vision_model", "Tower", 20),))
+    wrapped = snapshot(
+        node("M", extra=other, vision_model=node("Wrapper", vision_model=tower)),
+        components=(vision("extra", "Other", 49), vision("vision_model", "Wrapper", 20)),
+    )
+    for before, after in ((plain, wrapped), (wrapped, plain)):
+        pairs = {(pair.before, pair.after) for pair in compare(before, after).pairs}
+        assert ("vision_model", "vision_model") in pairs
+
+
+def vision(path, class_name, parameters):
+    return Component(Role.VISION_ENCODER, (path,), class_name, parameters)
