@@ -8,7 +8,8 @@ import time
 import pytest
 
 from tests.cli.program import LLAVA, SCRIPT, call, environment, save
-from vlm_inspect.cli import exits, interruption, show, table
+from vlm_inspect import app
+from vlm_inspect.cli import exits, interruption
 
 
 def interrupted(process):
@@ -59,7 +60,7 @@ def test_ctrl_c_between_two_models_ends_with_130_and_prints_neither(hub, start):
 
 
 def test_ctrl_c_that_a_library_drops_is_heard_before_the_answer(here, monkeypatch):
-    examine = table.app.examine
+    examine = app.examine
 
     def dropping(*arguments, **options):
         try:
@@ -69,7 +70,7 @@ def test_ctrl_c_that_a_library_drops_is_heard_before_the_answer(here, monkeypatc
             pass
         return examine(*arguments, **options)
 
-    monkeypatch.setattr(table.app, "examine", dropping)
+    monkeypatch.setattr(app, "examine", dropping)
     for command in ("show", "tree", "table"):
         answer = call(command, save(here, "model"))
         assert answer == (type(answer))(130, "", "interrupted\n")
@@ -83,7 +84,7 @@ def test_ctrl_c_that_becomes_another_error_is_still_ctrl_c(monkeypatch):
         except KeyboardInterrupt:
             raise RuntimeError("a module that was half imported") from None
 
-    monkeypatch.setattr(show.app, "examine", failing)
+    monkeypatch.setattr(app, "examine", failing)
     answer = call("show", "org/name")
     assert (answer.code, answer.stderr) == (130, "interrupted\n")
 
@@ -110,7 +111,7 @@ def bug(monkeypatch):
     def raising(*_, **__):
         raise LookupError("nobody thought of this\x1b[31m")
 
-    monkeypatch.setattr(show.app, "examine", raising)
+    monkeypatch.setattr(app, "examine", raising)
 
 
 @pytest.mark.parametrize("command", ["show", "tree", "table"])
