@@ -278,10 +278,11 @@ def requests_of(blocks: Mapping[str, Block]) -> list[Request]:
 
 def updated(document: Document, blocks: Mapping[str, Block], rows: Mapping[Key, Row]) -> str:
     """The document's text with its blocks regenerated; `rows` by the keys of the blocks' requests."""
+    wanted = block_names(document.text, name=str(document.path))
     texts = {
         name: _generated(document, block, [rows[request.key] for request in block.requests])
         for name, block in blocks.items()
-        if name in block_names(document.text, name=str(document.path))
+        if name in wanted
     }
     return document.updated(texts)
 
@@ -314,9 +315,9 @@ def _block(entry: TableEntry, settings: Settings | None) -> Block:
 
 def _from_root(path: Path, root: Path | None) -> str:
     """The file as it is named from the configuration's folder, whoever regenerates it from where."""
-    resolved = path.resolve()
-    inside = root is not None and resolved.is_relative_to(root.resolve())
-    name = resolved.relative_to(root.resolve()).as_posix() if root and inside else path.name
+    resolved, folder = path.resolve(), root.resolve() if root is not None else None
+    inside = folder is not None and resolved.is_relative_to(folder)
+    name = resolved.relative_to(folder).as_posix() if folder and inside else path.name
     return "FILE" if "--" in name or not name.isprintable() else name  # `--` would end the comment
 
 

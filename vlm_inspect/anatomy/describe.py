@@ -80,6 +80,8 @@ def _component(tree: ModuleTree, claim: Claim, count: int, claimed: list[str]) -
         return Component(claim.role, claim.paths, "Parameter", count, evidence=tuple(evidence))
     inner = {other for other in claimed if other not in claim.paths and is_below(other, path)}
     stacks = tuple(_stacks(tree, claim, inner))
+    embeddings = _embeddings(tree, claim, node, inner)
+    told = {stack.path for stack in stacks} | inner
     tied = _tie_of(tree, path) if claim.role is Role.LM_HEAD else None
     if tied:
         evidence.append(Evidence(f"weight tied to {tied}", "structure", "one parameter at both paths"))
@@ -90,9 +92,9 @@ def _component(tree: ModuleTree, claim: Claim, count: int, claimed: list[str]) -
         parameters=count,
         width=_width(tree, claim, stacks),
         stacks=() if claim.role is Role.PROJECTOR else stacks,
-        embeddings=_embeddings(tree, claim, node, inner),
+        embeddings=embeddings,
         stages=_stages(tree, claim, node),
-        beside=() if claim.role in _STAGED else tuple(_beside(tree, claim, inner, stacks)),
+        beside=() if claim.role in _STAGED else tuple(_beside(tree, claim, told, embeddings)),
         image_size=_image_size(tree, node) if claim.role is Role.VISION_ENCODER else (),
         tied_to=tied,
         evidence=tuple(evidence),
@@ -121,15 +123,10 @@ def _embeddings(tree: ModuleTree, claim: Claim, node: ModuleNode, inner: set[str
     return ()
 
 
-def _beside(
-    tree: ModuleTree, claim: Claim, inner: set[str], stacks: tuple[LayerStack, ...]
-) -> Iterator[Stage]:
-    told = {stack.path for stack in stacks} | inner
+def _beside(tree: ModuleTree, claim: Claim, told: set[str], embeddings: tuple[Stage, ...]) -> Iterator[Stage]:
+    embedded = {stage.path for stage in embeddings}
     for path in claim.paths:
         node = tree.find(path)
-        embedded = (
-            {stage.path for stage in _embeddings(tree, claim, node, inner)} if node is not None else set()
-        )
         yield from _outside(node, path, told, embedded) if node is not None else ()
 
 
