@@ -246,6 +246,9 @@ class _Handler(BaseHTTPRequestHandler):
             "sha": commit,
             "private": model.private,
             "gated": "manual" if model.gated else False,
+            "downloads": 0,
+            "likes": 0,
+            "tags": [],
             "siblings": [{"rfilename": name} for name in model.commits[commit]],
         }
         self._send(200, json.dumps(body).encode(), {"Content-Type": "application/json"})

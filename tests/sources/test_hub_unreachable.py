@@ -1,6 +1,7 @@
 """A Hub that gives no answer: the cache, then the catalogue, then an error; always within the deadline."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -16,9 +17,11 @@ LLAVA = {"config.json": {"model_type": "llava"}}
 RIGHT = "hf_right"
 IMPOSSIBLE = "hf_ünmöglich"
 KNOWN = "llava-hf/llava-1.5-7b-hf"
+# in the words of httpx, and of requests, on which huggingface_hub stood before 1.0
+DROPPED = "(Server disconnected|Remote end closed connection) without"
 # what may go wrong on the way, and what is said of it
 TROUBLES = {
-    "drops the connection": ({"drop": True}, "cannot be reached: Server disconnected"),
+    "drops the connection": ({"drop": True}, f"cannot be reached: {DROPPED}"),
     "is busy": ({"status": 429, "headers": {"Retry-After": "60"}}, "answered 429"),
     "has an error": ({"status": 500, "headers": {"Retry-After": "60"}}, "answered 500"),
     "is down": ({"status": 503, "headers": {"Retry-After": "60"}}, "answered 503"),
@@ -28,11 +31,17 @@ TROUBLES = {
         "the download of config.json failed",
     ),
 }
-# what would go on for long
+# what would go on for long; earlier versions of huggingface_hub give up on some of it by themselves
 ENDLESS = {
-    "is slow": {"delay": 5},
-    "is busy at the download": {"method": "GET", "status": 429, "headers": {"Retry-After": "60"}},
-    "never finishes a download": {"method": "GET", "drop_after": 5},
+    "is slow": ({"delay": 5}, "did not come to an end within 0.5 s"),
+    "is busy at the download": (
+        {"method": "GET", "status": 429, "headers": {"Retry-After": "60"}},
+        "(did not come to an end within 0.5 s|answered 429, too many requests: it says to wait 60 s)",
+    ),
+    "never finishes a download": (
+        {"method": "GET", "drop_after": 5},
+        "(did not come to an end within 0.5 s|cannot be reached: .*5 bytes.*)",
+    ),
 }
 # a program that asks for one model, for what only a process of its own can be told
 PROGRAM = """
@@ -76,13 +85,13 @@ def test_a_hub_in_trouble_leads_to_the_catalogue_with_one_line(hub, options, fau
 
     assert checkpoint.identity.source == "catalogue"
     assert len(checkpoint.notes) == 1
-    assert said in checkpoint.notes[0]
+    assert re.search(said, checkpoint.notes[0])
     assert checkpoint.notes[0].endswith(f"{KNOWN} is answered from the built-in catalogue.")
     assert "\n" not in checkpoint.notes[0]
 
 
-@pytest.mark.parametrize("fault", ENDLESS.values(), ids=ENDLESS.keys())
-def test_a_hub_that_comes_to_no_end_is_left_at_the_deadline(hub, tmp_path, fault):
+@pytest.mark.parametrize(("fault", "said"), ENDLESS.values(), ids=ENDLESS.keys())
+def test_a_hub_that_comes_to_no_end_is_left_at_the_deadline(hub, tmp_path, fault, said):
     hub.add_model(KNOWN, LLAVA)
     hub.fault("config.json", **fault)
     start = time.monotonic()
@@ -90,7 +99,7 @@ def test_a_hub_that_comes_to_no_end_is_left_at_the_deadline(hub, tmp_path, fault
     source, _, note = run(KNOWN, deadline=0.5, HF_HUB_CACHE=str(tmp_path))
 
     assert source == "catalogue"
-    assert note.startswith(f"{hub.url} did not come to an end within 0.5 s. {KNOWN} is answered")
+    assert re.match(rf"{re.escape(hub.url)} {said}\. {KNOWN} is answered", note)
     assert time.monotonic() - start < 5
 
 
@@ -110,7 +119,7 @@ def test_a_hub_in_trouble_leads_to_the_cache_first(hub, options, trouble):
 def test_a_model_that_is_nowhere_else_is_an_error_with_the_cause(hub, options):
     hub.fault("config.json", drop=True)
 
-    with pytest.raises(HubUnavailableError, match="cannot be reached: Server disconnected") as caught:
+    with pytest.raises(HubUnavailableError, match=f"cannot be reached: {DROPPED}") as caught:
         load(ModelRef("org/name"), options)
 
     assert "Check the connection" in caught.value.hint

@@ -7,6 +7,7 @@ fetched. Where the Hub gives no answer the cached commit is used, and a note say
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources.config_file import check_size, read_config
 from vlm_inspect.sources.deadline import OutOfTimeError, within
 from vlm_inspect.sources.hub_errors import Asked, HttpError, as_source_error, retry_after
+from vlm_inspect.sources.hub_names import hub_error, transport_error
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.quiet import quietly
 from vlm_inspect.sources.token import token_to_send
@@ -83,16 +85,21 @@ def _fetch(ref: ModelRef, options: SourceOptions, cached: Path | None, token: st
         return cached
     # By the revision's name, not by the commit: so the cache learns where the branch is, for offline use.
     # The commit is then read off the path: it is the file's own even if the branch moved meanwhile.
-    return Path(
-        hf_hub_download(
-            ref.name,
-            _CONFIG,
-            revision=_revision(ref),
-            cache_dir=_cache(options),
-            token=token or False,
-            **_CALLER,
-        )
+    download = partial(
+        hf_hub_download,
+        ref.name,
+        _CONFIG,
+        revision=_revision(ref),
+        cache_dir=_cache(options),
+        token=token or False,
+        **_CALLER,
     )
+    try:
+        return Path(download())
+    except transport_error() as error:  # dropped half-way: newer versions resume by themselves, others do not
+        if getattr(error, "response", None) is not None:
+            raise
+        return Path(download())
 
 
 def _metadata(url: str, token: str | None) -> Any:
@@ -101,17 +108,16 @@ def _metadata(url: str, token: str | None) -> Any:
     huggingface_hub's own retries are left off: they wait as long as a Retry-After says.
     """
     from huggingface_hub import get_hf_file_metadata
-    from huggingface_hub.errors import FileMetadataError, HfHubHTTPError
 
     try:
         metadata = get_hf_file_metadata(url, token=token or False, **_CALLER)
-    except HfHubHTTPError as error:
+    except hub_error("HfHubHTTPError") as error:
         if (wait := _short_wait(error)) is None:
             raise
         time.sleep(wait)
         metadata = get_hf_file_metadata(url, token=token or False, **_CALLER)
     if metadata.commit_hash is None or metadata.etag is None:
-        raise FileMetadataError("The answer names no commit.")
+        raise hub_error("FileMetadataError")("The answer names no commit.")
     return metadata
 
 

@@ -19,6 +19,7 @@ from vlm_inspect.errors import (
     TokenError,
 )
 from vlm_inspect.ref import ModelRef
+from vlm_inspect.sources.hub_names import hub_error, transport_error
 
 # huggingface_hub's HfHubHTTPError, named without importing it
 HttpError: TypeAlias = Any
@@ -64,30 +65,26 @@ class Asked:
     def failures() -> tuple[type[Exception], ...]:
         """What huggingface_hub raises where it has no file to give.
 
-        HTTPError is the root of its transport's errors, whichever transport its version has: its own
-        errors derive from it. OSError is what it raises for a bad download and an unwritable cache,
-        ValueError for a repo id that breaks its rules.
+        OSError is what it raises for a bad download and an unwritable cache, ValueError for a repo id that
+        breaks its rules.
         """
-        from huggingface_hub.errors import HfHubHTTPError
-
-        transport_error = next(base for base in HfHubHTTPError.__bases__ if base is not OSError)
-        return transport_error, OSError, ValueError
+        return transport_error(), OSError, ValueError
 
 
 def as_source_error(error: BaseException, asked: Asked) -> SourceError:
     """The error of vlm-inspect that says the same. The first kind that fits answers."""
-    from huggingface_hub import errors
-
     kinds: tuple[tuple[type[BaseException], Callable[..., SourceError]], ...] = (
-        (errors.GatedRepoError, _gated),
-        (errors.RepositoryNotFoundError, _not_found),
-        (errors.RevisionNotFoundError, _no_revision),
-        (errors.RemoteEntryNotFoundError, _no_config),
-        (errors.DisabledRepoError, _disabled),
-        (errors.HfHubHTTPError, _by_status),
-        (errors.LocalEntryNotFoundError, _by_cause),
-        (errors.FileMetadataError, _not_a_hub),
-        (errors.HFValidationError, _not_found),
+        (hub_error("GatedRepoError"), _gated),
+        (hub_error("RepositoryNotFoundError"), _not_found),
+        (hub_error("RevisionNotFoundError"), _no_revision),
+        # before the file that the repo lacks: in some versions the file that the cache lacks is one of those
+        (hub_error("LocalEntryNotFoundError"), _by_cause),
+        (hub_error("EntryNotFoundError"), _no_config),
+        (hub_error("DisabledRepoError"), _disabled),
+        (hub_error("HfHubHTTPError"), _by_status),
+        (hub_error("FileMetadataError"), _not_a_hub),
+        (hub_error("HFValidationError"), _not_found),
+        (transport_error(), _of_the_transport),
         (OSError, _disk_or_download),
     )
     return next((say for kind, say in kinds if isinstance(error, kind)), _unreachable)(error, asked)
@@ -150,7 +147,7 @@ def _by_status(error: HttpError, asked: Asked) -> SourceError:
             model=asked.name,
         )
     if status == HTTPStatus.FORBIDDEN:
-        said = asked.words(error.server_message or "access is forbidden")
+        said = asked.words(getattr(error, "server_message", None) or "access is forbidden")
         return GatedModelError(
             f"The Hub does not give {asked.name} to this account: {said}.",
             hint=f"Send a token that may read it: {_LOGIN}",
@@ -175,6 +172,12 @@ def _by_cause(error: BaseException, asked: Asked) -> SourceError:
     return as_source_error(cause, asked) if cause else _unreachable(error, asked)
 
 
+def _of_the_transport(error: Any, asked: Asked) -> SourceError:
+    """No answer; or one that huggingface_hub let through (0.31 to 0.35: of a Hub that stays busy)."""
+    has_answer = getattr(error, "response", None) is not None
+    return _by_status(error, asked) if has_answer else _unreachable(error, asked)
+
+
 def _not_a_hub(_: Exception, asked: Asked) -> SourceError:
     return _unavailable(f"{asked.endpoint} answered, but not as a Hub does: it named no commit.", asked)
 
@@ -191,8 +194,18 @@ def _disk_or_download(error: OSError, asked: Asked) -> SourceError:
 
 
 def _unreachable(error: BaseException, asked: Asked) -> SourceError:
-    said = asked.words(error) or type(error).__name__
+    said = asked.words(_reason(error)) or type(error).__name__
     return _unavailable(f"{asked.endpoint} cannot be reached: {said}.", asked)
+
+
+def _reason(error: BaseException) -> object:
+    """What there is to say: of the errors of requests, wrapped three deep, only the innermost says why."""
+    if not isinstance(error, OSError):
+        return error
+    root: BaseException = error
+    while (inner := root.__cause__ or root.__context__) is not None:
+        root = inner
+    return getattr(root, "strerror", None) or root
 
 
 def _unavailable(message: str, asked: Asked) -> SourceError:
