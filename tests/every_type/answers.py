@@ -1,0 +1,38 @@
+"""The answer for each type, made once in a session, and a count that this project has no part in."""
+
+import warnings
+from functools import cache
+
+import torch
+import transformers
+
+from tests.every_type import NEEDS_EXTRA, architecture_of, config_of
+from tests.every_type.trees import stored
+from vlm_inspect.anatomy import describe
+from vlm_inspect.build import native
+from vlm_inspect.ref import ModelIdentity
+
+
+@cache
+def tree_of(model_type):
+    """The module tree. Of a type whose tower needs an extra, as an environment that has it built it."""
+    return (
+        stored(model_type) if model_type in NEEDS_EXTRA else native.build(config_of(model_type), model_type)
+    )
+
+
+@cache
+def answer_of(model_type):
+    """The record."""
+    return describe(tree_of(model_type), ModelIdentity(model_type, source="local"), "transformers")
+
+
+def independent_count(model_type):
+    """Parameters as torch counts them in transformers' own class: nothing of this project is asked."""
+    model_class = getattr(transformers, architecture_of(model_type))
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore")
+        config = model_class.config_class.from_dict(config_of(model_type))
+        model = model_class._from_config(config)  # noqa: SLF001 - AutoModel's own way to a class
+        model.tie_weights()
+    return sum(parameter.numel() for parameter in model.parameters())

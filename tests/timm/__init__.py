@@ -1,0 +1,1 @@
+"""What only an environment with every extra can show: `make test-timm`."""
