@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 Shape = tuple[int, ...]
 Scalar = bool | int | float | str | None
 Attribute = Scalar | tuple[int, ...]
+JoinKind = Literal["scatter", "add", "prepend", "append", "embed"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,6 +38,10 @@ class ModuleNode:
     buffers: tuple[tuple[str, Shape], ...] = ()
     """The persistent buffers that the module holds itself: in a checkpoint, but no parameters."""
     children: tuple[tuple[str, ModuleNode], ...] = ()
+    uses: tuple[str, ...] = ()
+    """Children, own parameters, and functions (activations, and what turns by position) as the class's own
+    `forward` names them, in its order; what it names twice is twice among them. Empty where it has no code
+    of its own."""
     total: int = 0
     """Parameters of this node and all below, tied ones counted wherever they appear."""
 
@@ -68,6 +73,59 @@ class ModuleNode:
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """A statement of a model's own code that joins two sequences, as it is written; nothing was run."""
+
+    operation: JoinKind
+    target: str
+    """The sequence that is joined to: `inputs_embeds`; of `embed`, the table of the text's embeddings."""
+    values: tuple[str, ...]
+    """The names in what is put there: `image_features`."""
+    mask: tuple[str, ...] = ()
+    """The names in what says where: `special_image_mask`."""
+    sources: tuple[str, ...] = ()
+    """The values' names, and those that they were made from in the same function, step by step."""
+    where: str = ""
+    """Class and method: `LlavaModel.forward`."""
+    statement: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRead:
+    """A token that a model's code reads from the configuration."""
+
+    name: str
+    """As the code calls it: `image_token_id`."""
+    key: str
+    """As the configuration keeps it: `image_token_index`."""
+    number: int | None = None
+    """Its number in the vocabulary; None where the configuration names no such token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """What the code of a module says that takes text: only of those that join sequences or read tokens."""
+
+    path: str
+    joins: tuple[Join, ...] = ()
+    tokens: tuple[TokenRead, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadKey:
+    """A key of config.json that the built classes did not read."""
+
+    path: str
+    """Where it stands: `vision_config.dim_embed`."""
+    value: str
+    """Its value as JSON, cut where it is long."""
+    structural: bool = False
+    """Whether it states a structure that was not built."""
+    instead: str = ""
+    """What was built in its place: `embed_dim [128, 256, 512, 1024]`; empty where nothing was."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleTree:
     """A built model, as data."""
 
@@ -80,10 +138,20 @@ class ModuleTree:
     transformers' `get_encoder` answers with the model itself where it finds no encoder."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """The configuration as the built classes read it, their defaults filled in."""
+    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Module paths, each with the configuration that the module and all below it were built from, where it
+    is not that of the module which holds it: a part's own, whatever its key in `config` is called."""
     supports: tuple[str, ...] = ()
     """Attention kernels that the class says it supports: `flash_attention`, `sdpa`, `flex_attention`."""
+    forwards: tuple[Forward, ...] = ()
+    """What the model's code says of the sequences that it joins, in the order of the tree."""
     notes: tuple[str, ...] = ()
     """What the builder chose that the user should know, a sentence each."""
+    unread: tuple[UnreadKey, ...] = ()
+    """The keys of config.json that the built classes did not read, in its order."""
+    unbuilt: Mapping[str, str] = field(default_factory=dict)
+    """Paths of modules that stayed empty because a package of theirs is not installed, with the reason in
+    a few words. What they would hold is in no count."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the libraries that built it."""
 
@@ -98,6 +166,12 @@ class ModuleTree:
     def total(self) -> int:
         """Parameters of the model, tied ones counted once."""
         return self.root.total - sum(self.tied_surplus())
+
+    def config_at(self, path: str) -> Mapping[str, Any]:
+        """The configuration that the module at a path was built from."""
+        while path and path not in self.configs:
+            path = path.rpartition(".")[0]
+        return self.configs.get(path, self.config)
 
     def tied_surplus(self) -> Iterator[int]:
         """For each path that is tied to an earlier one: the parameters that must not be counted again."""
@@ -133,17 +207,18 @@ class NodePool:
         parameters: tuple[tuple[str, Shape], ...] = (),
         buffers: tuple[tuple[str, Shape], ...] = (),
         children: tuple[tuple[str, ModuleNode], ...] = (),
+        uses: tuple[str, ...] = (),
     ) -> ModuleNode:
         """The node with these fields; children must come from the same pool."""
         kin = tuple((name, id(child)) for name, child in children)
         # 1, 1.0 and True are equal in Python, and not the same in a module
         kinds = tuple(type(value) for _, value in attributes)
-        key = (class_name, detail, attributes, kinds, parameters, buffers, kin)
+        key = (class_name, detail, attributes, kinds, parameters, buffers, kin, uses)
         known = self._nodes.get(key)
         if known is None:
             own = sum(math.prod(shape) for _, shape in parameters)
             total = own + sum(child.total for _, child in children)
-            known = ModuleNode(class_name, detail, attributes, parameters, buffers, children, total)
+            known = ModuleNode(class_name, detail, attributes, parameters, buffers, children, uses, total)
             self._nodes[key] = known
         return known
 

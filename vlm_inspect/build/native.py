@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-import gc
-import logging
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
+from vlm_inspect.build import kernels
 from vlm_inspect.build.limits import check_sizes, counted_modules
+from vlm_inspect.build.meanwhile import quiet, rates_in_memory, uncollected, uninitialised, unprinted
+from vlm_inspect.build.missing_packages import advice, build_without, note, paths_of
 from vlm_inspect.errors import (
     BrokenEnvironmentError,
     NotNativeError,
@@ -22,7 +22,7 @@ from vlm_inspect.tree import ModuleTree
 
 # what a config says of how a model runs, and nothing of what it is: a kernel that is not installed
 # here, or a dtype that this torch lacks, must not keep anyone from looking at a model
-_RUNTIME_KEYS = frozenset({"_attn_implementation", "attn_implementation", "dtype", "torch_dtype"})
+_RUNTIME_KEYS = kernels.KEYS | {"dtype", "torch_dtype"}
 _LONGEST_REASON = 300
 
 
@@ -36,11 +36,11 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
     _require_libraries()
     from vlm_inspect.build import selection
 
-    with _quiet():
+    with quiet(), uncollected():
         selected = selection.select(config, model)
         try:
             with counted_modules(model):
-                return _read(selected, _without(config, _RUNTIME_KEYS))
+                return _read(selected, config)
         except VlmInspectError:
             raise
         except ImportError as error:
@@ -48,38 +48,52 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
         except (
             Exception
         ) as error:  # a class of transformers, given a config from anywhere: it may raise anything
-            unknown = selection.unknown_parts(config)
+            unknown = selection.unknown_parts(config, error)
             if unknown:
                 raise _unknown_part(unknown, selection.version(), model) from error
             raise _refused(selected.model_class.__name__, error, model) from error
 
 
-def _read(selected: Any, config: dict[str, Any]) -> ModuleTree:
+def _read(selected: Any, config: Mapping[str, Any]) -> ModuleTree:
     import accelerate
     import torch
     import transformers
 
+    from vlm_inspect.build import config_reading
+    from vlm_inspect.build.omissions import omissions
     from vlm_inspect.build.walk import Walk
 
-    resolved = selected.config_class.from_dict(config)
+    base = transformers.PretrainedConfig
+    stated = _without(config, _RUNTIME_KEYS)
+    with unprinted(base):
+        resolved = selected.config_class.from_dict(copy.deepcopy(stated))
+    kernel = kernels.stated(config)
     # include_buffers: without it accelerate makes each layer in memory before it moves it to meta
-    with accelerate.init_empty_weights(include_buffers=True):
-        live = selected.model_class._from_config(resolved)  # noqa: SLF001 - AutoModel's own way to a class
+    empty = accelerate.init_empty_weights(include_buffers=True)
+    with empty, uninitialised(), rates_in_memory(), kernels.granted(), config_reading.recorded(base) as reads:
+        # _from_config is AutoModel's own way to a class
+        live, emptied = build_without(lambda: selected.model_class._from_config(resolved, **kernel))  # noqa: SLF001
         live.tie_weights()
+    unbuilt = paths_of(live.named_modules(), emptied)
     walk = Walk(live)
-    return ModuleTree(
+    tree = ModuleTree(
         root=walk.root,
         ties=walk.ties,
         accessors=walk.accessors,
         config=resolved.to_dict(),
+        configs=walk.configs,
         supports=walk.supports,
-        notes=selected.notes,
+        forwards=walk.forwards,
+        notes=(*selected.notes, *(note(path, why) for path, why in unbuilt.items())),
+        unbuilt=unbuilt,
+        unread=config_reading.unread_keys(stated, resolved, base, reads, walk.root),
         versions={"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]},
     )
+    return replace(tree, notes=(*tree.notes, *omissions(stated, resolved, tree)))
 
 
 def _require_libraries() -> None:
-    with _uncollected():
+    with uncollected():
         for package in ("torch", "accelerate", "transformers"):
             _require(package)
 
@@ -92,18 +106,6 @@ def _require(package: str) -> None:
             f"{package} cannot be imported: {_reason(error)}",
             hint=f"Install it into this Python: pip install {package}",
         ) from error
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No search for garbage: an import makes objects to keep, and much of its time would go into that."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _without(data: Any, keys: frozenset[str]) -> Any:
@@ -124,7 +126,7 @@ def _reason(error: BaseException) -> str:
 def _needs_package(error: ImportError, model: str) -> BrokenEnvironmentError:
     return BrokenEnvironmentError(
         f"its class needs a package that is not installed here: {_reason(error)}",
-        hint="Install the package that is named, and ask again.",
+        hint=advice(error),
         model=model,
     )
 
@@ -142,17 +144,3 @@ def _refused(class_name: str, error: Exception, model: str) -> UnbuildableConfig
         hint="Check the values that it names; a newer transformers may know newer keys.",
         model=model,
     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """What the libraries say while they build is about their own business, not about the answer."""
-    logger = logging.getLogger("transformers")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(before)

@@ -69,14 +69,18 @@ def version() -> str:
     return str(transformers.__version__)
 
 
-def unknown_parts(config: Mapping[str, Any]) -> dict[str, str]:
-    """The sub-configurations whose type transformers does not have: `vision_config` → its type."""
+def unknown_parts(config: Mapping[str, Any], error: BaseException) -> dict[str, str]:
+    """The sub-configurations whose type transformers does not have: `vision_config` → its type.
+
+    None where the error does not name one of these types: who looks a type up says that it was not found.
+    A class that makes its own parts, whatever type they say, fails for another reason.
+    """
     parts = {}
     for name, part in config.items():
         kind = _text(part.get("model_type")) if isinstance(part, Mapping) else None
         if kind is not None and _config_class(kind) is None:
             parts[name] = kind
-    return parts
+    return parts if any(kind in str(error) for kind in parts.values()) else {}
 
 
 def _from_architecture(stated: Any, model_type: str | None) -> Selection:

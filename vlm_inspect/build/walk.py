@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from vlm_inspect.tree import Attribute, ModuleNode, NodePool, Shape, join
+from vlm_inspect.build.forwards import read_forwards
+from vlm_inspect.build.usage import used_in_order
+from vlm_inspect.tree import Attribute, Forward, ModuleNode, NodePool, Shape, join
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,6 +25,8 @@ _KERNELS = {
 # where a module stands in its list is its name's business: kept, it would make every layer its own kind
 _POSITION = re.compile(r"(^|_)(idx|index|layer_id|layer_number)$")
 _LONGEST_TEXT = 200
+# lists that say something of a module (the sections of a rotary embedding), not of all layers
+_LONGEST_LIST = 16
 
 
 class Walk:
@@ -56,6 +60,18 @@ class Walk:
         named = {kernel for flag, kernel in _KERNELS.items() if getattr(self._model, flag, False) is True}
         return tuple(sorted(named))
 
+    @property
+    def configs(self) -> dict[str, dict[str, Any]]:
+        """The configurations of the parts, by the paths of the modules at which they begin."""
+        found = list(_own_configs(self._model, "", None))
+        plain = {id(config): config.to_dict() for _, config in found}
+        return {path: plain[id(config)] for path, config in found}
+
+    @property
+    def forwards(self) -> tuple[Forward, ...]:
+        """What the code of the model's modules says of the sequences that they join."""
+        return tuple(read_forwards(self._model))
+
     def _read(self, module: nn.Module, path: str) -> ModuleNode:
         self._paths.setdefault(id(module), path)
         parameters = _shapes(module._parameters)  # noqa: SLF001 - named_parameters() leaves tied ones out
@@ -73,6 +89,7 @@ class Walk:
             parameters=parameters,
             buffers=_persistent_buffers(module),
             children=children,
+            uses=used_in_order(module),
         )
 
 
@@ -95,12 +112,17 @@ def _detail(module: nn.Module) -> str:
 def _attributes(module: nn.Module) -> tuple[tuple[str, Attribute], ...]:
     found = []
     for name, value in vars(module).items():
-        if name.startswith("_") or name == "training" or _POSITION.search(name):
+        if name[0] == "_" or not _is_told(name):  # most are torch's own, twenty in every module
             continue
         plain = _plain(name, value)
         if plain is not None:
             found.append((name, plain))
     return tuple(sorted(found, key=lambda pair: pair[0]))
+
+
+@cache
+def _is_told(name: str) -> bool:
+    return name != "training" and _POSITION.search(name) is None
 
 
 def _plain(name: str, value: object) -> Attribute:
@@ -109,11 +131,23 @@ def _plain(name: str, value: object) -> Attribute:
         return value
     if isinstance(value, str):
         return value if len(value) <= _LONGEST_TEXT else None
-    if isinstance(value, tuple) and all(type(item) is int for item in value):
-        return value
+    if isinstance(value, (tuple, list)) and all(type(item) is int for item in value):
+        return tuple(value) if isinstance(value, tuple) or 0 < len(value) <= _LONGEST_LIST else None
     if "act" in name and callable(value):  # an activation kept as a function has no module to be seen by
         return getattr(value, "__name__", None)
     return None
+
+
+def _own_configs(module: nn.Module, path: str, outer: Any) -> Iterator[tuple[str, Any]]:
+    """Where a configuration begins: the module has one that is not its holder's."""
+    config = vars(module).get("config")
+    if config is None or config is outer or not hasattr(config, "to_dict"):
+        config = outer
+    elif path:
+        yield path, config
+    for name, child in module._modules.items():  # noqa: SLF001 - as above
+        if child is not None:
+            yield from _own_configs(child, join(path, name), config)
 
 
 def _accessor_calls(model: nn.Module) -> Iterator[tuple[str, Callable[[], object]]]:

@@ -1,0 +1,108 @@
+"""A method as it is written: what it uses of its object, and which functions turn or activate."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from types import FunctionType
+from typing import Literal, Union
+
+_TURNS = re.compile(r"(rotary|rope|rot_embed)", re.IGNORECASE)
+_ALIBI = "alibi"
+# what is read off a module or its weight without using it
+_FACTS = frozenset({"dtype", "device", "shape", "in_features", "out_features", "config"})
+_ACTIVATIONS = frozenset({"gelu", "silu", "relu", "mish"})
+_MACHINERY = ("torch.", "transformers.modeling_")
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A name in the order of evaluation: an attribute of the object, or a function of its file."""
+
+    name: str
+    kind: Literal["attribute", "function"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Branch:
+    """What is used on either side of a condition."""
+
+    test: ast.expr
+    then: tuple[Step, ...]
+    otherwise: tuple[Step, ...]
+
+
+Step = Union[Use, Branch]  # noqa: UP007 - evaluated at run time, where 3.10 knows no other way to name itself
+
+
+def is_activation(name: str) -> bool:
+    """Whether torch has an activation function of that name: one that no module need stand for."""
+    return name in _ACTIVATIONS
+
+
+def tells_position(name: str) -> bool:
+    """Whether a function or an argument of that name brings positions into an attention."""
+    return name == _ALIBI or bool(_TURNS.search(name))
+
+
+@cache
+def own_method(kind: type, name: str) -> FunctionType | None:
+    """A class's own method; None for what torch and transformers give to every model."""
+    held = inspect.getattr_static(kind, name, None)
+    if isinstance(held, (staticmethod, classmethod, property)) or not callable(held):
+        return None
+    found = inspect.unwrap(held)
+    if not isinstance(found, FunctionType) or (found.__module__ or "").startswith(_MACHINERY):
+        return None
+    return found
+
+
+@cache
+def steps_of(method: FunctionType) -> tuple[Step, ...]:
+    """What a method uses; nothing where its source is not at hand."""
+    try:
+        written = ast.parse(textwrap.dedent(inspect.getsource(method))).body
+    except (OSError, TypeError, SyntaxError, ValueError):
+        return ()
+    definition = written[0] if written else None
+    return tuple(_all(definition.body)) if isinstance(definition, ast.FunctionDef) else ()
+
+
+def _all(nodes: Iterable[ast.AST]) -> Iterator[Step]:
+    for node in nodes:
+        yield from _steps(node)
+
+
+def _steps(node: ast.AST) -> Iterator[Step]:
+    """What a part of the source uses, in the order in which Python evaluates it."""
+    if isinstance(node, (ast.If, ast.IfExp)):
+        yield from _steps(node.test)
+        yield _branch(node)
+    elif isinstance(node, ast.Call):  # its arguments come before what is called with them
+        yield from _all(node.args)
+        yield from _all(keyword.value for keyword in node.keywords)
+        yield from _steps(node.func)
+    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+        yield Use(node.attr, "attribute")
+    elif isinstance(node, ast.Attribute) and node.attr in _FACTS:
+        return
+    elif isinstance(node, ast.Attribute) and is_activation(node.attr):
+        yield Use(node.attr, "function")
+    elif isinstance(node, ast.Name):
+        if tells_position(node.id):
+            yield Use(node.id, "function")
+    elif isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
+        yield from _steps(node.value) if node.value is not None else ()
+    else:
+        yield from _all(ast.iter_child_nodes(node))
+
+
+def _branch(node: ast.If | ast.IfExp) -> Branch:
+    then = node.body if isinstance(node.body, list) else [node.body]
+    otherwise = node.orelse if isinstance(node.orelse, list) else [node.orelse]
+    return Branch(node.test, tuple(_all(then)), tuple(_all(otherwise)))
