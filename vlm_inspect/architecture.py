@@ -14,11 +14,12 @@ from enum import Enum
 from typing import Literal
 
 from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.tree import UnreadKey
 
 SCHEMA_VERSION = 1
 
 Builder = Literal["transformers", "remote-code", "header", "config"]
-Rule = Literal["family", "accessor", "name", "structure", "config", "shape", "attribute"]
+Rule = Literal["family", "accessor", "name", "structure", "config", "shape", "attribute", "code"]
 StageKind = Literal[
     "linear",
     "activation",
@@ -31,7 +32,27 @@ StageKind = Literal[
     "block",
     "other",
 ]
-AttentionKind = Literal["multi-head", "grouped-query", "multi-query"]
+Modality = Literal["image", "video", "audio"]
+EntryStep = Literal[
+    "patches",  # raw patches, projected: there is no tower
+    "codes",  # quantised: discrete tokens, which have embeddings as words have
+    "queries",  # read by learned query tokens: a Q-Former, a perceiver
+    "placeholders",  # in the places of placeholder tokens
+    "added placeholders",  # added to the embeddings of placeholder tokens
+    "addition",  # added to the text's embeddings, position by position
+    "prefix",  # before the text
+    "suffix",  # after the text
+    "layers",  # added to the hidden states between the language model's layers (DeepStack)
+    "cross-attention",  # read by cross-attention in the language model's layers
+]
+AttentionKind = Literal["multi-head", "grouped-query", "multi-query", "latent"]
+Mechanism = Literal["attention", "linear attention", "state space", "convolution", "recurrence"]
+Projection = Literal["query", "key", "value", "output"]
+Positions = Literal["rotary", "relative", "alibi", "none"]
+AttentionFeature = Literal[
+    "sinks", "output gate", "indexer", "shared key-values", "shifted windows", "position table"
+]
+Placement = Literal["before", "after", "both"]
 
 
 class Role(str, Enum):
@@ -71,31 +92,95 @@ class Norm:
 
 
 @dataclass(frozen=True, slots=True)
+class Rotary:
+    """How queries and keys are turned by their positions."""
+
+    class_name: str | None = None
+    """The module that makes the angles."""
+    kind: str = "default"
+    """`default`, a way to stretch it (`linear`, `dynamic`, `yarn`, `longrope`, `llama3`), or `axial`: by
+    row and column. Others are the library's own names."""
+    width: int | None = None
+    """Channels of a head that are turned: all of them, or a part."""
+    sections: tuple[int, ...] = ()
+    """Channel pairs for time, height and width, where a token's position has several coordinates."""
+    theta: float | None = None
+    """The base of the angles' wavelengths."""
+    factor: float | None = None
+    """By how much the positions are stretched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latent:
+    """Attention over compressed keys and values (DeepSeek's MLA): the ranks, and what a head is made of."""
+
+    key_value_rank: int
+    query_rank: int | None = None
+    """None where queries are not compressed."""
+    rotary_width: int | None = None
+    """Channels of a head that are turned by position, and not compressed."""
+    value_width: int | None = None
+    """Of one head's values."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attention:
-    """A layer's attention."""
+    """A layer's attention, or what stands in its place."""
 
     class_name: str | None = None
     kind: AttentionKind | None = None
     heads: int | None = None
     key_value_heads: int | None = None
+    """None where the question does not arise: heads that share one compressed latent, a state space."""
     head_width: int | None = None
+    """Of queries and keys; values may have another (`Latent.value_width`)."""
     cross: bool = False
-    """Whether it reads another sequence (the image, the encoder) than its own."""
+    """Whether it reads another sequence (the image, the encoder) than its own, or beside it."""
     sliding_window: int | None = None
     """Tokens that it sees back, where it does not see all."""
-    rotary: bool | None = None
-    """Whether it turns queries and keys by their position; None where the module does not say."""
+    chunk: int | None = None
+    """Tokens of a chunk that it does not look out of, where it does not see all."""
+    window: int | None = None
+    """Of attention inside windows of an image: their side, in patches."""
+    mechanism: Mechanism = "attention"
+    latent: Latent | None = None
+    qk_norm: tuple[Norm, ...] = ()
+    """The norms on queries and keys. One as wide as a head works per head."""
+    bias: tuple[Projection, ...] = ()
+    """Which projections have a bias."""
+    positions: Positions | None = None
+    """How it knows where a token stands; `none`: only by what was added to the tokens, or not at all."""
+    rotary: Rotary | None = None
+    features: tuple[AttentionFeature, ...] = ()
+    state_width: int | None = None
+    """Of a state space: the size of its state per channel."""
+    convolution: int | None = None
+    """Of a short convolution in its place or inside it: tokens that it spans."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """The experts of a sparse MLP. Widths are those of one expert."""
+    """A group of experts of a sparse MLP. Widths are those of one expert."""
 
     count: int
     per_token: int | None = None
     hidden_width: int | None = None
     shared: int | None = None
+    """Experts that every token goes through, beside those that it is routed to."""
+    shared_width: int | None = None
+    """Hidden width of the shared experts together."""
+    router: str | None = None
+    """The class that chooses."""
+    scoring: str | None = None
+    """How the router scores: `softmax` or `sigmoid`, where a module or the configuration says."""
+    parameters: int | None = None
+    """Parameters of one expert."""
+    path: str = ""
+    """Where the experts are in their layer: `mlp.experts`."""
+    modality: Literal["text", "vision"] | None = None
+    """Whose tokens go through this group, where each modality has one of its own."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +191,13 @@ class Mlp:
     """None where the layer itself holds the two projections."""
     input_width: int | None = None
     hidden_width: int | None = None
-    """The width that reaches the down projection: half of a fused gate and up projection."""
+    """The width that reaches the down projection: half of a fused gate and up projection. Of a sparse MLP
+    without a dense part, that of one expert."""
     output_width: int | None = None
     gated: bool | None = None
     activation: str | None = None
-    experts: Experts | None = None
+    experts: tuple[Experts, ...] = ()
+    """None of a dense MLP; two where text and images have their own."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -124,6 +211,12 @@ class Layer:
     mlp: Mlp | None = None
     norms: tuple[Norm, ...] = ()
     """The norms that the layer itself holds, in order; those inside its attention are not among them."""
+    norm_placement: Placement | None = None
+    """Whether norms stand before attention and MLP, after them, or both."""
+    parallel: bool = False
+    """Whether attention and MLP read the same norm's output, side by side."""
+    further_attention: tuple[Attention, ...] = ()
+    """What mixes tokens beside `attention`: cross-attention to an encoder, a state space in parallel."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -145,7 +238,8 @@ class Stage:
     """One step of an embedding, a projector or a head."""
 
     kind: StageKind
-    class_name: str
+    class_name: str = ""
+    """Empty of an MLP whose projections lie among the other steps."""
     path: str = ""
     sizes: tuple[int, ...] = ()
     """linear: in, out. convolution: in, out. embedding: entries, width. mlp: in, hidden, out.
@@ -157,6 +251,10 @@ class Stage:
     """Of a block: how many layers it stacks."""
     queries: int | None = None
     """Of a block: its learned query tokens (latents of a perceiver)."""
+    branch: int | None = None
+    """Of steps side by side, whose outputs are added or joined: on which branch it is, counted from 0."""
+    parameters: int | None = None
+    """Of what a component holds beside its layers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,8 +278,13 @@ class Component:
     """What an encoder or a language model holds beside embeddings and layers: final norm, pooling head."""
     image_size: tuple[int, ...] = ()
     """Of a vision encoder: height and width in pixels that its position table is made for."""
+    feature_layers: int | None = None
+    """Of a vision encoder: of how many layers the configuration lists the outputs to be handed on side by
+    side; None where it is one layer's."""
     tied_to: str | None = None
     """Of a head: the parameter that is its weight, where it has none of its own."""
+    active: int | None = None
+    """Of its parameters, those that work on one text token: all but the experts that it is not routed to."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
 
@@ -197,13 +300,49 @@ class Component:
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """How a modality other than text gets into the language model."""
+
+    modality: Modality
+    steps: tuple[EntryStep, ...] = ()
+    """What is done with its features, in order: `("queries", "placeholders")`."""
+    token_key: str | None = None
+    """The configuration's key for the placeholder token: `image_token_id`."""
+    token_id: int | None = None
+    """The placeholder token's number in the vocabulary."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Parameters:
     """The model's parameters over all components."""
 
     total: int | None = None
     ties: tuple[tuple[str, ...], ...] = ()
     """Groups of paths that are one parameter; the first of each group is the one that counts."""
+    active: int | None = None
+    """Parameters that work on one text token: language model and head, embeddings included, but the experts
+    that it is not routed to."""
     unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How a repository's weights are packed. Parameters are counted as the model has them, never packed."""
+
+    method: str
+    """`gptq`, `awq`, `bitsandbytes`, `compressed-tensors`, `fp8`, `mxfp4`, `mlx`: as config.json names it."""
+    bits: int | None = None
+    """Of a quantised weight; None where nothing says."""
+    number: str | None = None
+    """What the bits are: `nf4`, `int`, `e4m3`."""
+    group: tuple[int, ...] = ()
+    """Weights that share a scale: how many in a row, or the sides of a block."""
+    packing: str | None = None
+    """How they lie in the file, where that is said: `pack-quantized`, `gemm`."""
+    path: str = "quantization_config"
+    """The key that says it: `text_config.quantization_config`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +355,8 @@ class Architecture:
     builder: Builder
     components: tuple[Component, ...]
     parameters: Parameters
+    entries: tuple[Entry, ...] = ()
+    """How images, videos and sounds get in; none where the model takes text alone."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Roles that the model does not have, and how that is known."""
     unknown: Mapping[str, str] = field(default_factory=dict)
@@ -224,8 +365,27 @@ class Architecture:
     """Attention kernels that the class supports; None where the class was not seen."""
     notes: tuple[str, ...] = ()
     """What the user should know before believing the record: a sentence each."""
+    unread: tuple[UnreadKey, ...] = ()
+    """The keys of config.json that the built classes did not read. Where some are structural, the record may
+    not be of this model. Empty, too, where nothing was built."""
+    quantization: Quantization | None = None
+    """None where the configuration says of none."""
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def misread(self) -> tuple[UnreadKey, ...]:
+        """The unread keys that state a structure that was not built."""
+        return tuple(key for key in self.unread if key.structural)
+
+    @property
+    def unbuilt(self) -> dict[str, str]:
+        """Where a part is that could not be built, and why: its place is known, its insides are not."""
+        return {
+            component.paths[0]: component.unknown["parameters"]
+            for component in self.components
+            if component.paths and "parameters" in component.unknown
+        }
 
     def having(self, role: Role) -> tuple[Component, ...]:
         """The components that have a role, in the order of the module tree."""

@@ -36,7 +36,7 @@ def test_what_the_configuration_states_is_told():
 def test_what_it_does_not_state_is_unknown_with_the_reason():
     architecture = answer(PHI3_V)
     assert architecture.parameters.total is None
-    assert architecture.parameters.unknown == {"total": "remote code"}
+    assert architecture.parameters.unknown == {"total": "remote code", "active": "remote code"}
     assert architecture.unknown["lm_head"] == "remote code"
     (language,) = architecture.having(Role.LANGUAGE_MODEL)
     assert language.class_name is None

@@ -7,17 +7,36 @@ import accelerate
 import pytest
 import transformers
 
-from tests.published import TOTALS
+from tests.published import (
+    ACTIVE,
+    ARIA,
+    FLORENCE_2_BASE,
+    FLORENCE_2_LARGE,
+    KIMI_K2_5,
+    LLAVA_1_5_7B,
+    LLAVA_ORIGINAL_7B,
+    LLAVA_ORIGINAL_13B,
+    MISTRAL_SMALL_3_1,
+    PARTS,
+    TOTALS,
+)
 from vlm_inspect import app
 from vlm_inspect.anatomy import describe
 from vlm_inspect.build import native
 from vlm_inspect.build.selection import select
-from vlm_inspect.errors import NotNativeError
+from vlm_inspect.errors import NotNativeError, VlmInspectError
 from vlm_inspect.ref import ModelIdentity
 
 HUB = Path(__file__).parents[3] / "shared" / "hub"
 REAL = {path.parent.name: json.loads(path.read_text()) for path in sorted(HUB.glob("*/config.json"))}
 CONFIGS = {name: config for name, (config, _) in TOTALS.items()} | REAL
+# those that no native class reads in full
+MISREAD = {
+    "Aria": ARIA,
+    "Florence-2-large": FLORENCE_2_LARGE,
+    "original LLaVA 7B": LLAVA_ORIGINAL_7B,
+    "original LLaVA 13B": LLAVA_ORIGINAL_13B,
+}
 
 
 def counted(config):
@@ -58,3 +77,118 @@ def test_every_one_is_answered_by_a_build_or_by_what_it_says(name, tmp_path):
     assert record.builder == ("transformers" if name in NATIVE else "config")
     assert (record.parameters.total is None) == (record.builder == "config")
     assert (record.parameters.total is None) == ("total" in record.parameters.unknown)
+
+
+@pytest.mark.parametrize(("config", "published"), PARTS.values(), ids=PARTS)
+def test_published_sizes_of_parts_come_out(config, published):
+    architecture = describe(native.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
+    counted_by_role = {part.role.value: part.parameters for part in architecture.components}
+    assert {role: counted_by_role[role] for role in published} == published
+
+
+def test_a_published_tower_may_hold_its_merger():
+    config, published = PARTS["Qwen2.5-VL-7B"]
+    assert native.build(config, "org/name").find("model.visual").total == 676_550_144
+    assert sum(published.values()) == 676_550_144
+
+
+@pytest.mark.parametrize(("config", "published"), ACTIVE.values(), ids=ACTIVE)
+def test_active_parameters_are_the_published_ones(config, published):
+    architecture = describe(native.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
+    assert round(architecture.parameters.active / 1e9, 1) == published
+
+
+def answer(config, folder):
+    (folder / "config.json").write_text(json.dumps(config))
+    return app.examine(str(folder)).architecture
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name in NATIVE])
+def test_no_published_configuration_is_misread(name):
+    assert [key.path for key in native.build(CONFIGS[name], name).unread if key.structural] == []
+
+
+@pytest.mark.parametrize("config", MISREAD.values(), ids=MISREAD)
+def test_a_misread_one_is_answered_and_says_so(config, tmp_path):
+    record = answer(config, tmp_path)
+    assert record.builder == "transformers"
+    assert record.misread
+
+
+def test_sizes_that_are_not_stated_are_the_classes_own(tmp_path):
+    # repositories leave out what equals a default: LLaVA-1.5 says nothing of its language model's sizes
+    assert "hidden_size" not in LLAVA_1_5_7B["text_config"]
+    record = answer(LLAVA_1_5_7B, tmp_path)
+    assert (record.parameters.total, record.unread[0].structural) == (7_063_427_072, False)
+
+
+def test_an_architecture_that_only_shares_its_types_name_is_answered_from_the_configuration(tmp_path):
+    record = answer({**LLAVA_ORIGINAL_13B, "architectures": ["LlavaLlamaForCausalLM"]}, tmp_path)
+    assert (record.builder, record.model_class) == ("config", "LlavaLlamaForCausalLM")
+    (note,) = record.notes
+    assert "LlavaLlamaForCausalLM is not one of transformers' own, though its model_type 'llava' is" in note
+    (language_model,) = record.components
+    assert (language_model.role.value, language_model.width, language_model.layer_count) == (
+        "language_model",
+        5120,
+        40,
+    )
+    # nobody read it, so nobody misread it
+    assert record.unread == ()
+
+
+def test_an_architecture_of_another_type_is_built_and_said(tmp_path):
+    config = {"model_type": "llava_next", "architectures": ["LlavaNextVideoForConditionalGeneration"]}
+    record = answer(config, tmp_path)
+    assert record.model_class == "LlavaNextVideoForConditionalGeneration"
+    assert (
+        "built LlavaNextVideoForConditionalGeneration, the class its weights were saved from"
+        in record.notes[0]
+    )
+
+
+def test_an_architecture_that_transformers_spells_otherwise_is_built_and_said(tmp_path):
+    record = answer(KIMI_K2_5, tmp_path)
+    assert record.model_class == "Kimi_K25ForConditionalGeneration"
+    assert "names KimiK25ForConditionalGeneration, which transformers calls" in record.notes[0]
+
+
+def test_no_architecture_is_said(tmp_path):
+    record = answer({key: value for key, value in LLAVA_1_5_7B.items() if key != "architectures"}, tmp_path)
+    assert (record.model_class, record.parameters.total) == ("LlavaForConditionalGeneration", 7_063_427_072)
+    assert "names no architecture" in record.notes[0]
+
+
+def test_parts_of_types_that_transformers_does_not_have_are_named(tmp_path):
+    config = {
+        "model_type": "aria",
+        "architectures": ["AriaForConditionalGeneration"],
+        "text_config": {"model_type": "aria_moe_lm", "hidden_size": 2560, "num_hidden_layers": 28},
+        "vision_config": {"model_type": "aria_vision_model", "hidden_size": 1152, "num_hidden_layers": 27},
+    }
+    record = answer(config, tmp_path)
+    assert record.builder == "config"
+    assert (
+        "text_config is of type 'aria_moe_lm' and vision_config is of type 'aria_vision_model'"
+        in (record.notes[0])
+    )
+    assert {part.role.value: part.width for part in record.components} == {
+        "vision_encoder": 1152,
+        "language_model": 2560,
+    }
+
+
+def test_a_part_of_an_unknown_type_that_a_class_takes_for_its_own_is_built(tmp_path):
+    # Florence-2's vision part is of type davit, which transformers does not have, and its class does not ask
+    assert answer(FLORENCE_2_BASE, tmp_path).parameters.total == 231_414_016
+
+
+def test_an_empty_configuration_is_an_error_that_says_what_is_missing(tmp_path):
+    with pytest.raises(VlmInspectError, match="neither model_type nor architectures"):
+        answer({}, tmp_path)
+
+
+def test_a_model_that_is_smaller_than_its_name_says_why(tmp_path):
+    record = answer(MISTRAL_SMALL_3_1, tmp_path)
+    assert record.parameters.total == 23_340_272_640
+    assert "does not say whether the head is tied" in record.notes[0]

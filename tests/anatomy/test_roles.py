@@ -2,12 +2,16 @@
 
 import pytest
 
-from tests.anatomy.test_every_type import default_config
+from tests.every_type import TYPES
+from tests.every_type.answers import answer_of
 from tests.published import FUYU_8B, GEMMA_3_4B, LLAMA_3_2_11B_VISION, QWEN2_5_VL_7B
 from vlm_inspect.anatomy import describe
 from vlm_inspect.architecture import Role
 from vlm_inspect.build import native
 from vlm_inspect.ref import ModelIdentity
+
+VISION, AUDIO, PROJECTOR = Role.VISION_ENCODER, Role.AUDIO_ENCODER, Role.PROJECTOR
+LANGUAGE, HEAD, GENERATOR, OTHER = Role.LANGUAGE_MODEL, Role.LM_HEAD, Role.GENERATOR, Role.OTHER
 
 
 def answer(config):
@@ -20,7 +24,7 @@ def paths(architecture, role):
 
 def test_an_inner_projector_owns_what_is_below_it():
     architecture = answer(QWEN2_5_VL_7B)
-    tower, merger = architecture.having(Role.VISION_ENCODER)[0], architecture.having(Role.PROJECTOR)[0]
+    tower, merger = architecture.having(VISION)[0], architecture.having(PROJECTOR)[0]
     assert tower.paths == ("model.visual",)
     assert merger.paths == ("model.visual.merger",)
     assert merger.parameters == 44_574_464
@@ -29,19 +33,30 @@ def test_an_inner_projector_owns_what_is_below_it():
 
 def test_patches_that_go_straight_to_the_language_model_are_no_tower():
     architecture = answer(FUYU_8B)
-    assert not architecture.having(Role.VISION_ENCODER)
-    assert "vision_encoder" in architecture.absent
-    assert paths(architecture, Role.PROJECTOR) == [("model.vision_embed_tokens",)]
+    assert not architecture.having(VISION)
+    assert architecture.absent["vision_encoder"] == (
+        "no layers see the pixels before the language model: model.vision_embed_tokens maps them to its width"
+    )
+    assert paths(architecture, PROJECTOR) == [("model.vision_embed_tokens",)]
 
 
 def test_a_tied_head_owns_nothing_and_says_what_it_is_tied_to():
-    head = answer(GEMMA_3_4B).having(Role.LM_HEAD)[0]
+    head = answer(GEMMA_3_4B).having(HEAD)[0]
     assert head.parameters == 0
     assert head.tied_to == "model.language_model.embed_tokens.weight"
 
 
+def test_a_head_that_transforms_first_owns_what_it_transforms_with():
+    head = answer_of("blip").having(HEAD)[0]
+    assert head.paths == ("text_decoder.cls.predictions",)
+    assert [stage.sizes for stage in head.stages if stage.kind == "linear"] == [(768, 768), (768, 30524)]
+    # the transform's Linear and norm, and the bias; the Linear to the vocabulary is tied
+    assert head.parameters == 768 * 768 + 768 + 2 * 768 + 30524
+    assert head.tied_to == "text_decoder.bert.embeddings.word_embeddings.weight"
+
+
 def test_cross_attention_layers_are_a_kind_of_their_own():
-    language = answer(LLAMA_3_2_11B_VISION).having(Role.LANGUAGE_MODEL)[0]
+    language = answer(LLAMA_3_2_11B_VISION).having(LANGUAGE)[0]
     (stack,) = language.stacks
     assert stack.count == 40
     assert [kind.attention.cross for kind in stack.kinds] == [False, True]
@@ -49,47 +64,234 @@ def test_cross_attention_layers_are_a_kind_of_their_own():
 
 
 def test_sliding_layers_are_told_from_global_ones():
-    (stack,) = answer(GEMMA_3_4B).having(Role.LANGUAGE_MODEL)[0].stacks
+    (stack,) = answer(GEMMA_3_4B).having(LANGUAGE)[0].stacks
     assert [kind.attention.sliding_window for kind in stack.kinds] == [1024, None]
 
 
-def test_a_tower_inside_the_language_models_module_is_owned_by_itself():
-    architecture = answer(default_config("idefics"))
-    assert paths(architecture, Role.LANGUAGE_MODEL) == [("model",)]
-    assert paths(architecture, Role.VISION_ENCODER) == [("model.vision_model",)]
-
-
 def test_query_tokens_beside_a_qformer_belong_to_it():
-    qformer, projection = answer(default_config("blip-2")).having(Role.PROJECTOR)
+    qformer, projection = answer_of("blip-2").having(PROJECTOR)
     assert qformer.paths == ("qformer", "query_tokens")
     assert (qformer.stages[0].layers, qformer.stages[0].queries) == (12, 32)
     assert projection.paths == ("language_projection",)
 
 
 def test_a_learned_newline_belongs_to_the_projector():
-    (projector,) = answer(default_config("llava_next")).having(Role.PROJECTOR)
+    (projector,) = answer_of("llava_next").having(PROJECTOR)
     assert projector.paths == ("model.multi_modal_projector", "model.image_newline")
     assert [stage.kind for stage in projector.stages] == ["linear", "activation", "linear"]
+
+
+def test_a_projector_without_a_module_of_its_own_is_one_component():
+    image, speech, both = answer_of("phi4_multimodal").having(PROJECTOR)
+    assert [path.rpartition(".")[2] for path in image.paths] == [
+        "img_projection_up",
+        "img_projection_down",
+        "global_img_feature_extensor",
+        "sub_img_feature_extensor",
+    ]
+    assert [stage.sizes for stage in image.stages if stage.kind == "linear"] == [(1152, 3072), (3072, 3072)]
+    assert [path.rpartition(".")[2] for path in speech.paths] == [
+        "up_proj_for_speech",
+        "down_proj_for_speech",
+    ]
+    assert [path.rpartition(".")[2] for path in both.paths] == [
+        "up_proj_for_vision_speech",
+        "down_proj_for_vision_speech",
+    ]
+
+
+def test_a_language_model_spread_over_the_root_is_called_after_its_layers():
+    (language,) = answer_of("udop").having(LANGUAGE)
+    assert language.class_name == "UdopStack"
+    assert language.layer_count == 48
+
+
+def test_queries_beside_an_encoder_are_among_its_embeddings():
+    _, encoder = answer_of("deepseek_ocr2").having(VISION)
+    queries = [stage.sizes for stage in encoder.embeddings if "query" in stage.path]
+    assert queries == [(144, 896), (256, 896)]
 
 
 @pytest.mark.parametrize(
     ("model_type", "role", "expected"),
     [
-        ("video_llava", Role.VISION_ENCODER, [("model.video_tower",), ("model.image_tower",)]),
-        ("git", Role.VISION_ENCODER, [("git.image_encoder",)]),
-        ("git", Role.LANGUAGE_MODEL, [("git",)]),
-        ("pi0", Role.VISION_ENCODER, [("model.vlm.vision_tower",)]),
-        ("lighton_ocr", Role.VISION_ENCODER, [("model.vision_encoder",)]),
-        ("pix2struct", Role.VISION_ENCODER, [("encoder",)]),
-        ("vision-encoder-decoder", Role.VISION_ENCODER, [("encoder",)]),
-        ("t5gemma2", Role.VISION_ENCODER, [("model.encoder.vision_tower",)]),
-        ("t5gemma2", Role.LANGUAGE_MODEL, [("model.encoder.text_model", "model.decoder")]),
-        ("qwen2_audio", Role.AUDIO_ENCODER, [("model.audio_tower",)]),
-        ("phi4_multimodal", Role.LANGUAGE_MODEL, [("model",)]),
+        # two towers, beside each other or in one module
+        ("video_llava", VISION, [("model.video_tower",), ("model.image_tower",)]),
+        ("deepseek_vl_hybrid", VISION, [("model.high_res_vision_model",), ("model.vision_model",)]),
+        (
+            "deepseek_vl_hybrid",
+            PROJECTOR,
+            [
+                ("model.high_res_vision_neck",),
+                ("model.high_res_vision_proj", "model.high_res_vision_alpha"),
+                ("model.aligner",),
+            ],
+        ),
+        (
+            "unlimited_ocr",
+            VISION,
+            [("model.vision_tower.sam_encoder",), ("model.vision_tower.vision_encoder",)],
+        ),
+        (
+            "deepseek_ocr2",
+            VISION,
+            [
+                ("model.vision_tower.sam_encoder",),
+                (
+                    "model.vision_tower.vision_encoder",
+                    "model.vision_tower.query_768_resolution",
+                    "model.vision_tower.query_1024_resolution",
+                ),
+            ],
+        ),
+        (
+            "nemo_speechlm",
+            AUDIO,
+            [
+                ("model.audio_tower.asr_encoder", "model.audio_tower.asr_norm"),
+                ("model.audio_tower.diarization_model", "model.audio_tower.speaker_norm"),
+            ],
+        ),
+        ("mllama", VISION, [("model.vision_model",)]),
+        # names and places of their own
+        ("git", VISION, [("git.image_encoder",)]),
+        ("git", LANGUAGE, [("git",)]),
+        ("pi0", VISION, [("model.vlm.vision_tower",)]),
+        ("lighton_ocr", VISION, [("model.vision_encoder",)]),
+        ("idefics", LANGUAGE, [("model",)]),
+        ("idefics", VISION, [("model.vision_model",)]),
+        ("inkling_mm_model", VISION, [("model.vision_tower",)]),
+        ("phi4_multimodal", LANGUAGE, [("model",)]),
+        ("phi4_multimodal", VISION, [("model.embed_tokens_extend.image_embed.img_processor",)]),
+        ("phi4_multimodal", AUDIO, [("model.embed_tokens_extend.audio_embed.encoder",)]),
+        # encoder-decoders
+        ("pix2struct", VISION, [("encoder",)]),
+        ("vision-encoder-decoder", VISION, [("encoder",)]),
+        ("t5gemma2", VISION, [("model.encoder.vision_tower",)]),
+        ("t5gemma2", LANGUAGE, [("model.encoder.text_model", "model.decoder")]),
+        ("florence2", LANGUAGE, [("model.language_model",)]),
+        ("udop", LANGUAGE, [("shared", "encoder", "decoder")]),
+        ("udop", PROJECTOR, [("patch_embed",)]),
+        ("pp_formulanet", PROJECTOR, [("model.encoder.multi_modal_projector",)]),
+        # patches and sound without layers
+        ("gemma4_unified", LANGUAGE, [("model.language_model",)]),
+        ("gemma4_unified", PROJECTOR, [("model.embed_vision",), ("model.embed_audio",)]),
+        # the text's own projections
+        ("gemma4", PROJECTOR, [("model.embed_vision",), ("model.embed_audio",)]),
+        ("gemma3n", PROJECTOR, [("model.embed_vision",), ("model.embed_audio",)]),
+        # projectors inside towers, and beside
+        ("llama4", PROJECTOR, [("vision_model.vision_adapter",), ("multi_modal_projector",)]),
+        ("qwen3_vl", PROJECTOR, [("model.visual.merger",), ("model.visual.deepstack_merger_list",)]),
+        ("muse_spark", AUDIO, [("model.audio_tower",)]),
+        (
+            "muse_spark",
+            PROJECTOR,
+            [
+                ("model.vision_adapter",),
+                ("model.vision_projection",),
+                ("model.audio_tower.proj", "model.audio_tower.post_proj_norm"),
+            ],
+        ),
+        (
+            "qwen2_5_omni_thinker",
+            PROJECTOR,
+            [
+                ("model.audio_tower.proj", "model.audio_tower.audio_bos_eos_token"),
+                ("model.visual.merger",),
+            ],
+        ),
+        # codecs
+        ("chameleon", VISION, [("model.vqmodel",)]),
+        ("chameleon", GENERATOR, []),
+        ("emu3", VISION, [("model.vqmodel",)]),
+        ("emu3", GENERATOR, [("model.vqmodel.decoder", "model.vqmodel.post_quant_conv")]),
+        ("kyutai_speech_to_text", AUDIO, [("codec_model",)]),
+        ("kyutai_speech_to_text", GENERATOR, [("codec_model.decoder",)]),
+        ("janus", VISION, [("model.vision_model",)]),
+        (
+            "janus",
+            GENERATOR,
+            [
+                ("model.vqmodel",),
+                ("model.generation_embeddings",),
+                ("model.generation_aligner",),
+                ("model.generation_head",),
+            ],
+        ),
+        (
+            "vibevoice_asr",
+            AUDIO,
+            [("model.acoustic_tokenizer_encoder",), ("model.semantic_tokenizer_encoder",)],
+        ),
+        # output that is no text
+        ("qwen2_5_omni", LANGUAGE, [("thinker.model.language_model",)]),
+        ("qwen2_5_omni", HEAD, [("thinker.lm_head",)]),
+        ("qwen2_5_omni", GENERATOR, [("talker",), ("token2wav",)]),
+        ("qwen3_omni_moe", GENERATOR, [("talker",), ("code2wav",)]),
+        ("pi0", GENERATOR, [("model.dit",), ("embed_action_time",), ("action_out_proj",)]),
+        # another modality
+        ("evolla", LANGUAGE, [("model",)]),
+        ("evolla", PROJECTOR, [("model.protein_encoder.sequence_compressor_resampler",)]),
     ],
 )
 def test_parts_are_found_where_others_do_not_have_them(model_type, role, expected):
-    assert paths(answer(default_config(model_type)), role) == expected
+    assert paths(answer_of(model_type), role) == expected
+
+
+def test_only_what_neither_sees_nor_hears_nor_speaks_is_other():
+    left = {name: paths(answer_of(name), OTHER) for name in TYPES}
+    assert {name: found for name, found in left.items() if found} == {
+        "evolla": [("model.protein_encoder",)],
+        "nemo_speechlm": [("model.word_timestamp_encoder",), ("word_timestamp_head",)],
+    }
+
+
+ABSENT = {
+    "vision_encoder": {
+        "evolla": "no module of the built model takes pixels, by its convolutions or by its name",
+        "fuyu": "model.vision_embed_tokens maps them to its width",
+        "gemma4_unified": "model.embed_vision maps them to its width",
+        "mistral4": "nothing but a language model was built",
+        "udop": "patch_embed maps them to its width",
+        "kyutai_speech_to_text": "the model takes sound (codec_model)",
+        "granite_speech": "the model takes sound (model.encoder)",
+        "granite_speech_plus": "the model takes sound (model.encoder)",
+        "nemo_speechlm": "the model takes sound (model.audio_tower.asr_encoder)",
+        "vibevoice_asr": "the model takes sound (model.acoustic_tokenizer_encoder)",
+        **dict.fromkeys(
+            (
+                "fun_asr_nano",
+                "glmasr",
+                "moss_transcribe_diarize",
+                "qwen2_audio",
+                "qwen3_asr",
+                "voxtral",
+                "voxtral_realtime",
+            ),
+            "the model takes sound (model.audio_tower), and no module of it takes pixels",
+        ),
+    },
+    "projector": {
+        "blip": "text_decoder.bert.encoder.layer.0.crossattention reads the encoder's output as it is",
+        "chameleon": "model.vqmodel makes tokens, which the language model embeds as it does words",
+        "emu3": "model.vqmodel makes tokens, which the language model embeds as it does words",
+        "idefics": "model.gated_cross_attn_layers.0.cross_attn reads the encoder's output as it is",
+        "inkling_mm_model": "model.vision_tower writes the text's width, 6144, itself",
+        "kyutai_speech_to_text": "codec_model makes tokens",
+        "mistral4": "nothing but a language model was built",
+        "pix2struct": "decoder.layer.0.encoder_decoder_attention reads the encoder's output as it is",
+        "vision-encoder-decoder": "decoder.bert.encoder.layer.0.crossattention reads the encoder's output",
+    },
+    "lm_head": {"pi0": "no Linear maps the text's width to its vocabulary"},
+    "language_model": {},
+}
+
+
+@pytest.mark.parametrize("role", ABSENT)
+def test_what_a_model_has_not_is_said_with_what_it_has_instead(role):
+    said = {name: answer_of(name).absent[role] for name in TYPES if role in answer_of(name).absent}
+    assert set(said) == set(ABSENT[role])
+    assert [name for name, reason in ABSENT[role].items() if reason not in said[name]] == []
 
 
 def test_the_same_config_gives_the_same_record():

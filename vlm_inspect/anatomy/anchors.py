@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import re
-
+from vlm_inspect.anatomy import field_names as names
 from vlm_inspect.anatomy.claims import Claim
+from vlm_inspect.anatomy.kinds import holds_stack
 from vlm_inspect.anatomy.leaves import embedding_sizes, linear_widths
 from vlm_inspect.architecture import Role
-from vlm_inspect.tree import ModuleTree
-
-_TEXT_EMBEDDINGS = re.compile(r"^(embed_tokens|word_embeddings|wte|tok_embeddings|embed_in|shared)$")
-_HEADS = re.compile(r"^(lm_head|embed_out|output_projection|codec_head)$")
+from vlm_inspect.tree import ModuleTree, is_below
 
 
 def text_embedding(tree: ModuleTree) -> str | None:
-    """Where the text's tokens are embedded."""
+    """Where the text's tokens are embedded: not where a part that speaks embeds its codes."""
     answer = tree.accessors.get("get_input_embeddings")
     if answer and embedding_sizes_at(tree, answer):
         return answer
     named = [
         path
         for path, node in tree.root.walk()
-        if _TEXT_EMBEDDINGS.search(path.rpartition(".")[2]) and embedding_sizes(node)
+        if names.TEXT_EMBEDDINGS.search(names.last(path)) and embedding_sizes(node) and not _generates(path)
     ]
     return min(named, key=lambda path: path.count("."), default=None)
 
@@ -40,11 +37,16 @@ def find_head(tree: ModuleTree, embedding: str | None) -> Claim | None:
     answer = tree.accessors.get("get_output_embeddings")
     node = tree.find(answer) if answer else None
     if answer and node is not None and linear_widths(node):
-        return Claim(Role.LM_HEAD, (answer,), "accessor", f"get_output_embeddings() answered {answer}")
-    named = [path for path, node in tree.root.walk() if _HEADS.search(path.rpartition(".")[2]) and node.total]
+        path = _whole_head(tree, answer, embedding)
+        return Claim(Role.LM_HEAD, (path,), "accessor", f"get_output_embeddings() answered {answer}")
+    named = [
+        path
+        for path, node in tree.root.walk()
+        if names.HEADS.search(names.last(path)) and node.total and not _generates(path)
+    ]
     if named:
         path = min(named, key=lambda path: path.count("."))
-        return Claim(Role.LM_HEAD, (path,), "name", f"the name {path.rpartition('.')[2]!r}")
+        return Claim(Role.LM_HEAD, (path,), "name", f"the name {names.last(path)!r}")
     return _head_by_shape(tree, embedding)
 
 
@@ -54,5 +56,27 @@ def _head_by_shape(tree: ModuleTree, embedding: str | None) -> Claim | None:
     for path, node in tree.root.walk():
         if sizes and not node.children and linear_widths(node) == (sizes[1], sizes[0]):
             detail = f"a Linear from the text's width {sizes[1]} to its vocabulary {sizes[0]}"
-            return Claim(Role.LM_HEAD, (path,), "structure", detail)
+            return Claim(Role.LM_HEAD, (_whole_head(tree, path, embedding),), "structure", detail)
     return None
+
+
+def _whole_head(tree: ModuleTree, path: str, embedding: str | None) -> str:
+    """What else the head holds around its Linear: BERT's transforms the hidden state first.
+
+    From the Linear up, as long as the module above holds neither the text's embedding nor layers; one
+    that adds no parameter is only a frame, and the head stays where it was.
+    """
+    whole = at = path
+    while above := names.parent(at):
+        node, inner = tree.find(above), tree.find(whole)
+        if node is None or inner is None or (embedding and is_below(embedding, above)):
+            break
+        if holds_stack(node):
+            break
+        whole = above if node.total > inner.total else whole
+        at = above
+    return whole
+
+
+def _generates(path: str) -> bool:
+    return any(names.GENERATOR.search(name) for name in path.split("."))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vlm_inspect.anatomy.quantization import quantization_of
 from vlm_inspect.architecture import (
     Architecture,
     Attention,
@@ -27,6 +28,9 @@ from vlm_inspect.version import __version__
 _TEXT_PARTS = ("text_config", "llm_config", "language_config")
 _VISION_PARTS = ("vision_config", "img_processor", "visual", "vision_tower_config")
 _AUDIO_PARTS = ("audio_config", "audio_processor", "speech_config")
+# what no configuration says of a class that was not seen
+_UNSEEN_OF_ATTENTION = ("class_name", "kind", "head_width", "qk_norm", "bias", "positions")
+_UNSEEN_OF_MLP = ("class_name", "gated", "activation")
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "layers", "depth")
 _WIDTHS = ("hidden_size", "embed_dim", "width", "d_model", "n_embd", "dim")
 _HEADS = ("num_attention_heads", "num_heads", "n_head")
@@ -48,14 +52,15 @@ def describe_config(checkpoint: Checkpoint, refusal: NotNativeError) -> Architec
         model_class=_first_architecture(config),
         builder="config",
         components=components,
-        parameters=Parameters(unknown={"total": reason}),
+        parameters=Parameters(unknown={"total": reason, "active": reason}),
         unknown={
             role.value: reason
             for role in (Role.VISION_ENCODER, Role.PROJECTOR, Role.LANGUAGE_MODEL, Role.LM_HEAD)
             if role not in found
         }
-        | {"supports": reason}
+        | {"supports": reason, "entries": reason}
         | ({} if _first_architecture(config) else {"model_class": reason}),
+        quantization=quantization_of(config),
         versions={"vlm_inspect": __version__},
         notes=(f"{refusal.message} This answer is from the configuration alone.",),
     )
@@ -86,7 +91,7 @@ def _component(role: Role, name: str, part: Mapping[str, Any], reason: str) -> C
     layers = _number(part, _LAYERS)
     # a model's own class is its architecture; a sub-configuration that is the whole one has it above
     stated = _first_architecture(part) if name != "config.json" else None
-    unknown = {"parameters": reason, "paths": reason, "embeddings": reason}
+    unknown = {"parameters": reason, "active": reason, "paths": reason, "embeddings": reason}
     if stated is None:
         unknown["class_name"] = reason
     if layers is None:
@@ -108,15 +113,15 @@ def _layer(part: Mapping[str, Any], reason: str) -> Layer:
         attention=Attention(
             heads=_number(part, _HEADS),
             key_value_heads=_number(part, ("num_key_value_heads",)),
-            unknown={"class_name": reason},
+            unknown=dict.fromkeys(_UNSEEN_OF_ATTENTION, reason),
         ),
         mlp=Mlp(
             input_width=width,
             hidden_width=_number(part, ("intermediate_size", "ffn_dim", "mlp_dim")),
             output_width=width,
-            unknown={"class_name": reason},
+            unknown=dict.fromkeys(_UNSEEN_OF_MLP, reason),
         ),
-        unknown={"class_name": reason, "norms": reason},
+        unknown={"class_name": reason, "norms": reason, "norm_placement": reason},
     )
 
 

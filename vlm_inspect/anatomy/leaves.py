@@ -9,10 +9,12 @@ from vlm_inspect.tree import ModuleNode, join
 
 _NORM = re.compile(r"(Norm|LayerNorm|BatchNorm|GroupNorm)(\d?d)?", re.IGNORECASE)
 _ACTIVATION = re.compile(r"(GELU|SiLU|ReLU|Tanh$|Sigmoid|Activation|Swish|Mish|SwiGLU)", re.IGNORECASE)
+_FUNCTIONS = frozenset({"gelu", "silu", "relu", "mish"})
 _POOLING = re.compile(r"Pool")
-_ATTENTION = re.compile(r"(Attention|Attn)(?!.*(Norm|Pool|Bias|Mask|Adapter))")
+_ATTENTION = re.compile(r"(Attention|Attn)(?!.*(Norm|Pool|Bias|Mask|Adapter|Residual|Merger))")
 _MIXER = re.compile(r"(Mixer|Mamba|DeltaNet|ShortConv|Recurrent|Linear_?Attn)")
-_LAYER = re.compile(r"(Layer|Block)$")
+_NO_MIXER = re.compile(r"(Norm|MLP|FeedForward|Experts|Router)", re.IGNORECASE)
+_LAYER = re.compile(r"(Layer|Block|Residual)$")
 
 
 def linear_widths(node: ModuleNode) -> tuple[int, int] | None:
@@ -28,6 +30,13 @@ def convolution_channels(node: ModuleNode) -> tuple[int, int] | None:
     given, made = node.attribute("in_channels"), node.attribute("out_channels")
     has_kernel = node.attribute("kernel_size") is not None and not node.children
     return (given, made) if has_kernel and isinstance(given, int) and isinstance(made, int) else None
+
+
+def pointwise_widths(node: ModuleNode) -> tuple[int, int] | None:
+    """(in, out) channels of a convolution that sees one place at a time: a Linear in all but name."""
+    kernel = node.attribute("kernel_size")
+    alone = isinstance(kernel, tuple) and set(kernel) == {1} and node.attribute("groups") in {None, 1}
+    return convolution_channels(node) if alone else None
 
 
 def embedding_sizes(node: ModuleNode) -> tuple[int, int] | None:
@@ -52,6 +61,12 @@ def is_activation(node: ModuleNode) -> bool:
     return not node.total and not node.children and bool(_ACTIVATION.search(node.class_name))
 
 
+def used_activations(node: ModuleNode) -> tuple[str, ...]:
+    """The activation functions that a module's code calls and that no module stands for."""
+    held = {name for name, _ in node.children}
+    return tuple(name for name in node.uses if name in _FUNCTIONS and name not in held)
+
+
 def is_pooling(node: ModuleNode) -> bool:
     """A pooling without parameters."""
     return not node.total and not node.children and bool(_POOLING.search(node.class_name))
@@ -63,8 +78,17 @@ def is_attention(node: ModuleNode) -> bool:
 
 
 def is_mixer(node: ModuleNode) -> bool:
-    """What stands in attention's place in a layer without attention: state space, convolution, recurrence."""
-    return bool(_MIXER.search(node.class_name)) and node.total > 0
+    """What stands in attention's place: state space, convolution, recurrence.
+
+    Named for it, and not merely around it: models and layers are named for what they hold, too.
+    """
+    return is_named_mixer(node) and not contains_attention(node)
+
+
+def is_named_mixer(node: ModuleNode) -> bool:
+    """Named for mixing tokens without attention: a mixer, or what holds one."""
+    named = _MIXER.search(node.class_name) and not _NO_MIXER.search(node.class_name)
+    return bool(named) and node.total > 0
 
 
 def is_layer(node: ModuleNode) -> bool:

@@ -9,17 +9,28 @@ claims stays unclaimed, for the caller to put into `other` by name.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Iterable, Sequence
 
-from vlm_inspect.anatomy.anchors import find_head, text_embedding
+from vlm_inspect.anatomy.anchors import find_head
+from vlm_inspect.anatomy.asked import Asked, TextHome
+from vlm_inspect.anatomy.beside import from_elsewhere, gathered, with_lists, with_parameters, with_whole_head
 from vlm_inspect.anatomy.claims import Claim
-from vlm_inspect.anatomy.finders import Asked, ask, holds_parts
+from vlm_inspect.anatomy.finders import ask, holds_parts
+from vlm_inspect.anatomy.halves import each_encoder, each_half
 from vlm_inspect.anatomy.inner import inner_projectors
-from vlm_inspect.anatomy.stacks import find_stacks
+from vlm_inspect.anatomy.language import language_model
+from vlm_inspect.anatomy.text_home import text_home
 from vlm_inspect.architecture import Role
-from vlm_inspect.tree import ModuleNode, ModuleTree, is_below, join
+from vlm_inspect.tree import ModuleNode, ModuleTree, is_below
 
-_PROJECTOR_PARAMETER = re.compile(r"(quer(y|ies)|latent|newline|separator|view_)")
+# what one claim per module cannot say; in this order, for each works on what the one before it made
+_REFINEMENTS: tuple[Callable[[ModuleTree, Sequence[Claim]], Iterable[Claim]], ...] = (
+    each_half,  # a codec sees by one half and draws by the other
+    each_encoder,  # a tower may hold two
+    gathered,  # a projector may be Linears side by side
+    with_lists,  # and have parameters in a list
+    from_elsewhere,  # and needs something to project
+)
 
 
 def find_roles(tree: ModuleTree) -> tuple[Claim, ...]:
@@ -27,110 +38,48 @@ def find_roles(tree: ModuleTree) -> tuple[Claim, ...]:
 
     Claimed paths never cross: one may lie inside another, and then owns what is below it.
     """
-    embedding = text_embedding(tree)
+    home = text_home(tree)
+    embedding = home.embedding if home else None
     head = find_head(tree, embedding)
     claims = [head] if head else []
-    claims += _claims_along_spine(tree, embedding, {path for claim in claims for path in claim.paths})
-    language = _language_model(tree, embedding, claims)
+    found = _along_spine(tree, home, {path for claim in claims for path in claim.paths})
+    for refined in _REFINEMENTS:
+        found = list(refined(tree, found))
+    claims += found
+    language = language_model(tree, embedding, claims)
     if language is not None:
         claims = [claim for claim in claims if claim.role is not Role.LANGUAGE_MODEL]
         claims.append(language)
-    claims += [inner for claim in claims for inner in inner_projectors(tree, claim)]
-    claims = _with_parameters(tree, claims)
-    order = {path: index for index, (path, _) in enumerate(tree.root.walk())}
-    return tuple(sorted(claims, key=lambda claim: min(order.get(path, len(order)) for path in claim.paths)))
+    claims += list(inner_projectors(tree, claims, home.sizes[1] if home else None))
+    claims = with_whole_head(tree, with_parameters(tree, claims))
+    return tuple(sorted(claims, key=lambda claim: min(_place(tree, path) for path in claim.paths)))
 
 
-def _claims_along_spine(tree: ModuleTree, embedding: str | None, taken: set[str]) -> list[Claim]:
+def _place(tree: ModuleTree, path: str) -> tuple[int, ...]:
+    """Where a path stands in the tree: for each name its index among its siblings; parameters come last."""
+    place: list[int] = []
+    node: ModuleNode | None = tree.root
+    for name in path.split("."):
+        siblings = [key for key, _ in node.children] if node is not None else []
+        place.append(siblings.index(name) if name in siblings else len(siblings))
+        node = node.child(name) if node is not None else None
+    return tuple(place)
+
+
+def _along_spine(tree: ModuleTree, home: TextHome | None, taken: set[str]) -> list[Claim]:
     claims: list[Claim] = []
-    pending: list[tuple[str, ModuleNode]] = [("", tree.root)]
+    pending = [Asked(tree, "", tree.root, home)]
     while pending:
-        parent, node = pending.pop()
-        for name, child in node.children:
-            path = join(parent, name)
-            if path in taken or not child.total:
+        spine = pending.pop()
+        for asked in (spine.below(name, child) for name, child in spine.node.children):
+            if asked.path in taken or not asked.node.total:
                 continue
-            if embedding is not None and is_below(embedding, path):
-                pending.append((path, child))
+            if home is not None and is_below(home.embedding, asked.path):
+                pending.append(asked)
                 continue
-            answer = ask(Asked(tree, path, child))
-            if answer is None:
-                if holds_parts(tree, path, child):
-                    pending.append((path, child))
-            else:
-                claims.append(Claim(answer[0], (path,), answer[1], answer[2]))
+            answer = ask(asked)
+            if answer is not None:
+                claims.append(Claim(answer[0], (asked.path,), answer[1], answer[2]))
+            elif holds_parts(asked):
+                pending.append(asked)
     return claims
-
-
-def _language_model(tree: ModuleTree, embedding: str | None, claims: list[Claim]) -> Claim | None:
-    """The lowest module that holds the text embedding and layers.
-
-    From there up, as long as it gains no other part and is not the whole model.
-    """
-    others = {path for claim in claims if claim.role is not Role.LANGUAGE_MODEL for path in claim.paths}
-    beside = [claim for claim in claims if claim.role is Role.LANGUAGE_MODEL]
-    foreign = {
-        path
-        for claim in claims
-        if claim.role not in {Role.LANGUAGE_MODEL, Role.LM_HEAD}
-        for path in claim.paths
-    }
-    if embedding is None:
-        return beside[0] if len(beside) == 1 else None
-    path = embedding
-    taken = others | {at for claim in beside for at in claim.paths}
-    while path and not list(find_stacks(_at(tree, path), path, taken)):
-        path = path.rpartition(".")[0]
-    while path and "." in path and not any(is_below(at, path.rpartition(".")[0]) for at in foreign):
-        path = path.rpartition(".")[0]
-    detail = f"the lowest module with the text embedding {embedding} and layers"
-    if not path:
-        return _spread_language_model(tree, embedding, claims)
-    apart = [at for at in _paths(beside) if not is_below(at, path)]
-    return Claim(Role.LANGUAGE_MODEL, (path, *apart), "structure", detail)
-
-
-def _spread_language_model(tree: ModuleTree, embedding: str, claims: list[Claim]) -> Claim:
-    """A language model without a module of its own: the root's children that are no other part."""
-    taken = {path for claim in claims if claim.role is not Role.LANGUAGE_MODEL for path in claim.paths}
-    paths = tuple(
-        name
-        for name, child in tree.root.children
-        if child.total and name not in taken and not any(is_below(at, name) for at in taken)
-    )
-    detail = (
-        f"the root itself holds the text embedding {embedding}: these are its children beside the other parts"
-    )
-    return Claim(Role.LANGUAGE_MODEL, paths or (embedding,), "structure", detail)
-
-
-def _with_parameters(tree: ModuleTree, claims: list[Claim]) -> list[Claim]:
-    """Query tokens and separators that hang bare on the spine belong to the projector beside them."""
-    claimed = {path for claim in claims for path in claim.paths}
-    for owner, node in tree.root.walk():
-        if not node.parameters or any(is_below(owner, path) for path in claimed):
-            continue
-        for name, _ in node.parameters:
-            index = _projector_beside(claims, owner) if _PROJECTOR_PARAMETER.search(name) else None
-            if index is not None:
-                claim = claims[index]
-                claims[index] = Claim(claim.role, (*claim.paths, join(owner, name)), claim.rule, claim.detail)
-    return claims
-
-
-def _projector_beside(claims: list[Claim], owner: str) -> int | None:
-    for index, claim in enumerate(claims):
-        if claim.role is Role.PROJECTOR and claim.paths[0].rpartition(".")[0] == owner:
-            return index
-    return None
-
-
-def _paths(claims: list[Claim]) -> list[str]:
-    return [path for claim in claims for path in claim.paths]
-
-
-def _at(tree: ModuleTree, path: str) -> ModuleNode:
-    node = tree.find(path)
-    if node is None:
-        raise KeyError(path)
-    return node

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterator, Sequence
 
-from vlm_inspect.anatomy.leaves import contains_attention, is_attention, is_layer, is_list
+from vlm_inspect.anatomy.leaves import (
+    contains_attention,
+    convolution_channels,
+    is_attention,
+    is_layer,
+    is_list,
+    leaves,
+)
 from vlm_inspect.tree import ModuleNode, join
 
 # scalar attributes in which two layers of one structure may differ all the same
-_TELLING = re.compile(r"(sliding|window|layer_type|attention_type|use_rope|is_cross|no_rope)")
+_TELLING = re.compile(
+    r"(sliding|window|shift_size|chunk|layer_type|attention_type|use_rope|is_cross|no_rope|is_local|kv_shared"
+    r"|look_\w+_block|top_k|dilation)"
+)
+_PIXEL_CHANNELS = 3
 _PASSING = re.compile(r"(Drop|Identity)")
 
 Skeleton = tuple[object, ...]
@@ -43,7 +54,20 @@ def is_stack(node: ModuleNode) -> bool:
         return False
     # the parts of one layer may be numbered too (T5's): a list of attention and MLP is no stack of layers
     layers = [child for _, child in node.children if not is_attention(child)]
-    return any(is_layer(layer) or contains_attention(layer) for layer in layers)
+    mixing = sum(map(contains_attention, layers))
+    found = sum(is_layer(layer) or contains_attention(layer) for layer in layers)
+    if not mixing and (len(node.children) == 1 or _takes_pixels(layers)):
+        return False  # a part of a block, or a stem
+    attending = len(node.children) - len(layers) if found else 0
+    # a sequence of convolutions, activations and a block here and there is no stack either
+    return 2 * (found + attending) > len(node.children)
+
+
+def _takes_pixels(layers: Sequence[ModuleNode]) -> bool:
+    """Whether the first convolution in a list is over pixels."""
+    channels = (convolution_channels(leaf) for layer in layers for _, leaf in leaves(layer, ""))
+    first = next((pair for pair in channels if pair), None)
+    return first is not None and first[0] == _PIXEL_CHANNELS
 
 
 def _holds_attention_outside(layer: ModuleNode) -> bool:
@@ -61,14 +85,17 @@ def _holds_attention_outside(layer: ModuleNode) -> bool:
     return False
 
 
-def kinds_of(stack: ModuleNode) -> tuple[list[ModuleNode], tuple[int, ...]]:
-    """The different kinds of layers of a stack, and for each layer the index of its kind."""
-    kinds: dict[Skeleton, int] = {}
+def kinds_of(stack: ModuleNode, said: Sequence[Hashable] = ()) -> tuple[list[ModuleNode], tuple[int, ...]]:
+    """The different kinds of layers of a stack, and for each layer the index of its kind.
+
+    `said` is what the configuration says of each layer, where it says that equal modules work differently.
+    """
+    kinds: dict[Hashable, int] = {}
     examples: list[ModuleNode] = []
     order = []
     known: dict[int, Skeleton] = {}
-    for _, layer in stack.children:
-        shape = skeleton(layer, known)
+    for index, (_, layer) in enumerate(stack.children):
+        shape = (skeleton(layer, known), said[index] if said else None)
         if shape not in kinds:
             kinds[shape] = len(examples)
             examples.append(layer)
@@ -89,5 +116,5 @@ def skeleton(node: ModuleNode, known: dict[int, Skeleton] | None = None) -> Skel
             for name, child in node.children
             if child.total or child.children or not _PASSING.search(child.class_name)
         )
-        known[id(node)] = (node.class_name, telling, node.parameters, below)
+        known[id(node)] = (node.class_name, telling, node.parameters, node.uses, below)
     return known[id(node)]

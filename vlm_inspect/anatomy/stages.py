@@ -1,41 +1,53 @@
-"""What an embedding, a projector or a head does, step by step."""
+"""What a projector does, step by step."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from vlm_inspect.anatomy.branches import breaks, with_branches
+from vlm_inspect.anatomy.leaf_stages import leaf_stage, learned_queries, parameter_stages
 from vlm_inspect.anatomy.leaves import (
-    convolution_channels,
-    embedding_sizes,
     is_activation,
+    is_attention,
     is_list,
-    is_norm,
-    is_pooling,
     leaves,
     linear_widths,
+    used_activations,
 )
-from vlm_inspect.anatomy.parts import read_mlp, read_norm
-from vlm_inspect.anatomy.stacks import find_stacks
+from vlm_inspect.anatomy.mlp import read_mlp
+from vlm_inspect.anatomy.stacks import find_stacks, is_stack
 from vlm_inspect.architecture import Stage
 from vlm_inspect.tree import ModuleNode, join
 
 _MLP_CLASS = re.compile(r"(MLP|FeedForward|FFN)", re.IGNORECASE)
-_QUERIES = re.compile(r"(quer(y|ies)|latent|probe)")
-_EMBEDDING_PLACE = re.compile(r"(embed|patch|pos_|position|pos$)", re.IGNORECASE)
-_EMBEDDING_CLASS = re.compile(r"Embed")
-_POSITION = re.compile(r"pos")
+_GATED = ("gate_proj", "up_proj", "down_proj")
 _MLP_LINEARS = 2
+
+Children = Sequence[tuple[str, ModuleNode]]
 
 
 def projector_stages(node: ModuleNode, path: str) -> tuple[Stage, ...]:
-    """The steps of a projector, in the order in which its modules are declared."""
-    own = [
-        stage for stage in _own_parameters(node, path) if not _QUERIES.search(stage.path.rpartition(".")[2])
-    ]
+    """The steps of a projector, in the order of use where its code tells, else of declaration."""
     steps = with_queries(tuple(_steps(node, path, is_root=True)), learned_queries(node))
-    return tuple(_activation_between([*steps, *own]))
+    return with_branches(_activation_between(_with_own(steps, node, path)))
+
+
+def with_activation(stages: tuple[Stage, ...], holder: ModuleNode | None) -> tuple[Stage, ...]:
+    """Linears that lie side by side, with the one activation that their holder has for them.
+
+    That is a module between them, or else the one function that the holder's code calls.
+    """
+    if holder is None or any(stage.kind != "linear" for stage in stages):
+        return stages
+    names = [name for name, _ in holder.children]
+    places = [names.index(stage.path.rpartition(".")[2]) for stage in stages]
+    between = (child for _, child in holder.children[min(places) : max(places)])
+    called = {child.class_name for child in between if is_activation(child)} or set(used_activations(holder))
+    if len(called) != 1:
+        return stages
+    return tuple(_activation_between([*stages, Stage("activation", called.pop())]))
 
 
 def with_queries(stages: tuple[Stage, ...], queries: int | None) -> tuple[Stage, ...]:
@@ -46,72 +58,99 @@ def with_queries(stages: tuple[Stage, ...], queries: int | None) -> tuple[Stage,
     return stages
 
 
-def leaf_stage(node: ModuleNode, path: str) -> Stage | None:
-    """A single module as a step; None for those that change nothing (dropout, rotary tables)."""
-    sized = _sized_stage(node, path)
-    if sized is not None:
-        return sized
-    if is_activation(node):
-        return Stage("activation", node.class_name, path)
-    if is_pooling(node):
-        return Stage("pooling", node.class_name, path, kernel=_kernel(node))
-    return Stage("other", node.class_name, path, _largest(node)) if node.parameters else None
-
-
-def _sized_stage(node: ModuleNode, path: str) -> Stage | None:
-    """A module that has widths, channels or entries."""
-    if (widths := linear_widths(node)) is not None:
-        return Stage("linear", node.class_name, path, widths)
-    if (channels := convolution_channels(node)) is not None:
-        return Stage("convolution", node.class_name, path, channels, kernel=_kernel(node))
-    if is_norm(node):
-        norm = read_norm("", node)
-        return Stage("norm", node.class_name, path, (norm.width,) if norm.width else (), eps=norm.eps)
-    sizes = embedding_sizes(node)
-    return Stage("embedding", node.class_name, path, sizes) if sizes is not None else None
-
-
-def _kernel(node: ModuleNode) -> tuple[int, ...]:
-    kernel = node.attribute("kernel_size")
-    return kernel if isinstance(kernel, tuple) else (kernel,) if isinstance(kernel, int) else ()
-
-
-def embedding_stages(node: ModuleNode, path: str, without: Collection[str]) -> tuple[Stage, ...]:
-    """How an encoder takes its input in: patch projection and position tables, outside its layers."""
-    stacks = {at for at, _ in find_stacks(node, path, without)}
-    return tuple(_embeddings(node, path, {*stacks, *without}, inside=False))
-
-
-def learned_queries(node: ModuleNode) -> int | None:
-    """How many query tokens (latents) a module has learned: the second last side of its own parameter."""
-    return next(
-        (shape[-2] for name, shape in node.parameters if _QUERIES.search(name) and len(shape) > 1), None
-    )
-
-
 def _steps(node: ModuleNode, path: str, *, is_root: bool) -> Iterator[Stage]:
     if not node.children:
         stage = leaf_stage(node, path)
         if stage is not None:
             yield stage
         return
+    if is_attention(node) and not is_root:
+        yield Stage("block", node.class_name, path, queries=learned_queries(node))
+        return
     stacked = list(find_stacks(node, path))
-    if stacked and not _holds_projection_beside(node):
+    if stacked and not _holds_projection_beside(node) and not (is_root and is_list(node)):
         count = sum(len(stack.children) for _, stack in stacked)
         yield Stage("block", node.class_name, path, layers=count, queries=learned_queries(node))
         return
-    names = {name for name, _ in node.children}
-    if _is_mlp(node, names) and not is_root:
+    if _is_mlp(node) and not is_root:
         yield _mlp_stage(node, path)
         return
-    gated = {"gate_proj", "up_proj", "down_proj"} <= names
-    for name, child in node.children:
-        if gated and name in {"gate_proj", "up_proj"}:
+    yield from with_queries(_in_order(node, path), None if is_root else learned_queries(node))
+
+
+def _in_order(node: ModuleNode, path: str) -> tuple[Stage, ...]:
+    """The steps of a module's children as its code uses them, unless their widths fit better as declared."""
+    declared = tuple(_sequence(node, path, node.children))
+    used = tuple(_sequence(node, path, _by_use(node)))
+    return declared if breaks(declared) < breaks(used) else used
+
+
+def _by_use(node: ModuleNode) -> Children:
+    """The children in the order of their first use; one that is not used stays behind its neighbour."""
+    places: dict[str, int] = {}
+    for index, name in enumerate(node.uses):
+        places.setdefault(name, index)
+    keys, last = {}, -1
+    for name, _ in node.children:
+        keys[name] = last = places.get(name, last)
+    return sorted(node.children, key=lambda child: keys[child[0]])
+
+
+def _sequence(node: ModuleNode, path: str, children: Children) -> Iterator[Stage]:
+    """The steps of a module's children, a gated MLP's three projections as one."""
+    names = [name for name, _ in children]
+    gated = set(_GATED) <= set(names)
+    own = _own_activation(children) if gated else None
+    for name, child in children:
+        if gated and (name in _GATED[:2] or name == own):
             continue
-        if gated and name == "down_proj":
-            yield _mlp_stage(node, path)
-        elif not (gated and is_activation(child)):
+        if gated and name == _GATED[2]:
+            alone = not any(child.total for other, child in children if other not in _GATED)
+            yield replace(_mlp_stage(node, path), class_name=node.class_name if alone else "")
+        elif is_stack(child):
+            yield _stack_block(node, child, join(path, name))
+        else:
             yield from _steps(child, join(path, name), is_root=False)
+
+
+def _own_activation(children: Children) -> str | None:
+    """The activation of a gate: the last that is used before the MLP ends, or the last declared."""
+    activations = [name for name, child in children if is_activation(child)]
+    names = [name for name, _ in children]
+    before = [name for name in activations if names.index(name) < names.index(_GATED[2])]
+    chosen = before or activations
+    return chosen[-1] if chosen else None
+
+
+def _with_own(steps: Sequence[Stage], node: ModuleNode, path: str) -> list[Stage]:
+    """The steps with those that no module is, parameters and functions, where the code uses them."""
+    told = list(steps)
+    own = [(stage.path.removeprefix(path).strip("."), stage) for stage in parameter_stages(node, path)]
+    if not {name for name, _ in node.children} >= set(_GATED):
+        own += [(name, Stage("activation", name)) for name in dict.fromkeys(used_activations(node))]
+    for name, stage in own:
+        later = _after(node, name)
+        firsts = (index for index, step in enumerate(told) if _child(step, path) in later)
+        told.insert(next(firsts, len(told)), stage)
+    return told
+
+
+def _after(node: ModuleNode, name: str) -> set[str]:
+    """What a module's code first uses after it used one of its parameters."""
+    order = list(dict.fromkeys(node.uses))
+    return set(order[order.index(name) + 1 :]) if name in order else set()
+
+
+def _child(step: Stage, path: str) -> str:
+    """The name of the child that a step lies in."""
+    return step.path.removeprefix(path).strip(".").partition(".")[0]
+
+
+def _stack_block(holder: ModuleNode, stack: ModuleNode, path: str) -> Stage:
+    """Layers among other steps, under the layers' class; lists of parts have none and take their holder's."""
+    layer = stack.children[0][1]
+    name = holder.class_name if is_list(layer) else layer.class_name
+    return Stage("block", name, path, layers=len(stack.children))
 
 
 def _holds_projection_beside(node: ModuleNode) -> bool:
@@ -122,11 +161,11 @@ def _holds_projection_beside(node: ModuleNode) -> bool:
     )
 
 
-def _is_mlp(node: ModuleNode, names: Collection[str]) -> bool:
+def _is_mlp(node: ModuleNode) -> bool:
     if is_list(node):
         return False
     linears = sum(1 for _, leaf in leaves(node, "") if linear_widths(leaf) is not None)
-    return {"gate_proj", "up_proj", "down_proj"} <= set(names) or (
+    return set(_GATED) <= {name for name, _ in node.children} or (
         linears >= _MLP_LINEARS and bool(_MLP_CLASS.search(node.class_name))
     )
 
@@ -150,33 +189,3 @@ def _activation_between(stages: list[Stage]) -> list[Stage]:
     first = next(index for index, stage in enumerate(stages) if stage.kind == "linear")
     stages.insert(first + 1, activation)
     return stages
-
-
-def _own_parameters(node: ModuleNode, path: str) -> Iterator[Stage]:
-    if linear_widths(node) is not None or not node.children:
-        return
-    for name, shape in node.parameters:
-        yield Stage("parameter", "Parameter", join(path, name), shape)
-
-
-def _embeddings(node: ModuleNode, path: str, without: Collection[str], *, inside: bool) -> Iterator[Stage]:
-    if path in without:
-        return
-    table = bool(_POSITION.search(path.rpartition(".")[2]))
-    for name, shape in node.parameters:
-        if node.children and (_POSITION.search(name) or (table and len(shape) > 1)):
-            sizes = tuple(side for side in shape if side != 1)
-            yield Stage("embedding", "Parameter", join(path, name), sizes)
-    for name, child in node.children:
-        at = join(path, name)
-        here = inside or bool(_EMBEDDING_PLACE.search(name) or _EMBEDDING_CLASS.search(child.class_name))
-        if child.children:
-            yield from _embeddings(child, at, without, inside=here)
-        elif here and at not in without:
-            stage = leaf_stage(child, at)
-            if stage is not None and stage.kind in {"linear", "convolution", "embedding"}:
-                yield replace(stage, path=at)
-
-
-def _largest(node: ModuleNode) -> tuple[int, ...]:
-    return max((shape for _, shape in node.parameters), key=len)

@@ -1,0 +1,34 @@
+"""The size of image that a tower's positions are made for."""
+
+import pytest
+
+from tests.anatomy.small_trees import module, norm
+from vlm_inspect.anatomy.image_size import image_size
+from vlm_inspect.architecture import Stage
+
+PATCHES = Stage("convolution", "Conv2d", "patch", (3, 64), kernel=(14, 14))
+
+
+def table(places):
+    return Stage("embedding", "Parameter", "embeddings.position_embedding", (places, 64))
+
+
+@pytest.mark.parametrize("places", [24 * 24, 24 * 24 + 1, 24 * 24 + 5])
+def test_a_table_that_fits_the_configuration_confirms_it(places):
+    found = image_size([module("Tower", norm=norm(64))], (PATCHES, table(places)), {"image_size": 336})
+    assert found == (336, 336)
+
+
+def test_a_table_for_another_size_than_stated_is_believed():
+    linear = Stage("linear", "Linear", "patch", (768, 64))
+    config = {"image_size": 224, "patch_size": 16}
+    assert image_size([module("Tower", norm=norm(64))], (linear, table(128 * 128)), config) == (2048, 2048)
+
+
+def test_a_table_for_another_size_that_is_no_square_leaves_it_open():
+    assert image_size([module("Tower", norm=norm(64))], (PATCHES, table(1000)), {"image_size": 336}) == ()
+
+
+def test_without_a_table_the_configuration_is_all_there_is():
+    assert image_size([module("Tower", norm=norm(64))], (PATCHES,), {"image_size": [960, 720]}) == (960, 720)
+    assert image_size([module("Tower", norm=norm(64))], (PATCHES,), {}) == ()

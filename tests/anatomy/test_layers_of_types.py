@@ -1,0 +1,244 @@
+"""What the layers of transformers' own classes are: facts that their modelling code states."""
+
+import pytest
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from tests.every_type.answers import answer_of
+from tests.published import GEMMA_3_4B, LLAMA_3_2_11B_VISION, QWEN2_5_VL_7B
+from vlm_inspect.anatomy import describe
+from vlm_inspect.architecture import Role
+from vlm_inspect.build import native
+from vlm_inspect.ref import ModelIdentity
+
+TEXT, VISION, AUDIO = Role.LANGUAGE_MODEL, Role.VISION_ENCODER, Role.AUDIO_ENCODER
+
+
+def answer(config):
+    return describe(native.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
+
+
+def of_text_type(model_type):
+    config = {
+        **CONFIG_MAPPING[model_type]().to_dict(),
+        "architectures": [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[model_type]],
+    }
+    return answer(config)
+
+
+def stack_of(architecture, role=TEXT, index=0):
+    return architecture.having(role)[0].stacks[index]
+
+
+def attentions(architecture, role=TEXT, index=0):
+    return [kind.attention for kind in stack_of(architecture, role, index).kinds]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "role", "facts"),
+    [
+        ("llava", VISION, ("multi-head", 16, 16, 64, "none", 4)),
+        ("paligemma", TEXT, ("multi-query", 8, 1, 256, "rotary", 0)),
+        ("internvl", VISION, ("multi-head", 16, 16, 64, "none", 1)),
+        ("qwen2_audio", AUDIO, ("multi-head", 20, 20, 64, "none", 3)),
+        ("granite_speech", AUDIO, ("multi-head", 8, 8, 128, "relative", 1)),
+        ("got_ocr2", VISION, ("multi-head", 12, 12, 64, "relative", 4)),
+        ("kyutai_speech_to_text", TEXT, ("multi-head", 32, 32, 64, "rotary", 0)),
+        ("fuyu", TEXT, ("multi-head", 64, 64, 64, "rotary", 4)),
+        ("udop", TEXT, ("multi-head", 16, 16, 64, "relative", 0)),
+        ("fun_asr_nano", AUDIO, ("multi-head", 4, 4, 128, "none", 4)),
+        ("exaone4_5", VISION, ("grouped-query", 16, 8, 224, "rotary", 4)),
+    ],
+)
+def test_attention(model_type, role, facts):
+    read = attentions(answer_of(model_type), role)[0]
+    told = (read.kind, read.heads, read.key_value_heads, read.head_width, read.positions, len(read.bias))
+    assert told == facts
+
+
+@pytest.mark.parametrize(
+    ("model_type", "heads", "ranks"),
+    [
+        ("kimi_k25", 128, (512, 1536, 64, 128)),
+        ("mistral_large4", 64, (512, None, 64, 128)),
+        ("dots3_note", 128, (512, 1024, 64, 128)),
+    ],
+)
+def test_latent_attention(model_type, heads, ranks):
+    read = attentions(answer_of(model_type))[0]
+    latent = read.latent
+    assert (read.kind, read.heads) == ("latent", heads)
+    assert (latent.key_value_rank, latent.query_rank, latent.rotary_width, latent.value_width) == ranks
+
+
+@pytest.mark.parametrize(
+    ("model_type", "mechanisms", "order"),
+    [
+        ("qwen3_5", ["linear attention", "attention"], (0, 0, 0, 1) * 8),
+        ("glm5_next", ["linear attention", "attention", "linear attention"], None),
+        ("lfm3_vl", ["convolution", "attention", "attention"], None),
+        ("nemo_speechlm", ["state space", None, "attention"], None),
+    ],
+)
+def test_hybrids(model_type, mechanisms, order):
+    stack = stack_of(answer_of(model_type))
+    assert [kind.attention and kind.attention.mechanism for kind in stack.kinds] == mechanisms
+    assert order in {None, stack.order}
+
+
+def test_an_output_gate_doubles_the_queries_and_not_the_heads():
+    _, full = attentions(answer_of("qwen3_5"))
+    assert (full.heads, full.key_value_heads, full.features) == (16, 4, ("output gate",))
+    assert (full.rotary.width, full.head_width, full.rotary.sections) == (64, 256, (11, 11, 10))
+
+
+@pytest.mark.parametrize(
+    ("model_type", "role", "where", "parallel"),
+    [
+        ("llava", TEXT, "before", False),
+        ("qwen2_vl", VISION, "before", False),
+        ("gemma3", TEXT, "both", False),
+        ("glm4v", TEXT, "both", False),
+        ("exaone4_5", TEXT, "after", False),
+        ("cohere2_vision", TEXT, "before", True),
+        ("florence2", TEXT, "after", False),
+        ("pp_formulanet", TEXT, "before", False),
+        ("blip", TEXT, "after", False),
+        ("blip-2", TEXT, "before", False),
+        ("pix2struct", TEXT, "before", False),
+    ],
+)
+def test_where_norms_stand(model_type, role, where, parallel):
+    layer = stack_of(answer_of(model_type), role).kinds[0]
+    assert (layer.norm_placement, layer.parallel) == (where, parallel)
+
+
+@pytest.mark.parametrize("model_type", ["qwen3_vl", "gemma3", "fuyu", "dots3_note"])
+def test_norms_on_queries_and_keys(model_type):
+    role = VISION if model_type == "dots3_note" else TEXT
+    read = attentions(answer_of(model_type), role)[0]
+    assert [norm.width for norm in read.qk_norm] == [read.head_width] * 2
+
+
+def test_layers_that_only_the_configuration_tells_apart():
+    stack = stack_of(answer(QWEN2_5_VL_7B), VISION)
+    assert [kind.attention.window for kind in stack.kinds] == [8, None]
+    assert [index for index, kind in enumerate(stack.order) if kind == 1] == [7, 15, 23, 31]
+
+
+def test_windows_of_a_tower_that_keeps_them_in_its_layers():
+    stack = stack_of(answer_of("got_ocr2"), VISION)
+    assert [kind.attention.window for kind in stack.kinds] == [14, None]
+    assert stack.order == (0, 0, 1) * 4
+
+
+def test_sliding_and_global_layers_turn_by_different_bases():
+    sliding, full = attentions(answer(GEMMA_3_4B))
+    assert (sliding.sliding_window, full.sliding_window) == (1024, None)
+    assert (sliding.rotary.theta, full.rotary.theta) == (10_000, 1_000_000)
+
+
+@pytest.mark.parametrize("model_type", ["cohere2_vision", "exaone4_5", "muse_glimmer", "llama4"])
+def test_global_layers_may_have_no_positions_where_local_ones_turn(model_type):
+    local, full = attentions(answer_of(model_type))
+    assert (local.positions, full.positions) == ("rotary", "none")
+    assert full.sliding_window is full.chunk is None
+
+
+def test_layers_that_read_the_image_are_a_kind_of_their_own():
+    read = attentions(answer(LLAMA_3_2_11B_VISION))
+    assert [(each.cross, each.positions) for each in read] == [(False, "rotary"), (True, "none")]
+
+
+@pytest.mark.parametrize("model_type", ["blip", "vision-encoder-decoder", "pix2struct", "pp_formulanet"])
+def test_the_decoder_reads_the_encoder_beside_itself(model_type):
+    layer = stack_of(answer_of(model_type)).kinds[0]
+    assert [each.cross for each in layer.further_attention] == [True]
+    assert not layer.attention.cross
+
+
+def test_encoder_and_decoder_are_told_apart_by_their_paths():
+    stacks = answer_of("florence2").having(TEXT)[0].stacks
+    assert [stack.path.rpartition(".")[0].rpartition(".")[2] for stack in stacks] == ["encoder", "decoder"]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "facts"),
+    [
+        ("qwen3_5_moe", (256, 8, 512, 1, 512)),
+        ("llama4", (16, 1, 8192, 1, 8192)),
+        ("aria", (8, 2, 4096, 2, 8192)),
+        ("qwen3_vl_moe", (60, 4, 1408, None, None)),
+        ("minimax_m3_vl", (128, 4, 3072, 1, 3072)),
+        ("kimi_k25", (256, 8, 2048, 1, 2048)),
+    ],
+)
+def test_experts(model_type, facts):
+    kind = stack_of(answer_of(model_type)).kinds[-1]
+    (told,) = kind.mlp.experts
+    assert (told.count, told.per_token, told.hidden_width, told.shared, told.shared_width) == facts
+    assert kind.mlp.gated
+
+
+def test_dense_layers_come_before_sparse_ones():
+    stack = stack_of(answer_of("kimi_k25"))
+    assert [len(kind.mlp.experts) for kind in stack.kinds] == [0, 1]
+    assert stack.order == (0,) * 3 + (1,) * 58
+
+
+def test_two_groups_of_experts():
+    told = stack_of(answer_of("ernie4_5_vl_moe")).kinds[1].mlp.experts
+    assert [(each.modality, each.count, each.hidden_width) for each in told] == [
+        ("text", 64, 1536),
+        ("vision", 64, 512),
+    ]
+
+
+def test_a_dense_mlp_and_experts_side_by_side():
+    mlp = stack_of(answer_of("diffusion_gemma")).kinds[0].mlp
+    assert len(mlp.experts) == 1
+    assert mlp.experts[0].path == "experts"
+    assert mlp.hidden_width != mlp.experts[0].hidden_width
+
+
+# what their authors publish: 12.9B of 46.7B; 37B of 671B; 12B of 52B
+@pytest.mark.parametrize(
+    ("model_type", "total", "active"),
+    [
+        ("mixtral", 46_702_792_704, 12_879_925_248),
+        ("deepseek_v3", 671_026_404_352, 37_552_282_624),
+        ("jamba", 51_570_323_328, 12_110_311_296),
+    ],
+)
+def test_active_parameters_are_what_authors_publish(model_type, total, active):
+    parameters = of_text_type(model_type).parameters
+    assert (parameters.total, parameters.active) == (total, active)
+
+
+def test_one_publisher_leaves_the_embedding_out():
+    """gpt-oss-120b's card counts 116.83B and 5.13B active: the head counted, the embedding not."""
+    record = of_text_type("gpt_oss")
+    embedding = record.having(TEXT)[0].embeddings[0].sizes
+    assert record.parameters.total == 116_829_156_672
+    assert record.parameters.active - embedding[0] * embedding[1] == 5_132_849_472
+
+
+def test_all_of_a_dense_language_model_and_its_head_is_active():
+    record = answer_of("llava")
+    assert all(part.active == part.parameters for part in record.components)
+    (language,), (head,) = record.having(TEXT), record.having(Role.LM_HEAD)
+    assert record.parameters.active == language.parameters + head.parameters
+
+
+def test_active_is_unknown_where_no_one_says_how_many_experts_are_chosen():
+    parameters = of_text_type("deepseek_v2").parameters
+    assert parameters.active is None
+    assert "routed" in parameters.unknown["active"]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "positions"),
+    [("bloom", "alibi"), ("falcon", "rotary"), ("gpt2", "none"), ("olmo2", "rotary")],
+)
+def test_positions_of_text_models(model_type, positions):
+    assert attentions(of_text_type(model_type))[0].positions == positions

@@ -1,0 +1,70 @@
+"""Where norms stand, by the order in which a layer's own code uses its parts."""
+
+import pytest
+
+from tests.anatomy.layer_parts import attention, layer, linear, mlp, part, read, rms_norm
+
+NORM = rms_norm(32)
+PARTS = {"a": NORM, "attn": attention(), "b": NORM, "mlp": mlp(), "c": NORM, "d": NORM}
+
+
+@pytest.mark.parametrize(
+    ("uses", "where", "parallel"),
+    [
+        (("a", "attn", "b", "mlp"), "before", False),
+        (("attn", "a", "mlp", "b"), "after", False),
+        (("a", "attn", "b", "c", "mlp", "d"), "both", False),
+        (("a", "attn", "mlp"), "before", True),
+        (("a", "attn"), "before", False),
+    ],
+)
+def test_placement(uses, where, parallel):
+    told = read(layer(uses, **{name: PARTS[name] for name in dict.fromkeys(uses)}))
+    assert (told.norm_placement, told.parallel) == (where, parallel)
+
+
+def test_cross_attention_is_a_step_of_its_own():
+    uses = ("attn", "a", "cross_attn", "b", "mlp", "c")
+    held = {**PARTS, "cross_attn": attention()}
+    assert read(layer(uses, **{name: held[name] for name in uses})).norm_placement == "after"
+
+
+def test_norms_inside_the_parts_are_the_layers_where_it_has_none():
+    output = part("SomeOutput", (), (), ("dense", "LayerNorm"), dense=linear(32, 32), LayerNorm=NORM)
+    wrapper = part(
+        "SomeAttention", (), (), ("self", "output"), self=attention("SomeSelfAttention"), output=output
+    )
+    last = part("SomeOutput", (), (), ("dense", "LayerNorm"), dense=linear(96, 32), LayerNorm=NORM)
+    told = read(
+        layer(
+            ("attention", "intermediate", "output"),
+            attention=wrapper,
+            intermediate=linear(32, 96),
+            output=last,
+        )
+    )
+    assert told.norm_placement == "after"
+    assert [norm.name for norm in told.norms] == ["attention.output.LayerNorm", "output.LayerNorm"]
+
+
+def test_norms_on_queries_and_inside_a_mixer_are_not_the_layers():
+    node = attention(q_norm=rms_norm(8), k_norm=rms_norm(8))
+    mixer = part(
+        "SomeMamba", {"A_log": (4,), "D": (4,)}, (), ("norm", "out_proj"), norm=NORM, out_proj=linear(32, 32)
+    )
+    assert read(layer(("attn", "mlp"), attn=node, mlp=mlp())).norms == ()
+    told = read(layer(("norm", "mixer"), norm=NORM, mixer=mixer))
+    assert (told.norm_placement, [norm.name for norm in told.norms]) == ("before", ["norm"])
+
+
+def test_without_code_the_order_is_unknown():
+    told = read(layer((), a=NORM, attn=attention(), b=NORM, mlp=mlp()))
+    assert told.norm_placement is None
+    assert "norm_placement" in told.unknown
+
+
+def test_a_scale_is_no_step():
+    scale = part("LayerScale", {"lambda1": (32,)})
+    uses = ("a", "attn", "scale", "b", "mlp", "scale2")
+    held = {**PARTS, "scale": scale, "scale2": scale}
+    assert read(layer(uses, **{name: held[name] for name in uses})).norm_placement == "before"

@@ -1,0 +1,166 @@
+"""Quantised repositories: the method is named, and parameters are counted as the model has them."""
+
+import json
+
+import pytest
+
+from tests.published import KIMI_K2_5, LLAVA_1_5_7B
+from vlm_inspect import app
+from vlm_inspect.anatomy import describe
+from vlm_inspect.anatomy.quantization import quantization_of
+from vlm_inspect.architecture import Quantization
+from vlm_inspect.build import native
+from vlm_inspect.codec import architecture_from_data, to_data
+from vlm_inspect.ref import ModelIdentity
+
+GROUP = {"targets": ["Linear"], "input_activations": None}
+# as the quantisers write them
+STATED = {
+    "gptq": (
+        {
+            "quant_method": "gptq",
+            "bits": 4,
+            "group_size": 128,
+            "desc_act": False,
+            "checkpoint_format": "marlin",
+        },
+        Quantization("gptq", 4, None, (128,), "marlin"),
+    ),
+    "gptq without groups": (
+        {"quant_method": "gptq", "bits": 8, "group_size": -1},
+        Quantization("gptq", 8),
+    ),
+    "awq": (
+        {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "GEMM", "zero_point": True},
+        Quantization("awq", 4, None, (128,), "gemm"),
+    ),
+    "bitsandbytes 4": (
+        {
+            "quant_method": "bitsandbytes",
+            "load_in_4bit": True,
+            "load_in_8bit": False,
+            "bnb_4bit_quant_type": "nf4",
+            "bnb_4bit_compute_dtype": "bfloat16",
+            "bnb_4bit_quant_storage": "uint8",
+        },
+        Quantization("bitsandbytes", 4, "nf4"),
+    ),
+    "bitsandbytes 8": (
+        {"quant_method": "bitsandbytes", "load_in_8bit": True, "bnb_4bit_quant_type": "fp4"},
+        Quantization("bitsandbytes", 8, "int"),
+    ),
+    "bitsandbytes of old": ({"load_in_8bit": True}, Quantization("bitsandbytes", 8, "int")),
+    "compressed-tensors": (
+        {
+            "quant_method": "compressed-tensors",
+            "format": "pack-quantized",
+            "config_groups": {
+                "group_0": {**GROUP, "weights": {"num_bits": 4, "type": "int", "group_size": 32}}
+            },
+            "ignore": ["lm_head"],
+        },
+        Quantization("compressed-tensors", 4, "int", (32,), "pack-quantized"),
+    ),
+    "compressed-tensors of two widths": (
+        {
+            "quant_method": "compressed-tensors",
+            "format": "mixed-precision",
+            "config_groups": {
+                "group_0": {**GROUP, "weights": {"num_bits": 4, "type": "int"}},
+                "group_1": {**GROUP, "weights": {"num_bits": 8, "type": "int"}},
+            },
+        },
+        Quantization("compressed-tensors", None, "int", (), "mixed-precision"),
+    ),
+    "fp8 in blocks": (
+        {
+            "quant_method": "fp8",
+            "fmt": "e4m3",
+            "activation_scheme": "dynamic",
+            "weight_block_size": [128, 128],
+        },
+        Quantization("fp8", 8, "e4m3", (128, 128)),
+    ),
+    "fbgemm": (
+        {"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0},
+        Quantization("fbgemm_fp8", 8),
+    ),
+    "mxfp4": ({"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}, Quantization("mxfp4", 4)),
+    "modelopt": (
+        {"quant_method": "modelopt", "quant_algo": "NVFP4", "group_size": 16},
+        Quantization("modelopt", 4, "nvfp4", (16,)),
+    ),
+    "torchao": (
+        {
+            "quant_method": "torchao",
+            "quant_type": {"default": {"_type": "Int4WeightOnlyConfig", "_data": {"group_size": 128}}},
+        },
+        Quantization("torchao", 4, "int4", (128,)),
+    ),
+    "hqq": (
+        {"quant_method": "hqq", "quant_config": {"weight_quant_params": {"nbits": 4, "group_size": 64}}},
+        Quantization("hqq", 4, None, (64,)),
+    ),
+    "quanto": ({"quant_method": "quanto", "weights": "int8"}, Quantization("quanto", 8, "int8")),
+    # codebooks: no number of bits is stated
+    "aqlm": (
+        {"quant_method": "aqlm", "nbits_per_codebook": 16, "num_codebooks": 1},
+        Quantization("aqlm"),
+    ),
+}
+SMALL_LLAVA = {
+    **LLAVA_1_5_7B,
+    "text_config": {**LLAVA_1_5_7B["text_config"], "hidden_size": 64, "num_hidden_layers": 2},
+}
+
+
+@pytest.mark.parametrize(("stated", "read"), STATED.values(), ids=STATED)
+def test_each_method_is_read_as_its_quantiser_writes_it(stated, read):
+    assert quantization_of({"quantization_config": stated}) == read
+
+
+@pytest.mark.parametrize("stated", [stated for stated, _ in STATED.values()], ids=STATED)
+def test_parameters_are_counted_as_the_model_has_them(stated):
+    plain = native.build(SMALL_LLAVA, "org/name")
+    packed = native.build({**SMALL_LLAVA, "quantization_config": stated}, "org/name")
+    assert list(packed.root.parameter_paths()) == list(plain.root.parameter_paths())
+    assert quantization_of(packed.config) == quantization_of({"quantization_config": stated})
+
+
+def test_mlx_names_no_method():
+    stated = {"quantization": {"group_size": 64, "bits": 8}}
+    assert quantization_of(stated) == Quantization("mlx", 8, None, (64,), path="quantization")
+
+
+def test_quantisation_of_a_part_says_whose_it_is():
+    tree = native.build(KIMI_K2_5, "org/name")
+    record = describe(tree, ModelIdentity("org/name"), "transformers")
+    assert record.quantization == Quantization(
+        "compressed-tensors", 4, "int", (32,), "pack-quantized", "text_config.quantization_config"
+    )
+    assert architecture_from_data(to_data(record)) == record
+    assert record.parameters.total == 1_026_879_353_328
+
+
+@pytest.mark.parametrize("key", ["quantization_config", "quantization", "compression_config"])
+@pytest.mark.parametrize("stated", [None, {}, [], "gptq", 7, {"bits": True}, {"quant_method": 7}])
+def test_what_names_no_method_is_none(key, stated):
+    assert quantization_of({key: stated}) is None
+
+
+def test_settings_that_are_switched_off_are_none():
+    stated = {"quant_method": "bitsandbytes", "load_in_4bit": False, "load_in_8bit": False}
+    assert quantization_of({"quantization_config": stated}) is None
+
+
+def test_a_record_from_the_configuration_alone_has_it_too(tmp_path):
+    config = {
+        "model_type": "internvl_chat",
+        "architectures": ["InternVLChatModel"],
+        "auto_map": {"AutoModel": "modeling_internvl_chat.InternVLChatModel"},
+        "quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    record = app.inspect(str(tmp_path))
+    assert record.builder == "config"
+    assert record.quantization == Quantization("awq", 4, None, (128,), "gemm")

@@ -1,0 +1,103 @@
+"""The steps of projectors: what transformers' own modelling code does, in its order."""
+
+import pytest
+
+from tests.anatomy.small_trees import TEXT, VISION, convolution, linear, model, module, norm, text, tower
+from tests.every_type.answers import answer_of
+from vlm_inspect.anatomy import describe
+from vlm_inspect.anatomy.branches import with_branches
+from vlm_inspect.architecture import Role, Stage
+from vlm_inspect.ref import ModelIdentity
+
+
+def projectors(model_type):
+    return answer_of(model_type).having(Role.PROJECTOR)
+
+
+def linear_stage(given, made):
+    return Stage("linear", "Linear", "", (given, made))
+
+
+def numbers(stages):
+    return [stage.branch for stage in with_branches(stages)]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "kinds"),
+    [
+        ("llava", "linear activation linear"),
+        ("gemma3", "pooling norm parameter"),
+        ("hunyuan_vl", "norm convolution activation convolution linear norm"),
+        ("florence2", "embedding embedding linear norm"),
+        ("glm4v", "linear norm activation mlp"),
+        ("gemma4_unified", "norm linear norm embedding norm norm linear"),
+        ("phi4_multimodal", "linear activation linear"),
+        ("mistral3", "norm linear linear activation linear"),
+        ("perception_lm", "linear activation linear pooling"),
+        ("evolla", "block linear norm"),
+    ],
+)
+def test_steps_stand_in_the_order_in_which_the_code_takes_them(model_type, kinds):
+    assert " ".join(stage.kind for stage in projectors(model_type)[0].stages) == kinds
+
+
+def test_the_projections_of_an_mlp_among_other_steps_have_no_class_of_their_own():
+    *_, mlp = projectors("glm4v")[0].stages
+    assert (mlp.class_name, mlp.sizes) == ("", (4096, 13696, 4096))
+
+
+def test_a_function_that_no_module_stands_for_is_a_step_where_the_code_calls_it():
+    (gelu,) = (stage for stage in projectors("phi4_multimodal")[0].stages if stage.kind == "activation")
+    assert (gelu.class_name, gelu.path) == ("gelu", "")
+
+
+def test_an_activation_between_two_linears_of_a_tower_is_theirs():
+    (projector,) = (part for part in projectors("qwen3_omni_moe") if "audio_tower" in part.paths[0])
+    assert [stage.kind for stage in projector.stages] == ["linear", "activation", "linear"]
+
+
+def test_separators_are_no_steps():
+    stages = projectors("hunyuan_vl")[0].stages
+    assert not [stage for stage in stages if stage.kind == "parameter"]
+
+
+@pytest.mark.parametrize(
+    "model_type", ["llava", "aya_vision", "ernie4_5_vl_moe", "minimax_m3_vl", "mistral3"]
+)
+def test_what_may_be_a_sequence_has_no_branches(model_type):
+    assert {stage.branch for part in projectors(model_type) for stage in part.stages} == {None}
+
+
+def test_two_linears_whose_outputs_are_joined_are_branches():
+    aligner = projectors("deepseek_vl_hybrid")[-1]
+    assert [stage.branch for stage in aligner.stages] == [0, 1, None, None]
+
+
+def test_two_maps_of_two_towers_that_end_at_one_width_are_branches():
+    assert [stage.branch for stage in projectors("vibevoice_asr")[0].stages] == [0, 0, 0, 1, 1, 1]
+
+
+def test_half_of_a_width_is_a_gate_only_behind_an_activation():
+    silu = Stage("activation", "SiLU")
+    assert numbers([linear_stage(64, 32), silu, linear_stage(16, 32)]) == [None] * 3
+    assert numbers([linear_stage(64, 32), linear_stage(16, 32)]) == [0, 1]
+
+
+def test_ways_that_end_at_different_widths_are_not_proven_to_be_branches():
+    assert numbers([linear_stage(64, 32), linear_stage(48, 24)]) == [None, None]
+
+
+def test_a_norm_alone_is_no_branch():
+    assert numbers([Stage("norm", "LayerNorm", "", (24,)), linear_stage(64, 24)]) == [None, None]
+
+
+def test_a_list_that_is_declared_in_order_stays_in_order():
+    projector = module(
+        "SomeProjector", norm=norm(VISION), merge=convolution(VISION, 48, 2, 2), out=linear(48, TEXT)
+    )
+    tree = model(
+        vision_tower=tower("SomeVisionModel"), multi_modal_projector=projector, language_model=text()
+    )
+    record = describe(tree, ModelIdentity("m", source="local"), "transformers")
+    (found,) = record.having(Role.PROJECTOR)
+    assert [stage.kind for stage in found.stages] == ["norm", "convolution", "linear"]

@@ -1,0 +1,109 @@
+"""The projections of an attention, by their names: no shape tells a query from a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+from vlm_inspect.anatomy.leaves import linear_widths, pointwise_widths
+from vlm_inspect.architecture import Projection
+from vlm_inspect.tree import ModuleNode, join
+
+_NAMES = (
+    ("query", re.compile(r"^(q|wq|q_proj|q_b_proj|q_linear|to_q|query|query_proj|linear_q)$")),
+    ("key", re.compile(r"^(k|wk|k_proj|k_linear|to_k|key|key_proj|key_\w+|linear_k)$")),
+    ("value", re.compile(r"^(v|wv|v_proj|v_linear|to_v|value|value_proj|value_\w+|linear_v)$")),
+    ("compressed", re.compile(r"^kv_a_proj")),
+    ("expanded", re.compile(r"^kv_b_proj")),
+    ("key_value", re.compile(r"^(to_kv|kv|kv_proj|key_value|c_kv|wkv)$")),
+    ("fused", re.compile(r"^(qkv|qkv_proj|query_key_value|Wqkv|wqkv|c_attn|in_proj|to_qkv|qkv_linear)$")),
+    (
+        "output",
+        re.compile(
+            r"^(o|wo|out|output|o_proj|out_proj|proj|projection|projection_layer|dense|c_proj|to_out"
+            r"|linear_out|output_proj)$"
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """One projection: the widths that it takes and makes, and whether it adds a bias."""
+
+    given: int
+    made: int
+    biased: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Projections:
+    """What an attention projects with; several of these at once in one `fused` weight."""
+
+    query: Linear | None = None
+    key: Linear | None = None
+    value: Linear | None = None
+    output: Linear | None = None
+    fused: Linear | None = None
+    """Queries, keys and values in one."""
+    key_value: Linear | None = None
+    """Keys and values in one."""
+    compressed: Linear | None = None
+    """Of latent attention: to the keys' and values' rank, and the part that is turned."""
+    expanded: Linear | None = None
+    """Of latent attention: from the rank to keys and values."""
+
+    @property
+    def biased(self) -> tuple[Projection, ...]:
+        """Which have a bias."""
+        several: dict[Projection, tuple[Linear | None, ...]] = {
+            "query": (self.query, self.fused),
+            "key": (self.key, self.fused, self.key_value, self.expanded),
+            "value": (self.value, self.fused, self.key_value, self.expanded),
+            "output": (self.output,),
+        }
+        return tuple(
+            name for name, linears in several.items() if any(linear and linear.biased for linear in linears)
+        )
+
+    @property
+    def any(self) -> bool:
+        """Whether one was found."""
+        return any(getattr(self, each.name) is not None for each in fields(self))
+
+
+def projections(node: ModuleNode) -> Projections:
+    """The projections at and below an attention, the first of each name."""
+    found: dict[str, Linear] = {}
+    weight = node.shape("in_proj_weight")  # torch's own MultiheadAttention
+    if weight is not None:
+        found["fused"] = Linear(weight[1], weight[0], node.shape("in_proj_bias") is not None)
+    for path, child in _outside_parts(node, ""):
+        widths = linear_widths(child) or pointwise_widths(child)
+        role = _role(path) if widths else None
+        if role is not None and widths is not None and role not in found:
+            found[role] = Linear(*widths, child.shape("bias") is not None)
+    return Projections(**found)
+
+
+def _role(path: str) -> str | None:
+    """What the nearest telling part of a path names: `output.dense` is an output, `q_proj.linear` a query.
+
+    `proj` alone says least: `query.proj` is a query.
+    """
+    nearest_first = path.split(".")[::-1]
+    for part in sorted(nearest_first, key=lambda part: part == "proj"):
+        for role, name in _NAMES:
+            if name.search(part):
+                return role
+    return None
+
+
+def _outside_parts(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:
+    """All below an attention but what chooses tokens for it: an indexer has projections of its own."""
+    for name, child in node.children:
+        at = join(path, name)
+        if "Indexer" not in child.class_name:
+            yield at, child
+            yield from _outside_parts(child, at)
