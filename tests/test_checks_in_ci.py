@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from tests.action_runner import Runner
 from tests.stand_ins import StandIns, answer
-from vlm_inspect.cli.main import app
+from vlm_inspect.cli.main import program
 from vlm_inspect.version import __version__
 
 ROOT = Path(__file__).parent.parent
@@ -63,7 +63,7 @@ def fresh(tmp_path_factory):
     configuration = project / "vlm-inspect.toml"
     configuration.write_text(CONFIGURATION, encoding="utf-8")
     for command in (["table", "--write-files"], ["snapshot"]):
-        done = CliRunner().invoke(app, [*command, "--config", str(configuration)])
+        done = CliRunner().invoke(program(), [*command, "--config", str(configuration)])
         assert done.exit_code == 0, done.output
     return project
 

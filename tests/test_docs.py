@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import vlm_inspect
 from vlm_inspect import app as use_cases
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.main import app
+from vlm_inspect.cli.main import program
 from vlm_inspect.render import FORMAT_NAMES
 from vlm_inspect.render.columns import column_ids
 from vlm_inspect.render.facts import FACT_KEYS
@@ -28,7 +28,7 @@ CORRECTIONS = (ROOT / "docs" / "seed-corrections.md").read_text(encoding="utf-8"
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 VERSIONS = re.compile(r"(transformers|torch) \d+(\.\d+)+")
-COMMANDS = typer.main.get_command(app)
+COMMANDS = typer.main.get_command(program())
 REASONS = {"renamed", "seed wrong", "wording", "unknown"}
 
 
@@ -53,7 +53,7 @@ def shown():
 
 
 def run(*arguments):
-    return CliRunner().invoke(app, arguments)
+    return CliRunner().invoke(program(), arguments)
 
 
 def without_versions(text):

@@ -101,20 +101,22 @@ def diff(
 
 def examine(model: str, *, revision: str | None = None, options: SourceOptions = _DEFAULTS) -> Inspection:
     """As `inspect`, with the module tree beside the record. A snapshot file is answered as it is."""
-    from vlm_inspect.anatomy import describe, describe_config
-    from vlm_inspect.build import native
-
     ref = ModelRef.parse(model, revision)
     stored = snapshot_files.read_if_snapshot(ref.path) if ref.path is not None else None
     if stored is not None:
         return _from_snapshot(stored.snapshot)
+    from vlm_inspect.anatomy import describe, describe_config
+    from vlm_inspect.build import native
+    from vlm_inspect.build.missing_packages import note
+
     checkpoint = sources.load(ref, options)
     try:
         tree = native.build(checkpoint.config, checkpoint.identity.id)
     except NotNativeError as error:
         architecture = describe_config(checkpoint, error)
         return Inspection(architecture, None, checkpoint.notes, error.message)
-    return Inspection(describe(tree, checkpoint.identity, "transformers"), tree, checkpoint.notes)
+    notes = (*checkpoint.notes, *(note(path, why) for path, why in tree.unbuilt.items()))
+    return Inspection(describe(tree, checkpoint.identity, "transformers"), tree, notes)
 
 
 def take(model: str, *, revision: str | None = None, options: SourceOptions = _DEFAULTS) -> Taken:
@@ -131,7 +133,13 @@ def _from_snapshot(snapshot: Snapshot) -> Inspection:
     architecture = replace(record, model=replace(record.model, source="snapshot"))
     if snapshot.modules is None:
         return Inspection(architecture, no_tree="the snapshot file holds none.")
-    tree = ModuleTree(snapshot.modules, record.parameters.ties, notes=record.notes, versions=record.versions)
+    tree = ModuleTree(
+        snapshot.modules,
+        record.parameters.ties,
+        notes=record.notes,
+        unbuilt=record.unbuilt,
+        versions=record.versions,
+    )
     return Inspection(architecture, tree)
 
 

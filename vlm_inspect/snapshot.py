@@ -22,8 +22,9 @@ class Snapshot:
         Evidence goes: it says how something was found, in words that may get better.
         """
         components = tuple(replace(component, evidence=()) for component in architecture.components)
+        entries = tuple(replace(entry, evidence=()) for entry in architecture.entries)
         bare = bare_modules(tree.root, NodePool(), {}) if tree is not None else None
-        return cls(replace(architecture, components=components), bare)
+        return cls(replace(architecture, components=components, entries=entries), bare)
 
 
 def bare_modules(node: ModuleNode, pool: NodePool, known: dict[int, ModuleNode]) -> ModuleNode:

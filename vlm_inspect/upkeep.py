@@ -197,6 +197,10 @@ def _judged(
     path: Path, before: Stored, after: Stored, notes: tuple[str, ...], cause: Cause | None = None
 ) -> Checked:
     model = after.snapshot.architecture.model.id
+    lost = after.snapshot.architecture.unbuilt
+    if lost and not before.snapshot.architecture.unbuilt:  # the file knows what is unknown here
+        told = ", ".join(f"{part} {why}" for part, why in lost.items())
+        return Checked(Verdict(model, path.name, "failed", message=f"not everything was built: {told}"))
     difference = compare(before.snapshot, after.snapshot)
     if difference.empty:
         return Checked(Verdict(model, path.name, "same", difference=difference), after, notes)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from tests.hub_server import closed_port
-from vlm_inspect.cli.main import app
+from vlm_inspect.cli.main import program
 
 SCRIPT = (str(Path(sysconfig.get_path("scripts")) / "vlm-inspect"),)
 MODULE = (sys.executable, "-m", "vlm_inspect")
@@ -56,7 +56,7 @@ def run(*arguments, cwd, program=SCRIPT, check=True, **env):
 
 def call(*arguments):
     """Run the program in this process, which has imported torch already."""
-    done = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    done = CliRunner().invoke(program(), [str(argument) for argument in arguments])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
     return Answer(done.exit_code, done.stdout_bytes.decode(), done.stderr_bytes.decode())
 

@@ -5,8 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from typer.testing import CliRunner
 
-from tests.cli.program import call, environment
+from tests.cli.program import call, environment, run
+from vlm_inspect.cli.main import COMMANDS, program
 
 HEAVY = {"torch", "transformers", "accelerate", "huggingface_hub", "jinja2"}
 
@@ -62,3 +64,31 @@ def test_a_commands_help_is_plain_text_without_a_type_for_a_switch(command):
     assert text.isascii() or "…" in text
     assert "bool" not in text
     assert re.search(r"--quiet +No progress", text)
+
+
+def test_the_list_of_commands_is_the_same_whichever_were_imported():
+    everything = CliRunner().invoke(program(), ["--help"]).stdout
+    assert CliRunner().invoke(program(()), ["--help"]).stdout == everything
+    assert all(f"  {name} " in everything for name in COMMANDS)
+
+
+def test_what_a_command_that_was_not_asked_for_needs_is_not_imported(tmp_path):
+    script = (
+        "import sys\n"
+        "from vlm_inspect.cli.main import main\n"
+        "sys.argv = ['vlm-inspect', '--help']\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    assert not {'vlm_inspect.app', 'vlm_inspect.cli.table'} & {*sys.modules}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_shell_that_completes_is_told_the_options_of_every_command(tmp_path):
+    words = {"COMP_WORDS": "vlm-inspect table --kin", "COMP_CWORD": "2"}
+    told = run(cwd=tmp_path, _VLM_INSPECT_COMPLETE="complete_bash", **words)
+    assert told.stdout.split() == ["--kind"]

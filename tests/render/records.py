@@ -454,7 +454,7 @@ def qwen_layer(attention):
             512,
             gated=True,
             activation="SiLUActivation",
-            experts=Experts(256, 8, 512),
+            experts=(Experts(256, 8, 512),),
         ),
         norms("Qwen3_5MoeRMSNorm", 2048, 1e-6, "input_layernorm", "post_attention_layernorm"),
     )
@@ -492,7 +492,9 @@ QWEN = record(
                     "model.language_model.layers",
                     40,
                     (
-                        qwen_layer(Attention("Qwen3_5MoeGatedDeltaNet", heads=16)),
+                        qwen_layer(
+                            Attention("Qwen3_5MoeGatedDeltaNet", heads=16, mechanism="linear attention")
+                        ),
                         qwen_layer(grouped("Qwen3_5MoeAttention", 32, 2, 256)),
                     ),
                     (0, 0, 0, 1) * 10,

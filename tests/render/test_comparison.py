@@ -99,7 +99,13 @@ def test_a_size_letter_needs_all_three_figures_and_no_gate():
     assert str(replace(clip, gated=True)) == "CLIP ViT (24 layers, width 1024, patch 14)"
     assert str(replace(clip, mlp_width=3420)) == "CLIP ViT (24 layers, width 1024, patch 14)"
     assert str(replace(clip, image=(960, 720), patch=None)) == "CLIP ViT-L-960x720"
+    assert str(replace(clip, family="ViT")) == "ViT-L/14-336"
     assert str(VisionTransformer(None, ())) == "ViT"
+
+
+def test_what_has_layers_without_attention_is_called_no_transformer():
+    clip = VisionTransformer.of(LLAVA.having(Role.VISION_ENCODER)[0])
+    assert str(replace(clip, attends=False)) == "CLIP (24 layers, width 1024, patch 14)"
 
 
 def test_an_encoder_that_grows_wider_is_no_vit():

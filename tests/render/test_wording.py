@@ -1,6 +1,8 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.render.records import (
     FUYU,
@@ -16,12 +18,13 @@ from tests.render.records import (
     norm_stage,
     table,
 )
-from vlm_inspect.architecture import Attention, Component, Layer, LayerStack, Mlp, Norm, Role, Stage
+from vlm_inspect.architecture import Attention, Component, Experts, Layer, LayerStack, Mlp, Norm, Role, Stage
 from vlm_inspect.render import wording
 from vlm_inspect.render.cells import code, plain
 from vlm_inspect.render.figures import exact_count, share, short_count
-from vlm_inspect.render.layer_wording import kind_names, mlp_cell, stack_cell
-from vlm_inspect.render.repetition import pattern, shortest_period
+from vlm_inspect.render.layer_kinds import kind_names
+from vlm_inspect.render.layer_wording import mlp_cell, stack_cell
+from vlm_inspect.render.repetition import pattern, shortest_period, totals
 from vlm_inspect.render.rows import Row
 from vlm_inspect.render.stage_wording import activation_name, norm_cell, stages_cell
 from vlm_inspect.render.states import unknown
@@ -101,20 +104,24 @@ def test_a_long_reason_is_cut_in_its_cell_and_whole_in_the_notes():
         (
             MLLAMA,
             "Language Layers",
-            "40 layers: 32 x MllamaSelfAttentionDecoderLayer + 8 x MllamaCrossAttentionDecoderLayer",
+            "40 layers: 3 x self-attention + 1 x cross-attention + 1 x self-attention, 8 times",
         ),
         (MLLAMA, "Language Self Attention", "MllamaTextSelfAttention / MllamaTextCrossAttention"),
         (VIDEO_LLAVA, "Vision Model", "2 x CLIPVisionModel"),
         (VIDEO_LLAVA, "Vision Layers", "2 x 24 layers"),
         (VIDEO_LLAVA, "Vision Embeddings", "2 x (Conv2d(3, 1024) + Embedding(257))"),
         (VIDEO_LLAVA, "Vision Self Attention", "CLIPAttention"),
-        (GEMMA3, "Language Layers", "34 layers: 29 x sliding window of 1024 + 5 x full attention"),
+        (
+            GEMMA3,
+            "Language Layers",
+            "34 layers: 5 x sliding attention + 1 x full attention, 5 times, then 4 x sliding attention",
+        ),
         (GEMMA3, "Multi-Modal Projector", "Gemma3RMSNorm + AvgPool2d(4) + Parameter(1152, 2560)"),
         (GEMMA3, "LM Head", "Linear(2560 -> 262208), tied"),
         (
             QWEN,
             "Language Layers",
-            "40 layers: 3 x Qwen3_5MoeGatedDeltaNet + 1 x Qwen3_5MoeAttention, 10 times",
+            "40 layers: 3 x linear attention + 1 x full attention, 10 times",
         ),
         (
             QWEN,
@@ -206,18 +213,30 @@ def test_an_mlp_without_a_module_is_its_two_projections():
 @pytest.mark.parametrize(
     ("order", "told"),
     [
-        ((0, 0, 0, 1) * 8, (((0, 3), (1, 1)), 8)),
-        ((0, 1, 1, 1), (((0, 1), (1, 3)), 1)),
-        ((0, 0, 1, 0), (((0, 3), (1, 1)), 1)),
-        ((0, 1, 0, 0, 1, 0), (((0, 4), (1, 2)), 1)),
-        ((0, 1), (((0, 1), (1, 1)), 1)),
+        ((0, 0, 0, 1) * 8, ((((0, 3), (1, 1)), 8),)),
+        ((0, 1, 1, 1), ((((0, 1), (1, 3)), 1),)),
+        ((0, 0, 1, 0), ((((0, 2), (1, 1), (0, 1)), 1),)),
+        (((0,) * 5 + (1,)) * 5 + (0,) * 4, ((((0, 5), (1, 1)), 5), (((0, 4),), 1))),
+        ((0,) * 3 + (1, 2, 2) * 4, ((((0, 3),), 1), (((1, 1), (2, 2)), 4))),
+        ((0, 0, 0, 1, 0) * 8, ((((0, 3), (1, 1), (0, 1)), 8),)),
     ],
 )
 def test_patterns_of_layers(order, told):
     assert pattern(order) == told
-    groups, times = pattern(order)
-    for kind, count in groups:
-        assert count * times == order.count(kind)
+
+
+@given(st.lists(st.integers(0, 3), max_size=40))
+def test_a_pattern_tells_the_sequence_exactly(order):
+    segments = pattern(order)
+    if segments is not None:
+        assert [
+            kind for runs, times in segments for kind, count in runs * times for _ in range(count)
+        ] == order
+
+
+def test_what_has_no_short_pattern_is_counted():
+    assert pattern((0, 1) * 4 + (1, 0, 2, 0, 1, 0, 2, 2, 1, 2, 0, 1)) is None
+    assert totals((0, 1, 1, 0, 2)) == ((0, 2), (1, 2), (2, 1))
 
 
 def test_the_shortest_period():
@@ -226,11 +245,45 @@ def test_the_shortest_period():
     assert shortest_period([]) == 0
 
 
-def test_kinds_that_the_record_cannot_tell_apart_are_counted():
+def test_kinds_that_only_their_size_tells_apart():
     alike = Layer("L", 5)
     stack = LayerStack("", 4, (alike, replace(alike, parameters=6)), (0, 1, 0, 1))
-    assert plain(stack_cell(stack)) == "4 layers of 2 kinds (1 + 1, 2 times)"
+    assert plain(stack_cell(stack)) == "4 layers: 1 x 5 parameters + 1 x 6 parameters, 2 times"
     assert plain(stack_cell(replace(stack, order=()))) == "4 layers of 2 kinds"
+
+
+def test_kinds_that_nothing_tells_apart_are_numbered():
+    norms = [(Norm("A"),), (Norm("B"),)]
+    stack = LayerStack("", 2, tuple(Layer("L", 5, norms=each) for each in norms), (0, 1))
+    assert plain(stack_cell(stack)) == "2 layers of 2 kinds: 1 x kind 1 + 1 x kind 2"
+
+
+def test_of_many_kinds_the_most_telling_difference_is_told():
+    def layer(count):
+        experts = (Experts(count, 2),) if count else ()
+        return Layer("L", count, Attention("A"), Mlp("M", 8, 16, 8, experts=experts))
+
+    kinds = tuple(layer(count) for count in (0, 4, 8, 12, 16, 20))
+    stack = LayerStack("", 8, kinds, (0, 0, 0, 1, 2, 3, 4, 5))
+    assert plain(stack_cell(stack)) == "8 layers of 6 kinds: 3 x dense + 5 x mixture of experts"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "names"),
+    [
+        (Attention(mechanism="linear attention"), Attention(), ["linear attention", "full attention"]),
+        (Attention(mechanism="state space"), None, ["state space", "no attention"]),
+        (Attention(window=8), Attention(), ["window attention", "full attention"]),
+        (Attention(chunk=8), Attention(), ["chunked attention", "full attention"]),
+        (Attention(positions="rotary"), Attention(positions="none"), ["rotary", "no rotary"]),
+        (Attention(features=("shifted windows",)), Attention(), ["shifted windows", "windows"]),
+        (Attention(features=("shared key-values",)), Attention(), ["shared key-values", "own key-values"]),
+        (Attention(features=("position table",)), Attention(), ["with position table", "without"]),
+    ],
+)
+def test_kinds_are_named_by_what_tells_them_apart(first, second, names):
+    kinds = [Layer("L", 1, first), Layer("L", 2, second)]
+    assert [plain(name) for name in kind_names(kinds)] == names
 
 
 def test_kinds_are_named_by_all_that_differs_where_one_thing_is_not_enough():
@@ -239,8 +292,8 @@ def test_kinds_are_named_by_all_that_differs_where_one_thing_is_not_enough():
 
     names = kind_names([layer(8, 1), layer(8, 2), layer(None, 2)])
     assert [plain(name) for name in names] == [
-        "sliding window of 8, MLP width 1",
-        "sliding window of 8, MLP width 2",
+        "sliding attention, MLP width 1",
+        "sliding attention, MLP width 2",
         "full attention, MLP width 2",
     ]
 

@@ -10,6 +10,7 @@ from vlm_inspect import app
 from vlm_inspect.architecture import Role
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
+from vlm_inspect.cli.one_model import warn_if_misread
 from vlm_inspect.cli.output import Output
 from vlm_inspect.compare import compare, of_roles
 from vlm_inspect.difference import Difference
@@ -70,6 +71,8 @@ def command(
     taken = [app.take(model, options=asking) for model in (before, after)]
     names = (before, after)
     out.notes([Note(name, note) for name, each in zip(names, taken, strict=True) for note in each.notes])
+    for name, each in zip(names, taken, strict=True):
+        warn_if_misread(name, each.snapshot.architecture, out)
     difference = compare(taken[0].snapshot, taken[1].snapshot)
     if only:
         difference = of_roles(difference, set(only))

@@ -1,35 +1,58 @@
-"""The program: its commands, registered."""
+"""The program: its commands, registered.
+
+A command's file imports what the command needs. Only the one that is asked for is imported: what another
+needs costs as much as the answer, where the answer is a few lines.
+"""
 
 from __future__ import annotations
 
 import gc
 import os
 import sys
+from collections.abc import Collection, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vlm_inspect.cli import check, diff, show, snapshot, table, tree
 from vlm_inspect.cli.exits import WRONG_COMMAND_LINE
 from vlm_inspect.cli.output import report, unwritable
 from vlm_inspect.version import __version__
 
-app = typer.Typer(
-    name="vlm-inspect",
-    help="What a vision-language model is made of: exactly, and without downloading a weight.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # the same help and usage errors in every terminal and pipe
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+# in the order of the list, each with the first sentence of its own help
+COMMANDS: Mapping[str, str] = {
+    "table": "The architecture table: a row per model, a column per part.",
+    "show": "One model in full: its parts, their parameters, their layers.",
+    "tree": "The module tree, repeated layers folded, with the parameters of each node.",
+    "diff": "What is not the same in two models: components, facts, and module paths that moved.",
+    "snapshot": "Write a snapshot file per model: its record and its module tree, pinned to a commit.",
+    "check": "Compare what the models are now with their snapshot files.",
+}
+_COMPLETION = "_VLM_INSPECT_COMPLETE"  # set by a shell that asks what a command takes
 
-app.command("table")(table.command)
-app.command("show")(show.command)
-app.command("tree")(tree.command)
-app.command("diff")(diff.command)
-app.command("snapshot")(snapshot.command)
-app.command("check")(check.command)
+
+def program(words: Collection[str] = tuple(COMMANDS)) -> typer.Typer:
+    """The commands that are among these words, ready to run; of the others only what the list says."""
+    typed = typer.Typer(
+        name="vlm-inspect",
+        help="What a vision-language model is made of: exactly, and without downloading a weight.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # the same help and usage errors in every terminal and pipe
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    typed.callback()(options)
+    for name, says in COMMANDS.items():
+        if name in words:
+            typed.command(name)(import_module(f"vlm_inspect.cli.{name}").command)
+        else:
+            typed.command(name, help=says)(_not_asked)
+    return typed
+
+
+def _not_asked() -> None:
+    """A command of another name was asked for, or none."""
 
 
 def _version(wanted: bool) -> None:
@@ -38,7 +61,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def options(
     _: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
@@ -51,7 +73,7 @@ def main() -> None:
     """Run the program, and end the process with its exit code."""
     _open_streams()
     try:
-        app()
+        program(COMMANDS if _COMPLETION in os.environ else sys.argv)()
     except OSError as error:  # of what typer writes by itself: help, the version, a usage error
         report(unwritable(error))
         sys.exit(WRONG_COMMAND_LINE)

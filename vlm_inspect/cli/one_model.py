@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from vlm_inspect import app
+from vlm_inspect.architecture import Architecture
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
+from vlm_inspect.render.misreadings import misreading
 from vlm_inspect.sources import SourceOptions
 
 
@@ -18,3 +20,10 @@ def look_up(
     inspection = app.examine(request.reference, revision=request.revision, options=asking)
     out.notes([Note(model, note) for note in inspection.notes])
     return request, inspection
+
+
+def warn_if_misread(name: str, architecture: Architecture, out: Output) -> None:
+    """Say that the answer may be another model's, where its class did not read the configuration."""
+    doubt = misreading(architecture)
+    if doubt:
+        out.warn(f"{name}: {doubt}")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vlm_inspect.cli import exits, options
-from vlm_inspect.cli.one_model import look_up
+from vlm_inspect.cli.one_model import look_up, warn_if_misread
 from vlm_inspect.cli.output import Output
 from vlm_inspect.render import render
 from vlm_inspect.render.card import Card, build_card
@@ -37,6 +37,8 @@ def command(
     out = Output.choose(format, output, quiet=quiet)
     asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
     request, inspection = look_up(model, out, asking, config, revision)
+    if out.format is not options.Format.TERMINAL:  # there the card says it in the same place
+        warn_if_misread(request.name, inspection.architecture, out)
     if out.format is options.Format.JSON:
         out.write(record_json(inspection.architecture))
     else:

@@ -13,6 +13,7 @@ import typer
 from vlm_inspect import app
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
+from vlm_inspect.cli.one_model import warn_if_misread
 from vlm_inspect.cli.output import Output, say
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.documents import Document
@@ -162,6 +163,8 @@ def _model(row: Row) -> str:
 def _tell(row: Row, out: Output) -> None:
     for warning in warnings_for(row):
         out.warn(warning)
+    if row.architecture:
+        warn_if_misread(row.name, row.architecture, out)
     if row.error:
         out.error(row.name, row.error.message, row.error.hint)
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from vlm_inspect.cli import exits, options
-from vlm_inspect.cli.one_model import look_up
+from vlm_inspect.cli.one_model import look_up, warn_if_misread
 from vlm_inspect.cli.output import Output
 from vlm_inspect.errors import NotNativeError
 from vlm_inspect.render import render
@@ -44,7 +44,8 @@ def command(
     """The module tree, repeated layers folded, with the parameters of each node."""
     out = Output.choose(format, output, quiet=quiet)
     asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
-    _, inspection = look_up(model, out, asking, config, revision)
+    request, inspection = look_up(model, out, asking, config, revision)
+    warn_if_misread(request.name, inspection.architecture, out)
     if inspection.tree is None:
         raise NotNativeError(
             f"there is no module tree: {inspection.no_tree}",

@@ -12,6 +12,7 @@ from vlm_inspect.compare.left_over import left_over
 from vlm_inspect.compare.moves import apply_moves
 from vlm_inspect.compare.paths import PathDifference, compare_paths
 from vlm_inspect.compare.patterns import folded_path
+from vlm_inspect.compare.unseen import seen_alike
 from vlm_inspect.difference import (
     Change,
     ComponentPair,
@@ -33,7 +34,8 @@ def compare(before: Snapshot, after: Snapshot) -> Difference:
     old, new = before.architecture, after.architecture
     paths = _paths(before, after)
     pairs = _pairs(old, new, paths.moves)
-    changes, incomparable = _compared(model_facts(old), model_facts(new), ())
+    read = "config" not in (old.builder, new.builder)
+    changes, incomparable = _compared(model_facts(old, read=read), model_facts(new, read=read), ())
     whole = any(change.field == "model class" for change in changes)
     explained: list[tuple[Pair, list[Change]]] = []
     for index, pair in enumerate(pairs):
@@ -63,7 +65,8 @@ def compare(before: Snapshot, after: Snapshot) -> Difference:
 def _paths(before: Snapshot, after: Snapshot) -> PathDifference:
     if before.modules is None or after.modules is None:
         return PathDifference()
-    return compare_paths(before.modules, after.modules)
+    old, new = seen_alike((before.architecture, before.modules), (after.architecture, after.modules))
+    return compare_paths(old, new)
 
 
 def _pairs(before: Architecture, after: Architecture, moves: tuple[Move, ...]) -> list[Pair]:

@@ -6,23 +6,19 @@ from collections.abc import Iterator
 
 from vlm_inspect.architecture import (
     Architecture,
-    Attention,
     Component,
-    Experts,
     Layer,
     LayerStack,
-    Mlp,
+    Quantization,
     Role,
     Stage,
 )
 from vlm_inspect.compare.known import (
-    ATTENTION_FIELDS,
     COMPONENT_FIELDS,
-    LAYER_FIELDS,
-    MLP_FIELDS,
     Facts,
     renamed,
 )
+from vlm_inspect.compare.layer_facts import layer_facts, unknown_of_layer
 from vlm_inspect.difference import Value
 
 Named = Iterator[tuple[str, Value | None]]
@@ -35,28 +31,58 @@ def facts_of(component: Component) -> Facts:
     """
     known = {name: value for name, value in _named(component) if value not in (None, (), "")}
     unknown = renamed(component.unknown, COMPONENT_FIELDS)
+    unknown.pop("active", None)  # it follows from the experts
     # a component that was not seen has no path: its class says as much
-    unseen = unknown.pop("paths", None)
+    unseen = unknown.pop("paths", unknown.get("parameters"))
     for prefix, layer in _layers(component):
-        unknown |= renamed(layer.unknown, LAYER_FIELDS, prefix)
-        if layer.attention is not None:
-            unknown |= renamed(layer.attention.unknown, ATTENTION_FIELDS, prefix)
-        if layer.mlp is not None:
-            unknown |= renamed(layer.mlp.unknown, MLP_FIELDS, prefix, "MLP ")
+        unknown |= unknown_of_layer(layer, prefix)
     return Facts(known, unknown, unseen)
 
 
-def model_facts(architecture: Architecture) -> Facts:
-    """What is compared of the model as a whole; its total only where it is unknown: it follows."""
-    named = {"model class": architecture.model_class, "model type": architecture.model_type}
+def model_facts(architecture: Architecture, *, read: bool = True) -> Facts:
+    """What is compared of the model as a whole; its total only where it is unknown: it follows.
+
+    Without `read`, not what was misread: one of the two configurations was read by no class.
+    """
+    named: dict[str, Value | None] = {
+        "model class": architecture.model_class,
+        "model type": architecture.model_type,
+        "quantization": _quantization(architecture.quantization),
+        **dict(_entries(architecture)),
+    }
+    if read:
+        named["misread keys"] = tuple(key.path for key in architecture.misread) or None
     unknown = {
         name.replace("_", " "): reason
         for name, reason in architecture.unknown.items()
         if name.startswith("model_")
     }
+    unknown |= dict(_unknown_entries(architecture))
     if "total" in architecture.parameters.unknown:
         unknown["parameters"] = architecture.parameters.unknown["total"]
     return Facts({name: value for name, value in named.items() if value is not None}, unknown)
+
+
+def _entries(architecture: Architecture) -> Named:
+    """How each modality gets in, and its placeholder token."""
+    for entry in architecture.entries:
+        yield f"{entry.modality} entry", entry.steps or None
+        yield f"{entry.modality} token", entry.token_id
+
+
+def _unknown_entries(architecture: Architecture) -> Iterator[tuple[str, str]]:
+    if "entries" in architecture.unknown:
+        yield "entries", architecture.unknown["entries"]
+    for entry in architecture.entries:
+        names = {"steps": f"{entry.modality} entry", "token_id": f"{entry.modality} token"}
+        yield from ((names[field], reason) for field, reason in entry.unknown.items())
+
+
+def _quantization(stated: Quantization | None) -> str | None:
+    """`gptq, 4 bits`; how it is packed is the file's business."""
+    if stated is None:
+        return None
+    return f"{stated.method}, {stated.bits} bits" if stated.bits else stated.method
 
 
 def _named(component: Component) -> Named:
@@ -108,6 +134,7 @@ def _embeddings(component: Component) -> Named:
     if component.role is Role.LANGUAGE_MODEL:
         yield "vocabulary", tables[0].sizes[0] if tables else None
         yield "embedding class", tables[0].class_name if tables else None
+        yield "further tables", tuple(str(stage.sizes[0]) for stage in tables[1:])
         return
     if patch is not None:
         yield "patch projection", patch.class_name
@@ -138,7 +165,7 @@ def _order(stack: LayerStack) -> tuple[int, ...]:
 
 def _kinds(stack: LayerStack) -> Named:
     """The facts of its layers; of several kinds once what they agree on, and by kind what they do not."""
-    told = [dict(_layer(kind)) for kind in stack.kinds]
+    told = [dict(layer_facts(kind)) for kind in stack.kinds]
     for name in dict.fromkeys(name for facts in told for name in facts):
         values = [facts.get(name) for facts in told]
         if all(value == values[0] for value in values):
@@ -147,49 +174,5 @@ def _kinds(stack: LayerStack) -> Named:
             yield from ((f"kind {index} {name}", value) for index, value in enumerate(values, 1))
 
 
-def _layer(layer: Layer) -> Named:
-    yield "layer class", layer.class_name
-    if layer.attention is not None:
-        yield from _attention(layer.attention)
-    if layer.mlp is not None:
-        yield from _mlp(layer.mlp)
-    yield "norm", tuple(dict.fromkeys(norm.class_name for norm in layer.norms))
-    yield "norm eps", _one([norm.eps for norm in layer.norms if norm.eps is not None])
-    yield "norms", tuple(norm.name for norm in layer.norms)
-
-
-def _attention(attention: Attention) -> Named:
-    yield "attention", attention.class_name
-    yield "attention kind", attention.kind
-    yield "heads", attention.heads
-    yield "key-value heads", attention.key_value_heads
-    yield "head width", attention.head_width
-    yield "cross-attention", attention.cross or None
-    yield "sliding window", attention.sliding_window
-    yield "rotary", attention.rotary
-
-
-def _mlp(mlp: Mlp) -> Named:
-    yield "MLP", mlp.class_name
-    yield "MLP hidden width", mlp.hidden_width
-    yield "MLP gated", mlp.gated
-    yield "activation", mlp.activation
-    if mlp.experts is not None:
-        yield from _experts(mlp.experts)
-
-
-def _experts(experts: Experts) -> Named:
-    yield "experts", experts.count
-    yield "experts per token", experts.per_token
-    yield "expert width", experts.hidden_width
-    yield "shared experts", experts.shared
-
-
 def _step(stage: Stage) -> str:
-    return stage.class_name
-
-
-def _one(values: list[float]) -> Value | None:
-    """The value that all share; their text where they differ."""
-    different = sorted(set(values))
-    return different[0] if len(different) == 1 else " / ".join(map(repr, different)) or None
+    return stage.class_name or "gated MLP"

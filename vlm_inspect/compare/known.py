@@ -9,17 +9,24 @@ from dataclasses import dataclass, field
 from vlm_inspect.difference import Value
 
 # what the facts of one layer of several kinds begin with
-_PREFIX = re.compile(r"^(stack \d+ )?(kind \d+ )?")
+_PREFIX = re.compile(
+    r"^(stack \d+ )?(kind \d+ )?(mixer \d+ )?((text|vision|group \d+) (?=expert|shared|router))?"
+)
 
 # the fields of a record that may be unknown, by the names of the facts that they hold
 COMPONENT_FIELDS = {"class_name": "class", "stacks": "layers"}
-LAYER_FIELDS = {"class_name": "layer class", "mlp": "MLP"}
+LAYER_FIELDS = {"class_name": "layer class", "mlp": "MLP", "norm_placement": "norm placement"}
 ATTENTION_FIELDS = {
     "class_name": "attention",
     "kind": "attention kind",
     "key_value_heads": "key-value heads",
     "cross": "cross-attention",
+    "qk_norm": "q/k norm",
+    "bias": "attention bias",
+    "positions": "attention positions",
+    "rotary": "rotary kind",
 }
+EXPERT_FIELDS = {"per_token": "experts per token", "parameters": "expert parameters"}
 MLP_FIELDS = {"class_name": "MLP", "activation": "activation", "experts": "experts"}
 
 _EMBEDDING_FACTS = (
@@ -47,12 +54,38 @@ _ATTENTION_FACTS = (
     "key-value heads",
     "head width",
     "cross-attention",
+    "mechanism",
     "sliding window",
-    "rotary",
+    "attention chunk",
+    "attention window",
+    "key-value rank",
+    "query rank",
+    "value width",
+    "q/k norm",
+    "q/k norm width",
+    "attention bias",
+    "attention positions",
+    "rotary kind",
+    "rotary width",
+    "rotary sections",
+    "rotary base",
+    "rotary factor",
+    "attention features",
+    "state width",
+    "convolution",
 )
-_EXPERT_FACTS = ("experts", "experts per token", "expert width", "shared experts")
+_EXPERT_FACTS = (
+    "experts",
+    "experts per token",
+    "expert width",
+    "shared experts",
+    "shared expert width",
+    "router",
+    "router scoring",
+)
 _MLP_FACTS = ("MLP", "MLP hidden width", "MLP gated", "activation", *_EXPERT_FACTS)
-_NORM_FACTS = ("norm", "norm eps", "norms")
+_NORM_FACTS = ("norm", "norm eps", "norms", "norm placement", "parallel")
+_ENTRY_FACTS = tuple(f"{what} {fact}" for what in ("image", "video", "audio") for fact in ("entry", "token"))
 # the facts that nobody can know where a field of the record is unknown, and those fields, nearest first
 _PART_OF = {
     **dict.fromkeys(_EMBEDDING_FACTS, ("embeddings",)),
@@ -62,8 +95,9 @@ _PART_OF = {
     **dict.fromkeys(_EXPERT_FACTS, ("experts", "MLP", "layers")),
     **dict.fromkeys(_NORM_FACTS, ("norms", "layers")),
     **dict.fromkeys(("layer class", "layer order"), ("layers",)),
+    **dict.fromkeys(_ENTRY_FACTS, ("entries",)),
 }
-GROUPS = frozenset({"embeddings", "stages"})
+GROUPS = frozenset({"embeddings", "stages", "entries"})
 """Unknown fields that are no fact of their own: what is unknown are the facts that they would hold."""
 
 

@@ -6,11 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vlm_inspect.architecture import Architecture, Component, Role
-from vlm_inspect.render.cells import Cell, code, concat, join, text
+from vlm_inspect.render.cells import Cell, code, concat, text
 from vlm_inspect.render.comparison import flash_attention, parameters
-from vlm_inspect.render.component_lines import Line, component_lines
+from vlm_inspect.render.component_lines import Line, active_line, component_lines
+from vlm_inspect.render.entry_wording import entry_lines
 from vlm_inspect.render.figures import exact_count, share
+from vlm_inspect.render.misreadings import misreading, quantization_words
 from vlm_inspect.render.states import missing
+from vlm_inspect.render.ties import tie_cells
 from vlm_inspect.render.wording import component_class
 
 _ROLE_NAMES = {
@@ -68,6 +71,8 @@ class Card:
     """Roles that could not be told, and why."""
     ties: tuple[Cell, ...] = ()
     notes: tuple[str, ...] = ()
+    warning: str = ""
+    """Why this may not be the model; empty where nothing says so."""
 
 
 def build_card(architecture: Architecture, *, name: str | None = None, explain: bool = False) -> Card:
@@ -75,13 +80,14 @@ def build_card(architecture: Architecture, *, name: str | None = None, explain: 
     return Card(
         name=name or architecture.model.id,
         headline=_headline(architecture),
-        about=tuple(_about(architecture)),
+        about=(*_about(architecture), *entry_lines(architecture, explain=explain)),
         total=architecture.parameters.total,
         sections=tuple(_sections(architecture, explain=explain)),
         absent=tuple(_roles(architecture.absent)),
         unknown=tuple(_roles(architecture.unknown)),
-        ties=tuple(_tie(group) for group in architecture.parameters.ties),
+        ties=tie_cells(architecture.parameters.ties),
         notes=architecture.notes,
+        warning=misreading(architecture) or "",
     )
 
 
@@ -104,7 +110,11 @@ def _about(architecture: Architecture) -> Iterator[Line]:
     libraries = {name: number for name, number in architecture.versions.items() if name != "vlm_inspect"}
     versions = ", ".join(f"{package} {number}" for package, number in libraries.items())
     yield "Read from", text(_BUILDERS[architecture.builder] + (f" ({versions})" if versions else ""))
+    if any(part.active != part.parameters or "active" in part.unknown for part in architecture.components):
+        yield from active_line(architecture.parameters.active, None, architecture.parameters.unknown)
     yield "Flash attention", flash_attention(architecture)
+    if architecture.quantization:
+        yield "Quantization", text(quantization_words(architecture.quantization))
 
 
 def _sections(architecture: Architecture, *, explain: bool) -> Iterator[Section]:
@@ -140,7 +150,3 @@ def _roles(reasons: Mapping[str, str]) -> Iterator[Line]:
     for role, name in _ROLE_NAMES.items():
         if role.value in reasons:
             yield name, text(reasons[role.value])
-
-
-def _tie(group: Sequence[str]) -> Cell:
-    return join((code(path) for path in group), " = ")

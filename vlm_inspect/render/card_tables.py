@@ -24,7 +24,8 @@ def card_tables(card: Card) -> tuple[Table, ...]:
 
 
 def _about(card: Card) -> Table:
-    lines: tuple[Line, ...] = (("Summary", card.headline), *card.about)
+    warning: tuple[Line, ...] = (("Warning", text(card.warning)),) if card.warning else ()
+    lines: tuple[Line, ...] = (("Summary", card.headline), *warning, *card.about)
     return Table(("Model", "Value"), _rows(lines), title=card.name)
 
 

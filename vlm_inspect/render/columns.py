@@ -12,8 +12,10 @@ from vlm_inspect.errors import SettingsError
 from vlm_inspect.render import wording
 from vlm_inspect.render.cells import Cell, code, text
 from vlm_inspect.render.comparison import COMPARED
+from vlm_inspect.render.entry_wording import entry_cell
 from vlm_inspect.render.facts import resolve
 from vlm_inspect.render.figures import exact_count
+from vlm_inspect.render.misreadings import misread_keys, quantization_words
 from vlm_inspect.render.rows import Row
 from vlm_inspect.render.states import ABSENT, NOT_ASKED, missing, unknown
 
@@ -85,6 +87,11 @@ def _total(record: Architecture) -> Cell:
     return missing("total", record.parameters.unknown) if total is None else text(exact_count(total))
 
 
+def _active(record: Architecture) -> Cell:
+    active = record.parameters.active
+    return missing("active", record.parameters.unknown) if active is None else text(exact_count(active))
+
+
 def _parameters_of(*roles: Role) -> Callable[[Architecture], Cell]:
     def read(record: Architecture) -> Cell:
         parts = [part for role in roles for part in record.having(role)]
@@ -104,6 +111,10 @@ def _no_parts(record: Architecture, roles: Sequence[Role]) -> Cell:
         return unknown(reasons[0])
     # parameters that add up leave none over for a role that no component has
     return ABSENT if record.parameters.total is not None else missing("total", record.parameters.unknown)
+
+
+def _quantization(record: Architecture) -> Cell:
+    return text(quantization_words(record.quantization)) if record.quantization else ABSENT
 
 
 def _said(value: str | None) -> Cell:
@@ -131,6 +142,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("model", "Model", "comparison", lambda row: text(row.name)),
     *(_compared(key, column.title) for key, column in COMPARED.items()),
     _optional("total_parameters", "Total Parameters", _total),
+    _optional("active_parameters", "Active Parameters", _active),
     _optional("vision_parameters", "Vision Parameters", _parameters_of(_VISION)),
     _optional("projector_parameters", "Projector Parameters", _parameters_of(Role.PROJECTOR)),
     _optional("language_parameters", "Language Parameters", _parameters_of(_LANGUAGE)),
@@ -140,7 +152,11 @@ COLUMNS: tuple[Column, ...] = (
         "Other Parameters",
         _parameters_of(Role.AUDIO_ENCODER, Role.GENERATOR, Role.OTHER),
     ),
+    _optional("image_entry", "Image Entry", partial(entry_cell, modality="image")),
+    _optional("audio_entry", "Audio Entry", partial(entry_cell, modality="audio")),
     _optional("model_type", "Model Type", lambda record: _said(record.model_type)),
+    _optional("quantization", "Quantization", _quantization),
+    _optional("misread", "Misread Configuration", misread_keys),
     _optional("builder", "Builder", lambda record: text(record.builder)),
     _optional("commit", "Commit", lambda record: _said(record.model.revision)),
 )

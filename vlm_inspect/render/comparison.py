@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from vlm_inspect.architecture import Architecture, Component, Role
@@ -12,9 +12,10 @@ from vlm_inspect.render.cells import Cell, concat, link, text
 from vlm_inspect.render.figures import short_count
 from vlm_inspect.render.states import NOT_ASKED, class_cell, missing, unknown
 from vlm_inspect.render.vit import VisionTransformer, part_widths
-from vlm_inspect.render.wording import of_role
+from vlm_inspect.render.wording import depths, of_role
 
 _HUB = "https://huggingface.co"
+_SOUND = re.compile(r"(audio|speech|sound|acoustic)")
 _HUB_ID = re.compile(r"[\w.\-]+/[\w.\-]+")
 
 
@@ -45,14 +46,36 @@ def pooling(architecture: Architecture) -> Cell:
     projectors = architecture.having(Role.PROJECTOR)
     if not projectors or not any(projector.stages for projector in projectors):
         return of_role(architecture, Role.PROJECTOR, projections.projection)
-    widths = {
-        width
-        for part in architecture.having(Role.VISION_ENCODER)
-        for width in (part.width, *part_widths(part))
-    }
+    towers = architecture.having(Role.VISION_ENCODER)
+    widths = {width for part in towers for width in (part.width, *part_widths(part))}
     width = widths.pop() if len(widths) == 1 else None
-    words = [word for projector in projectors for word in projections.pooling(projector, width)]
+    layers = next((each.feature_layers for each in towers if each.feature_layers), None)
+    words = [
+        word
+        for part in _of_images(projectors, towers)
+        for word in projections.pooling(part, width if _reads(part, projectors, towers) else None, layers)
+    ]
     return text(" + ".join(dict.fromkeys(words)) or "None in projector")
+
+
+def _of_images(projectors: Sequence[Component], towers: Sequence[Component]) -> list[Component]:
+    """The projectors but those that are named for sound, where there are images at all."""
+    return [part for part in projectors if not towers or not any(map(_SOUND.search, part.paths))]
+
+
+def _reads(part: Component, projectors: Sequence[Component], towers: Sequence[Component]) -> bool:
+    """Whether a projector reads what a tower's layers write: not one behind the tower's own last steps."""
+    writes = {
+        stage.sizes[-1]
+        for tower in towers
+        for stage in tower.beside
+        if stage.kind in {"linear", "convolution"} and stage.sizes
+    }
+    if part.stages[0].sizes and part.stages[0].sizes[0] in writes:
+        return False
+    tops = [f"{path}." for tower in towers for path in tower.paths]
+    inside = [each for each in projectors if each.paths[0].startswith(tuple(tops))]
+    return part in inside or not inside
 
 
 def projection(architecture: Architecture) -> Cell:
@@ -65,8 +88,7 @@ def backbone(architecture: Architecture) -> Cell:
     figure = language_parameters(architecture)
 
     def word(component: Component) -> Cell:
-        depths = " + ".join(str(stack.count) for stack in component.stacks)
-        figures = [f"{depths} layers"] if depths else []
+        figures = [depths(component)] if component.stacks else []
         figures += [short_count(figure)] if figure is not None else []
         told = "".join(f", {value}" for value in figures)
         return concat(class_cell(component.class_name, component.unknown), text(told))
@@ -104,8 +126,8 @@ def supports_flash_attention(architecture: Architecture) -> bool | None:
 
 
 def _vision_name(component: Component) -> Cell:
-    if component.class_name is None:
-        return class_cell(None, component.unknown)
+    if component.class_name is None or "stacks" in component.unknown:
+        return class_cell(component.class_name, component.unknown)
     return text(str(VisionTransformer.of(component)))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from vlm_inspect.architecture import Component, Layer, LayerStack, Mlp, Norm
+from vlm_inspect.architecture import Attention, Component, Experts, Layer, LayerStack, Mlp, Norm
+from vlm_inspect.render.attention_wording import attention_words, positions_cell
+from vlm_inspect.render.beside_wording import beside_cell
 from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.figures import counted, exact_count, square
-from vlm_inspect.render.layer_wording import attention_class, head_words, mlp_cell
+from vlm_inspect.render.layer_wording import attention_class, mlp_cell
 from vlm_inspect.render.stage_wording import activation_name, embeddings_cell, norm_cell, stages_cell
 from vlm_inspect.render.states import class_cell, missing
 from vlm_inspect.render.wording import layers
@@ -15,6 +17,7 @@ from vlm_inspect.render.wording import layers
 Line = tuple[str, Cell]
 
 _MOST_PLACES = 12
+_MOST_KINDS = 8  # of convolutions, of which only class and size are known
 
 
 def component_lines(component: Component) -> Iterator[Line]:
@@ -23,6 +26,7 @@ def component_lines(component: Component) -> Iterator[Line]:
         yield "Width", text(str(component.width))
     if component.image_size:
         yield "Images", text(f"{square(component.image_size)} pixels")
+    yield from active_line(component.active, component.parameters, component.unknown)
     if component.embeddings:
         yield "Embeddings", embeddings_cell(component.embeddings)
     if component.stages:
@@ -31,16 +35,73 @@ def component_lines(component: Component) -> Iterator[Line]:
         yield "Weight", concat(text("tied to "), code(component.tied_to))
     if len(component.layers) > 1 or "stacks" in component.unknown:
         yield "Layers", layers(component)
+    if component.beside:
+        yield "Beside", beside_cell(component)
     for stack in component.stacks:
-        yield from _stack_lines(stack)
+        yield from _stack_lines(stack, named=len(component.stacks) > 1)
 
 
-def _stack_lines(stack: LayerStack) -> Iterator[Line]:
+def active_line(active: int | None, total: int | None, reasons: Mapping[str, str]) -> Iterator[Line]:
+    """`3,353,032,704 parameters per token`, where experts make that fewer than all."""
+    if active is not None and active == total:
+        return
+    if active is not None:
+        yield "Active", text(f"{exact_count(active)} parameters per token")
+    elif "active" in reasons:
+        yield "Active", missing("active", reasons)
+
+
+def _stack_lines(stack: LayerStack, *, named: bool) -> Iterator[Line]:
+    if named:
+        yield "Stack", concat(code(stack.path), text(f", {counted(stack.count, 'layer')}"))
+    if len(stack.kinds) > _MOST_KINDS and not any(kind.attention or kind.mlp for kind in stack.kinds):
+        classes = dict.fromkeys(kind.class_name for kind in stack.kinds if kind.class_name)
+        kinds = concat(text(f"{counted(stack.count, 'layer')} of {len(stack.kinds)} kinds: "))
+        yield "Layers", concat(kinds, join((code(name) for name in classes), ", "))
+        return
     for index, kind in enumerate(stack.kinds):
         yield "Layer", _layer(stack, index)
-        yield "  Attention", _attention(kind)
-        yield "  MLP", _mlp(kind)
-        yield "  Norms", _norms(kind)
+        yield from _kind_lines(kind)
+
+
+def _kind_lines(kind: Layer) -> Iterator[Line]:
+    if kind.attention is None and kind.mlp is None and not kind.unknown:
+        return  # a convolution, say: its class and size are all there is
+    yield from _attention_lines("Attention", kind.attention, kind)
+    for further in kind.further_attention:
+        yield from _attention_lines("And", further, kind)
+    yield "  MLP", _mlp(kind)
+    for experts in kind.mlp.experts if kind.mlp else ():
+        yield "  Experts", _experts(experts)
+    yield "  Norms", _norms(kind)
+
+
+def _attention_lines(label: str, attention: Attention | None, kind: Layer) -> Iterator[Line]:
+    if attention is None:
+        yield f"  {label}", attention_class(kind)
+        return
+    words = attention_words(attention)
+    told = class_cell(attention.class_name, attention.unknown)
+    yield f"  {label}", concat(told, text(", "), words) if words else told
+    positions = positions_cell(attention)
+    if positions is not None:
+        yield "  Positions", positions
+
+
+def _experts(experts: Experts) -> Cell:
+    """`` 4,718,592 parameters each, chosen by `TopKRouter` (softmax), shared width 2048 ``."""
+    words: list[Cell] = []
+    if experts.parameters is not None:
+        words.append(text(f"{exact_count(experts.parameters)} parameters each"))
+    if experts.per_token is None:
+        words.append(concat(text("per token "), missing("per_token", experts.unknown)))
+    if experts.router:
+        scoring = f" ({experts.scoring})" if experts.scoring else ""
+        words.append(concat(text("chosen by "), code(experts.router), text(scoring)))
+    if experts.shared_width:
+        words.append(text(f"shared width {experts.shared_width}"))
+    hidden = f"width {experts.hidden_width}" if experts.hidden_width else ""
+    return join([*([text(hidden)] if hidden else []), *words], ", ")
 
 
 def _layer(stack: LayerStack, kind: int) -> Cell:
@@ -63,11 +124,6 @@ def _places(stack: LayerStack, kind: int) -> str:
     return f", at {', '.join(shown)}"
 
 
-def _attention(layer: Layer) -> Cell:
-    words = head_words(layer.attention) if layer.attention else ""
-    return concat(attention_class(layer), text(f", {words}" if words else ""))
-
-
 def _mlp(layer: Layer) -> Cell:
     words = "".join(f", {word}" for word in _mlp_words(layer.mlp))
     return concat(mlp_cell(layer), text(words))
@@ -88,7 +144,19 @@ def _norms(layer: Layer) -> Cell:
     groups: dict[Cell, list[str]] = {}
     for norm in layer.norms:
         groups.setdefault(_norm(norm), []).append(norm.name)
-    return join((_named(norm, names) for norm, names in groups.items()), "; ")
+    told = join((_named(norm, names) for norm, names in groups.items()), "; ")
+    return concat(told, _placement(layer))
+
+
+def _placement(layer: Layer) -> Cell:
+    """`, before attention and MLP`, as the layer's own code has it."""
+    if layer.norm_placement is None:
+        reason = missing("norm_placement", layer.unknown, otherwise=text(""))
+        return concat(text(", placement "), reason) if reason[0].text else text("")
+    parts = [layer.attention.mechanism if layer.attention else "", "MLP" if layer.mlp else ""]
+    where = "before and after" if layer.norm_placement == "both" else layer.norm_placement
+    beside = ", side by side" if layer.parallel else ""
+    return text(f", {where} {' and '.join(part for part in parts if part)}{beside}")
 
 
 def _norm(norm: Norm) -> Cell:

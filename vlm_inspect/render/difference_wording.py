@@ -22,7 +22,7 @@ ROLE_NAMES: Mapping[Role, str] = {
     Role.OTHER: "Other",
 }
 # texts that are no names of classes, types or paths
-_PROSE = ("attention kind", "norm eps", "further tables")
+_PROSE = ("attention kind", "norm eps", "further tables", "quantization")
 _SIZES = ("patch size", "image size")
 _SHORT_COMMIT = 7
 _COMMIT_LENGTH = 40

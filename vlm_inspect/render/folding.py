@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby, islice
 
 from vlm_inspect.errors import InvalidReferenceError
-from vlm_inspect.tree import ModuleNode, ModuleTree, Shape, join
+from vlm_inspect.tree import ModuleNode, ModuleTree, Shape, is_below, join
 
 _MOST_PATHS = 50_000
 _MOST_SUGGESTIONS = 5
@@ -32,6 +32,8 @@ class Folded:
     tied_to: str | None = None
     is_cut: bool = False
     """Whether it has children that the depth asked for hides."""
+    unbuilt: str = ""
+    """Why it, or something below it, could not be built: then the parameters are what is known of them."""
 
 
 def fold(tree: ModuleTree, *, focus: str = "", depth: int | None = None) -> Folded:
@@ -50,6 +52,7 @@ class _Folding:
 
     def __init__(self, tree: ModuleTree) -> None:
         self._surplus = _surplus(tree)
+        self._unbuilt = tree.unbuilt
         self._tied_to = {path: group[0] for group in tree.ties for path in group[1:]}
         self._shapes: dict[int, object] = {}
         self._known: dict[object, int] = {}
@@ -67,6 +70,7 @@ class _Folding:
             children=() if is_cut else tuple(self._children(node, path, below)),
             tied_to=self._tie_of(node, path),
             is_cut=is_cut,
+            unbuilt=next((why for at, why in self._unbuilt.items() if is_below(at, path)), ""),
         )
 
     def _children(self, node: ModuleNode, path: str, depth: int | None) -> Iterator[Folded]:

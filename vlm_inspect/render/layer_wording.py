@@ -4,48 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from vlm_inspect.architecture import Attention, Experts, Layer, LayerStack, Mlp
+from vlm_inspect.architecture import Experts, Layer, LayerStack, Mlp
 from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.figures import counted
-from vlm_inspect.render.repetition import pattern
+from vlm_inspect.render.layer_kinds import coarse_names, kind_names
+from vlm_inspect.render.ranges import shortened
+from vlm_inspect.render.repetition import Runs, Segment, pattern, totals
 from vlm_inspect.render.stage_wording import activation_name, norm_cell, widths
 from vlm_inspect.render.states import ABSENT, NOT_ASKED, class_cell, missing, unknown
 
+_MOST_KINDS = 5
+
 
 def stack_cell(stack: LayerStack) -> Cell:
-    """`24 layers`; where they are not alike, what they are: `40 layers: 3 x `A` + 1 x `B`, 10 times`."""
+    """`24 layers`; of several kinds `32 layers: 3 x linear attention + 1 x full attention, 8 times`."""
     count = text(counted(stack.count, "layer"))
     if len(stack.kinds) < 2:  # noqa: PLR2004 - one kind is no pattern
         return count
-    names = kind_names(stack.kinds)
+    several = text(f" of {len(stack.kinds)} kinds")
     if not stack.order:
-        return concat(count, text(f" of {len(stack.kinds)} kinds"))
-    groups, times = pattern(stack.order)
-    often = text(f", {times} times" if times > 1 else "")
+        return concat(count, several)
+    if len(stack.kinds) > _MOST_KINDS:
+        names = coarse_names(stack.kinds)
+        return concat(count, several, *((text(": "), _told(stack.order, names)) if names else ()))
+    names = kind_names(stack.kinds)
     if names is None:
-        numbers = " + ".join(str(number) for _, number in groups)
-        return concat(count, text(f" of {len(stack.kinds)} kinds ({numbers}"), often, text(")"))
-    told = join((concat(text(f"{number} x "), names[kind]) for kind, number in groups), " + ")
-    return concat(count, text(": "), told, often)
-
-
-def kind_names(kinds: Sequence[Layer]) -> tuple[Cell, ...] | None:
-    """A name for each kind of layer, by what tells them apart; None where the record has nothing."""
-    for name in _DIFFERENCES:
-        names = tuple(name(kind) for kind in kinds)
-        if len(set(names)) == len(kinds):
-            return names
-    telling = [name for name in _DIFFERENCES if len({name(kind) for kind in kinds}) > 1]
-    for enough in range(2, len(telling) + 1):
-        joined = tuple(join((name(kind) for name in telling[:enough]), ", ") for kind in kinds)
-        if len(set(joined)) == len(kinds):
-            return joined
-    return None
+        names = tuple(text(f"kind {number}") for number in range(1, len(stack.kinds) + 1))
+        return concat(count, several, text(": "), _told(stack.order, names))
+    return concat(count, text(": "), _told(stack.order, names))
 
 
 def distinct(layers: Sequence[Layer], word: Callable[[Layer], Cell]) -> Cell:
-    """What the layers have, each wording once: `` `A` / `B` ``."""
-    return join(dict.fromkeys(word(layer) for layer in layers), " / ")
+    """What the layers have, each wording once: `` `A` / `B` ``; many that differ in numbers as a range."""
+    return join(shortened(list(dict.fromkeys(word(layer) for layer in layers))), " / ")
 
 
 def attention_class(layer: Layer) -> Cell:
@@ -69,27 +60,34 @@ def norms_cell(layer: Layer) -> Cell:
     return join(dict.fromkeys(norm_cell(norm) for norm in layer.norms), " / ")
 
 
-def expert_words(experts: Experts | None) -> list[str]:
-    """`128 experts`, `8 per token`, `1 shared`."""
-    if experts is None:
-        return []
-    words = [counted(experts.count, "expert")]
-    words += [f"{experts.per_token} per token"] if experts.per_token else []
-    return words + ([f"{experts.shared} shared"] if experts.shared else [])
+def expert_words(groups: Sequence[Experts]) -> list[str]:
+    """`128 experts`, `8 per token`, `1 shared`; for each group where there are several."""
+    words = []
+    for experts in groups:
+        noun = f"{experts.modality} expert" if experts.modality else "expert"
+        words.append(counted(experts.count, noun))
+        words += [f"{experts.per_token} per token"] if experts.per_token else []
+        words += [f"{experts.shared} shared"] if experts.shared else []
+    return words
 
 
-def head_words(attention: Attention) -> str:
-    """`grouped-query, 32 heads of 128, 8 key-value heads`; empty where nothing is known."""
-    words: list[str] = [attention.kind] if attention.kind else []
-    words += ["cross-attention"] if attention.cross else []
-    words += [f"sliding window of {attention.sliding_window}"] if attention.sliding_window else []
-    words += ["without rotary positions"] if attention.rotary is False else []
-    if attention.heads:
-        width = f" of {attention.head_width}" if attention.head_width else ""
-        words.append(counted(attention.heads, "head") + width)
-    if attention.key_value_heads and attention.key_value_heads != attention.heads:
-        words.append(counted(attention.key_value_heads, "key-value head"))
-    return ", ".join(words)
+def _told(order: Sequence[int], names: Sequence[Cell]) -> Cell:
+    """The order where it is short to tell; else how many there are of each name."""
+    different = tuple(dict.fromkeys(names))
+    order = [different.index(names[kind]) for kind in order]
+    segments = pattern(order)
+    if segments is None:
+        return concat(_runs(totals(order), different), text(", mixed"))
+    return join((_segment(segment, different) for segment in segments), ", then ")
+
+
+def _segment(segment: Segment, names: Sequence[Cell]) -> Cell:
+    told, times = segment
+    return concat(_runs(told, names), text(f", {times} times" if times > 1 else ""))
+
+
+def _runs(told: Runs, names: Sequence[Cell]) -> Cell:
+    return join((concat(text(f"{number} x "), names[kind]) for kind, number in told), " + ")
 
 
 def _dense(mlp: Mlp) -> Cell:
@@ -112,54 +110,3 @@ def _bare(mlp: Mlp, told: str) -> Cell:
     up, down = widths((mlp.input_width, mlp.hidden_width)), widths((mlp.hidden_width, mlp.output_width))
     between = f"{activation_name(mlp.activation)} + " if mlp.activation else ""
     return text(f"Linear({up}) + {between}Linear({down})")
-
-
-def _layer_class(layer: Layer) -> Cell:
-    return code(layer.class_name or "")
-
-
-def _attention_class(layer: Layer) -> Cell:
-    return code(layer.attention.class_name or "") if layer.attention else text("no attention")
-
-
-def _reads(layer: Layer) -> Cell:
-    return text("cross-attention" if layer.attention and layer.attention.cross else "self-attention")
-
-
-def _window(layer: Layer) -> Cell:
-    window = layer.attention.sliding_window if layer.attention else None
-    return text(f"sliding window of {window}" if window else "full attention")
-
-
-def _positions(layer: Layer) -> Cell:
-    return text("no rotary" if layer.attention and layer.attention.rotary is False else "rotary")
-
-
-def _sparsity(layer: Layer) -> Cell:
-    return text("mixture of experts" if layer.mlp and layer.mlp.experts else "dense")
-
-
-def _mlp_class(layer: Layer) -> Cell:
-    return code(layer.mlp.class_name or "") if layer.mlp else text("no MLP")
-
-
-def _mlp_widths(layer: Layer) -> Cell:
-    return text(f"MLP width {layer.mlp.hidden_width if layer.mlp else 0}")
-
-
-def _heads(layer: Layer) -> Cell:
-    return text(head_words(layer.attention) if layer.attention else "no heads")
-
-
-# in what two kinds of layers may differ, the most telling first
-_DIFFERENCES: tuple[Callable[[Layer], Cell], ...] = (
-    _layer_class,
-    _attention_class,
-    _reads,
-    _window,
-    _positions,
-    _sparsity,
-    _mlp_class,
-    _mlp_widths,
-    _heads,
-)

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_inspect.render.cells import Table, code, text, visible
+from vlm_inspect.render.cells import Cell, Table, code, text, visible
 from vlm_inspect.render.figures import exact_count
 from vlm_inspect.render.folding import Folded, fold
+from vlm_inspect.render.states import unknown
 from vlm_inspect.tree import ModuleTree, Shape
 
 _STEP = "  "
@@ -61,8 +62,7 @@ def tree_table(tree: ModuleTree, *, focus: str = "", depth: int | None = None) -
             code(path) if path else text("(the model)"),
             code(node.class_name),
             text(str(node.count)),
-            text(exact_count(node.parameters)),
-            text(exact_count(node.count * node.parameters)),
+            *_cells(node),
         )
         for path, node in _walk(fold(tree, focus=focus, depth=depth), "")
     )
@@ -100,6 +100,8 @@ def _lines(node: Folded, indent: int) -> Iterator[TreeLine]:
 
 def _counts(node: Folded) -> str:
     """`411,466,608 = 27 x 15,239,504`; nothing where there is no parameter."""
+    if node.unbuilt:
+        return f"{exact_count(node.parameters)} + unknown" if node.parameters else f"unknown ({node.unbuilt})"
     if not node.parameters:
         return ""
     each = exact_count(node.parameters)
@@ -111,7 +113,22 @@ def _sides(shape: Shape) -> str:
     return f"({', '.join(str(side) for side in shape)})"
 
 
+def _cells(node: Folded) -> tuple[Cell, Cell]:
+    """The parameters of one module, and of all in its place."""
+    if node.unbuilt:
+        return unknown(node.unbuilt), unknown(node.unbuilt)
+    return text(exact_count(node.parameters)), text(exact_count(node.count * node.parameters))
+
+
 def _data(node: Folded) -> dict[str, Any]:
+    data = _known_data(node)
+    if not node.unbuilt:
+        return data
+    counts = {"parameters_each": None, "parameters": None}
+    return {**data, **counts, "unknown": dict.fromkeys(counts, node.unbuilt)}
+
+
+def _known_data(node: Folded) -> dict[str, Any]:
     return {
         "name": node.name,
         "class_name": node.class_name,

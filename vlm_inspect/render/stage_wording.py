@@ -9,7 +9,8 @@ from dataclasses import replace
 from vlm_inspect.architecture import Norm, Stage, StageKind
 from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.figures import counted
-from vlm_inspect.render.repetition import runs, shortest_period
+from vlm_inspect.render.repetition import runs
+from vlm_inspect.render.stage_groups import groups, repeated
 
 # torch's own classes are written as torch prints them; a model's own are names in code
 _TORCH_NORM = re.compile(r"(Layer|RMS)Norm")
@@ -22,15 +23,14 @@ _ACTIVATION_WRAPPING = re.compile(r"^(Pytorch|New|Fast|Accurate)|Activation$|(?<
 _ACTIVATION_SPELLING = {"gelu": "GELU", "silu": "SiLU", "swish": "SiLU", "relu": "ReLU", "quick": "Quick"}
 _ACTIVATION_DETAILS = {"pytorch", "tanh", "new", "fast", "python"}
 _TABLES: frozenset[StageKind] = frozenset({"embedding", "parameter"})
-_LEAST_REPEATED = 2
 
 
 def stages_cell(stages: Sequence[Stage]) -> Cell:
     """`Linear(1024 -> 4096) + GELU + Linear`; equal branches once: `3 x (LayerNorm … + Linear …)`."""
     branch, times = repeated(stages)
     if times > 1:
-        return concat(text(f"{times} x ("), join(_words(branch), " + "), text(")"))
-    return join(_words(stages), " + ")
+        return _times(branch, times)
+    return join(_parts(stages), " + ")
 
 
 def embeddings_cell(stages: Sequence[Stage]) -> Cell:
@@ -48,14 +48,6 @@ def several(cell: Cell, count: int) -> Cell:
         return cell
     is_sum = any(" + " in span.text for span in cell)
     return concat(text(f"{count} x ("), cell, text(")")) if is_sum else concat(text(f"{count} x "), cell)
-
-
-def repeated(stages: Sequence[Stage]) -> tuple[Sequence[Stage], int]:
-    """One of several branches of equal steps, and how many there are; all steps where there is one."""
-    period = shortest_period([replace(stage, path="") for stage in stages])
-    if period < _LEAST_REPEATED:
-        return stages, 1
-    return stages[:period], len(stages) // period
 
 
 def norm_cell(norm: Norm) -> Cell:
@@ -89,9 +81,36 @@ def query_words(stage: Stage) -> str:
     return counted(stage.queries or 0, noun)
 
 
-def _words(stages: Sequence[Stage]) -> Iterator[Cell]:
+def _parts(stages: Sequence[Stage]) -> Iterator[Cell]:
+    """The words of steps in a row, of branches beside each other, and of what is repeated."""
     given: int | None = None
     is_first = True
+    for group in groups(stages):
+        if group.times > 1:
+            yield _times(group.stages, group.times)
+        elif group.branches:
+            yield _beside(group.branches, alone=len(group.stages) == len(stages))
+        else:
+            yield from _words(group.stages, given, is_first=is_first)
+        given = _width_after(group.stages[-1], given)
+        is_first = is_first and all(stage.kind != "linear" for stage in group.stages)
+
+
+def _times(stages: Sequence[Stage], times: int) -> Cell:
+    return concat(text(f"{times} x ("), join(_words(stages), " + "), text(")"))
+
+
+def _beside(branches: Sequence[Sequence[Stage]], *, alone: bool) -> Cell:
+    """`(Linear(768 -> 2048) beside Linear(1024 -> 2048))`; branches of several steps in parentheses."""
+    told = []
+    for branch in branches:
+        words = join(_parts([replace(stage, branch=None) for stage in branch]), " + ")
+        told.append(concat(text("("), words, text(")")) if len(branch) > 1 else words)
+    cell = join(told, " beside ")
+    return cell if alone else concat(text("("), cell, text(")"))
+
+
+def _words(stages: Sequence[Stage], given: int | None = None, *, is_first: bool = True) -> Iterator[Cell]:
     for stage in stages:
         if stage.kind == "linear" and not is_first and stage.sizes == (given, given):
             yield _class_name(stage)
@@ -108,6 +127,8 @@ def _width_after(stage: Stage, given: int | None) -> int | None:
 
 
 def _class_name(stage: Stage) -> Cell:
+    if not stage.class_name:
+        return text("gated MLP")  # its projections lie among the other steps
     is_torch = _TORCH_LAYER.fullmatch(stage.class_name)
     return text(stage.class_name) if is_torch else code(stage.class_name)
 
@@ -116,7 +137,7 @@ def _with(stage: Stage, inside: str) -> Cell:
     """`Linear(…)` for torch's own class, `` `OwnLinear` (…) `` for a model's own."""
     if not inside:
         return _class_name(stage)
-    gap = "" if _TORCH_LAYER.fullmatch(stage.class_name) else " "
+    gap = "" if stage.class_name and _TORCH_LAYER.fullmatch(stage.class_name) else " "
     return concat(_class_name(stage), text(f"{gap}({inside})"))
 
 
@@ -129,7 +150,8 @@ def _sized(stage: Stage) -> Cell:
 
 
 def _embedding(stage: Stage) -> Cell:
-    return _with(stage, str(stage.sizes[0]) if stage.sizes else "")
+    entries = stage.sizes[:-1] or stage.sizes
+    return _with(stage, " x ".join(str(side) for side in entries))
 
 
 def _activation(stage: Stage) -> Cell:

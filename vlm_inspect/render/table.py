@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from vlm_inspect.architecture import Architecture
 from vlm_inspect.render.cells import Cell, Table, concat, text
 from vlm_inspect.render.columns import Column, Kind, chosen
+from vlm_inspect.render.misreadings import MARK, misreading
 from vlm_inspect.render.rows import Row
 from vlm_inspect.render.states import NOT_ASKED, is_cut
 
@@ -29,7 +30,11 @@ def build_table(kind: Kind, rows: Sequence[Row], columns: Sequence[str] | None =
 
 def _cells(row: Row, columns: Sequence[Column]) -> tuple[Cell, ...]:
     if row.architecture is not None:
-        return tuple(column.cell(row) for column in columns)
+        is_doubtful = bool(row.architecture.misread)
+        return tuple(
+            concat(column.cell(row), text(MARK)) if is_doubtful and column.id == "model" else column.cell(row)
+            for column in columns
+        )
     message = text(f"error: {row.error.message if row.error else 'no record'}")
     place = next((index for index, column in enumerate(columns) if column.id != "model"), None)
     if place is None:  # nothing but the name is shown: it must say why itself
@@ -41,14 +46,16 @@ def _cells(row: Row, columns: Sequence[Column]) -> tuple[Cell, ...]:
 
 
 def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
-    """Each sentence once, after the names of the models that it is about."""
+    """Each sentence once, after the names of the models that it is about; warnings first."""
     names: dict[str, list[str]] = {}
     for row in rows:
         for sentence in _sentences(row.architecture) if row.architecture else ():
             told = names.setdefault(sentence, [])
             if row.name not in told:
                 told.append(row.name)
-    return tuple(f"{', '.join(who)}: {sentence}" for sentence, who in names.items())
+    doubts = ((row.name, misreading(row.architecture)) for row in rows if row.architecture)
+    warnings = dict.fromkeys(f"{MARK.strip()} {name}: {doubt}" for name, doubt in doubts if doubt)
+    return (*warnings, *(f"{', '.join(who)}: {sentence}" for sentence, who in names.items()))
 
 
 def _sentences(architecture: Architecture) -> Iterator[str]:

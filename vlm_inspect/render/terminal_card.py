@@ -15,7 +15,16 @@ from vlm_inspect.render.cells import Cell, Span, text, visible
 from vlm_inspect.render.component_lines import Line
 from vlm_inspect.render.figures import exact_count, short_count
 from vlm_inspect.render.layout import Layout
-from vlm_inspect.render.terminal_console import BAR, FAINT, HEADING, NAME, NARROWEST, printed, styled
+from vlm_inspect.render.terminal_console import (
+    BAR,
+    FAINT,
+    HEADING,
+    NAME,
+    NARROWEST,
+    WARNING,
+    printed,
+    styled,
+)
 from vlm_inspect.render.terminal_lines import GAP, INDENT, titled_lines
 
 # where there is no room for all of it, the bars go first, then the classes and the exact counts
@@ -35,6 +44,8 @@ def card_text(card: Card, *, width: int = 100, colour: bool = False) -> str:
 def _parts(card: Card, width: int) -> Iterator[RenderableType]:
     yield _words(card.name, NAME)
     yield styled(_seen(card.headline))
+    if card.warning:
+        yield _words(f"Warning: {card.warning}", WARNING)
     yield _lines(card.about, width, indent=0)
     yield ""
     yield _shares(card, width)

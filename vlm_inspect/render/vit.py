@@ -30,7 +30,11 @@ _CLASS_ENDING = re.compile(
     r"(VisionTransformer|VisionModel|VisionTower|Vision|Transformer|Encoder|PreTrainedModel|PretrainedModel"
     r"|Backbone|Model|ViT)$"
 )
-_SPELLING = ((re.compile(r"^Siglip"), "SigLIP"), (re.compile(r"^Clip"), "CLIP"))
+_SPELLING = (
+    (re.compile(r"^Siglip"), "SigLIP"),
+    (re.compile(r"^Clip"), "CLIP"),
+    (re.compile(r"^TimmWrapper"), "timm"),
+)
 _VERSION = re.compile(r"(?<=\d)_(?=\d)")
 
 
@@ -48,36 +52,46 @@ class VisionTransformer:
     gated: bool | None = None
     patch: int | None = None
     image: tuple[int, ...] = ()
+    attends: bool = True
+    """Whether attention is in every layer: what folds or convolves is no transformer."""
 
     @classmethod
     def of(cls, component: Component) -> VisionTransformer:
         """Read off a vision encoder."""
+        widths = part_widths(component)
         mlp = next((layer.mlp for layer in component.layers if layer.mlp), None)
-        patch = next((s.kernel for s in component.embeddings if s.kind == "convolution" and s.kernel), ())
+        attends = all(
+            layer.attention is not None and layer.attention.mechanism == "attention"
+            for layer in component.layers
+        )
         return cls(
             family=family(component.class_name) if component.class_name else None,
             depths=tuple(stack.count for stack in component.stacks),
-            width=component.width,
-            widest=_widest(component),
+            width=widths[0] if len(widths) > 1 else component.width,
+            widest=max(widths) if len(widths) > 1 else None,
             mlp_width=mlp.hidden_width if mlp else None,
             gated=mlp.gated if mlp else None,
-            patch=patch[-1] if patch else None,
+            patch=_patch(component) if attends else None,
             image=component.image_size,
+            attends=attends,
         )
 
     @property
     def size(self) -> str | None:
         """Its published size letter, where it has one."""
-        if self.gated or len(self.depths) != 1 or self.width is None or self.mlp_width is None:
+        if self.gated or not self.attends or len(self.depths) != 1:
+            return None
+        if self.width is None or self.mlp_width is None:
             return None
         return PUBLISHED_SIZES.get((self.width, self.depths[0], self.mlp_width))
 
     def __str__(self) -> str:
         """`SigLIP ViT-SO400M/14-384`, or `Qwen2.5 ViT (32 layers, width 1280, patch 14)`."""
-        family = f"{self.family} " if self.family else ""
+        family = f"{self.family} " if self.family and self.family != "ViT" else ""
         if self.size is None:
             described = ", ".join(self._figures())
-            kind = "" if self.family and self.widest else "ViT"
+            is_plain = self.attends and not (self.family and self.widest)
+            kind = "ViT" if is_plain and self.family != "ViT" else ""
             return " ".join(
                 word for word in (self.family, kind, f"({described})" if described else "") if word
             )
@@ -100,9 +114,10 @@ def part_widths(component: Component) -> tuple[int, ...]:
     return tuple(dict.fromkeys(width for width in widths if width))
 
 
-def _widest(component: Component) -> int | None:
-    widths = part_widths(component)
-    return max(widths) if len(widths) > 1 else None
+def _patch(component: Component) -> int | None:
+    """The side of a patch: the kernel of the one convolution that takes the pixels in; a stem has several."""
+    kernels = [stage.kernel for stage in component.embeddings if stage.kind == "convolution"]
+    return kernels[0][-1] if len(kernels) == 1 and kernels[0] else None
 
 
 def family(class_name: str) -> str:

@@ -5,10 +5,13 @@ Together with what it calls (`states`, `stage_wording`, `layer_wording`) the onl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from vlm_inspect.architecture import Architecture, Component, Layer, Role
+from vlm_inspect.architecture import Architecture, Component, Layer, LayerStack, Role
 from vlm_inspect.render.cells import Cell, concat, join, text
+from vlm_inspect.render.figures import counted
 from vlm_inspect.render.layer_wording import (
     attention_class,
     distinct,
@@ -16,10 +19,14 @@ from vlm_inspect.render.layer_wording import (
     norms_cell,
     stack_cell,
 )
-from vlm_inspect.render.stage_wording import embeddings_cell, several, stages_cell
+from vlm_inspect.render.ranges import MOST_WORDINGS, shortened
+from vlm_inspect.render.stage_wording import embeddings_cell, norm_cell, several, stages_cell
 from vlm_inspect.render.states import ABSENT, class_cell, missing
 
 Word = Callable[[Component], Cell]
+
+_HALF = re.compile(r"(?:^|\.)(encoder|decoder)(?=\.)")
+_MOST_STACKS = 3
 
 
 def of_role(architecture: Architecture, role: Role, word: Word, *, counts: bool = False) -> Cell:
@@ -49,10 +56,44 @@ def component_class(component: Component) -> Cell:
 
 
 def layers(component: Component) -> Cell:
-    """`24 layers`; several stacks in their order."""
+    """`24 layers`; several stacks in their order, of many their depths alone."""
     if not component.stacks:
         return missing("stacks", component.unknown)
-    return join((stack_cell(stack) for stack in component.stacks), " + ")
+    if len(component.stacks) > _MOST_STACKS:
+        return text(depths(component))
+    between = "; " if any(len(stack.kinds) > 1 for stack in component.stacks) else " + "
+    named = zip(stack_names(component.stacks), component.stacks, strict=True)
+    return join((concat(text(name.before), _stack(stack, name)) for name, stack in named), between)
+
+
+def depths(component: Component) -> str:
+    """`24 layers`, `2 + 12 + 24 layers`, `encoder 12 + decoder 12 layers`."""
+    named = list(zip(stack_names(component.stacks), component.stacks, strict=True))
+    told = " + ".join(f"{name.before}{stack.count}" for name, stack in named)
+    return f"{told} {named[-1][0].noun}{'' if told == '1' else 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class StackName:
+    """What a stack is called beside others that do different things."""
+
+    before: str = ""
+    """`encoder `, `decoder `."""
+    noun: str = "layer"
+
+
+def stack_names(stacks: Sequence[LayerStack]) -> list[StackName]:
+    """Encoder and decoder, or layers of cross-attention beside those of self-attention."""
+    halves = [next(iter(_HALF.findall(stack.path)), "") for stack in stacks]
+    if sorted(halves) == ["decoder", "encoder"]:
+        return [StackName(f"{half} ") for half in halves]
+    crossing = [all(kind.attention and kind.attention.cross for kind in stack.kinds) for stack in stacks]
+    apart = any(crossing) and not all(crossing)
+    return [StackName(noun="cross-attention layer" if apart and crosses else "layer") for crosses in crossing]
+
+
+def _stack(stack: LayerStack, name: StackName) -> Cell:
+    return text(counted(stack.count, name.noun)) if name.noun != "layer" else stack_cell(stack)
 
 
 def embeddings(component: Component) -> Cell:
@@ -73,7 +114,10 @@ def mlp(component: Component) -> Cell:
 
 
 def norms(component: Component) -> Cell:
-    """The norms of the component's layers."""
+    """The norms of the component's layers; of layers that differ much, each norm once."""
+    cells = list(dict.fromkeys(norm_cell(norm) for layer in component.layers for norm in layer.norms))
+    if len(cells) > MOST_WORDINGS:
+        return join(shortened(cells), " / ")
     return _of_layers(component, norms_cell)
 
 

@@ -1,0 +1,148 @@
+"""What a card says of one kind of layer."""
+
+import pytest
+
+from vlm_inspect.architecture import (
+    Attention,
+    Component,
+    Experts,
+    Latent,
+    Layer,
+    LayerStack,
+    Mlp,
+    Norm,
+    Role,
+    Rotary,
+    Stage,
+)
+from vlm_inspect.render.attention_wording import attention_words, positions_cell
+from vlm_inspect.render.cells import plain
+from vlm_inspect.render.component_lines import component_lines
+
+
+@pytest.mark.parametrize(
+    ("attention", "words"),
+    [
+        (
+            Attention(kind="grouped-query", heads=8, key_value_heads=4, head_width=256),
+            "grouped-query, 8 heads of 256, 4 key-value heads",
+        ),
+        (
+            Attention(kind="latent", heads=4, head_width=192, latent=Latent(512, 1536, 64, 128)),
+            "latent, 4 heads of 192, key-value rank 512, query rank 1536, values of 128",
+        ),
+        (
+            Attention(mechanism="state space", heads=4, head_width=64, state_width=128, convolution=4),
+            "state space, 4 heads of 64, state of 128, convolution over 4",
+        ),
+        (Attention(mechanism="convolution", convolution=3), "convolution over 3"),
+        (Attention(cross=True, bias=("query", "value")), "cross-attention, bias on query and value"),
+        (Attention(bias=("query", "key", "value", "output")), "bias"),
+        (Attention(bias=("output",)), "bias on output"),
+        (
+            Attention(sliding_window=512, chunk=8, window=14),
+            "sliding window of 512, chunks of 8, windows of 14 x 14 patches",
+        ),
+        (Attention(features=("sinks", "output gate")), "sinks, output gate"),
+        (
+            Attention(
+                head_width=8,
+                qk_norm=(Norm("OwnRMSNorm", 8, name="q_norm"), Norm("OwnRMSNorm", 8, name="k_norm")),
+            ),
+            "q/k norm OwnRMSNorm per head",
+        ),
+        (
+            Attention(head_width=8, qk_norm=(Norm("N", 32, name="q_norm"), Norm("N", 32, name="k_norm"))),
+            "q/k norm N over all heads",
+        ),
+        (Attention(qk_norm=(Norm("L2Norm", name="q_norm"),)), "q/k norm L2Norm on q_norm alone"),
+    ],
+)
+def test_attention(attention, words):
+    assert plain(attention_words(attention)) == words
+
+
+@pytest.mark.parametrize(
+    ("rotary", "words"),
+    [
+        (Rotary(theta=10000.0, width=8), "rotary, base 10000"),
+        (Rotary(kind="yarn", factor=32.0, width=8), "rotary (yarn by 32)"),
+        (Rotary(kind="linear", factor=1.5, width=8), "rotary (linear by 1.5)"),
+        (Rotary(kind="axial", width=8), "rotary by row and column"),
+        (Rotary(width=2, sections=(1, 1, 2)), "rotary, 2 of 8 channels, sections of 1, 1, 2"),
+    ],
+)
+def test_rotary_positions(rotary, words):
+    assert plain(positions_cell(Attention(head_width=8, positions="rotary", rotary=rotary))) == words
+
+
+def test_other_positions():
+    assert plain(positions_cell(Attention(positions="relative"))) == "bias by relative position"
+    assert plain(positions_cell(Attention(positions="none"))) == "none in attention"
+    assert plain(positions_cell(Attention(unknown={"positions": "why"}))) == "unknown (why)"
+    assert positions_cell(Attention(mechanism="state space")) is None
+
+
+def lines_of(layer, **fields):
+    component = Component(Role.LANGUAGE_MODEL, stacks=(LayerStack("m.layers", 2, (layer,)),), **fields)
+    return [(label.strip(), plain(cell)) for label, cell in component_lines(component)]
+
+
+def test_what_is_active_is_told_where_it_is_not_all():
+    layer = Layer("L", 10)
+    assert ("Active", "60 parameters per token") in lines_of(layer, parameters=100, active=60)
+    assert "Active" not in dict(lines_of(layer, parameters=100, active=100))
+    unknown = lines_of(layer, parameters=100, unknown={"active": "why"})
+    assert ("Active", "unknown (why)") in unknown
+
+
+def test_experts_have_a_line_of_their_own():
+    experts = Experts(8, 2, 16, 1, 32, "OwnRouter", "sigmoid", 1536)
+    told = dict(lines_of(Layer("L", 10, mlp=Mlp("M", 8, 16, 8, gated=True, experts=(experts,)))))
+    assert told["MLP"] == "M (8 -> 16 -> 8), 8 experts, 2 per token, 1 shared, gated"
+    assert (
+        told["Experts"] == "width 16, 1,536 parameters each, chosen by OwnRouter (sigmoid), shared width 32"
+    )
+
+
+def test_experts_of_two_modalities_are_named():
+    groups = (Experts(8, 2, modality="text"), Experts(4, 2, modality="vision"))
+    told = dict(lines_of(Layer("L", 10, mlp=Mlp("M", 8, 16, 8, experts=groups))))
+    assert told["MLP"] == "M (8 -> 16 -> 8), 8 text experts, 2 per token, 4 vision experts, 2 per token"
+
+
+@pytest.mark.parametrize(
+    ("placement", "parallel", "words"),
+    [
+        ("before", False, ", before attention and MLP"),
+        ("both", False, ", before and after attention and MLP"),
+        ("before", True, ", before attention and MLP, side by side"),
+        (None, False, ""),
+    ],
+)
+def test_where_norms_stand(placement, parallel, words):
+    layer = Layer("L", 10, Attention("A"), Mlp("M"), (Norm("N", name="n"),), placement, parallel)
+    assert dict(lines_of(layer))["Norms"] == f"N as n{words}"
+
+
+def test_what_else_mixes_tokens_has_lines_of_its_own():
+    layer = Layer("L", 10, Attention("A"), further_attention=(Attention("B", cross=True, positions="none"),))
+    told = lines_of(layer)
+    assert ("And", "B, cross-attention") in told
+    assert ("Positions", "none in attention") in told
+
+
+def test_stacks_are_told_by_their_paths_where_there_are_several():
+    stacks = tuple(LayerStack(path, 2, (Layer("L", 5),)) for path in ("encoder.layers", "decoder.layers"))
+    told = [
+        plain(cell)
+        for label, cell in component_lines(Component(Role.LANGUAGE_MODEL, stacks=stacks))
+        if label == "Stack"
+    ]
+    assert told == ["encoder.layers, 2 layers", "decoder.layers, 2 layers"]
+
+
+def test_what_lies_beside_the_layers_is_told_by_name():
+    stages = (Stage("norm", "LayerNorm", "model.norm", (8,), eps=1e-5), Stage("other", "Pool", "model.head"))
+    told = dict(lines_of(Layer("L", 5), beside=stages))
+    assert told["Beside"] == "norm LayerNorm((8,), eps=1e-05), head Pool"

@@ -1,0 +1,132 @@
+"""The warning that a record may not be of its model, where each format says it."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.render.records import GEMMA3, LLAVA, RECORDS
+from vlm_inspect.architecture import Quantization
+from vlm_inspect.codec import architecture_from_data, to_data
+from vlm_inspect.render import FORMATS, render
+from vlm_inspect.render.card import build_card
+from vlm_inspect.render.card_tables import card_tables
+from vlm_inspect.render.cells import plain
+from vlm_inspect.render.misreadings import misreading, quantization_words
+from vlm_inspect.render.rows import Row
+from vlm_inspect.render.table import build_table
+from vlm_inspect.render.terminal_card import card_text
+from vlm_inspect.tree import UnreadKey
+
+HARMLESS = UnreadKey("vision_config.vocab_size", "32000")
+DIM_EMBED = UnreadKey(
+    "vision_config.dim_embed", "[256, 512]", structural=True, instead="vision_config.embed_dim [128, 256]"
+)
+TOWER = UnreadKey("mm_vision_tower", '"openai/clip-vit-large-patch14-336"', structural=True)
+DOUBTFUL = replace(LLAVA, unread=(HARMLESS, DIM_EMBED, TOWER))
+READ = replace(LLAVA, unread=(HARMLESS,))
+
+
+def flat(text):
+    return " ".join(text.replace("\\", "").replace("{", "").replace("}", "").split())
+
+
+def test_the_warning_names_the_keys_their_values_and_what_was_built():
+    assert misreading(DOUBTFUL) == (
+        "this may not be the model: LlavaForConditionalGeneration did not read 2 keys of config.json that "
+        "state sizes or parts, and built what it has instead: vision_config.dim_embed [256, 512] (built: "
+        'vision_config.embed_dim [128, 256]), mm_vision_tower "openai/clip-vit-large-patch14-336".'
+    )
+
+
+def test_keys_that_change_nothing_are_no_warning():
+    assert misreading(READ) is None
+    assert READ.misread == ()
+
+
+def test_many_keys_are_cut():
+    keys = tuple(UnreadKey(f"key_{number}_size", "1", structural=True) for number in range(40))
+    assert misreading(replace(LLAVA, unread=keys)).endswith("key_7_size 1 and 32 more.")
+
+
+@pytest.mark.parametrize("kind", ["architectures", "comparison"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_table_marks_the_model_and_says_why_below(name, kind):
+    table = build_table(kind, [Row("good", LLAVA), Row("odd", DOUBTFUL)])
+    assert [plain(row[0]) for row in table.rows] == ["good", "odd (!)"]
+    text = flat(render(table, name))
+    assert "(!)" in text
+    # notes are no data, and CSV leaves them out
+    assert (name == "csv") != ("(!) odd: this may not be the model" in text)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_rows_of_models_that_were_read_do_not_change_by_a_byte(name):
+    good = build_table("architectures", [Row("a", LLAVA), Row("b", GEMMA3)])
+    listed = build_table("architectures", [Row("a", READ), Row("b", replace(GEMMA3, unread=(HARMLESS,)))])
+    assert render(good, name) == render(listed, name)
+
+
+def test_a_column_names_the_keys():
+    table = build_table("architectures", [Row("odd", DOUBTFUL), Row("good", READ)], ["misread"])
+    assert [plain(row[0]) for row in table.rows] == ["vision_config.dim_embed, mm_vision_tower", "—"]
+
+
+@pytest.mark.parametrize("width", [20, 40, 100])
+def test_a_card_in_a_terminal_says_it_before_anything_else(width):
+    lines = card_text(build_card(DOUBTFUL), width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    text = "".join(lines).replace(" ", "")
+    assert text.index("Warning:this") < text.index("Modeltype")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_card_in_every_format_says_it(name):
+    assert "this may not be the model" in flat(render(card_tables(build_card(DOUBTFUL)), name))
+    assert "Warning" not in render(card_tables(build_card(READ)), name)
+
+
+def test_the_record_keeps_every_unread_key():
+    data = to_data(DOUBTFUL)
+    assert data["unread"] == [
+        {"path": "vision_config.vocab_size", "value": "32000", "structural": False},
+        {
+            "path": "vision_config.dim_embed",
+            "value": "[256, 512]",
+            "structural": True,
+            "instead": "vision_config.embed_dim [128, 256]",
+        },
+        {"path": "mm_vision_tower", "value": '"openai/clip-vit-large-patch14-336"', "structural": True},
+    ]
+    assert architecture_from_data(data) == DOUBTFUL
+    assert "unread" not in to_data(LLAVA)
+
+
+def test_what_a_stranger_wrote_into_a_key_is_made_visible():
+    odd = replace(LLAVA, unread=(UnreadKey("a\x1b[31m_size", '"\u202e"', structural=True),))
+    for name in FORMATS:
+        for text in (render(build_table("comparison", [Row("odd", odd)]), name), card_text(build_card(odd))):
+            assert "\x1b" not in text
+            assert "\u202e" not in text
+
+
+@pytest.mark.parametrize(
+    ("quantization", "words"),
+    [
+        (Quantization("gptq", 4, None, (128,), "gptq"), "gptq, 4 bits, groups of 128"),
+        (Quantization("fp8", 8, "e4m3", (128, 128)), "fp8, 8 bits, e4m3, blocks of 128 x 128"),
+        (Quantization("aqlm"), "aqlm"),
+        (Quantization("awq", 4, packing="gemm", path="text_config.q"), "awq, 4 bits, gemm (text_config)"),
+    ],
+)
+def test_quantisation_in_words(quantization, words):
+    assert quantization_words(quantization) == words
+    record = replace(LLAVA, quantization=quantization)
+    assert architecture_from_data(to_data(record)) == record
+    assert ("Quantization", words) in [(name, plain(cell)) for name, cell in build_card(record).about]
+    table = build_table("architectures", [Row("m", record), Row("n", LLAVA)], ["quantization"])
+    assert [plain(row[0]) for row in table.rows] == [words, "none"]
+
+
+def test_cards_of_models_that_are_not_quantised_say_nothing_of_it():
+    for record in RECORDS.values():
+        assert "Quantization" not in dict(build_card(record).about)

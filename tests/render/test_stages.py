@@ -1,0 +1,150 @@
+"""Steps, branches, what lies beside, and many layers, in words."""
+
+import pytest
+
+from tests.every_type.answers import answer_of
+from tests.render.records import act, linear
+from vlm_inspect.architecture import Component, Layer, LayerStack, Norm, Role, Stage
+from vlm_inspect.render import wording
+from vlm_inspect.render.beside_wording import beside_cell
+from vlm_inspect.render.cells import code, concat, plain, text
+from vlm_inspect.render.comparison import COMPARED
+from vlm_inspect.render.projection import projection
+from vlm_inspect.render.ranges import shortened
+from vlm_inspect.render.stage_wording import stages_cell
+
+
+def on(branch, given, made, path="Linear"):
+    return Stage("linear", "Linear", path, (given, made), branch=branch)
+
+
+def told(model_type, role, word):
+    return plain(word(answer_of(model_type).having(role)[0]))
+
+
+JOINED = (on(0, 768, 2048), on(1, 1024, 2048), act(), linear(4096, 4096))
+APART = (on(0, 64, 4096), on(0, 4096, 4096), on(1, 128, 4096), on(1, 4096, 4096))
+LIST = (
+    linear(8, 16, "first"),
+    *(
+        stage
+        for index in range(3)
+        for stage in (linear(64, 8, f"more.{index}.a"), linear(8, 16, f"more.{index}.b"))
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        (JOINED, "(Linear(768 -> 2048) beside Linear(1024 -> 2048)) + GELU + Linear(4096 -> 4096)"),
+        (APART, "(Linear(64 -> 4096) + Linear) beside (Linear(128 -> 4096) + Linear)"),
+        (LIST, "Linear(8 -> 16) + 3 x (Linear(64 -> 8) + Linear(8 -> 16))"),
+        ((Stage("mlp", "", "", (8, 32, 8)),), "gated MLP (8 -> 32 -> 8)"),
+    ],
+)
+def test_steps_in_words(stages, words):
+    assert plain(stages_cell(stages)) == words
+
+
+@pytest.mark.parametrize(
+    ("stages", "words"),
+    [
+        (JOINED, "(linear beside linear) + linear"),
+        (APART, "2 x 2-layer MLP, side by side"),
+        (LIST, "Linear + 3 x 2-layer MLP"),
+        ((Stage("embedding", "SomeTable", "", (65536, 8)),), "Embedding table (65536 entries)"),
+    ],
+)
+def test_projections_in_words(stages, words):
+    assert plain(projection(Component(Role.PROJECTOR, stages=stages))) == words
+
+
+@pytest.mark.parametrize(
+    ("model_type", "words"),
+    [
+        ("gemma4", "None in projector"),  # twice the width is the audio's
+        ("llama4", "None in projector"),  # the second projector reads the first
+        ("step3p7", "None in projector"),  # the tower's own convolutions widen
+        ("fast_vlm", "None in projector"),
+        ("vipllava", "None (5 layers' features side by side)"),
+        ("minimax_m3_vl", "4 features joined per token"),
+        ("molmo2", "Attention pooling"),
+        ("llava", "None in projector"),
+        ("qwen2_vl", "4 features joined per token"),
+    ],
+)
+def test_tokens_are_joined_where_tokens_are_joined(model_type, words):
+    assert plain(COMPARED["pooling"].derive(answer_of(model_type))) == words
+
+
+@pytest.mark.parametrize(
+    ("model_type", "words"),
+    [
+        ("fast_vlm", "timm (2 + 12 + 24 + 4 + 2 layers, width 96 to 1536)"),
+        ("chameleon", "ChameleonVQVAE (2 + 2 + 2 + 2 + 2 layers, width 512)"),
+        ("florence2", "Florence2 (1 + 1 + 9 + 1 layers, width 128 to 1024)"),
+        ("llava", "CLIP ViT-L/14-336"),
+    ],
+)
+def test_a_stem_has_no_patches(model_type, words):
+    assert plain(COMPARED["vision_encoder"].derive(answer_of(model_type))) == words
+
+
+@pytest.mark.parametrize(
+    ("model_type", "words"),
+    [
+        ("florence2", "encoder 12 layers + decoder 12 layers"),
+        ("idefics", "32 layers + 32 cross-attention layers"),
+        ("llava", "32 layers"),
+    ],
+)
+def test_stacks_that_do_different_things_are_named(model_type, words):
+    assert told(model_type, Role.LANGUAGE_MODEL, wording.layers) == words
+
+
+def test_of_many_stacks_the_depths_are_told():
+    assert told("fast_vlm", Role.VISION_ENCODER, wording.layers) == "2 + 12 + 24 + 4 + 2 layers"
+    assert (
+        wording.depths(answer_of("florence2").having(Role.LANGUAGE_MODEL)[0])
+        == "encoder 12 + decoder 12 layers"
+    )
+
+
+def test_many_wordings_that_differ_in_one_number_are_a_range():
+    cells = [
+        concat(code("Some2MoE"), text(f" (8 -> 8), {count} experts, 2 per token"))
+        for count in (4, 64, 8, 16, 32)
+    ]
+    assert [plain(cell) for cell in shortened(cells)] == ["Some2MoE (8 -> 8), 4 to 64 experts, 2 per token"]
+    assert shortened(cells[:4]) == cells[:4]
+
+
+def test_many_wordings_that_differ_in_several_numbers_are_told_from_first_to_last():
+    cells = [text(f"MLP ({width} -> {4 * width})") for width in (8, 16, 32, 64, 128)]
+    assert [plain(cell) for cell in shortened([*cells, text("none")])] == [
+        "MLP (8 -> 32) to MLP (128 -> 512)",
+        "none",
+    ]
+
+
+def test_norms_of_many_widths_are_a_range():
+    kinds = tuple(
+        Layer("Block", norms=(Norm("GroupNorm", width, 1e-06),)) for width in (64, 128, 256, 512, 1024)
+    )
+    tower = Component(Role.VISION_ENCODER, stacks=(LayerStack("blocks", 5, kinds, (0, 1, 2, 3, 4)),))
+    assert plain(wording.norms(tower)) == "GroupNorm(64 to 1024, eps=1e-06)"
+
+
+def test_what_lies_beside_is_named_and_weighed():
+    beside = (
+        Stage("norm", "SomeNorm", "model.a.norm", (8,), parameters=8),
+        Stage("norm", "OtherNorm", "model.b.norm", (8,), parameters=8),
+        Stage("other", "Down", "model.0.down", parameters=5_000_000),
+        Stage("other", "Down", "model.1.down", parameters=5_000_000),
+        Stage("embedding", "Embedding", "model.table", (1000, 2_000), parameters=2_000_000),
+    )
+    component = Component(Role.LANGUAGE_MODEL, parameters=300_000_000, beside=beside)
+    assert plain(beside_cell(component)) == (
+        "a.norm SomeNorm, b.norm OtherNorm, 2 x down Down (5M parameters), table Embedding(1000)"
+    )
