@@ -18,6 +18,7 @@
     │   ├── NotNativeError          transformers itself has no class for it
     │   ├── UnbuildableConfigError  transformers' own class refuses the configuration
     │   ├── RemoteCodeError         the repo's own code was to be run, isolated, and gave no model
+    │   ├── UnverifiableError       whether a checkpoint fits its model cannot be said
     │   └── BrokenEnvironmentError  torch or transformers does not work in this Python
     ├── SnapshotError               a snapshot file is damaged, or of another schema
     ├── SettingsError               pyproject.toml or vlm-inspect.toml says something unknown
@@ -112,6 +113,10 @@ class UnbuildableConfigError(BuildError):
 
 class RemoteCodeError(BuildError):
     """The repo's own code was to be run, isolated, and gave no model."""
+
+
+class UnverifiableError(BuildError):
+    """Whether a checkpoint fits the model that its configuration builds cannot be said."""
 
 
 class BrokenEnvironmentError(BuildError):
