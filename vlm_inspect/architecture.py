@@ -63,11 +63,13 @@ class Evidence:
 class Norm:
     """A normalisation layer."""
 
-    class_name: str
+    class_name: str = ""
+    """Empty where it is unknown."""
     width: int | None = None
     eps: float | None = None
     name: str = ""
     """Its name in the layer: `input_layernorm`."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,8 @@ class Stage:
     """One step of an embedding, a projector or a head."""
 
     kind: StageKind
-    class_name: str
+    class_name: str = ""
+    """Empty where it is unknown."""
     path: str = ""
     sizes: tuple[int, ...] = ()
     """linear: in, out. convolution: in, out. embedding: entries, width. mlp: in, hidden, out.
@@ -157,6 +160,7 @@ class Stage:
     """Of a block: how many layers it stacks."""
     queries: int | None = None
     """Of a block: its learned query tokens (latents of a perceiver)."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +186,8 @@ class Component:
     """Of a vision encoder: height and width in pixels that its position table is made for."""
     tied_to: str | None = None
     """Of a head: the parameter that is its weight, where it has none of its own."""
+    stored: Mapping[str, int] = field(default_factory=dict)
+    """Of a checkpoint whose headers were read: dtype → bytes of the tensors that the component owns."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
 

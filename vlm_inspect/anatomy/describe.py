@@ -7,6 +7,7 @@ from typing import Any
 
 from vlm_inspect.anatomy.anchors import embedding_sizes_at, text_embedding
 from vlm_inspect.anatomy.claims import Claim
+from vlm_inspect.anatomy.gaps import with_gaps
 from vlm_inspect.anatomy.leaves import breadth_first, linear_widths
 from vlm_inspect.anatomy.ownership import owned, unclaimed
 from vlm_inspect.anatomy.parts import read_layer
@@ -58,7 +59,7 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
         for claim, count in zip(claims, counts, strict=True)
         if count or claim.role is not Role.OTHER
     )
-    return Architecture(
+    architecture = Architecture(
         model=model,
         model_type=_model_type(tree.config),
         model_class=tree.root.class_name,
@@ -70,6 +71,7 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
         notes=tree.notes,
         versions={"vlm_inspect": __version__, **tree.versions},
     )
+    return with_gaps(architecture, tree)
 
 
 def _component(tree: ModuleTree, claim: Claim, count: int, claimed: list[str]) -> Component:

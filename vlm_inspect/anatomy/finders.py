@@ -129,7 +129,7 @@ def _by_class(asked: Asked) -> Answer | None:
 
 
 def _by_structure(asked: Asked) -> Answer | None:
-    if contains_attention(asked.node) and (patch := _patch_convolution(asked)):
+    if not _wrapper(asked) and contains_attention(asked.node) and (patch := _patch_convolution(asked)):
         return Role.VISION_ENCODER, "structure", f"layers of attention behind {patch}, which takes pixels"
     return None
 

@@ -21,7 +21,7 @@ _KERNELS = {
     "_supports_flex_attn": "flex_attention",
 }
 # where a module stands in its list is its name's business: kept, it would make every layer its own kind
-_POSITION = re.compile(r"(^|_)(idx|index|layer_id|layer_number)$")
+POSITION = re.compile(r"(^|_)(idx|index|layer_id|layer_number)$")
 _LONGEST_TEXT = 200
 
 
@@ -95,7 +95,7 @@ def _detail(module: nn.Module) -> str:
 def _attributes(module: nn.Module) -> tuple[tuple[str, Attribute], ...]:
     found = []
     for name, value in vars(module).items():
-        if name.startswith("_") or name == "training" or _POSITION.search(name):
+        if name.startswith("_") or name == "training" or POSITION.search(name):
             continue
         plain = _plain(name, value)
         if plain is not None:
