@@ -14,28 +14,34 @@ if TYPE_CHECKING:
     from vlm_inspect.architecture import Architecture, Component, Role
     from vlm_inspect.difference import Difference
     from vlm_inspect.errors import VlmInspectError
+    from vlm_inspect.fit import Fit
+    from vlm_inspect.verification import verify
     from vlm_inspect.version import __version__
 
 _HOMES = {
     "Architecture": "vlm_inspect.architecture",
     "Component": "vlm_inspect.architecture",
     "Difference": "vlm_inspect.difference",
+    "Fit": "vlm_inspect.fit",
     "Role": "vlm_inspect.architecture",
     "VlmInspectError": "vlm_inspect.errors",
     "__version__": "vlm_inspect.version",
     "diff": "vlm_inspect.app",
     "inspect": "vlm_inspect.app",
+    "verify": "vlm_inspect.verification",
 }
 
 __all__ = [
     "Architecture",
     "Component",
     "Difference",
+    "Fit",
     "Role",
     "VlmInspectError",
     "__version__",
     "diff",
     "inspect",
+    "verify",
 ]
 
 

@@ -84,11 +84,13 @@ class Evidence:
 class Norm:
     """A normalisation layer."""
 
-    class_name: str
+    class_name: str = ""
+    """Empty where it is unknown."""
     width: int | None = None
     eps: float | None = None
     name: str = ""
     """Its name in the layer: `input_layernorm`."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +241,7 @@ class Stage:
 
     kind: StageKind
     class_name: str = ""
-    """Empty of an MLP whose projections lie among the other steps."""
+    """Empty where it is unknown, and of an MLP whose projections lie among the other steps."""
     path: str = ""
     sizes: tuple[int, ...] = ()
     """linear: in, out. convolution: in, out. embedding: entries, width. mlp: in, hidden, out.
@@ -255,6 +257,7 @@ class Stage:
     """Of steps side by side, whose outputs are added or joined: on which branch it is, counted from 0."""
     parameters: int | None = None
     """Of what a component holds beside its layers."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +288,8 @@ class Component:
     """Of a head: the parameter that is its weight, where it has none of its own."""
     active: int | None = None
     """Of its parameters, those that work on one text token: all but the experts that it is not routed to."""
+    stored: Mapping[str, int] = field(default_factory=dict)
+    """Of a checkpoint whose headers were read: dtype → bytes of the tensors that the component owns."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
 

@@ -11,10 +11,14 @@
     │   ├── TokenError              the token is malformed, or the Hub does not know it
     │   ├── ConfigMissingError      there is no config.json
     │   ├── HubUnavailableError     no answer from the Hub: offline, unreachable, too busy
-    │   └── InvalidConfigError      the config.json is not a model's configuration
+    │   ├── InvalidConfigError      the config.json is not a model's configuration
+    │   ├── NoHeadersError          no safetensors file: names and shapes of its tensors are not to be had
+    │   └── BadHeaderError          a safetensors header, or the index of the shards, breaks its format
     ├── BuildError                  there is a configuration, and no model came of it
     │   ├── NotNativeError          transformers itself has no class for it
     │   ├── UnbuildableConfigError  transformers' own class refuses the configuration
+    │   ├── RemoteCodeError         the repo's own code was to be run, isolated, and gave no model
+    │   ├── UnverifiableError       whether a checkpoint fits its model cannot be said
     │   └── BrokenEnvironmentError  torch or transformers does not work in this Python
     ├── SnapshotError               a snapshot file is damaged, or of another schema
     ├── SettingsError               pyproject.toml or vlm-inspect.toml says something unknown
@@ -82,6 +86,14 @@ class InvalidConfigError(SourceError):
     """The config.json is not a model's configuration."""
 
 
+class NoHeadersError(SourceError):
+    """There is no safetensors file, so names and shapes of the tensors are not to be had."""
+
+
+class BadHeaderError(SourceError):
+    """A safetensors header, or the index of the shards, breaks its format or a stated limit."""
+
+
 class BuildError(VlmInspectError):
     """There is a configuration, and no model came of it."""
 
@@ -97,6 +109,14 @@ class NotNativeError(BuildError):
 
 class UnbuildableConfigError(BuildError):
     """transformers' own class refuses the configuration."""
+
+
+class RemoteCodeError(BuildError):
+    """The repo's own code was to be run, isolated, and gave no model."""
+
+
+class UnverifiableError(BuildError):
+    """Whether a checkpoint fits the model that its configuration builds cannot be said."""
 
 
 class BrokenEnvironmentError(BuildError):

@@ -19,6 +19,10 @@ Scalar = bool | int | float | str | None
 Attribute = Scalar | tuple[int, ...]
 JoinKind = Literal["scatter", "add", "prepend", "append", "embed"]
 
+INFERRED = "?"
+"""What the class name of a module begins with whose class nobody stated: `?Attention` has what an
+attention has. No class of Python can be called so."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModuleNode:
@@ -44,6 +48,11 @@ class ModuleNode:
     of its own."""
     total: int = 0
     """Parameters of this node and all below, tied ones counted wherever they appear."""
+
+    @property
+    def inferred(self) -> bool:
+        """Whether its class is unknown, and its class name only says what it must be."""
+        return self.class_name.startswith(INFERRED)
 
     def child(self, name: str) -> ModuleNode | None:
         """The direct child of that name."""
@@ -126,6 +135,18 @@ class UnreadKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Gaps:
+    """What the builder of a tree could not tell, and why. A live model leaves none."""
+
+    classes: Mapping[str, str] = field(default_factory=dict)
+    """Module path → why the classes at it and below are not known; the nearest path above speaks."""
+    shapes: Mapping[str, str] = field(default_factory=dict)
+    """Parameter path → why its shape is not known. What the tree holds there is no shape of the model."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Field or role of the record → why it cannot be told: `supports`, `lm_head`."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModuleTree:
     """A built model, as data."""
 
@@ -154,6 +175,11 @@ class ModuleTree:
     a few words. What they would hold is in no count."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the libraries that built it."""
+    gaps: Gaps = field(default_factory=Gaps)
+    """What its builder could not tell."""
+    stored: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Of a checkpoint: module path → dtype → bytes of what the module itself holds, scales and other
+    tensors of its storage included."""
 
     def find(self, path: str) -> ModuleNode | None:
         """The node at a path, or None."""

@@ -25,6 +25,9 @@ HEAVY = {"torch", "transformers", "accelerate", "huggingface_hub", "jinja2"}
         ["table", "--columns", "bogus"],
         ["show", "not a model"],
         ["show", "./none"],
+        ["verify", "-h"],
+        ["verify", "not a model"],
+        ["verify", "./none"],
     ],
     ids=" ".join,
 )

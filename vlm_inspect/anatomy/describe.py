@@ -8,6 +8,7 @@ from typing import Any
 from vlm_inspect.anatomy.absences import absences
 from vlm_inspect.anatomy.claims import Claim
 from vlm_inspect.anatomy.components import component
+from vlm_inspect.anatomy.gaps import with_gaps
 from vlm_inspect.anatomy.image_entry import read_entries
 from vlm_inspect.anatomy.ownership import owned, unclaimed
 from vlm_inspect.anatomy.quantization import quantization_of
@@ -53,7 +54,7 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
         quantization=quantization_of(tree.config),
         versions={"vlm_inspect": __version__, **tree.versions},
     )
-    return with_unbuilt(architecture, tree)
+    return with_gaps(with_unbuilt(architecture, tree), tree)
 
 
 def _parameters(tree: ModuleTree, components: Sequence[Component]) -> Parameters:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from vlm_inspect.build import kernels
 from vlm_inspect.build.limits import check_sizes, counted_modules
@@ -20,6 +20,8 @@ from vlm_inspect.errors import (
 )
 from vlm_inspect.tree import ModuleTree
 
+T = TypeVar("T")
+
 # what a config says of how a model runs, and nothing of what it is: a kernel that is not installed
 # here, or a dtype that this torch lacks, must not keep anyone from looking at a model
 _RUNTIME_KEYS = kernels.KEYS | {"dtype", "torch_dtype"}
@@ -28,6 +30,14 @@ _LONGEST_REASON = 300
 
 def build(config: Mapping[str, Any], model: str) -> ModuleTree:
     """Build the class that the config names and read it. No weight is allocated; the model is dropped.
+
+    Raises what `with_class` raises.
+    """
+    return with_class(config, model, _read)
+
+
+def with_class(config: Mapping[str, Any], model: str, work: Callable[[Any, dict[str, Any]], T]) -> T:
+    """What `work` makes of the class that the config names, and of a copy of the config that it may change.
 
     Raises NotNativeError where transformers itself has no such class, UnbuildableConfigError where its
     class refuses the config, BrokenEnvironmentError where torch or transformers do not work.
@@ -40,7 +50,7 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
         selected = selection.select(config, model)
         try:
             with counted_modules(model):
-                return _read(selected, config)
+                return work(selected, config)
         except VlmInspectError:
             raise
         except ImportError as error:

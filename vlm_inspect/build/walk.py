@@ -23,7 +23,7 @@ _KERNELS = {
     "_supports_flex_attn": "flex_attention",
 }
 # where a module stands in its list is its name's business: kept, it would make every layer its own kind
-_POSITION = re.compile(r"(^|_)(idx|index|layer_id|layer_number)$")
+POSITION = re.compile(r"(^|_)(idx|index|layer_id|layer_number)$")
 _LONGEST_TEXT = 200
 # lists that say something of a module (the sections of a rotary embedding), not of all layers
 _LONGEST_LIST = 16

@@ -1,28 +1,23 @@
-"""Paths as patterns: the numbers of layers are `*`, so that what holds of all layers is said once."""
+"""Patterns of paths taken apart and put together."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-Pattern = tuple[str, ...]
-Numbers = tuple[str, ...]
+from vlm_inspect.patterns import Numbers, Pattern, folded_path, split, text
 
-
-def split(path: str) -> tuple[Pattern, Numbers]:
-    """A path with its numbers replaced by `*`, and the numbers."""
-    parts = path.split(".")
-    numbers = tuple(part for part in parts if part.isdigit())
-    return tuple("*" if part.isdigit() else part for part in parts), numbers
-
-
-def text(pattern: Pattern) -> str:
-    """A pattern as it is written."""
-    return ".".join(pattern)
-
-
-def folded_path(path: str) -> str:
-    """`model.layers.7.norm` as `model.layers.*.norm`."""
-    return text(split(path)[0])
+__all__ = [
+    "Numbers",
+    "Pattern",
+    "ancestors",
+    "folded_path",
+    "numbered",
+    "pattern_of",
+    "prefixes",
+    "split",
+    "starts",
+    "text",
+]
 
 
 def pattern_of(written: str) -> Pattern:

@@ -11,6 +11,7 @@ from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.figures import counted
 from vlm_inspect.render.repetition import runs
 from vlm_inspect.render.stage_groups import groups, repeated
+from vlm_inspect.render.states import unknown
 
 # torch's own classes are written as torch prints them; a model's own are names in code
 _TORCH_NORM = re.compile(r"(Layer|RMS)Norm")
@@ -22,6 +23,7 @@ _PERCEIVER = re.compile(r"(Perceiver|Resampler)")
 _ACTIVATION_WRAPPING = re.compile(r"^(Pytorch|New|Fast|Accurate)|Activation$|(?<=GELU)Tanh$")
 _ACTIVATION_SPELLING = {"gelu": "GELU", "silu": "SiLU", "swish": "SiLU", "relu": "ReLU", "quick": "Quick"}
 _ACTIVATION_DETAILS = {"pytorch", "tanh", "new", "fast", "python"}
+_NAMELESS: Mapping[StageKind, str] = {"mlp": "MLP", "other": "module"}
 _TABLES: frozenset[StageKind] = frozenset({"embedding", "parameter"})
 
 
@@ -52,6 +54,9 @@ def several(cell: Cell, count: int) -> Cell:
 
 def norm_cell(norm: Norm) -> Cell:
     """`LayerNorm((1024,), eps=1e-05)` for torch's own; a model's own class by its name."""
+    if not norm.class_name and "class_name" in norm.unknown:
+        sized = f"width {norm.width}, " if norm.width else ""
+        return concat(text(f"{sized}class "), unknown(norm.unknown["class_name"]))
     shaped = _TORCH_NORM.fullmatch(norm.class_name)
     if not shaped and not _TORCH_CHANNEL_NORM.fullmatch(norm.class_name):
         return code(norm.class_name)
@@ -128,6 +133,8 @@ def _width_after(stage: Stage, given: int | None) -> int | None:
 
 def _class_name(stage: Stage) -> Cell:
     if not stage.class_name:
+        if "class_name" in stage.unknown:
+            return text(f"{_NAMELESS.get(stage.kind, stage.kind)} of unknown class")
         return text("gated MLP")  # its projections lie among the other steps
     is_torch = _TORCH_LAYER.fullmatch(stage.class_name)
     return text(stage.class_name) if is_torch else code(stage.class_name)
@@ -159,6 +166,8 @@ def _activation(stage: Stage) -> Cell:
 
 
 def _norm(stage: Stage) -> Cell:
+    if not stage.class_name:
+        return _with(stage, ", ".join(str(size) for size in stage.sizes))
     return norm_cell(Norm(stage.class_name, stage.sizes[0] if stage.sizes else None, stage.eps))
 
 

@@ -1,0 +1,151 @@
+"""What a tree's builder could not tell, made unknown in the record: classes, sizes, counts.
+
+The readers of this room see an inferred module (`?Attention`) as what it must be. Here its name goes, and
+the reason comes in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+from vlm_inspect.anatomy.ownership import nearest
+from vlm_inspect.architecture import Architecture, Component, Layer, Mlp, Norm, Parameters, Role, Stage
+from vlm_inspect.tree import INFERRED, Gaps, ModuleTree, is_below
+
+_ACTIVATION = "activations leave no trace in headers"
+_EPS = "headers hold no eps"
+_STAGED = frozenset({Role.PROJECTOR, Role.LM_HEAD})
+_EMBEDDED = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER, Role.LANGUAGE_MODEL})
+
+
+def with_gaps(architecture: Architecture, tree: ModuleTree) -> Architecture:
+    """The record with what the tree's builder left open; the same one where it left nothing open."""
+    if tree.gaps == Gaps() and not tree.stored:
+        return architecture
+    owner = {
+        path: index for index, component in enumerate(architecture.components) for path in component.paths
+    }
+    unsized, stored = _unsized(tree.gaps, owner), _stored(tree, owner)
+    components = tuple(
+        _component(component, tree.gaps, unsized.get(index, ""), stored.get(index, {}))
+        for index, component in enumerate(architecture.components)
+    )
+    open_fields = dict(tree.gaps.fields)
+    if tree.gaps.shapes:  # a part may be among what is not known: not found is not absent
+        open_fields |= dict.fromkeys(architecture.absent, next(iter(tree.gaps.shapes.values())))
+    if (architecture.model_class or "").startswith(INFERRED):
+        open_fields["model_class"] = _reason(tree.gaps, "")
+    return replace(
+        architecture,
+        model_class=None if "model_class" in open_fields else architecture.model_class,
+        supports=None if "supports" in open_fields else architecture.supports,
+        components=components,
+        parameters=_parameters(architecture.parameters, tree.gaps),
+        absent={role: why for role, why in architecture.absent.items() if role not in open_fields},
+        unknown={**architecture.unknown, **open_fields},
+    )
+
+
+def _unsized(gaps: Gaps, owner: dict[str, int]) -> dict[int, str]:
+    """For each component that owns a parameter of unknown shape: the first reason."""
+    found: dict[int, str] = {}
+    for path, reason in gaps.shapes.items():
+        holder = nearest(path, owner)
+        if holder is not None:
+            found.setdefault(owner[holder], reason)
+    return found
+
+
+def _stored(tree: ModuleTree, owner: dict[str, int]) -> dict[int, dict[str, int]]:
+    """Dtype → bytes, for each component; what a component holds as a bare parameter counts by its module."""
+    sums: dict[int, dict[str, int]] = {}
+    for path, held in tree.stored.items():
+        holder = nearest(path, owner)
+        for dtype, size in held.items() if holder is not None else ():
+            into = sums.setdefault(owner[holder or ""], {})
+            into[dtype] = into.get(dtype, 0) + size
+    return {index: dict(sorted(held.items())) for index, held in sums.items()}
+
+
+def _parameters(parameters: Parameters, gaps: Gaps) -> Parameters:
+    reason = next(iter(gaps.shapes.values()), None)
+    if reason is None:
+        return parameters
+    return replace(parameters, total=None, unknown={**parameters.unknown, "total": reason})
+
+
+def _reason(gaps: Gaps, path: str) -> str:
+    """Why classes at a path are unknown: what is said of it, of the nearest above, or of one below."""
+    at = path
+    while at and at not in gaps.classes:
+        at = at.rpartition(".")[0]
+    if at:
+        return gaps.classes[at]
+    below = (why for place, why in gaps.classes.items() if path and is_below(place, path))
+    return next(below, gaps.classes.get("", ""))
+
+
+def _component(component: Component, gaps: Gaps, unsized: str, stored: Mapping[str, int]) -> Component:
+    if unsized:
+        component = _without_sizes(component, unsized)
+    opened: Component = _Opener(gaps, unsized).open(component, component.paths[0] if component.paths else "")
+    return replace(opened, stored=stored)
+
+
+def _without_sizes(component: Component, reason: str) -> Component:
+    """Steps that are known by their sizes cannot be told without them: not found is not absent."""
+    unknown = dict(component.unknown)
+    stages = tuple(stage for stage in component.stages if stage.sizes)
+    if not stages and component.role in _STAGED:
+        unknown["stages"] = reason
+    if not component.embeddings and component.role in _EMBEDDED:
+        unknown["embeddings"] = reason
+    if component.width is None and component.stacks:
+        unknown["width"] = reason
+    return replace(component, stages=stages, unknown=unknown)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opener:
+    """Makes unknown what is only inferred, in a component and in all records inside it."""
+
+    gaps: Gaps
+    unsized: str
+    """Why its parameters cannot be counted; empty where they can."""
+
+    def open(self, record: Any, path: str) -> Any:
+        """The record with its unknowns; `path` is where the module is that it tells of, or the one around."""
+        if isinstance(record, tuple):
+            return tuple(self.open(each, path) for each in record)
+        if not is_dataclass(record) or isinstance(record, type):
+            return record
+        at = getattr(record, "path", "") or path
+        changed = {each.name: self.open(getattr(record, each.name), at) for each in fields(record)}
+        changed.update(self._unknown(record, at))
+        return replace(record, **changed)
+
+    def _unknown(self, record: Any, path: str) -> dict[str, Any]:
+        """The fields of one record that are unknown, and why."""
+        changed: dict[str, Any] = {}
+        reasons = dict(getattr(record, "unknown", {}))
+        if str(getattr(record, "class_name", "")).startswith(INFERRED):
+            changed["class_name"] = "" if isinstance(record, (Norm, Stage)) else None
+            reasons["class_name"] = _reason(self.gaps, path)
+        if self.unsized and isinstance(getattr(record, "parameters", None), int):
+            changed["parameters"] = None
+            reasons["parameters"] = self.unsized
+        if self.unsized and isinstance(record, Layer):
+            parts = {"norms": record.norms, "mlp": record.mlp, "attention": record.attention}
+            reasons |= {name: self.unsized for name, part in parts.items() if not part}
+        if _lacks_eps(record):
+            reasons["eps"] = _EPS
+        if isinstance(record, Mlp) and record.activation is None:
+            reasons["activation"] = _ACTIVATION
+        return {**changed, "unknown": reasons} if reasons else changed
+
+
+def _lacks_eps(record: Any) -> bool:
+    is_norm = isinstance(record, Norm) or (isinstance(record, Stage) and record.kind == "norm")
+    return is_norm and record.eps is None

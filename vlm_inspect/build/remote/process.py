@@ -1,0 +1,228 @@
+"""The parent's side of an isolated build: start a child, wait within limits, read what it says."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from vlm_inspect.build.remote import confinement, tree_wire
+from vlm_inspect.errors import RemoteCodeError
+from vlm_inspect.tree import ModuleTree
+
+_HINT = "Leave out --trust-remote-code: the model is then answered from its headers and its source, unrun."
+_START = "import sys; sys.path.append(sys.argv[1]); from vlm_inspect.build.remote.child import main; main()"
+# what a Python with torch needs of the environment; nothing that holds a secret
+_PASSED_ON = ("LD_LIBRARY_PATH", "SYSTEMROOT")
+_ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "PATH": os.defpath,
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+_CHUNK = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a repo's code may use before it is ended."""
+
+    seconds: int = 120
+    """Of waiting, the imports of torch and transformers included; and of CPU time."""
+    memory: int = 8 * 2**30
+    """Bytes of address space beyond what torch and transformers take."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteCode:
+    """A repo's Python files at one commit, and which class of them to build."""
+
+    files: Mapping[str, str]
+    """Name → text: `modeling_phi3_v.py`; a module in a folder is `models/vit.py`."""
+    model_class: str
+    """`modeling_phi3_v.Phi3VForCausalLM`."""
+    config_class: str | None = None
+
+
+@dataclass(slots=True)
+class _Heard:
+    """What a child has said so far."""
+
+    answer: bytes = b""
+    talk: bytes = b""
+    """Its standard output and error: read so that it does not block, and forgotten."""
+
+
+def build(
+    code: RemoteCode, config: Mapping[str, Any], model: str, limits: Limits | None = None
+) -> ModuleTree:
+    """Run the repo's code in an isolated child, and read the tree that it prints.
+
+    Raises RemoteCodeError where the system cannot isolate, where the code does not run, goes beyond the
+    limits, or answers nonsense. Nothing of it is left running, and no file of it is left behind.
+    """
+    limits = limits or Limits()
+    try:
+        confinement.check()
+    except confinement.CannotConfineError as error:
+        raise _error(f"its code was not run: {error}.", model) from error
+    with tempfile.TemporaryDirectory(prefix="vlm-inspect-", ignore_cleanup_errors=True) as folder:
+        heard = _run(Path(folder), code, config, model, limits)
+    return _tree(heard, model)
+
+
+def _run(folder: Path, code: RemoteCode, config: Mapping[str, Any], model: str, limits: Limits) -> _Heard:
+    for name in ("home", "work", "code"):
+        (folder / name).mkdir()
+    _write_code(folder / "code", code.files)
+    with _pipe() as (hear, say), _pipe() as (leash, hold):
+        ends = say.fileno(), leash.fileno()
+        child = _start(folder, ends)
+        say.close()
+        leash.close()
+        try:
+            task = _task(folder / "code", code, config, limits, ends)
+            return _listen(child, task, hear.fileno(), limits, model)
+        finally:
+            _end(child, hold)
+
+
+def _start(folder: Path, passed: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    root = str(Path(__file__).parents[3])
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return subprocess.Popen(  # noqa: S603 - this very Python, with a program of ours
+        [sys.executable, "-I", "-B", "-c", _START, root],
+        env={**environment, **_ENVIRONMENT, "HOME": str(folder / "home"), "TMPDIR": str(folder / "work")},
+        cwd=folder / "work",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=passed,
+        start_new_session=True,
+    )
+
+
+def _listen(child: subprocess.Popen[bytes], task: bytes, hear: int, limits: Limits, model: str) -> _Heard:
+    """Hand the task over, and read until the child has no more to say."""
+    heard = _Heard()
+    assert child.stdin is not None  # noqa: S101 - Popen was told to make the pipes; for the type checker
+    assert child.stdout is not None  # noqa: S101
+    with suppress(BrokenPipeError):
+        child.stdin.write(task)
+    with suppress(BrokenPipeError):
+        child.stdin.close()
+    ends = time.monotonic() + limits.seconds
+    with selectors.DefaultSelector() as selector:
+        selector.register(hear, selectors.EVENT_READ, "answer")
+        selector.register(child.stdout.fileno(), selectors.EVENT_READ, "talk")
+        while selector.get_map() and hear in selector.get_map():
+            left = ends - time.monotonic()
+            if left <= 0:
+                raise _error(f"its code did not come to an end within {limits.seconds} s.", model)
+            for key, _ in selector.select(left):
+                data = os.read(key.fd, _CHUNK)
+                if not data:
+                    selector.unregister(key.fd)
+                _hear(heard, key.data, data, model)
+    return heard
+
+
+def _hear(heard: _Heard, what: str, data: bytes, model: str) -> None:
+    if what == "answer":
+        heard.answer += data
+        if len(heard.answer) > tree_wire.MOST_BYTES:
+            raise _error(f"its code answers with more than {tree_wire.MOST_BYTES:,} bytes.", model)
+    else:
+        heard.talk = (heard.talk + data)[-_CHUNK:]
+
+
+def _tree(heard: _Heard, model: str) -> ModuleTree:
+    if not heard.answer:
+        raise _error("its code ended the process that it ran in, without an answer.", model)
+    try:
+        answer = tree_wire.decode(heard.answer)
+        if answer.tree is not None:
+            return tree_wire.from_wire(answer.tree)
+    except ValueError as error:
+        raise _error(f"its code answers nonsense: {_plain(str(error))}", model) from error
+    raise _failure(answer, model)
+
+
+def _failure(answer: tree_wire.WireAnswer, model: str) -> RemoteCodeError:
+    said = _plain(answer.error)
+    if answer.kind == "package":
+        hint = "Install the package that is named, and ask again. " + _HINT
+        return RemoteCodeError(
+            f"its code needs a package that is missing here: {said}", hint=hint, model=model
+        )
+    if answer.kind == "system":
+        return _error(f"its code was not run: {said}", model)
+    return _error(f"its code does not build the model here: {said}", model)
+
+
+def _error(message: str, model: str) -> RemoteCodeError:
+    return RemoteCodeError(message, hint=_HINT, model=model)
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)[:300]
+
+
+def _task(
+    folder: Path, code: RemoteCode, config: Mapping[str, Any], limits: Limits, ends: tuple[int, int]
+) -> bytes:
+    return msgspec.json.encode(
+        {
+            "code": str(folder),
+            "config": config,
+            "model_class": code.model_class,
+            "config_class": code.config_class,
+            "memory": limits.memory,
+            "seconds": limits.seconds,
+            "answer": ends[0],
+            "leash": ends[1],
+        }
+    )
+
+
+def _write_code(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ValueError(f"{name!r} leads out of the repo")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="surrogatepass")
+
+
+def _end(child: subprocess.Popen[bytes], hold: IO[bytes]) -> None:
+    """Let go of the leash: the outer process ends the inner one, then itself."""
+    hold.close()
+    try:
+        child.wait(5)
+    except subprocess.TimeoutExpired:  # still importing, and no code of the repo has run yet
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    if child.stdout is not None:
+        child.stdout.close()
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """The reading and the writing end of a pipe; both closed in the end."""
+    reading, writing = os.pipe()
+    with open(reading, "rb", 0) as hear, open(writing, "wb", 0) as say:  # noqa: PTH123 - descriptors
+        yield hear, say

@@ -1,0 +1,211 @@
+"""A PEFT adapter against the model that it is put on: what its tensors reach, and what reaches nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vlm_inspect.architecture import Architecture, Component
+from vlm_inspect.fit import ComponentFit, Fit, Loading, Misfit
+from vlm_inspect.fitting.adapter_keys import AdapterKey
+from vlm_inspect.fitting.groups import Tensor, component_of, grouped
+from vlm_inspect.fitting.lora_shapes import lora_shape, rank_of
+from vlm_inspect.fitting.names import Names
+from vlm_inspect.fitting.targets import Targets, carriers
+from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.tensors import TensorHeaders
+from vlm_inspect.tree import Shape, join
+
+_PAIRS = {"lora_A": "lora_B", "lora_embedding_A": "lora_embedding_B"}
+_EMBEDDING = ("lora_embedding_A", "lora_embedding_B")
+_PARTNERS = {**_PAIRS, **{second: first for first, second in _PAIRS.items()}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A tensor of the adapter, and where it ends in the model."""
+
+    key: AdapterKey
+    shape: Shape
+    place: str
+    """The path of its module, or of the parameter that it replaces."""
+    is_there: bool
+
+    @property
+    def own_name(self) -> str:
+        """As the adapter names it, without what PEFT wraps around the model."""
+        return join(self.key.module, self.key.part)
+
+    @property
+    def path(self) -> str:
+        """As the model would name it."""
+        return join(self.place, self.key.part) if self.key.module else self.place
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """An adapter as it was saved."""
+
+    identity: ModelIdentity
+    config: Mapping[str, Any]
+    """The content of adapter_config.json."""
+    headers: TensorHeaders
+    keys: tuple[AdapterKey, ...]
+    """The names of its tensors, taken apart."""
+
+    @property
+    def is_lora(self) -> bool:
+        """Whether its shapes are those of a LoRA."""
+        return self.config.get("peft_type") in ("LORA", None)
+
+
+def fit_adapter(adapter: Adapter, loading: Loading, targets: Targets, architecture: Architecture) -> Fit:
+    """Whether an adapter's tensors reach modules of its base model, in shapes that these can take.
+
+    `loading` says where the loader would look for each key's parameter (`AdapterKey.lookup`).
+    """
+    config, keys, is_lora = adapter.config, adapter.keys, adapter.is_lora
+    shapes = {tensor.name: tensor.shape for tensor in adapter.headers.tensors}
+    placed = [_placed(key, shapes[key.key], loading) for key in keys if key.lookup not in loading.converted]
+    wrong = [*_unreached(placed, targets), *(_wrong_shapes(placed, config, loading) if is_lora else ())]
+    missing = [*_halves(placed), *_untouched(placed, targets, loading)] if is_lora else []
+    lost = {tensor.key for tensor in wrong}
+    reached = [each for each in placed if each.key.key not in lost]
+    components = architecture.components
+    misfits = [
+        group
+        for kind in ("unexpected", "mismatched", "missing")
+        for group in _grouped([tensor for tensor in (*wrong, *missing) if tensor.kind == kind], components)
+    ]
+    return Fit(
+        model=adapter.identity,
+        model_class=architecture.model_class,
+        subject="adapter",
+        stored=len(shapes),
+        fitting=len(reached),
+        base=architecture.model,
+        misfits=tuple(misfits),
+        components=tuple(_components(reached, components)),
+        renamings=Names({each.own_name: each.path for each in placed if each.is_there}).renamings(),
+        uncertain=tuple(_uncertain(adapter, loading, targets)),
+        notes=(*adapter.headers.notes, *architecture.notes),
+        versions=architecture.versions,
+    )
+
+
+def _placed(key: AdapterKey, shape: Shape, loading: Loading) -> _Placed:
+    path = loading.paths[key.lookup]
+    if not key.module:
+        return _Placed(key, shape, path, path in loading.shapes)
+    place = path.removesuffix(".weight")
+    return _Placed(key, shape, place, loading.tree.find(place) is not None)
+
+
+def _grouped(tensors: Sequence[Tensor], components: Sequence[Component]) -> tuple[Misfit, ...]:
+    """Told by module: the two matrices of one as one, and nothing above it."""
+    modules = {tensor.name: tensor.name.rpartition(f".{_part_of(tensor.name)}")[0] for tensor in tensors}
+    return grouped(tensors, [module or name for name, module in modules.items()], components)
+
+
+def _part_of(name: str) -> str:
+    """The last part of a name that is PEFT's."""
+    return next((part for part in reversed(name.split(".")) if part.startswith("lora_")), "\0")
+
+
+def _unreached(placed: Sequence[_Placed], targets: Targets) -> Iterator[Tensor]:
+    """What is for a module that the model has not, or that the configuration does not ask for."""
+    for each in placed:
+        if not each.is_there:
+            reason = "the model has no such module" if each.key.module else "the model has no such parameter"
+        elif each.key.module and targets.modules is not None and each.place not in targets.modules:
+            reason = "its target_modules does not name that module"
+        else:
+            continue
+        yield Tensor("unexpected", each.path, each.key.key, stored=each.shape, reason=reason)
+
+
+def _wrong_shapes(placed: Sequence[_Placed], config: Mapping[str, Any], loading: Loading) -> Iterator[Tensor]:
+    ranks = _ranks(placed, config)
+    for each in placed:
+        node = loading.tree.find(each.place) if each.is_there else None
+        if node is not None and each.key.module:
+            expected = lora_shape(each.key.part, node, ranks.get(each.place, 0), each.shape)
+        else:
+            expected = loading.shapes.get(each.place)
+        if expected is not None and expected != each.shape:
+            yield Tensor("mismatched", each.path, each.key.key, expected=expected, stored=each.shape)
+
+
+def _ranks(placed: Sequence[_Placed], config: Mapping[str, Any]) -> dict[str, int]:
+    """The rank at each module: the configuration's, or, where it differs by module, that of the A matrix."""
+    stated = config.get("r")
+    if type(stated) is int and not config.get("rank_pattern"):
+        return dict.fromkeys((each.place for each in placed), stated)
+    ranks: dict[str, int] = {}
+    for each in placed:
+        rank = rank_of(each.key.part, each.shape)
+        if rank is not None:
+            ranks.setdefault(each.place, rank)
+    return ranks
+
+
+def _halves(placed: Sequence[_Placed]) -> Iterator[Tensor]:
+    """Of a pair of matrices the one that is not there: without it the other does nothing."""
+    there = {(each.place, each.key.part) for each in placed}
+    for each in placed:
+        partner = _PARTNERS.get(each.key.part)
+        if each.key.module and partner and (each.place, partner) not in there:
+            key = each.key.key.replace(f".{each.key.part}", f".{partner}")
+            yield Tensor("missing", join(each.place, partner), key, reason=f"{each.key.part} is there alone")
+
+
+def _untouched(placed: Sequence[_Placed], targets: Targets, loading: Loading) -> Iterator[Tensor]:
+    """Modules that the configuration asks for, and that no tensor is for."""
+    if targets.modules is None:
+        return
+    touched = {each.place for each in placed}
+    able = carriers(loading.tree.root)
+    for path, node in loading.tree.root.walk():
+        if path in targets.modules and path in able and path not in touched:
+            names = ("lora_A", "lora_B") if not node.class_name.endswith("Embedding") else _EMBEDDING
+            for name in names:
+                reason = "target_modules names it, and the file has nothing for it"
+                yield Tensor("missing", join(path, name), reason=reason)
+
+
+def _components(reached: Sequence[_Placed], components: Sequence[Component]) -> Iterator[ComponentFit]:
+    counts = Counter(id(component_of(each.place, components)) for each in reached)
+    for component in components:
+        if counts[id(component)]:
+            path = component.paths[0] if component.paths else None
+            yield ComponentFit(component.role, path, counts[id(component)])
+
+
+def _uncertain(adapter: Adapter, loading: Loading, targets: Targets) -> Iterator[str]:
+    converted = [key.key for key in adapter.keys if key.lookup in loading.converted]
+    if converted:
+        yield (
+            f"{len(converted)} tensors are for modules that are one parameter in this model "
+            f"({converted[0]} …): whether they are put together is up to PEFT."
+        )
+    renamed = [key.key for key in adapter.keys if _depends_on_loader(key, loading)]
+    if renamed:
+        yield (
+            f"{len(renamed)} tensors have names of an older layout ({renamed[0]} …): transformers' own "
+            "load_adapter renames them, and PEFT's PeftModel.from_pretrained leaves them without effect."
+        )
+    if targets.modules is None:
+        yield f"Which modules the adapter is put on cannot be told: {targets.unknown}."
+    if not adapter.is_lora:
+        kind = adapter.config.get("peft_type")
+        yield f"The shapes of {kind} tensors are not checked, only which modules they reach."
+
+
+def _depends_on_loader(key: AdapterKey, loading: Loading) -> bool:
+    """Whether PEFT does not rename a key as the library does; it never does for a whole parameter."""
+    path = loading.paths[key.lookup]
+    if key.module:
+        return key.lookup in loading.not_by_peft
+    return path in loading.shapes and path != key.lookup

@@ -1,0 +1,89 @@
+"""The configuration of a PEFT adapter: from its folder, or from the Hub by way of huggingface_hub's cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vlm_inspect.checkpoint import Checkpoint
+from vlm_inspect.errors import HubUnavailableError, InvalidConfigError
+from vlm_inspect.ref import ModelIdentity, ModelRef
+from vlm_inspect.sources.config_file import check_size, read_config
+from vlm_inspect.sources.deadline import OutOfTimeError, within
+from vlm_inspect.sources.hub import is_offline
+from vlm_inspect.sources.hub_errors import Asked, as_source_error
+from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.quiet import quietly
+from vlm_inspect.sources.token import token_to_send
+
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def load(ref: ModelRef, options: SourceOptions) -> Checkpoint | None:
+    """An adapter's configuration and where it came from; None where there is no adapter.
+
+    Raises InvalidConfigError, or a SourceError for what the Hub answers instead.
+    """
+    found = _local(ref.path) if ref.path is not None else _on_the_hub(ref, options)
+    if found is None:
+        return None
+    try:
+        config = read_config(found, ref.name)
+    except InvalidConfigError as error:
+        raise InvalidConfigError(
+            error.message.replace("config.json", ADAPTER_CONFIG),
+            hint="Save the adapter again: PEFT's save_pretrained writes it.",
+            model=ref.name,
+        ) from error
+    if ref.path is not None:
+        return Checkpoint(ModelIdentity(found.resolve().parent.name, source="local"), config)
+    return Checkpoint(ModelIdentity(ref.name, found.parent.name, "hub"), config)
+
+
+def _local(path: Path) -> Path | None:
+    folder = path if path.is_dir() else path.parent
+    found = folder / ADAPTER_CONFIG
+    return found if found.is_file() else None
+
+
+def _on_the_hub(ref: ModelRef, options: SourceOptions) -> Path | None:
+    from huggingface_hub.utils import EntryNotFoundError
+
+    asked = Asked(ref, token_to_send(options.token))
+
+    def dialogue() -> Path:
+        with quietly():
+            return _download(ref, options, asked.token)
+
+    try:
+        return within(options.deadline, dialogue)
+    except EntryNotFoundError:  # there is none, or, offline, none in the cache
+        return None
+    except OutOfTimeError:
+        raise HubUnavailableError(
+            f"{asked.endpoint} did not come to an end within {options.deadline:g} s.",
+            hint="Try again later.",
+            model=ref.name,
+        ) from None
+    except asked.failures() as error:
+        raise as_source_error(error, asked) from asked.as_cause(error)
+
+
+def _download(ref: ModelRef, options: SourceOptions, token: str | None) -> Path:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+
+    offline = is_offline(options)
+    revision = ref.revision or "main"
+    if not offline:
+        url = hf_hub_url(ref.name, ADAPTER_CONFIG, revision=revision)
+        check_size(get_hf_file_metadata(url, token=token or False).size or 0, ref.name)
+    cache = options.cache_dir.expanduser() if options.cache_dir else None
+    return Path(
+        hf_hub_download(
+            ref.name,
+            ADAPTER_CONFIG,
+            revision=revision,
+            cache_dir=cache,
+            token=token or False,
+            local_files_only=offline,
+        )
+    )

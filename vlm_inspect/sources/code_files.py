@@ -1,0 +1,148 @@
+"""The Python files that a repository's configuration refers to, as text. They are read, never imported.
+
+Only files that `auto_map` names, and those that they import from their own repository, are asked for: by
+names that consist of words, so that none can lead out of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from vlm_inspect.errors import HubUnavailableError
+from vlm_inspect.ref import ModelIdentity, ModelRef
+from vlm_inspect.sources.deadline import OutOfTimeError, within
+from vlm_inspect.sources.hub_errors import as_source_error
+from vlm_inspect.sources.hub_headers import HubFiles
+from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.quiet import quietly
+
+LARGEST_FILE = 2 * 1024 * 1024
+"""Bytes of one file; a longer one is left out."""
+MOST_FILES = 50
+
+_DEFAULTS = SourceOptions()
+_MODULE = re.compile(r"[A-Za-z_]\w{0,99}(\.[A-Za-z_]\w{0,99}){0,5}")
+_RELATIVE = re.compile(
+    r"^[ \t]*from[ \t]+(\.+)([\w.]*)[ \t]+import[ \t]+(\([^()]{0,2000}\)|[^\n]{0,2000})", re.MULTILINE
+)
+_WORD = re.compile(r"[A-Za-z_]\w{0,99}")
+_DEEPEST_MAP = 3
+
+Read = Callable[[str], bytes | None]
+"""A file's content by its name in the repository; None where it is not there."""
+
+
+def load(
+    ref: ModelRef, identity: ModelIdentity, config: Mapping[str, Any], options: SourceOptions = _DEFAULTS
+) -> dict[str, str]:
+    """The texts by their names in the repository, at the commit of its identity.
+
+    What is not there, too long or no text is left out. Raises a SourceError for what the Hub answers
+    instead of a file.
+    """
+    if not any(True for _ in named_modules(config)):
+        return {}
+    if ref.path is not None:
+        return collect(config, _Local(ref.path if ref.path.is_dir() else ref.path.parent))
+    return _from_hub(identity, config, options) if identity.revision else {}
+
+
+def collect(config: Mapping[str, Any], read: Read) -> dict[str, str]:
+    """The files that a configuration names, and those that they import, breadth first."""
+    found: dict[str, str] = {}
+    asked: set[str] = set()
+    pending = list(named_modules(config))
+    while pending and len(asked) < MOST_FILES:
+        module = pending.pop(0)
+        for name in (f"{module.replace('.', '/')}.py", f"{module.replace('.', '/')}/__init__.py"):
+            if name in asked or len(asked) >= MOST_FILES:
+                continue
+            asked.add(name)
+            text = _text(read(name))
+            if text is not None:
+                found[name] = text
+                pending += _imported(module, text, is_package=name.endswith("__init__.py"))
+                break
+    return found
+
+
+def named_modules(config: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    """The modules of its own repository that a configuration's `auto_map` names, its parts' too."""
+    table = config.get("auto_map")
+    for value in table.values() if isinstance(table, Mapping) else ():
+        for reference in value if isinstance(value, list) else [value]:
+            module = reference.rpartition(".")[0] if isinstance(reference, str) else ""
+            if _MODULE.fullmatch(module):
+                yield module
+    for part in config.values() if depth < _DEEPEST_MAP else ():
+        if isinstance(part, Mapping):
+            yield from named_modules(part, depth + 1)
+
+
+def _imported(module: str, text: str, *, is_package: bool) -> Iterator[str]:
+    """The modules that a file imports from beside it; a name after `import` may be one, too."""
+    package = module.split(".") if is_package else module.split(".")[:-1]
+    for dots, inside, names in _RELATIVE.findall(text):
+        kept = len(package) - (len(dots) - 1)
+        if kept < 0:
+            continue
+        base = [*package[:kept], *([inside] if inside else [])]
+        candidates = [".".join(base)] if inside else []
+        candidates += [".".join([*base, name]) for name in _WORD.findall(names)] if not inside else []
+        yield from (each for each in candidates if _MODULE.fullmatch(each))
+
+
+def _text(content: bytes | None) -> str | None:
+    if content is None or len(content) > LARGEST_FILE:
+        return None
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+class _Local:
+    """A folder's files; what a link leads out of it is not read, but to the Hub's cache around it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        home = folder.resolve()
+        self._roots = [home, *([home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [])]
+
+    def __call__(self, name: str) -> bytes | None:
+        try:
+            path = (self._folder / name).resolve()
+            if not path.is_file() or not any(path.is_relative_to(root) for root in self._roots):
+                return None
+            with path.open("rb") as file:
+                return file.read(LARGEST_FILE + 1)
+        except (OSError, ValueError, RuntimeError):
+            return None
+
+
+def _from_hub(identity: ModelIdentity, config: Mapping[str, Any], options: SourceOptions) -> dict[str, str]:
+    repo = HubFiles(ModelRef(identity.id, identity.revision), identity.revision or "", options)
+
+    def read(name: str) -> bytes | None:
+        try:
+            return repo.whole(name, LARGEST_FILE)
+        except HubUnavailableError:  # offline, and not in the cache
+            return None
+
+    def dialogue() -> dict[str, str]:
+        with quietly():
+            return collect(config, read)
+
+    try:
+        return within(options.deadline, dialogue)
+    except OutOfTimeError:
+        raise HubUnavailableError(
+            f"{repo.asked.endpoint} did not give the code's text within {options.deadline:g} s.",
+            hint="Try again: what came is kept.",
+            model=identity.id,
+        ) from None
+    except repo.asked.failures() as error:
+        raise as_source_error(error, repo.asked) from repo.asked.as_cause(error)
