@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect.cli import check, diff, show, snapshot, table, tree
+from vlm_inspect.cli import check, diff, doctor, show, snapshot, table, tree
 from vlm_inspect.cli.exits import WRONG_COMMAND_LINE
 from vlm_inspect.cli.output import report, unwritable
 from vlm_inspect.version import __version__
@@ -30,6 +30,7 @@ app.command("tree")(tree.command)
 app.command("diff")(diff.command)
 app.command("snapshot")(snapshot.command)
 app.command("check")(check.command)
+app.command("doctor")(doctor.command)
 
 
 def _version(wanted: bool) -> None:
