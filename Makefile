@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: help setup table test lint check snapshots upgrade-demo lock clean
+.PHONY: help setup table test lint check errors snapshots upgrade-demo lock clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ check: setup ## fail where README.md's tables or the snapshots are stale
 
 snapshots: setup ## write snapshots/ as the models are now
 	$(BIN)/vlm-inspect snapshot --prune --offline
+
+errors: setup ## write docs/errors.md as the source says
+	$(BIN)/python tools/error_page.py
 
 upgrade-demo: setup ## what `check` says of transformers 5.5.4 -> 5.6.0 (builds two environments)
 	$(BIN)/python tools/upgrade_demo.py; test $$? -eq 1
