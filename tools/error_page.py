@@ -1,6 +1,6 @@
 """Write docs/errors.md: every error that vlm-inspect tells its users, read off its source.
 
-A sentence's changing parts are shown as `{name}`. `--check` only says whether the page is what would be written.
+A sentence's changing parts are shown as `{name}`. `--check` only says whether the page is stale.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@
     │   ├── NotNativeError          transformers itself has no class for it
     │   ├── UnbuildableConfigError  transformers' own class refuses the configuration
     │   └── BrokenEnvironmentError  torch or transformers does not work in this Python
+    ├── WorkerDiedError             the process that worked on a model was killed
     ├── SnapshotError               a snapshot file is damaged, or of another schema
     ├── SettingsError               pyproject.toml or vlm-inspect.toml says something unknown
     └── DocumentError               a file's markers are missing, doubled, crossed or unknown
@@ -101,6 +102,10 @@ class UnbuildableConfigError(BuildError):
 
 class BrokenEnvironmentError(BuildError):
     """A package that the build needs (torch, transformers) does not work in this Python."""
+
+
+class WorkerDiedError(VlmInspectError):
+    """The process that worked on a model was killed."""
 
 
 class SnapshotError(VlmInspectError):
