@@ -20,6 +20,7 @@
     │   ├── RemoteCodeError         the repo's own code was to be run, isolated, and gave no model
     │   ├── UnverifiableError       whether a checkpoint fits its model cannot be said
     │   └── BrokenEnvironmentError  torch or transformers does not work in this Python
+    ├── WorkerDiedError             the process that worked on a model was killed
     ├── SnapshotError               a snapshot file is damaged, or of another schema
     ├── SettingsError               pyproject.toml or vlm-inspect.toml says something unknown
     └── DocumentError               a file's markers are missing, doubled, crossed or unknown
@@ -121,6 +122,10 @@ class UnverifiableError(BuildError):
 
 class BrokenEnvironmentError(BuildError):
     """A package that the build needs (torch, transformers) does not work in this Python."""
+
+
+class WorkerDiedError(VlmInspectError):
+    """The process that worked on a model was killed."""
 
 
 class SnapshotError(VlmInspectError):

@@ -20,7 +20,7 @@ NOT_ANSWERED = 3
 BUG = 4
 INTERRUPTED = 130
 
-_THE_USERS_WORDS = (InvalidReferenceError, SettingsError, DocumentError)
+THE_USERS_WORDS = (InvalidReferenceError, SettingsError, DocumentError)
 
 Arguments = ParamSpec("Arguments")
 
@@ -49,7 +49,7 @@ def _code(command: Callable[[], int], *, debug: bool) -> int:
         raise
     except VlmInspectError as error:
         report(error)
-        return WRONG_COMMAND_LINE if isinstance(error, _THE_USERS_WORDS) else NOT_ANSWERED
+        return WRONG_COMMAND_LINE if isinstance(error, THE_USERS_WORDS) else NOT_ANSWERED
     except BrokenPipeError:  # the reader of a pipe has gone: `| head`
         give_up_stdout()
         return 0

@@ -1,0 +1,125 @@
+"""`doctor`: says what works and what does not, of this machine, and never a secret."""
+
+import json
+
+import pytest
+
+from tests.cli.program import NO_HUB, call, run
+
+SECRET = "hf_" + "thisIsSecret" * 2
+
+
+def findings(answer):
+    return {finding["subject"]: finding for finding in json.loads(answer.stdout)}
+
+
+@pytest.fixture
+def broken_torchvision(tmp_path):
+    """A torchvision that does not match torch, as the import system and pip see one."""
+    site = tmp_path / "site"
+    (site / "torchvision").mkdir(parents=True)
+    message = "operator torchvision::nms does not exist"
+    (site / "torchvision" / "__init__.py").write_text(f"raise RuntimeError({message!r})\n")
+    # transformers looks at torchvision only where there is Pillow, too
+    (site / "PIL").mkdir()
+    (site / "PIL" / "__init__.py").write_text("__version__ = '11.0'\n")
+    (site / "PIL" / "Image.py").write_text("class Image: pass\nclass Resampling: NEAREST = BILINEAR = 0\n")
+    (site / "PIL" / "ImageOps.py").write_text("")
+    for name, version in (("torchvision", "0.20.0"), ("pillow", "11.0")):
+        info = site / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    return site
+
+
+def test_a_place_where_all_works_is_said_to_work(here, hub):
+    answer = run("doctor", cwd=here)
+    assert answer.code == 0
+    assert answer.stdout.rstrip().endswith("Nothing is wrong.")
+    assert f"{hub.url} answers" in answer.stdout
+    assert not answer.stderr
+
+
+def test_a_hub_that_is_not_there_is_wrong(here):
+    answer = run("doctor", "--format", "json", cwd=here, HF_ENDPOINT=NO_HUB)
+    assert answer.code == 1
+    hub = findings(answer)["Hub"]
+    assert hub["state"] == "wrong"
+    assert "cannot be reached" in hub["said"]
+    assert "--offline" in hub["hint"]
+
+
+def test_offline_nobody_is_asked(hub):
+    answer = call("doctor", "--offline", "--format", "json")
+    assert answer.code == 0
+    assert findings(answer)["Hub"]["state"] == "note"
+    assert not hub.requests
+
+
+def test_a_token_is_said_to_be_there_and_never_shown(hub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", SECRET)
+    answer = call("doctor", "--format", "json")
+    assert findings(answer)["token"] == {
+        "subject": "token",
+        "state": "ok",
+        "said": "one is sent, from HF_TOKEN",
+        "hint": None,
+    }
+    assert SECRET not in answer.stdout + answer.stderr
+    assert all(request.token is None for request in hub.requests)
+
+
+def test_a_damaged_token_is_wrong_and_not_shown():
+    answer = call("doctor", "--offline", "--format", "json", "--token", f"{SECRET} x")
+    assert findings(answer)["token"]["state"] == "wrong"
+    assert SECRET not in answer.stdout + answer.stderr
+
+
+def test_a_cache_that_cannot_be_written_is_wrong():
+    answer = call("doctor", "--offline", "--format", "json", "--cache-dir", "/proc/nowhere")
+    cache = findings(answer)["Hub cache"]
+    assert cache["state"] == "wrong"
+    assert "--cache-dir" in cache["hint"]
+
+
+def test_a_proxy_is_named_by_its_variable_alone(monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://user:password@127.0.0.1:9")
+    answer = call("doctor", "--offline", "--format", "json")
+    assert "https_proxy" in findings(answer)["proxy"]["said"]
+    assert "password" not in answer.stdout
+
+
+def test_a_torchvision_that_does_not_match_torch_is_told_as_that(here, broken_torchvision):
+    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=str(broken_torchvision))
+    assert answer.code == 1
+    models = findings(answer)["model classes"]
+    assert models["state"] == "wrong"
+    assert "torchvision" in models["said"]
+    assert "install the matching pair, or uninstall torchvision" in models["hint"]
+
+
+def test_every_other_command_says_the_same_of_it(here, broken_torchvision):
+    answer = run(
+        "show", "llava-hf/llava-1.5-7b-hf", "--offline", cwd=here, PYTHONPATH=str(broken_torchvision)
+    )
+    assert answer.code == 3
+    assert "torchvision does not match torch" in answer.stderr
+
+
+def test_a_torch_that_does_not_import_is_told_as_that(here, tmp_path):
+    site = tmp_path / "site"
+    (site / "torch").mkdir(parents=True)
+    (site / "torch" / "__init__.py").write_text("raise ImportError('libtorch_cpu.so: cannot open')\n")
+    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=str(site))
+    torch = findings(answer)["torch"]
+    assert torch["state"] == "wrong"
+    assert "libtorch_cpu.so" in torch["said"]
+    assert "model classes" not in findings(answer)
+
+
+@pytest.mark.parametrize("form", ["terminal", "markdown", "csv", "latex", "html"])
+def test_every_format_holds_every_finding(form):
+    answer = call("doctor", "--offline", "--format", form)
+    assert answer.code == 0
+    for subject in ("Python", "torch", "transformers", "accelerate", "Hub cache", "token"):
+        assert subject in answer.stdout

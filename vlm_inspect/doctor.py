@@ -1,0 +1,18 @@
+"""Look at the place that vlm-inspect runs in, and say what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vlm_inspect.build import health as libraries
+from vlm_inspect.diagnosis import Finding
+from vlm_inspect.sources import SourceOptions
+from vlm_inspect.sources import health as hub
+from vlm_inspect.version import __version__
+
+
+def look(options: SourceOptions) -> Iterator[Finding]:
+    """Every finding, the quick ones first."""
+    yield Finding("vlm-inspect", __version__)
+    yield from libraries.look()
+    yield from hub.look(options)
