@@ -21,10 +21,11 @@ FLOORS = [
     ["difference"],
     ["verdict"],
     ["fit"],
-    ["codec"],
+    ["codec", "tree_codec"],
     ["diagnosis"],
     ["sources", "build", "anatomy", "render", "documents", "settings", "catalogue", "compare", "fitting"],
-    ["batch", "snapshot_files"],
+    ["asking"],
+    ["batch", "snapshot_files", "builders"],
     ["app", "verification", "doctor"],
     ["upkeep"],
     ["__init__"],
@@ -39,6 +40,7 @@ ALLOWED = {
     "sources": {"huggingface_hub", "tomllib", "tomli"},
     "settings": {"msgspec", "tomllib", "tomli"},
     "codec": {"msgspec"},
+    "tree_codec": {"msgspec"},
     "build": {"torch", "transformers", "accelerate"},
     # what a confined child says is decoded and checked by msgspec; Landlock is landlockpy's
     "build/remote": {"msgspec", "landlockpy"},
@@ -46,6 +48,7 @@ ALLOWED = {
     "render": {"jinja2"},
     "version": set(),
 }
+HEAVY = {"torch", "transformers", "accelerate", "huggingface_hub", "jinja2", "landlockpy"}
 STANDARD_LIBRARY = set(__import__("sys").stdlib_module_names)
 
 
@@ -106,5 +109,5 @@ def test_a_room_imports_only_the_packages_it_may(path):
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_heavy_packages_are_imported_inside_functions(path):
     for module, inside_function in imports_of(path):
-        if module.split(".")[0] in {"torch", "transformers", "accelerate", "huggingface_hub", "jinja2", "landlockpy"}:
+        if module.split(".")[0] in HEAVY:
             assert inside_function, f"{path.name} imports {module} when it is itself imported"

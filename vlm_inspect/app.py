@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from vlm_inspect import batch, snapshot_files, sources
-from vlm_inspect.architecture import Architecture
+from vlm_inspect import batch, builders, snapshot_files, sources
+from vlm_inspect.architecture import Architecture, Builder
+from vlm_inspect.asking import Asking
 from vlm_inspect.compare import compare
 from vlm_inspect.difference import Difference
 from vlm_inspect.documents import Document, block_names, read_document
-from vlm_inspect.errors import InvalidReferenceError, NotNativeError
+from vlm_inspect.errors import InvalidReferenceError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.render import render
 from vlm_inspect.render.columns import KINDS, column_ids
@@ -29,13 +30,13 @@ from vlm_inspect.settings import (
     load_settings,
 )
 from vlm_inspect.snapshot import Snapshot
-from vlm_inspect.sources import SourceOptions, catalogue
+from vlm_inspect.sources import catalogue
 from vlm_inspect.tree import ModuleTree
 
 Key = tuple[str, str | None, str | None]
 """Reference, revision and alias: what tells one row of a table from another."""
 
-_DEFAULTS = SourceOptions()
+_DEFAULTS = Asking()
 
 
 # --- one model -----------------------------------------------------------------------------------------
@@ -66,20 +67,23 @@ class Taken:
         return self.stored.snapshot
 
 
-def inspect(
+def inspect(  # noqa: PLR0913 - the options of the command, by name
     model: str,
     *,
     revision: str | None = None,
     token: str | None = None,
     cache_dir: Path | None = None,
     offline: bool = False,
+    builder: Builder | None = None,
+    trust_remote_code: bool = False,
 ) -> Architecture:
     """What a model is made of. `model` is `org/name`, `org/name@revision`, a folder or a config.json.
 
     `token`, `cache_dir` and `offline` are as on the command line: without them, as huggingface_hub's
-    environment says. Raises VlmInspectError: its message says what happened, its hint what to do.
+    environment says. `builder` and `trust_remote_code` are as there, too. Raises VlmInspectError: its
+    message says what happened, its hint what to do.
     """
-    options = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    options = Asking(token, cache_dir, offline, builder=builder, trust_remote_code=trust_remote_code)
     return examine(model, revision=revision, options=options).architecture
 
 
@@ -95,31 +99,30 @@ def diff(
 
     Raises VlmInspectError where one of them cannot be answered.
     """
-    options = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    options = Asking(token=token, cache_dir=cache_dir, offline=offline)
     return compare(take(before, options=options).snapshot, take(after, options=options).snapshot)
 
 
-def examine(model: str, *, revision: str | None = None, options: SourceOptions = _DEFAULTS) -> Inspection:
+def examine(model: str, *, revision: str | None = None, options: Asking = _DEFAULTS) -> Inspection:
     """As `inspect`, with the module tree beside the record. A snapshot file is answered as it is."""
     ref = ModelRef.parse(model, revision)
     stored = snapshot_files.read_if_snapshot(ref.path) if ref.path is not None else None
     if stored is not None:
         return _from_snapshot(stored.snapshot)
     from vlm_inspect.anatomy import describe, describe_config
-    from vlm_inspect.build import native
     from vlm_inspect.build.missing_packages import note
 
     checkpoint = sources.load(ref, options)
-    try:
-        tree = native.build(checkpoint.config, checkpoint.identity.id)
-    except NotNativeError as error:
-        architecture = describe_config(checkpoint, error)
-        return Inspection(architecture, None, checkpoint.notes, error.message)
-    notes = (*checkpoint.notes, *(note(path, why) for path, why in tree.unbuilt.items()))
-    return Inspection(describe(tree, checkpoint.identity, "transformers"), tree, notes)
+    built = builders.build(checkpoint, ref, options)
+    notes = (*checkpoint.notes, *built.notes)
+    if isinstance(built, builders.NotBuilt):
+        return Inspection(describe_config(checkpoint, built.why), None, notes, built.why.message)
+    unbuilt = tuple(note(path, why) for path, why in built.tree.unbuilt.items())
+    architecture = describe(built.tree, checkpoint.identity, built.builder)
+    return Inspection(architecture, built.tree, (*notes, *unbuilt))
 
 
-def take(model: str, *, revision: str | None = None, options: SourceOptions = _DEFAULTS) -> Taken:
+def take(model: str, *, revision: str | None = None, options: Asking = _DEFAULTS) -> Taken:
     """A model as it is compared and kept."""
     inspection = examine(model, revision=revision, options=options)
     ref = ModelRef.parse(model, revision)
@@ -212,13 +215,13 @@ def configured_models(settings: Settings | None) -> list[ModelEntry]:
     return list({entry.pinned: entry for entry in named}.values())
 
 
-def answers(requests: Iterable[Request], options: SourceOptions = _DEFAULTS) -> Iterator[Answered]:
+def answers(requests: Iterable[Request], options: Asking = _DEFAULTS) -> Iterator[Answered]:
     """The rows of a table, one by one; a model that cannot be answered says why in its row."""
     for outcome in batch.run(requests, partial(_answer, options=options)):
         yield outcome.answer if isinstance(outcome, batch.Inspected) else _failed(outcome)
 
 
-def _answer(request: Request, options: SourceOptions) -> Answered:
+def _answer(request: Request, options: Asking) -> Answered:
     inspection = examine(request.reference, revision=request.revision, options=options)
     known = inspection.architecture.model.id
     row = Row(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vlm_inspect import app, batch, snapshot_files
 from vlm_inspect.app import Request
+from vlm_inspect.asking import Asking
 from vlm_inspect.compare import compare
 from vlm_inspect.difference import Difference
 from vlm_inspect.documents import write_atomically
@@ -16,10 +17,9 @@ from vlm_inspect.errors import SnapshotError, VlmInspectError
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.settings import Settings
 from vlm_inspect.snapshot_files import Stored
-from vlm_inspect.sources import SourceOptions
 from vlm_inspect.verdict import Cause, Verdict
 
-_DEFAULTS = SourceOptions()
+_DEFAULTS = Asking()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,7 @@ def folder_of(settings: Settings | None) -> Path:
     return settings.snapshots if settings is not None else Path("snapshots")
 
 
-def snapshot(
-    requests: Sequence[Request], folder: Path, options: SourceOptions = _DEFAULTS
-) -> Iterator[Written]:
+def snapshot(requests: Sequence[Request], folder: Path, options: Asking = _DEFAULTS) -> Iterator[Written]:
     """Write a file per model, one by one; what cannot be answered leaves its file as it was.
 
     Raises SnapshotError where two of the models would be written to one file.
@@ -75,7 +73,7 @@ def prune(folder: Path, kept: Sequence[Path]) -> list[Path]:
 def check(
     requests: Sequence[Request] | None,
     folder: Path,
-    options: SourceOptions = _DEFAULTS,
+    options: Asking = _DEFAULTS,
     *,
     latest: bool = False,
 ) -> Iterator[Checked]:
@@ -118,7 +116,7 @@ def update(checked: Sequence[Checked], folder: Path) -> list[Path]:
     return written
 
 
-def _write(request: Request, folder: Path, options: SourceOptions) -> Written:
+def _write(request: Request, folder: Path, options: Asking) -> Written:
     taken = app.take(request.reference, revision=request.revision, options=options)
     name = _named(request)
     path = folder / snapshot_files.file_name(name)
@@ -153,9 +151,7 @@ def _guarded(checked: Callable[[], Iterator[Checked]], model: str, path: Path) -
         yield Checked(Verdict(model, path.name, "failed", message=error.message, hint=error.hint))
 
 
-def _check_request(
-    request: Request, folder: Path, options: SourceOptions, *, latest: bool
-) -> Iterator[Checked]:
+def _check_request(request: Request, folder: Path, options: Asking, *, latest: bool) -> Iterator[Checked]:
     """A configured model, and the file that is named after it."""
     name = _named(request)
     path = folder / snapshot_files.file_name(name)
@@ -166,7 +162,7 @@ def _check_request(
     yield Checked(Verdict(name, path.name, "missing"), taken.stored, taken.notes)
 
 
-def _check_file(path: Path, options: SourceOptions, *, latest: bool) -> Iterator[Checked]:
+def _check_file(path: Path, options: Asking, *, latest: bool) -> Iterator[Checked]:
     """A file that no configuration knows: its model is looked up by the id in it."""
     stored = snapshot_files.read(path)
     identity = stored.snapshot.architecture.model
@@ -179,7 +175,7 @@ def _check_file(path: Path, options: SourceOptions, *, latest: bool) -> Iterator
     yield from _compared(path, Request(identity.id, stored.follows), options, latest=latest)
 
 
-def _compared(path: Path, request: Request, options: SourceOptions, *, latest: bool) -> Iterator[Checked]:
+def _compared(path: Path, request: Request, options: Asking, *, latest: bool) -> Iterator[Checked]:
     """The file with the model as it builds now, at its commit; then, if asked, that with the newest."""
     stored = snapshot_files.read(path)
     pinned = stored.snapshot.architecture.model.revision

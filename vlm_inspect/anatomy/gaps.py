@@ -11,11 +11,22 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from vlm_inspect.anatomy.ownership import nearest
-from vlm_inspect.architecture import Architecture, Component, Layer, Mlp, Norm, Parameters, Role, Stage
+from vlm_inspect.architecture import (
+    Architecture,
+    Attention,
+    Component,
+    Layer,
+    Mlp,
+    Norm,
+    Parameters,
+    Role,
+    Stage,
+)
 from vlm_inspect.tree import INFERRED, Gaps, ModuleTree, is_below
 
 _ACTIVATION = "activations leave no trace in headers"
 _EPS = "headers hold no eps"
+_POSITIONS = "positions without parameters leave no trace in headers"
 _STAGED = frozenset({Role.PROJECTOR, Role.LM_HEAD})
 _EMBEDDED = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER, Role.LANGUAGE_MODEL})
 
@@ -73,7 +84,8 @@ def _parameters(parameters: Parameters, gaps: Gaps) -> Parameters:
     reason = next(iter(gaps.shapes.values()), None)
     if reason is None:
         return parameters
-    return replace(parameters, total=None, unknown={**parameters.unknown, "total": reason})
+    unknown = {**parameters.unknown, "total": reason, "active": reason}
+    return replace(parameters, total=None, active=None, unknown=unknown)
 
 
 def _reason(gaps: Gaps, path: str) -> str:
@@ -136,6 +148,12 @@ class _Opener:
         if self.unsized and isinstance(getattr(record, "parameters", None), int):
             changed["parameters"] = None
             reasons["parameters"] = self.unsized
+        if self.unsized and isinstance(record, Component):
+            changed["active"] = None
+            reasons["active"] = self.unsized
+        if isinstance(record, Attention) and record.positions == "none":
+            changed["positions"] = None
+            reasons["positions"] = _POSITIONS
         if self.unsized and isinstance(record, Layer):
             parts = {"norms": record.norms, "mlp": record.mlp, "attention": record.attention}
             reasons |= {name: self.unsized for name, part in parts.items() if not part}

@@ -11,6 +11,7 @@ from typing import Any
 
 from vlm_inspect.build import native
 from vlm_inspect.build.loader_names import renamed, renamed_by_peft, require_renames
+from vlm_inspect.build.walk import read_model
 from vlm_inspect.errors import UnverifiableError
 from vlm_inspect.fit import Loading
 from vlm_inspect.tensors import TensorHeaders, TensorInfo
@@ -39,11 +40,11 @@ def load(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> Loadi
     Raises what `native.with_class` raises, and UnverifiableError where the loader itself fails.
     """
 
-    def work(selected: Any, cleaned: dict[str, Any]) -> Loading:
+    def work(selected: Any, config: Mapping[str, Any]) -> Loading:
         require_renames(model)
-        resolved = selected.config_class.from_dict(cleaned)
+        resolved = native.resolve(selected, config)
         live, said = _loaded(selected, resolved, headers.tensors, model)
-        return _loading(live, _tree(live, resolved, selected.notes), said, headers)
+        return _loading(live, read_model(live, resolved, selected.notes), said, headers)
 
     return native.with_class(config, model, work)
 
@@ -51,15 +52,15 @@ def load(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> Loadi
 def rename(config: Mapping[str, Any], keys: Sequence[str], model: str) -> Loading:
     """Where the loader would look for parameters of these names; nothing is loaded."""
 
-    def work(selected: Any, cleaned: dict[str, Any]) -> Loading:
+    def work(selected: Any, config: Mapping[str, Any]) -> Loading:
         require_renames(model)
-        resolved = selected.config_class.from_dict(cleaned)
+        resolved = native.resolve(selected, config)
         live = empty_model(selected.model_class, resolved)
         state = live.state_dict()
         paths, converted = renamed(live, state, keys)
         by_peft = renamed_by_peft(live, keys)
         return Loading(
-            tree=_tree(live, resolved, selected.notes),
+            tree=read_model(live, resolved, selected.notes),
             shapes={path: tuple(tensor.shape) for path, tensor in state.items()},
             paths=paths,
             converted=converted,
@@ -77,24 +78,6 @@ def empty_model(model_class: Any, resolved: Any) -> Any:
         live = model_class._from_config(resolved)  # noqa: SLF001 - AutoModel's own way to a class
         live.tie_weights()
     return live
-
-
-def _tree(live: Any, resolved: Any, notes: tuple[str, ...]) -> ModuleTree:
-    import torch
-    import transformers
-
-    from vlm_inspect.build.walk import Walk
-
-    walk = Walk(live)
-    return ModuleTree(
-        root=walk.root,
-        ties=walk.ties,
-        accessors=walk.accessors,
-        config=resolved.to_dict(),
-        supports=walk.supports,
-        notes=notes,
-        versions={"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]},
-    )
 
 
 def _loaded(

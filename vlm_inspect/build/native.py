@@ -36,8 +36,8 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
     return with_class(config, model, _read)
 
 
-def with_class(config: Mapping[str, Any], model: str, work: Callable[[Any, dict[str, Any]], T]) -> T:
-    """What `work` makes of the class that the config names, and of a copy of the config that it may change.
+def with_class(config: Mapping[str, Any], model: str, work: Callable[[Any, Mapping[str, Any]], T]) -> T:
+    """What `work` makes of the class that the config names, and of the config.
 
     Raises NotNativeError where transformers itself has no such class, UnbuildableConfigError where its
     class refuses the config, BrokenEnvironmentError where torch or transformers do not work.
@@ -66,17 +66,15 @@ def with_class(config: Mapping[str, Any], model: str, work: Callable[[Any, dict[
 
 def _read(selected: Any, config: Mapping[str, Any]) -> ModuleTree:
     import accelerate
-    import torch
     import transformers
 
     from vlm_inspect.build import config_reading
     from vlm_inspect.build.omissions import omissions
-    from vlm_inspect.build.walk import Walk
+    from vlm_inspect.build.walk import read_model
 
     base = transformers.PretrainedConfig
-    stated = _without(config, _RUNTIME_KEYS)
-    with unprinted(base):
-        resolved = selected.config_class.from_dict(copy.deepcopy(stated))
+    stated = without_runtime(config)
+    resolved = resolve(selected, config)
     kernel = kernels.stated(config)
     # include_buffers: without it accelerate makes each layer in memory before it moves it to meta
     empty = accelerate.init_empty_weights(include_buffers=True)
@@ -85,21 +83,24 @@ def _read(selected: Any, config: Mapping[str, Any]) -> ModuleTree:
         live, emptied = build_without(lambda: selected.model_class._from_config(resolved, **kernel))  # noqa: SLF001
         live.tie_weights()
     unbuilt = paths_of(live.named_modules(), emptied)
-    walk = Walk(live)
-    tree = ModuleTree(
-        root=walk.root,
-        ties=walk.ties,
-        accessors=walk.accessors,
-        config=resolved.to_dict(),
-        configs=walk.configs,
-        supports=walk.supports,
-        forwards=walk.forwards,
-        notes=(*selected.notes, *(note(path, why) for path, why in unbuilt.items())),
-        unbuilt=unbuilt,
-        unread=config_reading.unread_keys(stated, resolved, base, reads, walk.root),
-        versions={"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]},
-    )
-    return replace(tree, notes=(*tree.notes, *omissions(stated, resolved, tree)))
+    notes = (*selected.notes, *(note(path, why) for path, why in unbuilt.items()))
+    tree = read_model(live, resolved, notes)
+    unread = config_reading.unread_keys(stated, resolved, base, reads, tree.root)
+    said = (*tree.notes, *omissions(stated, resolved, tree))
+    return replace(tree, notes=said, unbuilt=unbuilt, unread=unread)
+
+
+def resolve(selected: Any, config: Mapping[str, Any]) -> Any:
+    """The class's own configuration, its defaults filled in; of running, config.json says nothing."""
+    import transformers
+
+    with unprinted(transformers.PretrainedConfig):
+        return selected.config_class.from_dict(without_runtime(config))
+
+
+def without_runtime(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A deep copy without what a config says of running; configs' constructors change what they are given."""
+    return dict(_without(config, _RUNTIME_KEYS))
 
 
 def _require_libraries() -> None:

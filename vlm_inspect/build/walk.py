@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlm_inspect.build.forwards import read_forwards
 from vlm_inspect.build.usage import used_in_order
-from vlm_inspect.tree import Attribute, Forward, ModuleNode, NodePool, Shape, join
+from vlm_inspect.tree import Attribute, Forward, ModuleNode, ModuleTree, NodePool, Shape, join
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,6 +27,25 @@ POSITION = re.compile(r"(^|_)(idx|index|layer_id|layer_number)$")
 _LONGEST_TEXT = 200
 # lists that say something of a module (the sections of a rotary embedding), not of all layers
 _LONGEST_LIST = 16
+
+
+def read_model(live: nn.Module, config: Any, notes: tuple[str, ...] = ()) -> ModuleTree:
+    """A live model as data, with the configuration that it was built from. The model can be dropped then."""
+    import torch
+    import transformers
+
+    walk = Walk(live)
+    return ModuleTree(
+        root=walk.root,
+        ties=walk.ties,
+        accessors=walk.accessors,
+        config=config.to_dict(),
+        configs=walk.configs,
+        supports=walk.supports,
+        forwards=walk.forwards,
+        notes=notes,
+        versions={"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]},
+    )
 
 
 class Walk:
@@ -122,7 +141,7 @@ def _attributes(module: nn.Module) -> tuple[tuple[str, Attribute], ...]:
 
 @cache
 def _is_told(name: str) -> bool:
-    return name != "training" and _POSITION.search(name) is None
+    return name != "training" and POSITION.search(name) is None
 
 
 def _plain(name: str, value: object) -> Attribute:

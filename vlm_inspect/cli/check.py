@@ -21,7 +21,6 @@ from vlm_inspect.errors import SettingsError
 from vlm_inspect.render.check_formats import report_annotations, report_data, report_markdown, report_text
 from vlm_inspect.render.records import json_text
 from vlm_inspect.render.terminal_check import coloured_report
-from vlm_inspect.sources import SourceOptions
 from vlm_inspect.verdict import Verdict
 
 
@@ -69,6 +68,8 @@ def command(
     token: options.Token = None,
     cache_dir: options.CacheDir = None,
     offline: options.Offline = False,
+    builder: options.BuilderOption = None,
+    trust_remote_code: options.TrustRemoteCode = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -78,7 +79,7 @@ def command(
     settings = app.settings_for(config)
     where = folder or upkeep.folder_of(settings)
     configured = app.requests_for((), settings) if app.configured_models(settings) else None
-    asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    asking = options.asking(token, cache_dir, builder, offline=offline, trusted=trust_remote_code)
     checked = []
     with progress(upkeep.count(configured, where), quiet=quiet) as advance:
         for each in upkeep.check(configured, where, asking, latest=latest):

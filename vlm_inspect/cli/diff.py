@@ -21,7 +21,6 @@ from vlm_inspect.render.difference_markdown import difference_markdown
 from vlm_inspect.render.difference_record import difference_json, difference_names
 from vlm_inspect.render.difference_tables import difference_tables
 from vlm_inspect.render.terminal_difference import difference_text
-from vlm_inspect.sources import SourceOptions
 
 _HELP = "org/name, org/name@revision, a folder with a config.json, a config.json, or a snapshot file."
 
@@ -54,6 +53,8 @@ def command(
     token: options.Token = None,
     cache_dir: options.CacheDir = None,
     offline: options.Offline = False,
+    builder: options.BuilderOption = None,
+    trust_remote_code: options.TrustRemoteCode = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -67,7 +68,7 @@ def command(
             hint="Leave --format or --names-only out.",
         )
     out = Output.choose(format, output, quiet=quiet)
-    asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    asking = options.asking(token, cache_dir, builder, offline=offline, trusted=trust_remote_code)
     taken = [app.take(model, options=asking) for model in (before, after)]
     names = (before, after)
     out.notes([Note(name, note) for name, each in zip(names, taken, strict=True) for note in each.notes])

@@ -28,6 +28,8 @@ COMMANDS: Mapping[str, str] = {
     "diff": "What is not the same in two models: components, facts, and module paths that moved.",
     "snapshot": "Write a snapshot file per model: its record and its module tree, pinned to a commit.",
     "check": "Compare what the models are now with their snapshot files.",
+    "verify": "Whether a checkpoint will load: its tensors against the model that its config builds.",
+    "doctor": "Versions, cache, token (present or not), the way to the Hub.",
 }
 _COMPLETION = "_VLM_INSPECT_COMPLETE"  # set by a shell that asks what a command takes
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from vlm_inspect import app
 from vlm_inspect.architecture import Architecture
+from vlm_inspect.asking import Asking
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
 from vlm_inspect.render.misreadings import misreading
-from vlm_inspect.sources import SourceOptions
 
 
 def look_up(
-    model: str, out: Output, asking: SourceOptions, config: Path | None, revision: str | None
+    model: str, out: Output, asking: Asking, config: Path | None, revision: str | None
 ) -> tuple[app.Request, app.Inspection]:
     """The model, an alias of the configuration included, with what its source had to say told."""
     (request,) = app.requests_for([model], app.settings_for(config), revision)

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from vlm_inspect.asking import Asking
+
 Model = Annotated[
     str,
     typer.Argument(
@@ -66,3 +68,44 @@ Config = Annotated[
         show_default=False,
     ),
 ]
+
+
+class BuilderName(str, Enum):
+    """What builds a model."""
+
+    TRANSFORMERS = "transformers"
+    REMOTE_CODE = "remote-code"
+    HEADER = "header"
+    CONFIG = "config"
+
+
+BuilderOption = Annotated[
+    BuilderName | None,
+    typer.Option(
+        "--builder",
+        help="Only this one: transformers' class, the repo's own code, the checkpoint's headers, or "
+        "config.json alone. Without it, the first of them that can.",
+        show_default=False,
+    ),
+]
+TrustRemoteCode = Annotated[
+    bool,
+    typer.Option(
+        "--trust-remote-code",
+        help="Where transformers has no class, run the repo's own code, isolated: no network, no files, "
+        "limits on time and memory (docs/security.md). Not a perfect sandbox.",
+    ),
+]
+
+
+def asking(
+    token: str | None, cache_dir: Path | None, builder: BuilderName | None, *, offline: bool, trusted: bool
+) -> Asking:
+    """What these options say together."""
+    return Asking(
+        token=token,
+        cache_dir=cache_dir,
+        offline=offline,
+        builder=builder.value if builder else None,
+        trust_remote_code=trusted,
+    )

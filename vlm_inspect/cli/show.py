@@ -14,7 +14,6 @@ from vlm_inspect.render.card import Card, build_card
 from vlm_inspect.render.card_tables import card_tables
 from vlm_inspect.render.records import record_json
 from vlm_inspect.render.terminal_card import card_text
-from vlm_inspect.sources import SourceOptions
 
 Explain = Annotated[bool, typer.Option("--explain", help="Say of each finding how it was found.")]
 
@@ -30,12 +29,14 @@ def command(
     token: options.Token = None,
     cache_dir: options.CacheDir = None,
     offline: options.Offline = False,
+    builder: options.BuilderOption = None,
+    trust_remote_code: options.TrustRemoteCode = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
     """One model in full: its parts, their parameters, their layers."""
     out = Output.choose(format, output, quiet=quiet)
-    asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    asking = options.asking(token, cache_dir, builder, offline=offline, trusted=trust_remote_code)
     request, inspection = look_up(model, out, asking, config, revision)
     if out.format is not options.Format.TERMINAL:  # there the card says it in the same place
         warn_if_misread(request.name, inspection.architecture, out)

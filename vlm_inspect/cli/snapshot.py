@@ -13,7 +13,6 @@ from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.errors import InvalidReferenceError
-from vlm_inspect.sources import SourceOptions
 
 Folder = Annotated[
     Path | None,
@@ -36,6 +35,8 @@ def command(
     token: options.Token = None,
     cache_dir: options.CacheDir = None,
     offline: options.Offline = False,
+    builder: options.BuilderOption = None,
+    trust_remote_code: options.TrustRemoteCode = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -48,7 +49,7 @@ def command(
     settings = app.settings_for(config)
     where = folder or upkeep.folder_of(settings)
     requests = app.requests_for(models or [], settings, revision)
-    asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    asking = options.asking(token, cache_dir, builder, offline=offline, trusted=trust_remote_code)
     written = []
     with progress(len(requests), quiet=quiet) as advance:
         for each in upkeep.snapshot(requests, where, asking):

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from vlm_inspect import app
+from vlm_inspect.asking import Asking
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.one_model import warn_if_misread
@@ -25,7 +26,6 @@ from vlm_inspect.render.records import records_json
 from vlm_inspect.render.rows import Row
 from vlm_inspect.render.table import build_table
 from vlm_inspect.settings import Settings
-from vlm_inspect.sources import SourceOptions
 
 
 class Kind(str, Enum):
@@ -78,6 +78,8 @@ def command(
     token: options.Token = None,
     cache_dir: options.CacheDir = None,
     offline: options.Offline = False,
+    builder: options.BuilderOption = None,
+    trust_remote_code: options.TrustRemoteCode = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -87,7 +89,7 @@ def command(
     """
     out = Output.choose(format, output, quiet=quiet)
     settings = app.settings_for(config)
-    asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    asking = options.asking(token, cache_dir, builder, offline=offline, trusted=trust_remote_code)
     written = [*(write or []), *(app.configured_files(settings) if write_files else [])]
     checked = [*(check or []), *(app.configured_files(settings) if check_files else [])]
     if written or checked:
@@ -141,7 +143,7 @@ def _text(rows: list[Row], kind: Kind, columns: list[str] | None, out: Output) -
     return render(table, out.format.value, width=out.width, colour=out.colour)
 
 
-def _rows(requests: list[app.Request], asking: SourceOptions, out: Output) -> list[Row]:
+def _rows(requests: list[app.Request], asking: Asking, out: Output) -> list[Row]:
     """The rows in the order asked; what is to be said of them is said when all are there."""
     rows, notes = [], []
     with progress(len(requests), quiet=out.quiet) as advance:
@@ -170,7 +172,7 @@ def _tell(row: Row, out: Output) -> None:
 
 
 def _files(
-    written: list[Path], checked: list[Path], settings: Settings | None, asking: SourceOptions, out: Output
+    written: list[Path], checked: list[Path], settings: Settings | None, asking: Asking, out: Output
 ) -> list[Path] | None:
     """The files that are stale. None where a model was not answered: then no file is touched."""
     paths = list(dict.fromkeys([*written, *checked]))

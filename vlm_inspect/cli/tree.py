@@ -14,7 +14,6 @@ from vlm_inspect.render import render
 from vlm_inspect.render.module_tree import tree_data, tree_table, tree_text
 from vlm_inspect.render.records import json_text
 from vlm_inspect.render.terminal_tree import terminal_tree
-from vlm_inspect.sources import SourceOptions
 from vlm_inspect.tree import ModuleTree
 
 Depth = Annotated[
@@ -38,12 +37,14 @@ def command(
     token: options.Token = None,
     cache_dir: options.CacheDir = None,
     offline: options.Offline = False,
+    builder: options.BuilderOption = None,
+    trust_remote_code: options.TrustRemoteCode = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
     """The module tree, repeated layers folded, with the parameters of each node."""
     out = Output.choose(format, output, quiet=quiet)
-    asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    asking = options.asking(token, cache_dir, builder, offline=offline, trusted=trust_remote_code)
     request, inspection = look_up(model, out, asking, config, revision)
     warn_if_misread(request.name, inspection.architecture, out)
     if inspection.tree is None:

@@ -1,8 +1,7 @@
 """Build a model from the code in its own repo: isolated, and only where the user asked for it.
 
 `process` starts a child and holds it to limits, `child` is what runs there, `confinement` shuts it in
-before the repo's code is imported, `tree_wire` carries the answer. docs/security.md says what is
-promised and what is not.
+before the repo's code is imported. docs/security.md says what is promised and what is not.
 """
 
 from vlm_inspect.build.remote.process import Limits, RemoteCode, build

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from vlm_inspect.build.remote import confinement, tree_wire
+from vlm_inspect.build.remote import confinement
+from vlm_inspect.tree_codec import Name, Text, WireTree, to_wire
 
 if TYPE_CHECKING:
     from vlm_inspect.tree import ModuleTree
@@ -45,6 +46,14 @@ class Task(msgspec.Struct):
     """File descriptor to write the answer to."""
     leash: int
     """File descriptor that closes when the parent is done with this process."""
+
+
+class Answer(msgspec.Struct, forbid_unknown_fields=True):
+    """What a child says: a tree, or why there is none."""
+
+    tree: WireTree | None = None
+    error: Text = ""
+    kind: Name = "failed"
 
 
 def main() -> None:
@@ -82,25 +91,22 @@ def _hold(inner: int, leash: int) -> None:
 def _run_inner(task: Task, *, namespaces: bool) -> None:
     try:
         confinement.confine([Path(task.code)], task.memory, task.seconds)
-        answer = tree_wire.WireAnswer(tree=tree_wire.to_wire(_build(task, namespaces=namespaces)))
+        answer = Answer(tree=to_wire(_build(task, namespaces=namespaces)))
     except ModuleNotFoundError as error:
-        answer = tree_wire.WireAnswer(error=_reason(error), kind="package")
+        answer = Answer(error=_reason(error), kind="package")
     except confinement.CannotConfineError as error:
-        answer = tree_wire.WireAnswer(error=_reason(error), kind="system")
+        answer = Answer(error=_reason(error), kind="system")
     except BaseException as error:  # noqa: BLE001 - a stranger's code: whatever it raises, SystemExit too
-        answer = tree_wire.WireAnswer(error=_reason(error), kind="failed")
+        answer = Answer(error=_reason(error), kind="failed")
     with contextlib.suppress(BaseException):
-        _write(task.answer, tree_wire.encode(answer))
+        _write(task.answer, msgspec.json.encode(answer))
     os._exit(0)
 
 
 def _build(task: Task, *, namespaces: bool) -> ModuleTree:
-    import torch
-    import transformers
     from accelerate import init_empty_weights
 
-    from vlm_inspect.build.walk import Walk
-    from vlm_inspect.tree import ModuleTree
+    from vlm_inspect.build.walk import read_model
 
     _make_package(Path(task.code))
     model_class = _import(task.model_class)
@@ -110,17 +116,8 @@ def _build(task: Task, *, namespaces: bool) -> ModuleTree:
     with init_empty_weights(include_buffers=True):
         live = _live(model_class, config)
         notes = () if _tied(live) else ("its code could not say which of its weights are tied.",)
-    walk = Walk(live)
     barrier = "" if namespaces else " This system allows no namespaces: sockets and processes are refused."
-    return ModuleTree(
-        root=walk.root,
-        ties=walk.ties,
-        accessors=walk.accessors,
-        config=config.to_dict(),
-        supports=walk.supports,
-        notes=(f"Built by running the repo's own code, isolated.{barrier}", *notes),
-        versions={"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]},
-    )
+    return read_model(live, config, (f"Built by running the repo's own code, isolated.{barrier}", *notes))
 
 
 def _live(model_class: Any, config: Any) -> Any:

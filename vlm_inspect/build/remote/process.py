@@ -17,9 +17,11 @@ from typing import IO, Any
 
 import msgspec
 
-from vlm_inspect.build.remote import confinement, tree_wire
+from vlm_inspect.build.remote import confinement
+from vlm_inspect.build.remote.child import Answer
 from vlm_inspect.errors import RemoteCodeError
 from vlm_inspect.tree import ModuleTree
+from vlm_inspect.tree_codec import MOST_BYTES, decode, from_wire
 
 _HINT = "Leave out --trust-remote-code: the model is then answered from its headers and its source, unrun."
 _START = "import sys; sys.path.append(sys.argv[1]); from vlm_inspect.build.remote.child import main; main()"
@@ -144,8 +146,8 @@ def _listen(child: subprocess.Popen[bytes], task: bytes, hear: int, limits: Limi
 def _hear(heard: _Heard, what: str, data: bytes, model: str) -> None:
     if what == "answer":
         heard.answer += data
-        if len(heard.answer) > tree_wire.MOST_BYTES:
-            raise _error(f"its code answers with more than {tree_wire.MOST_BYTES:,} bytes.", model)
+        if len(heard.answer) > MOST_BYTES:
+            raise _error(f"its code answers with more than {MOST_BYTES:,} bytes.", model)
     else:
         heard.talk = (heard.talk + data)[-_CHUNK:]
 
@@ -154,15 +156,15 @@ def _tree(heard: _Heard, model: str) -> ModuleTree:
     if not heard.answer:
         raise _error("its code ended the process that it ran in, without an answer.", model)
     try:
-        answer = tree_wire.decode(heard.answer)
+        answer: Answer = decode(heard.answer, Answer)
         if answer.tree is not None:
-            return tree_wire.from_wire(answer.tree)
+            return from_wire(answer.tree)
     except ValueError as error:
         raise _error(f"its code answers nonsense: {_plain(str(error))}", model) from error
     raise _failure(answer, model)
 
 
-def _failure(answer: tree_wire.WireAnswer, model: str) -> RemoteCodeError:
+def _failure(answer: Answer, model: str) -> RemoteCodeError:
     said = _plain(answer.error)
     if answer.kind == "package":
         hint = "Install the package that is named, and ask again. " + _HINT

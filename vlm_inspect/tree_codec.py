@@ -1,19 +1,21 @@
-"""A ModuleTree as bytes between two processes.
+"""A ModuleTree as bytes: between two processes, and in the cache.
 
-What arrives was written by a process in which a stranger's code ran: it is checked as hostile data,
-sizes before contents, and makes a tree or a ValueError, nothing else.
+Each kind of module stands once. What is read may have been written by a process in which a stranger's
+code ran: it is checked as hostile data, sizes before contents, and makes a tree or a ValueError.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
 from vlm_inspect.tree import Attribute, ModuleNode, ModuleTree, NodePool, Shape
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Of a whole answer."""
+"""Of a whole tree."""
 _MOST_NODES = 200_000
 _MOST_MODULES = 2_000_000
 _DEEPEST = 200
@@ -26,7 +28,7 @@ Sides = Annotated[list[Side], msgspec.Meta(max_length=16)]
 Value = bool | int | float | Text | Annotated[list[int], msgspec.Meta(max_length=64)] | None
 
 
-class WireNode(msgspec.Struct, forbid_unknown_fields=True):
+class WireNode(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A node; its children are numbers of nodes that came before it, so that there is no circle."""
 
     class_name: Name
@@ -35,59 +37,26 @@ class WireNode(msgspec.Struct, forbid_unknown_fields=True):
     parameters: dict[Name, Sides] = {}
     buffers: dict[Name, Sides] = {}
     children: dict[Name, int] = {}
+    uses: list[Name] = []
 
 
 class WireTree(msgspec.Struct, forbid_unknown_fields=True):
-    """A tree: its nodes, the root last."""
+    """A tree: its nodes, the root last, and the other fields of a ModuleTree by name."""
 
     nodes: Annotated[list[WireNode], msgspec.Meta(min_length=1, max_length=_MOST_NODES)]
-    ties: list[list[Text]] = []
-    accessors: dict[Name, Text] = {}
-    config: dict[str, Any] = {}
-    supports: list[Name] = []
-    notes: list[Text] = []
-    versions: dict[Name, Name] = {}
-
-
-class WireAnswer(msgspec.Struct, forbid_unknown_fields=True):
-    """What a child says: a tree, or why there is none."""
-
-    tree: WireTree | None = None
-    error: Text = ""
-    kind: Name = "failed"
+    beside: dict[Name, Any] = {}
 
 
 def to_wire(tree: ModuleTree) -> WireTree:
     """A tree as its nodes, each once."""
     nodes: list[WireNode] = []
-    numbers: dict[int, int] = {}
-    _number(tree.root, nodes, numbers)
-    return WireTree(
-        nodes=nodes,
-        ties=[list(group) for group in tree.ties],
-        accessors=dict(tree.accessors),
-        config=dict(tree.config),
-        supports=list(tree.supports),
-        notes=list(tree.notes),
-        versions=dict(tree.versions),
-    )
-
-
-def encode(answer: WireAnswer) -> bytes:
-    """An answer as JSON."""
-    return msgspec.json.encode(answer)
-
-
-def decode(data: bytes) -> WireAnswer:
-    """An answer. Raises ValueError where the bytes are none."""
-    try:
-        return msgspec.json.decode(data, type=WireAnswer)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise ValueError(f"not an answer: {error}") from error
+    _number(tree.root, nodes, {})
+    told = {name: msgspec.to_builtins(getattr(tree, name)) for name in _fields()}
+    return WireTree(nodes, {name: value for name, value in told.items() if value})
 
 
 def from_wire(wire: WireTree) -> ModuleTree:
-    """The tree. Raises ValueError where the nodes make none."""
+    """The tree. Raises ValueError where the nodes make none, or a field is of another kind."""
     pool = NodePool()
     nodes: list[ModuleNode] = []
     sizes: list[tuple[int, int]] = []
@@ -95,15 +64,43 @@ def from_wire(wire: WireTree) -> ModuleTree:
         below = [sizes[_earlier(number, len(nodes))] for number in sent.children.values()]
         sizes.append(_checked(1 + sum(size for size, _ in below), 1 + max((d for _, d in below), default=0)))
         nodes.append(_node(sent, nodes, pool))
-    return ModuleTree(
-        root=nodes[-1],
-        ties=tuple(tuple(_printable(path) for path in group) for group in wire.ties if len(group) > 1),
-        accessors={_printable(name): _printable(path) for name, path in wire.accessors.items()},
-        config=wire.config,
-        supports=tuple(map(_printable, wire.supports)),
-        notes=tuple(map(_printable, wire.notes)),
-        versions={_printable(name): _printable(number) for name, number in wire.versions.items()},
-    )
+    return ModuleTree(nodes[-1], **_beside(wire.beside))
+
+
+def to_bytes(tree: ModuleTree) -> bytes:
+    """The tree as JSON."""
+    return msgspec.json.encode(to_wire(tree))
+
+
+def from_bytes(data: bytes) -> ModuleTree:
+    """What `to_bytes` wrote. Raises ValueError."""
+    return from_wire(decode(data, WireTree))
+
+
+def decode(data: bytes, kind: type[Any]) -> Any:
+    """JSON of a known kind. Raises ValueError where the bytes are none."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise ValueError(f"not what was expected: {error}") from error
+
+
+@cache
+def _fields() -> Mapping[str, Any]:
+    """The fields of a ModuleTree beside its root, with their types."""
+    return {name: kind for name, kind in get_type_hints(ModuleTree).items() if name != "root"}
+
+
+def _beside(sent: Mapping[str, Any]) -> dict[str, Any]:
+    unknown = sent.keys() - _fields().keys()
+    if unknown:
+        raise ValueError(f"a tree has no {_printable(min(unknown))!r}")
+    try:
+        return {
+            name: msgspec.convert(_all_printable(value, 0), _fields()[name]) for name, value in sent.items()
+        }
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise ValueError(f"not a tree: {error}") from error
 
 
 def _number(node: ModuleNode, nodes: list[WireNode], numbers: dict[int, int]) -> int:
@@ -117,6 +114,7 @@ def _number(node: ModuleNode, nodes: list[WireNode], numbers: dict[int, int]) ->
                 parameters={name: list(shape) for name, shape in node.parameters},
                 buffers={name: list(shape) for name, shape in node.buffers},
                 children=children,
+                uses=list(node.uses),
             )
         )
         numbers[id(node)] = len(nodes) - 1
@@ -135,6 +133,7 @@ def _node(sent: WireNode, nodes: list[ModuleNode], pool: NodePool) -> ModuleNode
         parameters=_shapes(sent.parameters),
         buffers=_shapes(sent.buffers),
         children=tuple((_name(name), nodes[number]) for name, number in sent.children.items()),
+        uses=tuple(map(_printable, sent.uses)),
     )
 
 
@@ -171,6 +170,18 @@ def _name(name: str) -> str:
     if "." in name:
         raise ValueError(f"{_printable(name)!r} is no name of a module: it holds a dot")
     return _printable(name)
+
+
+def _all_printable(value: Any, depth: int) -> Any:
+    if depth > _DEEPEST:
+        raise ValueError(f"nested more than {_DEEPEST} deep")
+    if isinstance(value, str):
+        return _printable(value)
+    if isinstance(value, list):
+        return [_all_printable(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {_printable(str(key)): _all_printable(item, depth + 1) for key, item in value.items()}
+    return value
 
 
 def _printable(text: str) -> str:

@@ -1,0 +1,164 @@
+"""Checkpoint → ModuleTree by the first builder that can: the order is the specification.
+
+1. `transformers`: its own class, on the meta device
+2. `remote-code`: the repo's code, isolated, where the user trusts it
+3. `header`: the checkpoint's headers, with the repo's code read as text
+4. `config`: what the configuration alone says; there is no tree then
+
+A user may name one; then no other is tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from vlm_inspect.architecture import Builder
+from vlm_inspect.asking import Asking
+from vlm_inspect.checkpoint import Checkpoint
+from vlm_inspect.errors import (
+    BadHeaderError,
+    HubUnavailableError,
+    NoHeadersError,
+    NotNativeError,
+    RemoteCodeError,
+    SourceError,
+)
+from vlm_inspect.ref import ModelRef
+from vlm_inspect.tree import ModuleTree
+
+_LEAVE_OUT = "Leave --builder out: then the first builder that can answers."
+# the auto classes whose entry of `auto_map` is a whole model, the most telling first
+_AUTO_CLASSES = (
+    "AutoModelForImageTextToText",
+    "AutoModelForMultimodalLM",
+    "AutoModelForVision2Seq",
+    "AutoModelForCausalLM",
+    "AutoModelForConditionalGeneration",
+    "AutoModelForSeq2SeqLM",
+    "AutoModel",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a builder made of a checkpoint."""
+
+    builder: Builder
+    tree: ModuleTree
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotBuilt:
+    """No builder could: the configuration alone must do."""
+
+    why: NotNativeError
+    notes: tuple[str, ...] = ()
+
+
+def build(checkpoint: Checkpoint, ref: ModelRef, asking: Asking) -> Built | NotBuilt:
+    """The tree of the first builder that can, or of the one that was named.
+
+    Raises a BuildError where a builder should be able to and is not, and NotNativeError, NoHeadersError or
+    RemoteCodeError where the named one cannot.
+    """
+    if asking.builder is not None:
+        return _NAMED[asking.builder](checkpoint, ref, asking)
+    try:
+        return _native(checkpoint, ref, asking)
+    except NotNativeError as error:
+        why_not = error
+    if asking.trust_remote_code and _remote_class(checkpoint.config):
+        return _remote(checkpoint, ref, asking)
+    try:
+        return _from_headers(checkpoint, ref, asking, whole=True)
+    except (NoHeadersError, BadHeaderError, HubUnavailableError) as error:
+        return NotBuilt(why_not, (f"answered from config.json alone: {error.message}",))
+
+
+def _native(checkpoint: Checkpoint, _: ModelRef, __: Asking) -> Built:
+    from vlm_inspect.build import native
+
+    return Built("transformers", native.build(checkpoint.config, checkpoint.identity.id))
+
+
+def _remote(checkpoint: Checkpoint, ref: ModelRef, asking: Asking) -> Built:
+    from vlm_inspect.build import remote
+
+    model = checkpoint.identity.id
+    if not asking.trust_remote_code:
+        raise RemoteCodeError(
+            "its repo's own code is run only where it is trusted.",
+            hint="If you trust it: --trust-remote-code. docs/security.md says how it is isolated.",
+            model=model,
+        )
+    named = _remote_class(checkpoint.config)
+    if named is None:
+        why = "its config.json names no code of its own repo (auto_map)."
+        raise RemoteCodeError(why, hint=_LEAVE_OUT, model=model)
+    code = remote.RemoteCode(_code(checkpoint, ref, asking), named, _remote_config(checkpoint.config))
+    return Built("remote-code", remote.build(code, checkpoint.config, model))
+
+
+def _from_headers(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, *, whole: bool = False) -> Built:
+    """From the headers; where they must be `whole`, an unfinished download is as good as none."""
+    from vlm_inspect.build.answer import answer_from_headers
+    from vlm_inspect.sources import headers
+
+    read = headers.load(ref, checkpoint.identity, asking)
+    if whole and read.missing:
+        raise NoHeadersError(
+            f"{len(read.missing)} of its weight files are not there, {min(read.missing)} among them.",
+            hint="Finish the download, or ask for what is there: --builder header",
+            model=checkpoint.identity.id,
+        )
+    notes = read.notes
+    try:
+        code = _code(checkpoint, ref, asking)
+    except SourceError as error:  # the shapes are there: names alone are missing
+        code = {}
+        notes = (*notes, f"its repo's code could not be read, so classes are unknown: {error.message}")
+    return Built("header", answer_from_headers(checkpoint, read, code), notes)
+
+
+def _from_config(checkpoint: Checkpoint, _: ModelRef, __: Asking) -> NotBuilt:
+    model = checkpoint.identity.id
+    return NotBuilt(NotNativeError("nothing was built, as asked.", model=model, short="not built"))
+
+
+_NAMED: Mapping[Builder, Callable[[Checkpoint, ModelRef, Asking], Built | NotBuilt]] = {
+    "transformers": _native,
+    "remote-code": _remote,
+    "header": _from_headers,
+    "config": _from_config,
+}
+
+
+def _code(checkpoint: Checkpoint, ref: ModelRef, asking: Asking) -> Mapping[str, str]:
+    from vlm_inspect.sources import code_files
+
+    return code_files.load(ref, checkpoint.identity, checkpoint.config, asking)
+
+
+def _remote_class(config: Mapping[str, Any]) -> str | None:
+    """The model's class in its repo's own code: the one that `architectures` names, or the most telling."""
+    named = dict(_references(config))
+    stated = config.get("architectures")
+    for reference in named.values():
+        if isinstance(stated, list) and stated and reference.rpartition(".")[2] == stated[0]:
+            return reference
+    return next((named[name] for name in _AUTO_CLASSES if name in named), None)
+
+
+def _remote_config(config: Mapping[str, Any]) -> str | None:
+    return dict(_references(config)).get("AutoConfig")
+
+
+def _references(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The entries of `auto_map` that lie in the repo itself; another repo's code is at no known commit."""
+    entries = config.get("auto_map")
+    for name, reference in entries.items() if isinstance(entries, Mapping) else ():
+        if isinstance(reference, str) and "--" not in reference and "." in reference:
+            yield str(name), reference
