@@ -16,7 +16,7 @@ from typing import Any
 
 from vlm_inspect.architecture import Builder
 from vlm_inspect.asking import Asking
-from vlm_inspect.checkpoint import Checkpoint
+from vlm_inspect.checkpoint import Checkpoint, StatedCode
 from vlm_inspect.errors import (
     BadHeaderError,
     HubUnavailableError,
@@ -120,7 +120,7 @@ def _from_headers(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, *, whol
     except SourceError as error:  # the shapes are there: names alone are missing
         code = {}
         notes = (*notes, f"its repo's code could not be read, so classes are unknown: {error.message}")
-    return Built("header", answer_from_headers(checkpoint, read, code), notes)
+    return Built("header", answer_from_headers(checkpoint, read, code, _stated(checkpoint)), notes)
 
 
 def _from_config(checkpoint: Checkpoint, _: ModelRef, __: Asking) -> NotBuilt:
@@ -140,6 +140,13 @@ def _code(checkpoint: Checkpoint, ref: ModelRef, asking: Asking) -> Mapping[str,
     from vlm_inspect.sources import code_files
 
     return code_files.load(ref, checkpoint.identity, checkpoint.config, asking)
+
+
+def _stated(checkpoint: Checkpoint) -> StatedCode | None:
+    from vlm_inspect.sources import catalogue
+
+    identity = checkpoint.identity
+    return catalogue.code(identity.id) if identity.source == "catalogue" else None
 
 
 def _remote_class(config: Mapping[str, Any]) -> str | None:

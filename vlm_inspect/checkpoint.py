@@ -18,3 +18,14 @@ class Checkpoint:
     """The content of config.json, value by value."""
     notes: tuple[str, ...] = ()
     """What the user should know of where it came from, a sentence each (the Hub was not reached …)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatedCode:
+    """What is stated of the classes in a repo's code, where the code itself is not at hand."""
+
+    classes: Mapping[str, str | Mapping[str, str]]
+    """Module path, with `*` for the numbers of layers → what torch prints of the module, in the code's order:
+    `GELU(approximate='none')`. Where a key of the configuration chooses: `key`, and a print for each value."""
+    supports: tuple[str, ...] | None = None
+    """Attention kernels that the model's class says it supports; None where it is not stated."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from vlm_inspect.checkpoint import Checkpoint
+from vlm_inspect.checkpoint import Checkpoint, StatedCode
 from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.tensors import TensorHeaders, TensorInfo
+from vlm_inspect.tree import Shape
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,6 +34,9 @@ _NAMES = (
     "HuggingFaceM4/idefics2-8b-chatty",
 )
 
+_BYTES = {"BF16": 2, "F16": 2, "F32": 4}
+_RANGE = re.compile(r"(?<=\.)(\d+)-(\d+)(?=\.)")
+
 
 def names() -> tuple[str, ...]:
     """The catalogue's models, in the order of the tables."""
@@ -48,6 +55,41 @@ def facts(name: str) -> Mapping[str, str | bool]:
     """What the model's authors state and no module tree can tell; empty for a model that is not here."""
     entry = _entry(name)
     return dict(entry["facts"]) if entry else {}
+
+
+def headers(name: str) -> TensorHeaders | None:
+    """What the headers of the model's checkpoint hold; None where that is not stated."""
+    entry = _entry(name)
+    if entry is None or "headers" not in entry:
+        return None
+    dtype = entry["headers"]["dtype"]
+    shapes = _unfolded(entry["headers"]["shapes"])
+    return TensorHeaders(
+        tuple(
+            TensorInfo(tensor, dtype, shape, math.prod(shape) * _BYTES[dtype])
+            for tensor, shape in sorted(shapes)
+        )
+    )
+
+
+def code(name: str) -> StatedCode | None:
+    """The classes that its repo's code makes; None where they are not stated."""
+    entry = _entry(name)
+    if entry is None or "code" not in entry:
+        return None
+    supports = entry["code"].get("supports")
+    return StatedCode(entry["code"]["classes"], None if supports is None else tuple(supports))
+
+
+def _unfolded(shapes: Mapping[str, list[int]]) -> Iterator[tuple[str, Shape]]:
+    """Each tensor by its name: `layers.0-31.norm.weight` stands for 32."""
+    for folded, sides in shapes.items():
+        numbers = _RANGE.search(folded)
+        if numbers is None:
+            yield folded, tuple(sides)
+            continue
+        for number in range(int(numbers[1]), int(numbers[2]) + 1):
+            yield f"{folded[: numbers.start()]}{number}{folded[numbers.end() :]}", tuple(sides)
 
 
 def _entry(name: str) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vlm_inspect.errors import NoHeadersError
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources import hub_headers
+from vlm_inspect.sources import catalogue, hub_headers
 from vlm_inspect.sources.header_files import Folder, read_header
 from vlm_inspect.sources.header_format import Lengths
 from vlm_inspect.sources.options import SourceOptions
@@ -26,7 +26,8 @@ def load(
     SourceError for what the Hub answers instead.
     """
     if ref.path is None:
-        return hub_headers.load(identity, options, adapter=adapter)
+        stated = catalogue.headers(identity.id) if identity.source == "catalogue" and not adapter else None
+        return stated or hub_headers.load(identity, options, adapter=adapter)
     try:
         folder = ref.path if ref.path.is_dir() else ref.path.parent
         return read_headers(Folder(folder, ref.name), ref.name, adapter=adapter)
