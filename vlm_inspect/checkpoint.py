@@ -26,6 +26,6 @@ class StatedCode:
 
     classes: Mapping[str, str | Mapping[str, str]]
     """Module path, with `*` for the numbers of layers → what torch prints of the module, in the code's order:
-    `GELU(approximate='none')`. Where a key of the configuration chooses: `key`, and a print for each value."""
+    `GELU(approximate='none')`. Where a key of the configuration chooses: `key`, and a print per value."""
     supports: tuple[str, ...] | None = None
     """Attention kernels that the model's class says it supports; None where it is not stated."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from vlm_inspect.architecture import Architecture
-from vlm_inspect.tree import ModuleNode, ModuleTree, NodePool
+from vlm_inspect.tree import INFERRED, ModuleNode, ModuleTree, NodePool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,5 +31,6 @@ def bare_modules(node: ModuleNode, pool: NodePool, known: dict[int, ModuleNode])
     """A tree without what only its builder knew: classes, names, parameters and shapes remain."""
     if id(node) not in known:
         children = tuple((name, bare_modules(child, pool, known)) for name, child in node.children)
-        known[id(node)] = pool.node(node.class_name, parameters=node.parameters, children=children)
+        name = INFERRED if node.inferred else node.class_name
+        known[id(node)] = pool.node(name, parameters=node.parameters, children=children)
     return known[id(node)]

@@ -18,7 +18,7 @@ from vlm_inspect.architecture import SCHEMA_VERSION
 from vlm_inspect.codec import architecture_from_data, to_data
 from vlm_inspect.errors import InvalidConfigError, SnapshotError
 from vlm_inspect.snapshot import Snapshot
-from vlm_inspect.tree import ModuleNode, NodePool, Shape
+from vlm_inspect.tree import INFERRED, ModuleNode, NodePool, Shape
 
 LARGEST_FILE = 64 * 1024 * 1024
 """Bytes of a snapshot file that are read; a record of 100,000 modules is far below."""
@@ -155,7 +155,8 @@ def _sorted(data: Any) -> Any:
 
 
 def _node_data(node: ModuleNode) -> dict[str, Any]:
-    data: dict[str, Any] = {"class": node.class_name}
+    # why it is unknown stands in the record, under `modules`
+    data: dict[str, Any] = {"class": None if node.inferred else node.class_name}
     if node.parameters:
         data["parameters"] = {name: list(shape) for name, shape in node.parameters}
     if node.children:
@@ -187,7 +188,8 @@ def _node(data: Any, pool: NodePool, depth: int) -> ModuleNode:
         node = _node(child, pool, depth + 1)
         children += [(each, node) for each in _unfolded(name)]
     parameters = tuple((str(name), _shape(shape)) for name, shape in data.get("parameters", {}).items())
-    return pool.node(str(data["class"]), parameters=parameters, children=tuple(children))
+    class_name = INFERRED if data["class"] is None else str(data["class"])
+    return pool.node(class_name, parameters=parameters, children=tuple(children))
 
 
 def _check_size(root: ModuleNode | None) -> None:

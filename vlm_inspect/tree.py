@@ -22,6 +22,8 @@ JoinKind = Literal["scatter", "add", "prepend", "append", "embed"]
 INFERRED = "?"
 """What the class name of a module begins with whose class nobody stated: `?Attention` has what an
 attention has. No class of Python can be called so."""
+UNKNOWN_CLASS = "unknown class"
+"""What is shown of a module whose class nobody stated."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,6 +146,12 @@ class Gaps:
     """Parameter path → why its shape is not known. What the tree holds there is no shape of the model."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """Field or role of the record → why it cannot be told: `supports`, `lm_head`."""
+
+    def why_nameless(self, path: str) -> str:
+        """Why the class at a path is not known: what is said of the nearest path above, or in general."""
+        while path and path not in self.classes:
+            path = path.rpartition(".")[0]
+        return self.classes.get(path, "its builder could not tell")
 
 
 @dataclass(frozen=True, slots=True)

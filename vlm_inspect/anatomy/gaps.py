@@ -27,6 +27,8 @@ from vlm_inspect.tree import INFERRED, Gaps, ModuleTree, is_below
 _ACTIVATION = "activations leave no trace in headers"
 _EPS = "headers hold no eps"
 _POSITIONS = "positions without parameters leave no trace in headers"
+_HEADS = "headers do not say how many heads share a projection"
+_IMAGE_SIZE = "headers hold no size of images"
 _STAGED = frozenset({Role.PROJECTOR, Role.LM_HEAD})
 _EMBEDDED = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER, Role.LANGUAGE_MODEL})
 
@@ -48,6 +50,9 @@ def with_gaps(architecture: Architecture, tree: ModuleTree) -> Architecture:
         open_fields |= dict.fromkeys(architecture.absent, next(iter(tree.gaps.shapes.values())))
     if (architecture.model_class or "").startswith(INFERRED):
         open_fields["model_class"] = _reason(tree.gaps, "")
+    nameless = next((path for path, node in tree.root.walk() if node.inferred), None)
+    if nameless is not None:
+        open_fields["modules"] = _reason(tree.gaps, nameless)
     return replace(
         architecture,
         model_class=None if "model_class" in open_fields else architecture.model_class,
@@ -154,6 +159,9 @@ class _Opener:
         if isinstance(record, Attention) and record.positions == "none":
             changed["positions"] = None
             reasons["positions"] = _POSITIONS
+        reasons = dict.fromkeys(_headless(record), _HEADS) | reasons
+        if isinstance(record, Component) and record.role is Role.VISION_ENCODER and not record.image_size:
+            reasons["image_size"] = _IMAGE_SIZE
         if self.unsized and isinstance(record, Layer):
             parts = {"norms": record.norms, "mlp": record.mlp, "attention": record.attention}
             reasons |= {name: self.unsized for name, part in parts.items() if not part}
@@ -162,6 +170,14 @@ class _Opener:
         if isinstance(record, Mlp) and record.activation is None:
             reasons["activation"] = _ACTIVATION
         return {**changed, "unknown": reasons} if reasons else changed
+
+
+def _headless(record: Any) -> tuple[str, ...]:
+    """What is not known of an attention whose heads neither shapes nor the configuration tell."""
+    if not isinstance(record, Attention) or record.mechanism != "attention" or record.heads is not None:
+        return ()
+    names = ("kind", "heads", "head_width", *(() if record.latent else ("key_value_heads",)))
+    return tuple(name for name in names if getattr(record, name) is None)
 
 
 def _lacks_eps(record: Any) -> bool:

@@ -13,7 +13,7 @@ from vlm_inspect.checkpoint import Checkpoint, StatedCode
 from vlm_inspect.tensors import TensorHeaders
 from vlm_inspect.tree import ModuleTree
 
-_BY_NAME = "Without code, the steps of a module are in the order of their names."
+_BY_NAME = "Without code, a module's steps are in the order of their names; those without tensors are not seen."
 
 
 def answer_from_headers(
@@ -25,7 +25,8 @@ def answer_from_headers(
     """The tree of a checkpoint whose class transformers does not have.
 
     `code` is the text of the repository's own files by name. It is parsed and followed, never imported.
-    `stated` is what is known of it where there are no such texts. Raises BadHeaderError where the tensors' names are those of no model.
+    `stated` is what is known of it where there are no such texts.
+    Raises BadHeaderError where the tensors' names are those of no model.
     """
     tree = header.build(checkpoint.config, headers, checkpoint.identity.id)
     if stated is not None and not code:

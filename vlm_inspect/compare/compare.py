@@ -154,6 +154,10 @@ def _unseen(before: Snapshot, after: Snapshot) -> Iterator[Incomparable]:
     reasons = _why_no_tree(before), _why_no_tree(after)
     if reasons != (None, None):
         yield Incomparable((), "module paths", *reasons)
+        return
+    nameless = before.architecture.unknown.get("modules"), after.architecture.unknown.get("modules")
+    if nameless != (None, None):
+        yield Incomparable((), "module classes", *nameless)
 
 
 def _why_no_tree(snapshot: Snapshot) -> str | None:

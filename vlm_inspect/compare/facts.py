@@ -34,9 +34,19 @@ def facts_of(component: Component) -> Facts:
     unknown.pop("active", None)  # it follows from the experts
     # a component that was not seen has no path: its class says as much
     unseen = unknown.pop("paths", unknown.get("parameters"))
+    unknown |= dict(_nameless(component))
     for prefix, layer in _layers(component):
         unknown |= unknown_of_layer(layer, prefix)
     return Facts(known, unknown, unseen)
+
+
+def _nameless(component: Component) -> Iterator[tuple[str, str]]:
+    """Steps and modules whose classes are unknown, by the facts that would name them."""
+    named = [*((stage, "steps") for stage in component.stages)]
+    named += [(stage, f"module {stage.path.rpartition('.')[2]}") for stage in component.beside]
+    for stage, name in named:
+        if "class_name" in stage.unknown:
+            yield name, stage.unknown["class_name"]
 
 
 def model_facts(architecture: Architecture, *, read: bool = True) -> Facts:
@@ -123,7 +133,8 @@ def _projector(stages: tuple[Stage, ...]) -> Named:
         yield "input width", widths[0][0]
         yield "output width", widths[-1][1]
         yield "inner widths", tuple(side for pair in widths for side in pair)[1:-1]
-    yield "steps", tuple(_step(stage) for stage in stages)
+    if all(stage.class_name for stage in stages):
+        yield "steps", tuple(_step(stage) for stage in stages)
     yield "query tokens", next((stage.queries for stage in stages if stage.queries), None)
     yield "resampler layers", next((stage.layers for stage in stages if stage.layers), None)
 

@@ -26,6 +26,7 @@ ATTENTION_FIELDS = {
     "positions": "attention positions",
     "rotary": "rotary kind",
 }
+NORM_FIELDS = {"class_name": "norm", "eps": "norm eps"}
 EXPERT_FIELDS = {"per_token": "experts per token", "parameters": "expert parameters"}
 MLP_FIELDS = {"class_name": "MLP", "activation": "activation", "experts": "experts"}
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vlm_inspect.architecture import Attention, Experts, Latent, Layer, Mlp, Rotary
-from vlm_inspect.compare.known import ATTENTION_FIELDS, EXPERT_FIELDS, LAYER_FIELDS, MLP_FIELDS, renamed
+from vlm_inspect.compare.known import (
+    ATTENTION_FIELDS,
+    EXPERT_FIELDS,
+    LAYER_FIELDS,
+    MLP_FIELDS,
+    NORM_FIELDS,
+    renamed,
+)
 from vlm_inspect.difference import Value
 
 Named = Iterator[tuple[str, Value | None]]
@@ -20,7 +27,8 @@ def layer_facts(layer: Layer) -> Named:
         yield from ((prefix + name, value) for name, value in _attention(further))
     if layer.mlp is not None:
         yield from _mlp(layer.mlp)
-    yield "norm", tuple(dict.fromkeys(norm.class_name for norm in layer.norms))
+    if all(norm.class_name for norm in layer.norms):
+        yield "norm", tuple(dict.fromkeys(norm.class_name for norm in layer.norms))
     yield "norm eps", _one([norm.eps for norm in layer.norms if norm.eps is not None])
     yield "norms", tuple(norm.name for norm in layer.norms)
     yield "norm placement", layer.norm_placement
@@ -30,6 +38,8 @@ def layer_facts(layer: Layer) -> Named:
 def unknown_of_layer(layer: Layer, prefix: str) -> dict[str, str]:
     """What is unknown of it, by the names of the facts; how many parameters are active follows from those."""
     unknown = renamed({k: v for k, v in layer.unknown.items() if k != "active"}, LAYER_FIELDS, prefix)
+    for norm in layer.norms:
+        unknown |= renamed(norm.unknown, NORM_FIELDS, prefix, "norm ")
     if layer.attention is not None:
         unknown |= renamed(layer.attention.unknown, ATTENTION_FIELDS, prefix)
     for inner, further in _further(layer):

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from vlm_inspect.compare.moves import find_moves, placing
 from vlm_inspect.compare.patterns import ancestors, folded_path
 from vlm_inspect.difference import Move, PathChange
-from vlm_inspect.tree import ModuleNode, Shape, is_below
+from vlm_inspect.tree import UNKNOWN_CLASS, ModuleNode, Shape, is_below
 
 Value = TypeVar("Value")
 ParameterChange = tuple[str, Shape | None, Shape | None]
@@ -92,7 +92,8 @@ def _modules(before: ModuleNode, after: ModuleNode, moves: tuple[Move, ...]) -> 
 
     lasting = {path: name for path, name in old.items() if folded_path(path) not in dissolved}
     for path, was, now in _differing(lasting, new, where):
-        if was is not None or folded_path(path) not in inserted:
+        is_told = was is None or now is None or UNKNOWN_CLASS not in (was, now)
+        if is_told and (was is not None or folded_path(path) not in inserted):
             yield path, was, now
 
 
@@ -167,7 +168,7 @@ def _between(inner: str, outer: str) -> Iterator[str]:
 
 
 def _classes(root: ModuleNode) -> dict[str, str]:
-    return {path: node.class_name for path, node in root.walk()}
+    return {path: UNKNOWN_CLASS if node.inferred else node.class_name for path, node in root.walk()}
 
 
 def _said(value: object | None) -> str | None:

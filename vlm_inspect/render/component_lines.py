@@ -26,6 +26,8 @@ def component_lines(component: Component) -> Iterator[Line]:
         yield "Width", text(str(component.width))
     if component.image_size:
         yield "Images", text(f"{square(component.image_size)} pixels")
+    elif "image_size" in component.unknown:
+        yield "Images", missing("image_size", component.unknown)
     yield from active_line(component.active, component.parameters, component.unknown)
     if component.embeddings:
         yield "Embeddings", embeddings_cell(component.embeddings)

@@ -21,7 +21,8 @@ class Folded:
 
     name: str
     """`layers`, or `0-26` of a run; the path in focus, or nothing, of the tree's top."""
-    class_name: str
+    class_name: str | None
+    """None where it is unknown."""
     detail: str
     count: int
     parameters: int
@@ -34,6 +35,8 @@ class Folded:
     """Whether it has children that the depth asked for hides."""
     unbuilt: str = ""
     """Why it, or something below it, could not be built: then the parameters are what is known of them."""
+    nameless: str = ""
+    """Why its class is unknown."""
 
 
 def fold(tree: ModuleTree, *, focus: str = "", depth: int | None = None) -> Folded:
@@ -53,6 +56,7 @@ class _Folding:
     def __init__(self, tree: ModuleTree) -> None:
         self._surplus = _surplus(tree)
         self._unbuilt = tree.unbuilt
+        self._gaps = tree.gaps
         self._tied_to = {path: group[0] for group in tree.ties for path in group[1:]}
         self._shapes: dict[int, object] = {}
         self._known: dict[object, int] = {}
@@ -62,7 +66,7 @@ class _Folding:
         below = None if depth is None else depth - 1
         return Folded(
             name=name,
-            class_name=node.class_name,
+            class_name=None if node.inferred else node.class_name,
             detail=node.detail,
             count=count,
             parameters=node.total - self._surplus.get(path, 0),
@@ -71,6 +75,7 @@ class _Folding:
             tied_to=self._tie_of(node, path),
             is_cut=is_cut,
             unbuilt=next((why for at, why in self._unbuilt.items() if is_below(at, path)), ""),
+            nameless=self._gaps.why_nameless(path) if node.inferred else "",
         )
 
     def _children(self, node: ModuleNode, path: str, depth: int | None) -> Iterator[Folded]:

@@ -15,7 +15,7 @@ from vlm_inspect.render.cells import Cell, Table, code, text, visible
 from vlm_inspect.render.figures import exact_count
 from vlm_inspect.render.folding import Folded, fold
 from vlm_inspect.render.states import unknown
-from vlm_inspect.tree import ModuleTree, Shape
+from vlm_inspect.tree import UNKNOWN_CLASS, ModuleTree, Shape
 
 _STEP = "  "
 _GAP = 2
@@ -60,7 +60,7 @@ def tree_table(tree: ModuleTree, *, focus: str = "", depth: int | None = None) -
     rows = tuple(
         (
             code(path) if path else text("(the model)"),
-            code(node.class_name),
+            code(node.class_name) if node.class_name else unknown(node.nameless),
             text(str(node.count)),
             *_cells(node),
         )
@@ -81,7 +81,7 @@ def _aligned(lines: tuple[TreeLine, ...]) -> Iterator[str]:
 def _lines(node: Folded, indent: int) -> Iterator[TreeLine]:
     prefix = f"({visible(node.name)}): " if node.name else ""
     prefix += f"{node.count} x " if node.count > 1 else ""
-    shown = visible(node.class_name)
+    shown = visible(node.class_name) if node.class_name else UNKNOWN_CLASS
     if not node.children and not node.own:
         inside = "..." if node.is_cut else visible(node.detail)
         yield TreeLine(indent, prefix, shown, f"({inside})", _counts(node))
@@ -122,10 +122,10 @@ def _cells(node: Folded) -> tuple[Cell, Cell]:
 
 def _data(node: Folded) -> dict[str, Any]:
     data = _known_data(node)
-    if not node.unbuilt:
-        return data
-    counts = {"parameters_each": None, "parameters": None}
-    return {**data, **counts, "unknown": dict.fromkeys(counts, node.unbuilt)}
+    counts = dict.fromkeys(("parameters_each", "parameters") if node.unbuilt else (), node.unbuilt)
+    classes = dict.fromkeys(("class_name",) if node.nameless else (), node.nameless)
+    reasons = {**classes, **counts}
+    return {**data, **dict.fromkeys(reasons), "unknown": reasons} if reasons else data
 
 
 def _known_data(node: Folded) -> dict[str, Any]:

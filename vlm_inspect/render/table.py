@@ -13,6 +13,8 @@ from vlm_inspect.render.states import NOT_ASKED, is_cut
 
 _TITLES: Mapping[Kind, str] = {"architectures": "Model architectures", "comparison": "Model comparison"}
 
+_FROM_HEADERS = "Read from the names and shapes of its tensors; no code of its repo was run."
+
 
 def build_table(kind: Kind, rows: Sequence[Row], columns: Sequence[str] | None = None) -> Table:
     """The table of a kind, or of the columns named.
@@ -60,6 +62,8 @@ def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
 
 def _sentences(architecture: Architecture) -> Iterator[str]:
     yield from architecture.notes
+    if architecture.builder == "header":  # the notes of the others say what built them
+        yield _FROM_HEADERS
     for reasons in (architecture.unknown, architecture.parameters.unknown, *_reasons(architecture)):
         # a short reason is whole in its cell
         yield from (reason for reason in reasons.values() if is_cut(reason))
