@@ -29,7 +29,7 @@ CORRECTIONS = (ROOT / "docs" / "seed-corrections.md").read_text(encoding="utf-8"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 VERSIONS = re.compile(r"(transformers|torch) \d+(\.\d+)+")
 COMMANDS = typer.main.get_command(program())
-REASONS = {"renamed", "seed wrong", "wording", "unknown"}
+REASONS = {"renamed", "seed wrong", "wording"}
 
 
 def blocks(language, document=README):

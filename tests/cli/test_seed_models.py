@@ -23,7 +23,6 @@ LLAMA_3 = ("LlamaModel", "32 layers", "LlamaMLP (4096 -> 14336 -> 4096)")
 MISTRAL = ("MistralModel", "32 layers", "MistralMLP (4096 -> 14336 -> 4096)")
 LLAVA, LLAVA_NEXT = "LlavaForConditionalGeneration", "LlavaNextForConditionalGeneration"
 IDEFICS2 = "Idefics2ForConditionalGeneration"
-REMOTE = "unknown (remote code)"
 
 EXPECTED = {
     "TIGER-Lab/Mantis-8B-clip-llama3": (
@@ -36,8 +35,8 @@ EXPECTED = {
         LLAVA, *CLIP, CLIP_PROJECTOR, *LLAMA_2, "Linear(4096 -> 32064)", "7,063,427,072",
     ),
     "microsoft/Phi-3-vision-128k-instruct": (
-        "Phi3VForCausalLM", REMOTE, REMOTE, REMOTE, REMOTE,
-        REMOTE, "32 layers", "3072 -> 8192 -> 3072, class unknown (remote code)", REMOTE, REMOTE,
+        "Phi3VForCausalLM", *CLIP, "Linear(4096 -> 3072) + GELU + Linear",
+        "Phi3VModel", "32 layers", "Phi3MLP (3072 -> 8192 -> 3072)", "Linear(3072 -> 32064)", "4,146,621,440",
     ),
     "llava-hf/llava-v1.6-mistral-7b-hf": (
         LLAVA_NEXT, *CLIP, CLIP_PROJECTOR, *MISTRAL, "Linear(4096 -> 32064)", "7,566,747,648",
@@ -93,10 +92,11 @@ def test_no_network_is_one_line_on_stderr(seed_table):
     assert seed_table.stderr.endswith("9 models are answered from the built-in catalogue.\n")
 
 
-def test_a_model_that_needs_remote_code_says_so_in_every_unknown_cell_and_once_below(seed_table):
+def test_a_model_whose_class_is_code_of_its_repo_is_whole_and_says_once_what_it_was_read_from(seed_table):
     row = next(row for row in cells(seed_table.stdout) if "Phi-3-vision" in row[0])
-    assert all(REMOTE in cell for cell in row[2:] if cell != "32 layers")
-    assert seed_table.stdout.count("code of its own repo") == 1
+    assert "Phi3FlashAttention2" in row[11]
+    assert not any("unknown" in cell for cell in row)
+    assert seed_table.stdout.count("no code of its repo was run") == 1
 
 
 def test_stdout_is_the_same_to_the_byte_in_another_place_locale_width_and_hash_seed(

@@ -13,7 +13,9 @@ from vlm_inspect.checkpoint import Checkpoint, StatedCode
 from vlm_inspect.tensors import TensorHeaders
 from vlm_inspect.tree import ModuleTree
 
-_BY_NAME = "Without code, a module's steps are in the order of their names; those without tensors are not seen."
+_BY_NAME = (
+    "Without code, a module's steps are in the order of their names; those without tensors are not seen."
+)
 
 
 def answer_from_headers(
