@@ -5,7 +5,7 @@ from functools import cache
 
 from tests import sparse
 from vlm_inspect.build import native
-from vlm_inspect.build.loading import empty_model
+from vlm_inspect.build.loader.loading import empty_model
 
 
 @cache

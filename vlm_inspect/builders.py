@@ -104,7 +104,7 @@ def _remote(checkpoint: Checkpoint, ref: ModelRef, asking: Asking) -> Built:
 
 def _from_headers(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, *, whole: bool = False) -> Built:
     """From the headers; where they must be `whole`, an unfinished download is as good as none."""
-    from vlm_inspect.build.answer import answer_from_headers
+    from vlm_inspect.build.headers.answer import answer_from_headers
     from vlm_inspect.sources import headers
 
     read = headers.load(ref, checkpoint.identity, asking)

@@ -80,7 +80,7 @@ def examine_fit(
 
 
 def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: SourceOptions) -> Verified:
-    from vlm_inspect.build import loading, quantised
+    from vlm_inspect.build.loader import loading, quantised
 
     name = checkpoint.identity.id
     found = headers.load(ref, checkpoint.identity, options)
@@ -93,7 +93,7 @@ def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: SourceOptions) -
 def _adapter(
     ref: ModelRef, base: str | None, options: SourceOptions, found: Checkpoint | None = None
 ) -> Verified:
-    from vlm_inspect.build import loading
+    from vlm_inspect.build.loader import loading
 
     found = found or adapters.load(ref, options)
     if found is None:

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from vlm_inspect.anatomy.layers import read_layer, read_stack
-from vlm_inspect.anatomy.surroundings import Surroundings
+from vlm_inspect.anatomy.layers.read import read_layer, read_stack
+from vlm_inspect.anatomy.layers.surroundings import Surroundings
 from vlm_inspect.tree import NodePool
 
 _POOL = NodePool()

@@ -1,6 +1,6 @@
 """Module trees by hand, as small as a rule needs them."""
 
-from vlm_inspect.anatomy.roles import find_roles
+from vlm_inspect.anatomy.roles.find import find_roles
 from vlm_inspect.tree import ModuleTree, NodePool
 
 TEXT, VISION = 64, 32

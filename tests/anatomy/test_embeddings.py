@@ -17,7 +17,7 @@ from tests.anatomy.small_trees import (
 )
 from tests.every_type.answers import answer_of
 from vlm_inspect.anatomy import describe
-from vlm_inspect.anatomy.stacks import is_stack
+from vlm_inspect.anatomy.layers.stacks import is_stack
 from vlm_inspect.architecture import Role
 from vlm_inspect.ref import ModelIdentity
 

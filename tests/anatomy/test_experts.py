@@ -14,9 +14,9 @@ from tests.anatomy.layer_parts import (
     read,
     rms_norm,
 )
-from vlm_inspect.anatomy.active import idle, idle_of
-from vlm_inspect.anatomy.layers import read_stack
-from vlm_inspect.anatomy.surroundings import Surroundings
+from vlm_inspect.anatomy.layers.active import idle, idle_of
+from vlm_inspect.anatomy.layers.read import read_stack
+from vlm_inspect.anatomy.layers.surroundings import Surroundings
 from vlm_inspect.architecture import Experts
 from vlm_inspect.tree import ModuleTree
 

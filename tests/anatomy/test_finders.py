@@ -16,7 +16,7 @@ from tests.anatomy.small_trees import (
     text,
     tower,
 )
-from vlm_inspect.anatomy.roles import find_roles
+from vlm_inspect.anatomy.roles.find import find_roles
 
 
 def test_an_accessor_beats_a_name():

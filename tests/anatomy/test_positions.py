@@ -3,7 +3,7 @@
 import pytest
 
 from tests.anatomy.layer_parts import attention, layer, layers, mlp, part, read, read_all
-from vlm_inspect.anatomy.surroundings import Said, said_of_layers, surroundings
+from vlm_inspect.anatomy.layers.surroundings import Said, said_of_layers, surroundings
 from vlm_inspect.architecture import Role
 from vlm_inspect.tree import ModuleTree
 

@@ -5,7 +5,7 @@ import pytest
 from tests.anatomy.small_trees import TEXT, VISION, convolution, linear, model, module, norm, text, tower
 from tests.every_type.answers import answer_of
 from vlm_inspect.anatomy import describe
-from vlm_inspect.anatomy.branches import with_branches
+from vlm_inspect.anatomy.steps.branches import with_branches
 from vlm_inspect.architecture import Role, Stage
 from vlm_inspect.ref import ModelIdentity
 

@@ -18,7 +18,8 @@ from tests.published import (
     QWEN2_5_VL_7B,
     TOTALS,
 )
-from vlm_inspect.build import config_reading, native
+from vlm_inspect.build import native
+from vlm_inspect.build.misread import config_reading
 from vlm_inspect.errors import UnbuildableConfigError
 from vlm_inspect.tree import ModuleNode
 

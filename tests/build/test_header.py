@@ -9,7 +9,8 @@ import torch
 from tests.every_type import NEEDS_EXTRA, TYPES, config_of
 from vlm_inspect.anatomy import describe
 from vlm_inspect.architecture import Role
-from vlm_inspect.build import header, native
+from vlm_inspect.build import native
+from vlm_inspect.build.headers import build as header
 from vlm_inspect.build.selection import select
 from vlm_inspect.errors import BadHeaderError
 from vlm_inspect.ref import ModelIdentity

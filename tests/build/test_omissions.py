@@ -4,7 +4,7 @@ import pytest
 
 from tests.published import GEMMA_3_4B, KIMI_K2_5, LLAVA_1_5_7B, MISTRAL_SMALL_3_1, QWEN3_VL_30B_A3B
 from vlm_inspect.build import native
-from vlm_inspect.build.omissions import omissions
+from vlm_inspect.build.misread.omissions import omissions
 from vlm_inspect.tree import ModuleTree, NodePool
 
 HEAD = 131072 * 5120

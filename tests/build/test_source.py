@@ -13,7 +13,7 @@ import pytest
 from tests.build import phi3_v
 from vlm_inspect.anatomy import describe
 from vlm_inspect.architecture import Role
-from vlm_inspect.build.answer import answer_from_headers
+from vlm_inspect.build.headers.answer import answer_from_headers
 from vlm_inspect.build.source.read import read
 from vlm_inspect.build.source.values import Instance, Unknown
 from vlm_inspect.checkpoint import Checkpoint
@@ -141,7 +141,7 @@ def test_neither_torch_nor_transformers_is_imported():
     script = (
         "import sys\n"
         "from tests.build import phi3_v\n"
-        "from vlm_inspect.build.answer import answer_from_headers\n"
+        "from vlm_inspect.build.headers.answer import answer_from_headers\n"
         "from vlm_inspect.checkpoint import Checkpoint\n"
         "from vlm_inspect.ref import ModelIdentity\n"
         "answer_from_headers(Checkpoint(ModelIdentity('a/b'), phi3_v.CONFIG), phi3_v.HEADERS, phi3_v.CODE)\n"

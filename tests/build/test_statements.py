@@ -5,7 +5,7 @@ import textwrap
 
 import pytest
 
-from vlm_inspect.build.statements import joins_in
+from vlm_inspect.build.code.statements import joins_in
 
 
 def joins(body):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from vlm_inspect.build import header
-from vlm_inspect.build.quantisation import Quantisation
-from vlm_inspect.build.storage import logical
+from vlm_inspect.build.headers import build as header
+from vlm_inspect.build.headers.quantisation import Quantisation
+from vlm_inspect.build.headers.storage import logical
 from vlm_inspect.tensors import TensorHeaders, TensorInfo
 
 IN, OUT = 4096, 11008

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlm_inspect.build.usage import used_in_order
+from vlm_inspect.build.code.usage import used_in_order
 
 
 def apply_rotary_pos_emb(queries):

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from vlm_inspect.anatomy.active import idle
-from vlm_inspect.anatomy.claims import Claim
-from vlm_inspect.anatomy.embeddings import embedding_stages, text_stages
 from vlm_inspect.anatomy.feature_layers import feature_layers
 from vlm_inspect.anatomy.image_size import image_size
-from vlm_inspect.anatomy.kinds import holds_stack
-from vlm_inspect.anatomy.layers import read_stack
-from vlm_inspect.anatomy.leaf_stages import leaf_stage, learned_queries
+from vlm_inspect.anatomy.layers.active import idle
+from vlm_inspect.anatomy.layers.read import read_stack
+from vlm_inspect.anatomy.layers.stacks import find_stacks
+from vlm_inspect.anatomy.layers.surroundings import surroundings
 from vlm_inspect.anatomy.leaves import is_activation, is_norm, linear_widths
 from vlm_inspect.anatomy.part_configs import part_config
-from vlm_inspect.anatomy.rest import rest
-from vlm_inspect.anatomy.stacks import find_stacks
-from vlm_inspect.anatomy.stages import projector_stages, with_activation, with_queries
-from vlm_inspect.anatomy.surroundings import surroundings
-from vlm_inspect.anatomy.text_home import text_home
+from vlm_inspect.anatomy.roles.claims import Claim
+from vlm_inspect.anatomy.roles.kinds import holds_stack
+from vlm_inspect.anatomy.roles.text_home import text_home
+from vlm_inspect.anatomy.steps.embeddings import embedding_stages, text_stages
+from vlm_inspect.anatomy.steps.leaf_stages import leaf_stage, learned_queries
+from vlm_inspect.anatomy.steps.rest import rest
+from vlm_inspect.anatomy.steps.stages import projector_stages, with_activation, with_queries
 from vlm_inspect.architecture import Component, Evidence, Layer, LayerStack, Role, Stage
 from vlm_inspect.tree import ModuleNode, ModuleTree, is_below, join
 

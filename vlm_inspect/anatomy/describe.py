@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlm_inspect.anatomy.absences import absences
-from vlm_inspect.anatomy.claims import Claim
 from vlm_inspect.anatomy.components import component
+from vlm_inspect.anatomy.entry.read import read_entries
 from vlm_inspect.anatomy.gaps import with_gaps
-from vlm_inspect.anatomy.image_entry import read_entries
-from vlm_inspect.anatomy.ownership import owned, unclaimed
 from vlm_inspect.anatomy.quantization import quantization_of
-from vlm_inspect.anatomy.roles import find_roles
+from vlm_inspect.anatomy.roles.absences import absences
+from vlm_inspect.anatomy.roles.claims import Claim
+from vlm_inspect.anatomy.roles.find import find_roles
+from vlm_inspect.anatomy.roles.ownership import owned, unclaimed
 from vlm_inspect.anatomy.unbuilt import unbuilt_parts, with_unbuilt
 from vlm_inspect.architecture import Architecture, Builder, Component, Parameters, Role
 from vlm_inspect.ref import ModelIdentity

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
-from vlm_inspect.anatomy.ownership import nearest
+from vlm_inspect.anatomy.roles.ownership import nearest
 from vlm_inspect.architecture import (
     Architecture,
     Attention,

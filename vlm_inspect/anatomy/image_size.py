@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vlm_inspect.anatomy.kinds import kinds
+from vlm_inspect.anatomy.roles.kinds import kinds
 from vlm_inspect.architecture import Stage
 from vlm_inspect.tree import ModuleNode
 

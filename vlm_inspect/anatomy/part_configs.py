@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from vlm_inspect.anatomy.layers.norms import read_norm
 from vlm_inspect.anatomy.leaves import is_norm
-from vlm_inspect.anatomy.norms import read_norm
 from vlm_inspect.architecture import Role
 from vlm_inspect.tree import ModuleNode
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vlm_inspect.anatomy import field_names as names
-from vlm_inspect.anatomy.claims import Claim
+from vlm_inspect.anatomy.roles import field_names as names
+from vlm_inspect.anatomy.roles.claims import Claim
 from vlm_inspect.architecture import Architecture, Component, Parameters, Role
 from vlm_inspect.tree import ModuleTree
 

@@ -68,8 +68,8 @@ def _read(selected: Any, config: Mapping[str, Any]) -> ModuleTree:
     import accelerate
     import transformers
 
-    from vlm_inspect.build import config_reading
-    from vlm_inspect.build.omissions import omissions
+    from vlm_inspect.build.misread import config_reading
+    from vlm_inspect.build.misread.omissions import omissions
     from vlm_inspect.build.walk import read_model
 
     base = transformers.PretrainedConfig

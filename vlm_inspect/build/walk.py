@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from vlm_inspect.build.forwards import read_forwards
-from vlm_inspect.build.usage import used_in_order
+from vlm_inspect.build.code.forwards import read_forwards
+from vlm_inspect.build.code.usage import used_in_order
 from vlm_inspect.tree import Attribute, Forward, ModuleNode, ModuleTree, NodePool, Shape, join
 
 if TYPE_CHECKING:

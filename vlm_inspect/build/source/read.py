@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_inspect.build.config_parts import first_architecture
+from vlm_inspect.build.headers.config_parts import first_architecture
 from vlm_inspect.build.source.auto_classes import own_class
 from vlm_inspect.build.source.bases import is_config
 from vlm_inspect.build.source.configs import wrapped

@@ -1,0 +1,1 @@
+"""How images, videos and sounds get into the language model."""

@@ -1,0 +1,1 @@
+"""Which module has which role, and which parameters are whose."""

@@ -1,0 +1,82 @@
+"""The two fixed points of a model with text: where tokens come in, and where they go out."""
+
+from __future__ import annotations
+
+from vlm_inspect.anatomy.leaves import embedding_sizes, linear_widths
+from vlm_inspect.anatomy.roles import field_names as names
+from vlm_inspect.anatomy.roles.claims import Claim
+from vlm_inspect.anatomy.roles.kinds import holds_stack
+from vlm_inspect.architecture import Role
+from vlm_inspect.tree import ModuleTree, is_below
+
+
+def text_embedding(tree: ModuleTree) -> str | None:
+    """Where the text's tokens are embedded: not where a part that speaks embeds its codes."""
+    answer = tree.accessors.get("get_input_embeddings")
+    if answer and embedding_sizes_at(tree, answer):
+        return answer
+    named = [
+        path
+        for path, node in tree.root.walk()
+        if names.TEXT_EMBEDDINGS.search(names.last(path)) and embedding_sizes(node) and not _generates(path)
+    ]
+    return min(named, key=lambda path: path.count("."), default=None)
+
+
+def embedding_sizes_at(tree: ModuleTree, path: str) -> tuple[int, int] | None:
+    """(entries, width) of the embedding at a path, or of the table just below it."""
+    node = tree.find(path)
+    if node is None:
+        return None
+    below = (embedding_sizes(child) for _, child in node.children)
+    return embedding_sizes(node) or next((sizes for sizes in below if sizes), None)
+
+
+def find_head(tree: ModuleTree, embedding: str | None) -> Claim | None:
+    """The LM head: the accessor's answer where it is a Linear, a well-known name, or the shape."""
+    answer = tree.accessors.get("get_output_embeddings")
+    node = tree.find(answer) if answer else None
+    if answer and node is not None and linear_widths(node):
+        path = _whole_head(tree, answer, embedding)
+        return Claim(Role.LM_HEAD, (path,), "accessor", f"get_output_embeddings() answered {answer}")
+    named = [
+        path
+        for path, node in tree.root.walk()
+        if names.HEADS.search(names.last(path)) and node.total and not _generates(path)
+    ]
+    if named:
+        path = min(named, key=lambda path: path.count("."))
+        return Claim(Role.LM_HEAD, (path,), "name", f"the name {names.last(path)!r}")
+    return _head_by_shape(tree, embedding)
+
+
+def _head_by_shape(tree: ModuleTree, embedding: str | None) -> Claim | None:
+    """A Linear from the text's width to the vocabulary can only be the head."""
+    sizes = embedding_sizes_at(tree, embedding) if embedding else None
+    for path, node in tree.root.walk():
+        if sizes and not node.children and linear_widths(node) == (sizes[1], sizes[0]):
+            detail = f"a Linear from the text's width {sizes[1]} to its vocabulary {sizes[0]}"
+            return Claim(Role.LM_HEAD, (_whole_head(tree, path, embedding),), "structure", detail)
+    return None
+
+
+def _whole_head(tree: ModuleTree, path: str, embedding: str | None) -> str:
+    """What else the head holds around its Linear: BERT's transforms the hidden state first.
+
+    From the Linear up, as long as the module above holds neither the text's embedding nor layers; one
+    that adds no parameter is only a frame, and the head stays where it was.
+    """
+    whole = at = path
+    while above := names.parent(at):
+        node, inner = tree.find(above), tree.find(whole)
+        if node is None or inner is None or (embedding and is_below(embedding, above)):
+            break
+        if holds_stack(node):
+            break
+        whole = above if node.total > inner.total else whole
+        at = above
+    return whole
+
+
+def _generates(path: str) -> bool:
+    return any(names.GENERATOR.search(name) for name in path.split("."))

@@ -1,0 +1,1 @@
+"""What embeddings, projectors and heads do, step by step."""

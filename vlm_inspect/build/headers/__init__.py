@@ -1,0 +1,1 @@
+"""A module tree from a checkpoint's tensor names and shapes."""

@@ -1,0 +1,38 @@
+"""A module tree without running anything: from a checkpoint's headers, and from code read as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from vlm_inspect.build.headers import build as header
+from vlm_inspect.build.source.overlay import overlay
+from vlm_inspect.build.source.read import read
+from vlm_inspect.build.stated import named_as_stated
+from vlm_inspect.checkpoint import Checkpoint, StatedCode
+from vlm_inspect.tensors import TensorHeaders
+from vlm_inspect.tree import ModuleTree
+
+_BY_NAME = (
+    "Without code, a module's steps are in the order of their names; those without tensors are not seen."
+)
+
+
+def answer_from_headers(
+    checkpoint: Checkpoint,
+    headers: TensorHeaders,
+    code: Mapping[str, str] | None = None,
+    stated: StatedCode | None = None,
+) -> ModuleTree:
+    """The tree of a checkpoint whose class transformers does not have.
+
+    `code` is the text of the repository's own files by name. It is parsed and followed, never imported.
+    `stated` is what is known of it where there are no such texts.
+    Raises BadHeaderError where the tensors' names are those of no model.
+    """
+    tree = header.build(checkpoint.config, headers, checkpoint.identity.id)
+    if stated is not None and not code:
+        return named_as_stated(tree, stated, checkpoint.config)
+    if not code:
+        return replace(tree, notes=(*tree.notes, _BY_NAME))
+    return overlay(tree, read(checkpoint.config, code))

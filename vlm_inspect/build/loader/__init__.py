@@ -1,0 +1,1 @@
+"""transformers' own loader, run over shapes alone."""
