@@ -8,6 +8,10 @@ from typing import Any
 
 from vlm_inspect.ref import ModelIdentity
 
+QUANTISATION_KEYS = ("quantization_config", "quantization", "compression_config")
+"""Where a configuration says how its weights are quantised: transformers' own key, MLX's, and
+compressed-tensors' before it had transformers'."""
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:

@@ -289,6 +289,14 @@ def test_an_adapter_on_the_hub_is_put_on_its_base_on_the_hub(hub, bases):
     assert hub.requests == []
 
 
+def test_a_hub_that_is_busy_for_a_moment_is_asked_for_an_adapter_once_more(hub, bases):
+    folder = save(bases, lora("model.language_model"), base="org/llava")
+    hub.add_model("org/adapter", {path.name: path for path in folder.iterdir()})
+    hub.add_model("org/llava", {"config.json": json.dumps(LLAVA)})
+    hub.fault("adapter_config.json", method="HEAD", times=1, status=503, headers={"Retry-After": "0"})
+    assert verify("org/adapter", "--cache-dir", bases / "cache").code == 0
+
+
 def test_an_adapter_of_the_hub_opens_no_path_of_this_machine(hub, bases):
     folder = save(bases, lora("model.language_model"), base=str(bases / "llava"))
     hub.add_model("org/adapter", {path.name: path for path in folder.iterdir()})

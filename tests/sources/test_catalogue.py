@@ -1,12 +1,16 @@
 """The catalogue: its files say enough to build each model, and no more."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import vlm_inspect
+from tests.build import phi3_v
+from vlm_inspect.build.answer import answer_from_headers
 from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.render.module_tree import tree_lines
 from vlm_inspect.sources import catalogue
 
 SHARED = Path(__file__).parents[3] / "shared" / "hub"
@@ -106,6 +110,56 @@ def test_a_model_is_built_as_from_its_full_configuration(name):
 @pytest.mark.parametrize("name", FULL)
 def test_no_value_differs_from_the_full_configuration(name):
     assert_part(catalogue.load(name).config, json.loads(FULL[name]))
+
+
+def test_the_stated_headers_are_those_of_the_published_index():
+    headers = catalogue.headers(REMOTE_CODE)
+    assert {tensor.name: tensor.shape for tensor in headers.tensors} == phi3_v.SHAPES
+    assert headers.total_bytes == 8_293_242_880
+    index = SHARED / REMOTE_CODE.replace("/", "__") / "model.safetensors.index.json"
+    if index.exists():
+        published = json.loads(index.read_text())
+        assert {tensor.name for tensor in headers.tensors} == set(published["weight_map"])
+        assert headers.total_bytes == published["metadata"]["total_size"]
+
+
+def test_headers_and_code_are_stated_of_the_model_that_transformers_does_not_have():
+    assert [name for name in catalogue.names() if catalogue.headers(name)] == [REMOTE_CODE]
+    assert [name for name in catalogue.names() if catalogue.code(name)] == [REMOTE_CODE]
+    assert catalogue.headers("org/name") is catalogue.code("org/name") is None
+
+
+def test_the_stated_classes_are_those_of_the_printed_tree():
+    printed = SHARED.parent / "seed" / "trees" / f"{REMOTE_CODE.replace('/', '__')}.flash_attention_2.txt"
+    tree = phi3_vision()
+    told = [line.printed for line in tree_lines(tree) if ": Parameter" not in line.printed]
+    assert told[0] == "Phi3VForCausalLM("
+    if printed.exists():  # `wte` is the embedding again, which no header holds twice
+        assert told == [line for line in printed.read_text().splitlines() if "(wte)" not in line]
+
+
+@pytest.mark.parametrize(
+    ("selected", "class_name"),
+    [("eager", "Phi3Attention"), ("sdpa", "Phi3SdpaAttention"), ("flash_attention_2", "Phi3FlashAttention2")],
+)
+def test_the_attention_is_what_the_configuration_selects(selected, class_name):
+    tree = phi3_vision(_attn_implementation=selected)
+    assert tree.find("model.layers.31.self_attn").class_name == class_name
+
+
+@pytest.mark.parametrize("selected", [None, "magic"])
+def test_an_attention_that_the_configuration_does_not_select_is_unknown(selected):
+    tree = phi3_vision(_attn_implementation=selected)
+    assert tree.find("model.layers.0.self_attn").inferred
+    why = tree.gaps.why_nameless("model.layers.0.self_attn")
+    assert why == "chosen when it runs: Phi3Attention or Phi3FlashAttention2 or Phi3SdpaAttention"
+    assert tree.find("model.layers.0.mlp").class_name == "Phi3MLP"
+
+
+def phi3_vision(**changes):
+    checkpoint = catalogue.load(REMOTE_CODE)
+    changed = replace(checkpoint, config={**checkpoint.config, **changes})
+    return answer_from_headers(changed, catalogue.headers(REMOTE_CODE), stated=catalogue.code(REMOTE_CODE))
 
 
 def assert_part(part, whole):

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vlm_inspect.architecture import Quantization
+from vlm_inspect.checkpoint import QUANTISATION_KEYS
 
-# where it stands: transformers' own key, MLX's, and compressed-tensors' before it had transformers'
-_KEYS = ("quantization_config", "quantization", "compression_config")
 _METHODS = ("quant_method", "quantization_method", "method")
 _BITS = ("bits", "w_bit", "num_bits", "nbits", "weight_bits", "wbits")
 _GROUPS = ("group_size", "q_group_size", "weight_block_size")
@@ -34,12 +33,12 @@ def quantization_of(config: Mapping[str, Any]) -> Quantization | None:
 
 def _stated(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Where quantisation is spoken of: at the top, or in a part's configuration."""
-    for key in _KEYS:
+    for key in QUANTISATION_KEYS:
         stated = config.get(key)
         if isinstance(stated, Mapping) and stated:
             yield f"{path}{key}", stated
     for name, part in config.items():
-        if not path and isinstance(part, Mapping) and name not in _KEYS:
+        if not path and isinstance(part, Mapping) and name not in QUANTISATION_KEYS:
             yield from _stated(part, f"{name}.")
 
 

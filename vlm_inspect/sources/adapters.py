@@ -9,7 +9,7 @@ from vlm_inspect.errors import HubUnavailableError, InvalidConfigError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources.config_file import check_size, read_config
 from vlm_inspect.sources.deadline import OutOfTimeError, within
-from vlm_inspect.sources.hub import is_offline
+from vlm_inspect.sources.hub import is_offline, metadata_of
 from vlm_inspect.sources.hub_errors import Asked, as_source_error
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.quiet import quietly
@@ -69,13 +69,13 @@ def _on_the_hub(ref: ModelRef, options: SourceOptions) -> Path | None:
 
 
 def _download(ref: ModelRef, options: SourceOptions, token: str | None) -> Path:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub import hf_hub_download, hf_hub_url
 
     offline = is_offline(options)
     revision = ref.revision or "main"
     if not offline:
         url = hf_hub_url(ref.name, ADAPTER_CONFIG, revision=revision)
-        check_size(get_hf_file_metadata(url, token=token or False).size or 0, ref.name)
+        check_size(metadata_of(url, token).size or 0, ref.name)
     cache = options.cache_dir.expanduser() if options.cache_dir else None
     return Path(
         hf_hub_download(

@@ -79,7 +79,7 @@ def _fetch(ref: ModelRef, options: SourceOptions, cached: Path | None, token: st
     """Ask for commit and size, then for the file where the cache does not have it at that commit."""
     from huggingface_hub import hf_hub_download, hf_hub_url
 
-    metadata = _metadata(hf_hub_url(ref.name, _CONFIG, revision=_revision(ref)), token)
+    metadata = metadata_of(hf_hub_url(ref.name, _CONFIG, revision=_revision(ref)), token)
     check_size(metadata.size or 0, ref.name)
     if cached is not None and _commit(cached) == metadata.commit_hash:
         return cached
@@ -102,7 +102,7 @@ def _fetch(ref: ModelRef, options: SourceOptions, cached: Path | None, token: st
         return Path(download())
 
 
-def _metadata(url: str, token: str | None) -> Any:
+def metadata_of(url: str, token: str | None) -> Any:
     """What a HEAD says of the file. A Hub that is busy, and not for long, is asked once more.
 
     huggingface_hub's own retries are left off: they wait as long as a Retry-After says.

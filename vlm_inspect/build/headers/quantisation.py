@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_KEYS = ("quantization_config", "compression_config", "quantization")
+from vlm_inspect.checkpoint import QUANTISATION_KEYS
+
 _PARTS = ("text_config", "llm_config", "language_config")
 _BITS = ("bits", "w_bit", "num_bits", "weight_bits", "nbits")
 _GROUPS = ("group_size", "q_group_size", "w_group_size")
@@ -25,7 +26,7 @@ class Quantisation:
     def of_config(cls, config: Mapping[str, Any]) -> Quantisation:
         """Read off a configuration; one that says nothing is one without bits."""
         parts = (config, *(part for name in _PARTS if isinstance(part := config.get(name), Mapping)))
-        stated = (part.get(key) for part in parts for key in _KEYS)
+        stated = (part.get(key) for part in parts for key in QUANTISATION_KEYS)
         found = next((value for value in stated if isinstance(value, Mapping)), {})
         own = {name: _read(value) for name, value in found.items() if isinstance(value, Mapping)}
         whole = _read(found)

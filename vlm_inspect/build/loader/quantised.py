@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vlm_inspect.checkpoint import QUANTISATION_KEYS
 from vlm_inspect.errors import UnverifiableError
 
-_KEYS = ("quantization_config", "compression_config", "quantization")
 _DEEPEST = 3
 
 
@@ -36,7 +36,7 @@ def refuse_quantised(config: Mapping[str, Any], model: str) -> None:
 
 
 def _stated(config: Mapping[str, Any], depth: int) -> Iterator[Mapping[str, Any]]:
-    yield from (part for key in _KEYS if isinstance(part := config.get(key), Mapping) and part)
+    yield from (part for key in QUANTISATION_KEYS if isinstance(part := config.get(key), Mapping) and part)
     for part in config.values():
         if isinstance(part, Mapping) and depth:
             yield from _stated(part, depth - 1)
