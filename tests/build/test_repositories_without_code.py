@@ -3,10 +3,10 @@
 import math
 
 import pytest
-from vlm_inspect.build.answer import answer_from_headers
 
 from vlm_inspect.anatomy import describe
 from vlm_inspect.architecture import Role
+from vlm_inspect.build.headers.answer import answer_from_headers
 from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.render.cells import plain

@@ -8,7 +8,7 @@ import pytest
 
 import vlm_inspect
 from tests.build import phi3_v
-from vlm_inspect.build.answer import answer_from_headers
+from vlm_inspect.build.headers.answer import answer_from_headers
 from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.render.module_tree import tree_lines
 from vlm_inspect.sources import catalogue
