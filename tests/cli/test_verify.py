@@ -323,3 +323,11 @@ def test_the_loader_asks_nobody(hub, tmp_path):
     folder = checkpoints.save(tmp_path / "m", config)
     assert verify(folder).code == 0
     assert hub.requests == []
+
+
+def test_what_the_class_builds_otherwise_than_the_config_says_is_a_note(tmp_path):
+    config = {**LLAVA, "text_config": {"model_type": "llama", "num_nextn_predict_layers": 1}}
+    answer = verify(checkpoints.save(tmp_path / "m", config, checkpoints.tensors_of(LLAVA)))
+    shown = call("show", tmp_path / "m", "--format", "json")
+    assert shown.data["notes"]
+    assert answer.data["notes"] == shown.data["notes"]

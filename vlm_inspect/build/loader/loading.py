@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 from vlm_inspect.build import native
 from vlm_inspect.build.loader.names import renamed, renamed_by_peft, require_renames
+from vlm_inspect.build.misread.omissions import omissions
 from vlm_inspect.build.walk import read_model
 from vlm_inspect.errors import UnverifiableError
 from vlm_inspect.fit import Loading
@@ -44,7 +46,9 @@ def load(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> Loadi
         require_renames(model)
         resolved = native.resolve(selected, config)
         live, said = _loaded(selected, resolved, headers.tensors, model)
-        return _loading(live, read_model(live, resolved, selected.notes), said, headers)
+        tree = read_model(live, resolved, selected.notes)
+        otherwise = omissions(native.without_runtime(config), resolved, tree)
+        return _loading(live, replace(tree, notes=(*tree.notes, *otherwise)), said, headers)
 
     return native.with_class(config, model, work)
 
