@@ -58,7 +58,8 @@ def test_the_row_of_phi_3_vision_is_complete(tree):
     ]
     assert record.parameters.total == 4_146_621_440
     assert record.supports == ("flash_attention",)
-    assert not record.unknown
+    # the 2024 wrapper inside the tower, which the installed class no longer has
+    assert set(record.unknown) == {"modules"}
 
 
 def test_the_stand_in_has_the_tensors_that_the_published_index_names():
