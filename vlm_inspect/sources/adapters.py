@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from vlm_inspect.checkpoint import Checkpoint
-from vlm_inspect.errors import HubUnavailableError, InvalidConfigError
+from vlm_inspect.errors import InvalidConfigError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources.config_file import check_size, read_config
-from vlm_inspect.sources.deadline import OutOfTimeError, within
+from vlm_inspect.sources.dialogue import ask_hub
 from vlm_inspect.sources.hub import is_offline, metadata_of
-from vlm_inspect.sources.hub_errors import Asked, as_source_error
+from vlm_inspect.sources.hub_errors import Asked
 from vlm_inspect.sources.options import SourceOptions
-from vlm_inspect.sources.quiet import quietly
 from vlm_inspect.sources.token import token_to_send
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -46,26 +46,18 @@ def _local(path: Path) -> Path | None:
 
 
 def _on_the_hub(ref: ModelRef, options: SourceOptions) -> Path | None:
+    asked = Asked(ref, token_to_send(options.token))
+    return ask_hub(asked, options, partial(_downloaded, ref, options, asked.token), hint="Try again later.")
+
+
+def _downloaded(ref: ModelRef, options: SourceOptions, token: str | None) -> Path | None:
+    """The file in the cache; None where the repo has none or, offline, the cache has not."""
     from huggingface_hub.utils import EntryNotFoundError
 
-    asked = Asked(ref, token_to_send(options.token))
-
-    def dialogue() -> Path:
-        with quietly():
-            return _download(ref, options, asked.token)
-
     try:
-        return within(options.deadline, dialogue)
-    except EntryNotFoundError:  # there is none, or, offline, none in the cache
+        return _download(ref, options, token)
+    except EntryNotFoundError:
         return None
-    except OutOfTimeError:
-        raise HubUnavailableError(
-            f"{asked.endpoint} did not come to an end within {options.deadline:g} s.",
-            hint="Try again later.",
-            model=ref.name,
-        ) from None
-    except asked.failures() as error:
-        raise as_source_error(error, asked) from asked.as_cause(error)
 
 
 def _download(ref: ModelRef, options: SourceOptions, token: str | None) -> Path:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vlm_inspect.errors import HubUnavailableError
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources.deadline import OutOfTimeError, within
-from vlm_inspect.sources.hub_errors import as_source_error
+from vlm_inspect.sources.dialogue import ask_hub
 from vlm_inspect.sources.hub_headers import HubFiles
 from vlm_inspect.sources.options import SourceOptions
-from vlm_inspect.sources.quiet import quietly
 
 LARGEST_FILE = 2 * 1024 * 1024
 """Bytes of one file; a longer one is left out."""
@@ -132,17 +131,10 @@ def _from_hub(identity: ModelIdentity, config: Mapping[str, Any], options: Sourc
         except HubUnavailableError:  # offline, and not in the cache
             return None
 
-    def dialogue() -> dict[str, str]:
-        with quietly():
-            return collect(config, read)
-
-    try:
-        return within(options.deadline, dialogue)
-    except OutOfTimeError:
-        raise HubUnavailableError(
-            f"{repo.asked.endpoint} did not give the code's text within {options.deadline:g} s.",
-            hint="Try again: what came is kept.",
-            model=identity.id,
-        ) from None
-    except repo.asked.failures() as error:
-        raise as_source_error(error, repo.asked) from repo.asked.as_cause(error)
+    return ask_hub(
+        repo.asked,
+        options,
+        partial(collect, config, read),
+        unfinished="did not give the code's text",
+        hint="Try again: what came is kept.",
+    )

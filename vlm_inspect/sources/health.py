@@ -14,6 +14,7 @@ from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources.deadline import OutOfTimeError, within
 from vlm_inspect.sources.hub import is_offline
 from vlm_inspect.sources.hub_errors import Asked
+from vlm_inspect.sources.hub_names import hub_error
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.quiet import quietly
 from vlm_inspect.sources.token import token_to_send
@@ -78,14 +79,10 @@ def _hub(options: SourceOptions) -> Finding:
 def _knock() -> None:
     """Ask for a model that need not exist: any answer that is one of a Hub will do."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
     with quietly():
         try:
             HfApi().model_info("vlm-inspect/doctor", token=False, timeout=_PATIENCE)
-        except RepositoryNotFoundError:
-            return
-        except HfHubHTTPError as error:
-            if error.response.status_code in {401, 403, 404}:
-                return
-            raise
+        except hub_error("HfHubHTTPError") as error:
+            if error.response.status_code not in {401, 403, 404}:
+                raise

@@ -15,11 +15,10 @@ from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.errors import HubUnavailableError, RevisionNotFoundError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources.config_file import check_size, read_config
-from vlm_inspect.sources.deadline import OutOfTimeError, within
-from vlm_inspect.sources.hub_errors import Asked, HttpError, as_source_error, retry_after
+from vlm_inspect.sources.dialogue import ask_hub
+from vlm_inspect.sources.hub_errors import Asked, HttpError, retry_after
 from vlm_inspect.sources.hub_names import hub_error, transport_error
 from vlm_inspect.sources.options import SourceOptions
-from vlm_inspect.sources.quiet import quietly
 from vlm_inspect.sources.token import token_to_send
 from vlm_inspect.version import __version__
 
@@ -59,20 +58,12 @@ def _ask(ref: ModelRef, options: SourceOptions, cached: Path | None) -> Path:
     """The cached file of the commit that the Hub says the revision is at, within the deadline."""
     asked = Asked(ref, token_to_send(options.token))
 
-    def dialogue() -> Path:
-        with quietly():
-            return _fetch(ref, options, cached, asked.token)
-
-    try:
-        return within(options.deadline, dialogue)
-    except OutOfTimeError:
-        raise HubUnavailableError(
-            f"{asked.endpoint} did not come to an end within {options.deadline:g} s.",
-            hint="Try again later; --offline asks only the cache and the catalogue.",
-            model=ref.name,
-        ) from None
-    except asked.failures() as error:
-        raise as_source_error(error, asked) from asked.as_cause(error)
+    return ask_hub(
+        asked,
+        options,
+        partial(_fetch, ref, options, cached, asked.token),
+        hint="Try again later; --offline asks only the cache and the catalogue.",
+    )
 
 
 def _fetch(ref: ModelRef, options: SourceOptions, cached: Path | None, token: str | None) -> Path:

@@ -8,20 +8,19 @@ second what is left of it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from vlm_inspect.errors import HubUnavailableError, NoHeadersError
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources.deadline import OutOfTimeError, within
+from vlm_inspect.sources.dialogue import ask_hub
 from vlm_inspect.sources.header_cache import HeaderCache
 from vlm_inspect.sources.header_files import read_header
 from vlm_inspect.sources.header_format import LENGTH_BYTES, Lengths
 from vlm_inspect.sources.hub import is_offline
-from vlm_inspect.sources.hub_errors import Asked, as_source_error
+from vlm_inspect.sources.hub_errors import Asked
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.parallel import in_parallel
-from vlm_inspect.sources.quiet import quietly
 from vlm_inspect.sources.ranges import Part, fetch_part
 from vlm_inspect.sources.shard_index import INDEX_LIMIT
 from vlm_inspect.sources.tensor_files import INDEX, SINGLE, RawHeader, Shards, read_headers
@@ -48,20 +47,13 @@ def load(identity: ModelIdentity, options: SourceOptions, *, adapter: bool = Fal
     ref = ModelRef(identity.id, identity.revision)
     repo = HubFiles(ref, identity.revision, options)
 
-    def dialogue() -> TensorHeaders:
-        with quietly():
-            return read_headers(repo, identity.id, adapter=adapter)
-
-    try:
-        return within(options.deadline, dialogue)
-    except OutOfTimeError:
-        raise HubUnavailableError(
-            f"{repo.asked.endpoint} did not give the headers within {options.deadline:g} s.",
-            hint="Try again: what came is kept.",
-            model=identity.id,
-        ) from None
-    except repo.asked.failures() as error:
-        raise as_source_error(error, repo.asked) from repo.asked.as_cause(error)
+    return ask_hub(
+        repo.asked,
+        options,
+        partial(read_headers, repo, identity.id, adapter=adapter),
+        unfinished="did not give the headers",
+        hint="Try again: what came is kept.",
+    )
 
 
 class HubFiles:

@@ -1,0 +1,38 @@
+"""One dialogue with the Hub: quiet, within its deadline, its failures told as vlm-inspect's own errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from vlm_inspect.errors import HubUnavailableError
+from vlm_inspect.sources.deadline import OutOfTimeError, within
+from vlm_inspect.sources.hub_errors import Asked, as_source_error
+from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.quiet import quietly
+
+T = TypeVar("T")
+
+
+def ask_hub(
+    asked: Asked,
+    options: SourceOptions,
+    work: Callable[[], T],
+    *,
+    unfinished: str = "did not come to an end",
+    hint: str,
+) -> T:
+    """What `work` returns. Raises a SourceError; past the deadline one that says what was `unfinished`."""
+
+    def quiet_work() -> T:
+        with quietly():
+            return work()
+
+    try:
+        return within(options.deadline, quiet_work)
+    except OutOfTimeError:
+        raise HubUnavailableError(
+            f"{asked.endpoint} {unfinished} within {options.deadline:g} s.", hint=hint, model=asked.name
+        ) from None
+    except asked.failures() as error:
+        raise as_source_error(error, asked) from asked.as_cause(error)
