@@ -67,6 +67,12 @@ class Role(str, Enum):
     OTHER = "other"
 
 
+ENCODERS = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER})
+"""What takes images or sound in."""
+TEXT_ROLES = frozenset({Role.LANGUAGE_MODEL, Role.LM_HEAD})
+"""What every text token goes through."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evidence:
     """Why a finding was made."""

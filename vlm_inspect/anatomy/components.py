@@ -20,12 +20,11 @@ from vlm_inspect.anatomy.steps.embeddings import embedding_stages, text_stages
 from vlm_inspect.anatomy.steps.leaf_stages import leaf_stage, learned_queries
 from vlm_inspect.anatomy.steps.rest import rest
 from vlm_inspect.anatomy.steps.stages import projector_stages, with_activation, with_queries
-from vlm_inspect.architecture import Component, Evidence, Layer, LayerStack, Role, Stage
+from vlm_inspect.architecture import ENCODERS, Component, Evidence, Layer, LayerStack, Role, Stage
 from vlm_inspect.tree import ModuleNode, ModuleTree, is_below, join
 
 # projectors and heads are told step by step, all of them
 _STAGED = frozenset({Role.PROJECTOR, Role.LM_HEAD, Role.OTHER})
-_ENCODERS = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER})
 
 
 def component(tree: ModuleTree, claim: Claim, count: int, claimed: Collection[str]) -> Component:
@@ -106,7 +105,7 @@ def _config(tree: ModuleTree, role: Role, path: str, stack: ModuleNode) -> Mappi
 def _embeddings(
     tree: ModuleTree, claim: Claim, inner: Collection[str], told: Collection[str]
 ) -> Iterator[Stage]:
-    if claim.role in _ENCODERS:
+    if claim.role in ENCODERS:
         for path, node in _nodes(tree, claim):
             yield from embedding_stages(node, path, inner) if node.children else _tables(node, path)
     home = text_home(tree) if claim.role is Role.LANGUAGE_MODEL else None

@@ -14,14 +14,12 @@ from vlm_inspect.anatomy.roles.claims import Claim
 from vlm_inspect.anatomy.roles.find import find_roles
 from vlm_inspect.anatomy.roles.ownership import owned, unclaimed
 from vlm_inspect.anatomy.unbuilt import unbuilt_parts, with_unbuilt
-from vlm_inspect.architecture import Architecture, Builder, Component, Parameters, Role
+from vlm_inspect.architecture import TEXT_ROLES, Architecture, Builder, Component, Parameters, Role
 from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.tree import ModuleTree
 from vlm_inspect.version import __version__
 
 _UNCLAIMED = "no accessor, name, class or structure says what {} is for"
-
-_TEXT = frozenset({Role.LANGUAGE_MODEL, Role.LM_HEAD})
 
 
 def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Architecture:
@@ -59,7 +57,7 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
 
 def _parameters(tree: ModuleTree, components: Sequence[Component]) -> Parameters:
     """The model's totals; what works on a text token is its language model and head, where both are known."""
-    text = [part for part in components if part.role in _TEXT]
+    text = [part for part in components if part.role in TEXT_ROLES]
     reasons = [part.unknown["active"] for part in text if "active" in part.unknown]
     active = None if reasons else sum(part.active or 0 for part in text)
     return Parameters(tree.total, tree.ties, active, {"active": reasons[0]} if reasons else {})

@@ -11,12 +11,11 @@ from dataclasses import replace
 
 from vlm_inspect.anatomy.roles import field_names as names
 from vlm_inspect.anatomy.roles.claims import Claim
-from vlm_inspect.architecture import Architecture, Component, Parameters, Role
+from vlm_inspect.architecture import TEXT_ROLES, Architecture, Component, Parameters, Role
 from vlm_inspect.tree import ModuleTree
 
 _INSIDES = ("parameters", "active", "stacks", "embeddings")
 _STEPS = ("parameters", "active", "stages")
-_TEXT = frozenset({Role.LANGUAGE_MODEL, Role.LM_HEAD})
 _NAMES = (
     (Role.PROJECTOR, names.PROJECTOR),
     (Role.AUDIO_ENCODER, names.AUDIO),
@@ -51,7 +50,7 @@ def with_unbuilt(architecture: Architecture, tree: ModuleTree) -> Architecture:
         return architecture
     why = next(iter(tree.unbuilt.values()))
     components = tuple(_told(component, tree) for component in _in_order(architecture.components, tree))
-    text_is_whole = all("parameters" not in part.unknown for part in components if part.role in _TEXT)
+    text_is_whole = all("parameters" not in part.unknown for part in components if part.role in TEXT_ROLES)
     return replace(
         architecture,
         components=components,

@@ -12,7 +12,7 @@ from vlm_inspect.anatomy.roles.halves import is_codec
 from vlm_inspect.anatomy.roles.inner import written_width
 from vlm_inspect.anatomy.roles.inputs import pixel_convolution
 from vlm_inspect.anatomy.roles.text_home import text_home
-from vlm_inspect.architecture import Role
+from vlm_inspect.architecture import TEXT_ROLES, Role
 from vlm_inspect.tree import ModuleNode, ModuleTree
 
 _MAIN_ROLES = (Role.VISION_ENCODER, Role.PROJECTOR, Role.LANGUAGE_MODEL, Role.LM_HEAD)
@@ -59,7 +59,7 @@ def _straight(tree: ModuleTree, claims: Claims) -> str | None:
 
 
 def _language_alone(_: ModuleTree, claims: Claims) -> str | None:
-    alone = {claim.role for claim in claims} <= {Role.LANGUAGE_MODEL, Role.LM_HEAD}
+    alone = {claim.role for claim in claims} <= TEXT_ROLES
     return "nothing but a language model was built" if alone else None
 
 

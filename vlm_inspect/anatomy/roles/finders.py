@@ -16,7 +16,7 @@ from vlm_inspect.anatomy.roles.inputs import pixel_convolution, sound_convolutio
 from vlm_inspect.anatomy.roles.kinds import holds_stack
 from vlm_inspect.anatomy.roles.text_home import is_texts_own
 from vlm_inspect.anatomy.roles.wrappers import is_wrapper
-from vlm_inspect.architecture import Role
+from vlm_inspect.architecture import ENCODERS, Role
 from vlm_inspect.tree import ModuleNode, is_below
 
 Finder = Callable[[Asked], Answer | None]
@@ -86,7 +86,7 @@ def _by_name(asked: Asked) -> Answer | None:
             continue
         if role is Role.LANGUAGE_MODEL and not _is_language(asked):
             continue
-        if role in _ENCODERS and not _is_encoder(asked):
+        if role in ENCODERS and not _is_encoder(asked):
             modality = "images" if role is Role.VISION_ENCODER else "sound"
             detail = f"named for {modality}, and without layers or a convolution over them: a map, no encoder"
             return Role.PROJECTOR, "structure", detail
@@ -174,7 +174,6 @@ _ROLE_NAMES = (
     (Role.LANGUAGE_MODEL, names.LANGUAGE),
 )
 _MODALITIES = (("image", Role.VISION_ENCODER), ("video", Role.VISION_ENCODER), ("audio", Role.AUDIO_ENCODER))
-_ENCODERS = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER})
 
 
 def _is_encoder(asked: Asked) -> bool:

@@ -11,11 +11,10 @@ from vlm_inspect.anatomy.roles import field_names as names
 from vlm_inspect.anatomy.roles.claims import Claim
 from vlm_inspect.anatomy.roles.inner import stream_width
 from vlm_inspect.anatomy.roles.kinds import holds_stack
-from vlm_inspect.architecture import Role
+from vlm_inspect.architecture import ENCODERS, Role
 from vlm_inspect.tree import ModuleNode, ModuleTree, join
 
 _DECODING = re.compile(r"^(decoder(_\w+)?|upsample\w*|post_quant_\w+)$")
-_ENCODERS = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER})
 _PAIR = 2
 
 
@@ -27,7 +26,7 @@ def each_encoder(tree: ModuleTree, claims: Sequence[Claim]) -> Iterator[Claim]:
     """
     for claim in claims:
         node = tree.find(claim.paths[0])
-        whole = claim.role not in _ENCODERS or _codec(tree, claim) is not None
+        whole = claim.role not in ENCODERS or _codec(tree, claim) is not None
         inside = _encoders(node) if node is not None and not whole else []
         yield from _apart(claim, node, inside) if node is not None and inside else (claim,)
 
@@ -87,5 +86,5 @@ def is_codec(node: ModuleNode) -> bool:
 
 
 def _codec(tree: ModuleTree, claim: Claim) -> ModuleNode | None:
-    node = tree.find(claim.paths[0]) if claim.role in _ENCODERS else None
+    node = tree.find(claim.paths[0]) if claim.role in ENCODERS else None
     return node if node is not None and is_codec(node) else None

@@ -11,12 +11,11 @@ from vlm_inspect.anatomy.leaves import contains_attention, embedding_sizes, is_n
 from vlm_inspect.anatomy.roles.claims import Claim
 from vlm_inspect.anatomy.roles.field_names import last
 from vlm_inspect.anatomy.roles.kinds import kinds, last_stack
-from vlm_inspect.architecture import Role
+from vlm_inspect.architecture import ENCODERS, Role
 from vlm_inspect.tree import ModuleNode, ModuleTree, join
 
 _INNER_PROJECTOR = re.compile(r"(^|_)(merger|merger_list|adapter|projector|connector|aligner|resampler)$")
 _TAIL = re.compile(r"^proj\d?$")
-_TOWERS = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER})
 
 
 def inner_projectors(tree: ModuleTree, claims: list[Claim], text_width: int | None) -> Iterator[Claim]:
@@ -27,13 +26,13 @@ def inner_projectors(tree: ModuleTree, claims: list[Claim], text_width: int | No
     (MiniCPM's `vit_merger`) and stays the tower's.
     """
     for claim in claims:
-        if claim.role not in _TOWERS and not (claim.role is Role.OTHER and claim.rule == "structure"):
+        if claim.role not in ENCODERS and not (claim.role is Role.OTHER and claim.rule == "structure"):
             continue
         for tower in claim.paths:
             node = tree.find(tower)
             named = list(_named(node, tower)) if node is not None else []
             yield from named
-            if node is not None and not named and claim.role in _TOWERS:
+            if node is not None and not named and claim.role in ENCODERS:
                 yield from _tail(node, tower, text_width, _taken_in(tree, claims))
 
 
