@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from vlm_inspect.architecture import Builder
 from vlm_inspect.asking import Asking
 
 Model = Annotated[
@@ -70,17 +71,8 @@ Config = Annotated[
 ]
 
 
-class BuilderName(str, Enum):
-    """What builds a model."""
-
-    TRANSFORMERS = "transformers"
-    REMOTE_CODE = "remote-code"
-    HEADER = "header"
-    CONFIG = "config"
-
-
 BuilderOption = Annotated[
-    BuilderName | None,
+    Builder | None,
     typer.Option(
         "--builder",
         help="Only this one: transformers' class, the repo's own code, the checkpoint's headers, or "
@@ -99,13 +91,13 @@ TrustRemoteCode = Annotated[
 
 
 def asking(
-    token: str | None, cache_dir: Path | None, builder: BuilderName | None, *, offline: bool, trusted: bool
+    token: str | None, cache_dir: Path | None, builder: Builder | None, *, offline: bool, trusted: bool
 ) -> Asking:
     """What these options say together."""
     return Asking(
         token=token,
         cache_dir=cache_dir,
         offline=offline,
-        builder=builder.value if builder else None,
+        builder=builder,
         trust_remote_code=trusted,
     )
