@@ -153,6 +153,24 @@ def test_the_first_lookups_of_a_process_may_be_at_once(hub, tmp_path):
     assert (answer.stdout, answer.stderr) == ("llava\n", "")
 
 
+def test_nothing_is_asked_but_for_the_model(hub, tmp_path):
+    """Not even where telemetry is on: huggingface_hub 2 then asks what programs may run it."""
+    for n in range(16):
+        hub.add_model(f"org/model-{n}", LLAVA)
+    environment = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}
+
+    subprocess.run(
+        [sys.executable, "-c", FRESH],
+        env={**environment, "HF_HOME": str(tmp_path)},
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+
+    assert {request.path.rpartition("/")[2] for request in hub.requests} == {"config.json"}
+    assert len(hub.requests) == 2 * 16
+
+
 def test_ctrl_c_is_not_kept_waiting_by_a_hub_that_is_silent(hub, tmp_path):
     for n in range(9):
         hub.add_model(f"org/model-{n}", LLAVA)

@@ -41,9 +41,10 @@ def load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
 
 def prepare() -> None:
     """Import what the functions of this file use."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import constants, get_token, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.utils import get_session, hf_raise_for_status
 
-    del get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    del constants, get_token, hf_hub_url, try_to_load_from_cache, get_session, hf_raise_for_status
 
 
 def is_offline(options: SourceOptions) -> bool:

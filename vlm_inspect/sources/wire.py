@@ -44,11 +44,15 @@ class UnlikeHubError(OSError):
 
 
 def hub_headers(token: str | None) -> dict[str, str]:
-    """What is said of who asks, and that the answer is to come as it is: its length is looked at."""
-    from huggingface_hub.utils import build_hf_headers
+    """What is said of who asks, and that the answer is to come as it is: its length is looked at.
 
-    said = build_hf_headers(token=token or False, library_name="vlm-inspect", library_version=__version__)
-    return {**said, "Accept-Encoding": "identity"}
+    Not by huggingface_hub's build_hf_headers: some versions ask the Hub, before anything else, for a list of
+    variables by which to tell the Hub what program runs this one.
+    """
+    from huggingface_hub import __version__ as hub_version
+
+    said = {"User-Agent": f"vlm-inspect/{__version__}; hf_hub/{hub_version}", "Accept-Encoding": "identity"}
+    return {**said, "Authorization": f"Bearer {token}"} if token else said
 
 
 def ask_twice(ask: Callable[[], T]) -> T:
