@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import stat
-from contextlib import suppress
 from pathlib import Path
 
+from vlm_inspect.atomic_files import replace_file
 from vlm_inspect.documents.refusals import WRITE_FAULTS, refusal
 from vlm_inspect.errors import DocumentError
 
@@ -45,7 +44,7 @@ def _write(target: Path, data: bytes) -> bool:
     if old and not os.access(target, os.W_OK):
         # To replace a file takes the folder's permission alone, but who protects a file means it.
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
-    _replace(target, data, old)
+    replace_file(target, data)
     return True
 
 
@@ -61,39 +60,3 @@ def _holds(target: Path, data: bytes, size: int) -> bool:
         return size == len(data) and target.read_bytes() == data
     except PermissionError:
         return False
-
-
-def _replace(target: Path, data: bytes, old: os.stat_result | None) -> None:
-    # Short and without the target's name, which may already be as long as a name can be.
-    temporary = target.parent / f".vlm-inspect-{os.urandom(8).hex()}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            if old:
-                _copy_owner_and_mode(target, temporary, old)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:  # Ctrl-C leaves no temporary file behind either
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _flush_folder(target.parent)
-
-
-def _copy_owner_and_mode(target: Path, temporary: Path, old: os.stat_result) -> None:
-    """Before anything is written, so that a private file's text is never in a public one."""
-    if hasattr(os, "chown"):
-        with suppress(OSError):  # only root may give files away
-            os.chown(temporary, old.st_uid, old.st_gid)
-    shutil.copymode(target, temporary)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the new name survive a power cut, where the system can; the file itself is already safe."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
