@@ -21,19 +21,20 @@ def append_text(path: Path, text: str) -> None:
         raise DocumentError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
-def write_atomically(path: Path, data: bytes) -> bool:
+def write_atomically(path: Path, data: bytes, *, instead_of: bytes | None = None) -> bool:
     """Give a file new contents, at once or not at all. True where that changed it.
 
-    A symbolic link is followed, permissions are kept, and a file that holds `data` already is not
-    written. Raises DocumentError, and the old file is whole, where it cannot be done.
+    A symbolic link is followed, owner and permissions are kept, and a file that holds `data` already is
+    not written, nor one that at the last moment holds anything else than what it is to be written
+    `instead_of`. Raises DocumentError, and the old file is whole, where it cannot be done.
     """
     try:
-        return _write(Path(os.path.realpath(path)), data)
+        return _write(Path(os.path.realpath(path)), data, instead_of)
     except (OSError, ValueError) as error:
         raise refusal(path, "written", error, WRITE_FAULTS) from error
 
 
-def _write(target: Path, data: bytes) -> bool:
+def _write(target: Path, data: bytes, instead_of: bytes | None) -> bool:
     old = _status(target)
     if old and not stat.S_ISREG(old.st_mode):
         # A device or a pipe (/dev/stdout, /dev/null) is written to; to replace it would break it.
@@ -44,8 +45,9 @@ def _write(target: Path, data: bytes) -> bool:
     if old and not os.access(target, os.W_OK):
         # To replace a file takes the folder's permission alone, but who protects a file means it.
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(target))
-    replace_file(target, data)
-    return True
+    if instead_of is None:
+        return replace_file(target, data)
+    return replace_file(target, data, unless=lambda: not _holds(target, instead_of, len(instead_of)))
 
 
 def _status(target: Path) -> os.stat_result | None:
@@ -58,5 +60,5 @@ def _status(target: Path) -> os.stat_result | None:
 def _holds(target: Path, data: bytes, size: int) -> bool:
     try:
         return size == len(data) and target.read_bytes() == data
-    except PermissionError:
+    except (PermissionError, FileNotFoundError):
         return False
