@@ -10,6 +10,8 @@ PACKAGE = Path(__file__).parent.parent / "vlm_inspect"
 # from the ground up; rooms on one line are siblings
 FLOORS = [
     ["version"],
+    ["atomic_files"],
+    ["kept_files"],
     ["errors"],
     ["ref"],
     ["checkpoint"],

@@ -17,7 +17,7 @@ from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.one_model import warn_if_misread
 from vlm_inspect.cli.output import Output, say
 from vlm_inspect.cli.progress import progress
-from vlm_inspect.documents import Document, read_document
+from vlm_inspect.documents import read_document, update_document
 from vlm_inspect.errors import InvalidReferenceError, SettingsError
 from vlm_inspect.render import render
 from vlm_inspect.render.columns import chosen
@@ -189,22 +189,26 @@ def _files(
         )
         return None
     by_key = {request.key: row for request, row in zip(requests, rows, strict=True)}
-    # read again: the models took their time, and the file may have been edited meanwhile
-    return [path for path in paths if _is_stale(read_document(path), path in written, blocks, by_key, out)]
+    return [path for path in paths if _is_stale(path, path in written, blocks, by_key, out)]
 
 
 def _is_stale(
-    document: Document,
+    path: Path,
     write: bool,
     blocks: Mapping[str, table_files.Block],
     rows: Mapping[answers.Key, Row],
     out: Output,
 ) -> bool:
-    """Whether the file is, and stays, not what would be generated."""
-    text = table_files.updated(document, blocks, rows)
-    if not write and text != document.text:
-        return True
-    out.say(f"{document.path}: {'regenerated' if write and document.write(text) else 'up to date'}")
+    """Whether the file is, and stays, not what would be generated.
+
+    It is read again: the models took their time, and it may have been edited meanwhile.
+    """
+    if not write:
+        document = read_document(path)
+        if table_files.updated(document, blocks, rows) != document.text:
+            return True
+    changed = write and update_document(path, lambda document: table_files.updated(document, blocks, rows))
+    out.say(f"{path}: {'regenerated' if changed else 'up to date'}")
     return False
 
 
