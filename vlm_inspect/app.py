@@ -6,20 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vlm_inspect import batch, builders, snapshot_files, sources
+from vlm_inspect import batch, sources
 from vlm_inspect.architecture import Architecture, Builder
 from vlm_inspect.asking import Asking
-from vlm_inspect.compare import compare
-from vlm_inspect.difference import Difference
-from vlm_inspect.documents import Document, block_names, read_document
 from vlm_inspect.errors import InvalidReferenceError
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.render import render
-from vlm_inspect.render.columns import KINDS, column_ids
-from vlm_inspect.render.facts import FACT_KEYS
 from vlm_inspect.render.rows import Failure, Row
-from vlm_inspect.render.table import build_table
 from vlm_inspect.settings import (
     FactValue,
     ModelEntry,
@@ -29,9 +23,14 @@ from vlm_inspect.settings import (
     find_settings,
     load_settings,
 )
-from vlm_inspect.snapshot import Snapshot
 from vlm_inspect.sources import catalogue
-from vlm_inspect.tree import ModuleTree
+
+if TYPE_CHECKING:  # what only some of the pipelines use is imported where they use it
+    from vlm_inspect.difference import Difference
+    from vlm_inspect.documents import Document
+    from vlm_inspect.snapshot import Snapshot
+    from vlm_inspect.snapshot_files import Stored
+    from vlm_inspect.tree import ModuleTree
 
 Key = tuple[str, str | None, str | None]
 """Reference, revision and alias: what tells one row of a table from another."""
@@ -58,7 +57,7 @@ class Inspection:
 class Taken:
     """A model as it would be kept, and what its source had to say."""
 
-    stored: snapshot_files.Stored
+    stored: Stored
     notes: tuple[str, ...] = ()
 
     @property
@@ -99,6 +98,8 @@ def diff(
 
     Raises VlmInspectError where one of them cannot be answered.
     """
+    from vlm_inspect.compare import compare
+
     options = Asking(token=token, cache_dir=cache_dir, offline=offline)
     return compare(take(before, options=options).snapshot, take(after, options=options).snapshot)
 
@@ -106,9 +107,10 @@ def diff(
 def examine(model: str, *, revision: str | None = None, options: Asking = _DEFAULTS) -> Inspection:
     """As `inspect`, with the module tree beside the record. A snapshot file is answered as it is."""
     ref = ModelRef.parse(model, revision)
-    stored = snapshot_files.read_if_snapshot(ref.path) if ref.path is not None else None
+    stored = _read_if_snapshot(ref.path) if ref.path is not None else None
     if stored is not None:
         return _from_snapshot(stored.snapshot)
+    from vlm_inspect import builders
     from vlm_inspect.anatomy import describe, describe_config
     from vlm_inspect.build.missing_packages import note
 
@@ -124,14 +126,25 @@ def examine(model: str, *, revision: str | None = None, options: Asking = _DEFAU
 
 def take(model: str, *, revision: str | None = None, options: Asking = _DEFAULTS) -> Taken:
     """A model as it is compared and kept."""
+    from vlm_inspect.snapshot import Snapshot
+    from vlm_inspect.snapshot_files import Stored
+
     inspection = examine(model, revision=revision, options=options)
     ref = ModelRef.parse(model, revision)
     follows = None if ref.is_commit else ref.revision
     snapshot = Snapshot.of(inspection.architecture, inspection.tree)
-    return Taken(snapshot_files.Stored(snapshot, follows), inspection.notes)
+    return Taken(Stored(snapshot, follows), inspection.notes)
+
+
+def _read_if_snapshot(path: Path) -> Stored | None:
+    from vlm_inspect.snapshot_files import read_if_snapshot
+
+    return read_if_snapshot(path)
 
 
 def _from_snapshot(snapshot: Snapshot) -> Inspection:
+    from vlm_inspect.tree import ModuleTree
+
     record = snapshot.architecture
     architecture = replace(record, model=replace(record.model, source="snapshot"))
     if snapshot.modules is None:
@@ -181,8 +194,14 @@ class Answered:
 
 def settings_for(config: Path | None) -> Settings | None:
     """The configuration at a path, or the nearest one upward; None where there is none."""
-    vocabulary = Vocabulary(FACT_KEYS, dict.fromkeys(KINDS, column_ids()))
-    return load_settings(config, vocabulary) if config else find_settings(Path(), vocabulary)
+    return load_settings(config, _vocabulary) if config else find_settings(Path(), _vocabulary)
+
+
+def _vocabulary() -> Vocabulary:
+    from vlm_inspect.render.columns import KINDS, column_ids
+    from vlm_inspect.render.facts import FACT_KEYS
+
+    return Vocabulary(FACT_KEYS, dict.fromkeys(KINDS, column_ids()))
 
 
 def requests_for(
@@ -275,6 +294,8 @@ class Block:
 
 def blocks_of(documents: Sequence[Document], settings: Settings | None) -> dict[str, Block]:
     """The configured tables that the documents ask for; without any configured, one of each kind."""
+    from vlm_inspect.documents import block_names
+
     known = {name: _block(entry, settings) for name, entry in _tables(settings).items()}
     wanted = {name for each in documents for name in block_names(each.text, name=str(each.path))}
     for document in documents:  # an unknown or missing marker is told before a model is built
@@ -289,6 +310,8 @@ def requests_of(blocks: Mapping[str, Block]) -> list[Request]:
 
 def updated(document: Document, blocks: Mapping[str, Block], rows: Mapping[Key, Row]) -> str:
     """The document's text with its blocks regenerated; `rows` by the keys of the blocks' requests."""
+    from vlm_inspect.documents import block_names
+
     wanted = block_names(document.text, name=str(document.path))
     texts = {
         name: _generated(document, block, [rows[request.key] for request in block.requests])
@@ -312,6 +335,8 @@ def _as_seen_from_here(path: Path) -> Path:
 def _tables(settings: Settings | None) -> Mapping[str, TableEntry]:
     if settings is not None and settings.tables:
         return settings.tables
+    from vlm_inspect.render.columns import KINDS
+
     return {kind: TableEntry(kind, kind) for kind in KINDS}
 
 
@@ -333,6 +358,10 @@ def _from_root(path: Path, root: Path | None) -> str:
 
 
 def _generated(document: Document, block: Block, rows: Sequence[Row]) -> str:
+    from vlm_inspect.render import render
+    from vlm_inspect.render.columns import KINDS
+    from vlm_inspect.render.table import build_table
+
     kind = next(kind for kind in KINDS if kind == block.kind)
     table = build_table(kind, rows, block.columns or None)
     file = _from_root(document.path, block.root)
@@ -354,7 +383,6 @@ __all__ = [
     "diff",
     "examine",
     "inspect",
-    "read_document",
     "requests_for",
     "requests_of",
     "settings_for",

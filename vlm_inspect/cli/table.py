@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,15 +17,16 @@ from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.one_model import warn_if_misread
 from vlm_inspect.cli.output import Output, say
 from vlm_inspect.cli.progress import progress
-from vlm_inspect.documents import Document
 from vlm_inspect.errors import InvalidReferenceError, SettingsError
 from vlm_inspect.render import render
 from vlm_inspect.render.columns import chosen
 from vlm_inspect.render.facts import warnings_for
-from vlm_inspect.render.records import records_json
 from vlm_inspect.render.rows import Row
 from vlm_inspect.render.table import build_table
 from vlm_inspect.settings import Settings
+
+if TYPE_CHECKING:
+    from vlm_inspect.documents import Document
 
 
 class Kind(str, Enum):
@@ -138,6 +139,8 @@ def _columns(stated: str | None, kind: Kind, out: Output) -> list[str] | None:
 
 def _text(rows: list[Row], kind: Kind, columns: list[str] | None, out: Output) -> str:
     if out.format is options.Format.JSON:
+        from vlm_inspect.render.records import records_json
+
         return records_json(rows)
     table = build_table(kind.value, rows, columns)
     return render(table, out.format.value, width=out.width, colour=out.colour)
@@ -175,8 +178,10 @@ def _files(
     written: list[Path], checked: list[Path], settings: Settings | None, asking: Asking, out: Output
 ) -> list[Path] | None:
     """The files that are stale. None where a model was not answered: then no file is touched."""
+    from vlm_inspect.documents import read_document
+
     paths = list(dict.fromkeys([*written, *checked]))
-    blocks = app.blocks_of([app.read_document(path) for path in paths], settings)
+    blocks = app.blocks_of([read_document(path) for path in paths], settings)
     requests = app.requests_of(blocks)
     rows = _rows(requests, asking, out)
     failed = sum(1 for row in rows if row.error)
@@ -187,9 +192,7 @@ def _files(
         return None
     by_key = {request.key: row for request, row in zip(requests, rows, strict=True)}
     # read again: the models took their time, and the file may have been edited meanwhile
-    return [
-        path for path in paths if _is_stale(app.read_document(path), path in written, blocks, by_key, out)
-    ]
+    return [path for path in paths if _is_stale(read_document(path), path in written, blocks, by_key, out)]
 
 
 def _is_stale(
