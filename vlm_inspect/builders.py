@@ -105,6 +105,7 @@ def _remote(checkpoint: Checkpoint, ref: ModelRef, asking: Asking) -> Built:
 def _from_headers(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, *, whole: bool = False) -> Built:
     """From the headers; where they must be `whole`, an unfinished download is as good as none."""
     from vlm_inspect.build.headers.answer import answer_from_headers
+    from vlm_inspect.build.meanwhile import uncollected
     from vlm_inspect.sources import headers
 
     read = headers.load(ref, checkpoint.identity, asking)
@@ -120,7 +121,9 @@ def _from_headers(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, *, whol
     except SourceError as error:  # the shapes are there: names alone are missing
         code = {}
         notes = (*notes, f"its repo's code could not be read, so classes are unknown: {error.message}")
-    return Built("header", answer_from_headers(checkpoint, read, code, _stated(checkpoint)), notes)
+    with uncollected():
+        tree = answer_from_headers(checkpoint, read, code, _stated(checkpoint))
+    return Built("header", tree, notes)
 
 
 def _from_config(checkpoint: Checkpoint, _: ModelRef, __: Asking) -> NotBuilt:
