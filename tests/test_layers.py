@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "vlm_inspect"
 FLOORS = [
     ["version"],
     ["errors"],
+    ["builder"],
     ["ref"],
     ["checkpoint"],
     ["tree"],

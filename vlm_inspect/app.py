@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlm_inspect import batch, sources
-from vlm_inspect.architecture import Architecture, Builder
+from vlm_inspect.architecture import Architecture
 from vlm_inspect.asking import Asking
+from vlm_inspect.builder import Builder
 from vlm_inspect.errors import InvalidReferenceError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.render.rows import Failure, Row

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_inspect.architecture import Builder
 from vlm_inspect.asking import Asking
+from vlm_inspect.builder import Builder
 from vlm_inspect.checkpoint import Checkpoint, StatedCode
 from vlm_inspect.errors import (
     BadHeaderError,
