@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from vlm_inspect.checkpoint import Checkpoint
     from vlm_inspect.ref import ModelRef
 
-__all__ = ["SourceOptions", "load"]
+__all__ = ["SourceOptions", "load", "prepare"]
 
 _DEFAULTS = SourceOptions()
 
@@ -36,3 +36,13 @@ def load(ref: ModelRef, options: SourceOptions = _DEFAULTS) -> Checkpoint:
         if hub.is_offline(options):
             return known
         return replace(known, notes=(f"{error.message} {ref.name} is answered from the built-in catalogue.",))
+
+
+def prepare() -> None:
+    """Import what asking the Hub takes, before several threads do.
+
+    Modules that import each other, and are imported by two threads at once, may be seen half made.
+    """
+    from vlm_inspect.sources import hub
+
+    hub.prepare()
