@@ -13,6 +13,7 @@ FLOORS = [
     ["atomic_files"],
     ["kept_files"],
     ["errors"],
+    ["builder"],
     ["ref"],
     ["checkpoint"],
     ["tree"],

@@ -13,8 +13,6 @@ from vlm_inspect.daemon_threads import DaemonThreads
 from vlm_inspect.errors import InvalidReferenceError, VlmInspectError
 from vlm_inspect.inspection import Found
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.render.columns import KINDS, column_ids
-from vlm_inspect.render.facts import FACT_KEYS
 from vlm_inspect.render.rows import Failure, Row
 from vlm_inspect.settings import FactValue, ModelEntry, Settings, Vocabulary, find_settings, load_settings
 from vlm_inspect.sources import catalogue
@@ -62,8 +60,14 @@ LookedUp = batch.Outcome[Request, Found]
 
 def settings_for(config: Path | None) -> Settings | None:
     """The configuration at a path, or the nearest one upward; None where there is none."""
-    vocabulary = Vocabulary(FACT_KEYS, dict.fromkeys(KINDS, column_ids()))
-    return load_settings(config, vocabulary) if config else find_settings(Path(), vocabulary)
+    return load_settings(config, _vocabulary) if config else find_settings(Path(), _vocabulary)
+
+
+def _vocabulary() -> Vocabulary:
+    from vlm_inspect.render.columns import KINDS, column_ids
+    from vlm_inspect.render.facts import FACT_KEYS
+
+    return Vocabulary(FACT_KEYS, dict.fromkeys(KINDS, column_ids()))
 
 
 def requests_for(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vlm_inspect.architecture import Builder
+from vlm_inspect.builder import Builder
 from vlm_inspect.sources import SourceOptions
 
 

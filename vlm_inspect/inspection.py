@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
-from vlm_inspect import builders, snapshot_files, sources
+from vlm_inspect import builders, sources
 from vlm_inspect.architecture import Architecture
 from vlm_inspect.asking import Asking
-from vlm_inspect.cache import key, store
-from vlm_inspect.cache.entry import Answer
 from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.errors import NotNativeError
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.snapshot import Snapshot
 from vlm_inspect.tree import ModuleTree
+
+if TYPE_CHECKING:  # who asks for snapshots has no use for the cache, and the other way round
+    from vlm_inspect.cache.entry import Answer
+    from vlm_inspect.snapshot_files import Stored
 
 _DEFAULTS = Asking()
 
@@ -35,7 +38,7 @@ class Inspection:
 class Taken:
     """A model as it would be kept, and what its source had to say."""
 
-    stored: snapshot_files.Stored
+    stored: Stored
     notes: tuple[str, ...] = ()
 
     @property
@@ -64,18 +67,24 @@ def examine(
 
 def take(model: str, *, revision: str | None = None, options: Asking = _DEFAULTS) -> Taken:
     """A model as it is compared and kept."""
+    from vlm_inspect.snapshot_files import Stored
+
     inspection = examine(model, revision=revision, options=options)
     ref = ModelRef.parse(model, revision)
     follows = None if ref.is_commit else ref.revision
     snapshot = Snapshot.of(inspection.architecture, inspection.tree)
-    return Taken(snapshot_files.Stored(snapshot, follows), inspection.notes)
+    return Taken(Stored(snapshot, follows), inspection.notes)
 
 
 def look_up(model: str, *, revision: str | None = None, options: Asking = _DEFAULTS) -> Found:
     """The cheap half of an answer, which waits for files and the Hub; any thread may do it."""
     ref = ModelRef.parse(model, revision)
-    stored = snapshot_files.read_if_snapshot(ref.path) if ref.path is not None else None
-    return Found(ref, stored.snapshot if stored is not None else sources.load(ref, options))
+    if ref.path is not None:
+        from vlm_inspect.snapshot_files import read_if_snapshot
+
+        if (stored := read_if_snapshot(ref.path)) is not None:
+            return Found(ref, stored.snapshot)
+    return Found(ref, sources.load(ref, options))
 
 
 def answer(found: Found, options: Asking = _DEFAULTS, *, with_tree: bool = True) -> Inspection:
@@ -99,6 +108,8 @@ def _made(checkpoint: Checkpoint, options: Asking, way: builders.Way, *, with_tr
     address = _address(checkpoint, options, way)
     if address is None:
         return _new(checkpoint, way)
+    from vlm_inspect.cache import store
+
     kept = store.shared().get(address, checkpoint.identity, with_tree=with_tree)
     if isinstance(kept, NotNativeError):
         raise kept
@@ -108,6 +119,8 @@ def _made(checkpoint: Checkpoint, options: Asking, way: builders.Way, *, with_tr
 def _new(checkpoint: Checkpoint, way: builders.Way, address: str | None = None) -> Answer:
     from vlm_inspect.anatomy import describe
     from vlm_inspect.build.missing_packages import note
+    from vlm_inspect.cache import store
+    from vlm_inspect.cache.entry import Answer
 
     try:
         built = way.build()
@@ -127,6 +140,8 @@ def _address(checkpoint: Checkpoint, options: Asking, way: builders.Way) -> str 
     """The key under which a way's answer is kept; None where nothing is."""
     if not options.cache:
         return None
+    from vlm_inspect.cache import key
+
     if way.builder == "transformers":
         return key.of_configuration(way.builder, checkpoint.config)
     return key.of_commit(way.builder, checkpoint.config, checkpoint.identity)

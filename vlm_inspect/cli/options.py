@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect.architecture import Builder
 from vlm_inspect.asking import Asking
+from vlm_inspect.builder import Builder
 
 Model = Annotated[
     str,

@@ -6,26 +6,27 @@ import shlex
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_inspect import answers, table_files
+from vlm_inspect import answers
 from vlm_inspect.asking import Asking
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.one_model import warn_if_misread
 from vlm_inspect.cli.output import Output, say
 from vlm_inspect.cli.progress import progress
-from vlm_inspect.documents import read_document, update_document
 from vlm_inspect.errors import InvalidReferenceError, SettingsError
 from vlm_inspect.render import render
 from vlm_inspect.render.columns import chosen
 from vlm_inspect.render.facts import warnings_for
-from vlm_inspect.render.records import records_json
 from vlm_inspect.render.rows import Row
 from vlm_inspect.render.table import build_table
 from vlm_inspect.settings import Settings
+
+if TYPE_CHECKING:  # what files take is imported where a file is named
+    from vlm_inspect.table_files import Block
 
 
 class Kind(str, Enum):
@@ -93,8 +94,8 @@ def command(
     asking = options.asking(
         token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
     )
-    written = [*(write or []), *(table_files.configured_files(settings) if write_files else [])]
-    checked = [*(check or []), *(table_files.configured_files(settings) if check_files else [])]
+    written = [*(write or []), *(_configured(settings) if write_files else [])]
+    checked = [*(check or []), *(_configured(settings) if check_files else [])]
     if written or checked:
         if models or columns or format or output or revision:
             raise InvalidReferenceError(
@@ -111,6 +112,12 @@ def command(
     rows = _rows(answers.requests_for(models or [], settings, revision), asking, out)
     out.write(_text(rows, kind, chosen, out))
     return exits.NOT_ANSWERED if any(row.error for row in rows) else 0
+
+
+def _configured(settings: Settings | None) -> list[Path]:
+    from vlm_inspect.table_files import configured_files
+
+    return configured_files(settings)
 
 
 def _no_files(settings: Settings | None) -> SettingsError:
@@ -141,6 +148,8 @@ def _columns(stated: str | None, kind: Kind, out: Output) -> list[str] | None:
 
 def _text(rows: list[Row], kind: Kind, columns: list[str] | None, out: Output) -> str:
     if out.format is options.Format.JSON:
+        from vlm_inspect.render.records import records_json
+
         return records_json(rows)
     table = build_table(kind.value, rows, columns)
     return render(table, out.format.value, width=out.width, colour=out.colour)
@@ -178,6 +187,9 @@ def _files(
     written: list[Path], checked: list[Path], settings: Settings | None, asking: Asking, out: Output
 ) -> list[Path] | None:
     """The files that are stale. None where a model was not answered: then no file is touched."""
+    from vlm_inspect import table_files
+    from vlm_inspect.documents import read_document
+
     paths = list(dict.fromkeys([*written, *checked]))
     blocks = table_files.blocks_of([read_document(path) for path in paths], settings)
     requests = table_files.requests_of(blocks)
@@ -195,7 +207,7 @@ def _files(
 def _is_stale(
     path: Path,
     write: bool,
-    blocks: Mapping[str, table_files.Block],
+    blocks: Mapping[str, Block],
     rows: Mapping[answers.Key, Row],
     out: Output,
 ) -> bool:
@@ -203,6 +215,9 @@ def _is_stale(
 
     It is read again: the models took their time, and it may have been edited meanwhile.
     """
+    from vlm_inspect import table_files
+    from vlm_inspect.documents import read_document, update_document
+
     if not write:
         document = read_document(path)
         if table_files.updated(document, blocks, rows) != document.text:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from vlm_inspect.checkpoint import Checkpoint
-from vlm_inspect.errors import HubUnavailableError
-from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import catalogue, hub, local
 from vlm_inspect.sources.options import SourceOptions
+
+if TYPE_CHECKING:
+    from vlm_inspect.checkpoint import Checkpoint
+    from vlm_inspect.ref import ModelRef
 
 __all__ = ["SourceOptions", "load", "prepare"]
 
@@ -20,6 +20,11 @@ def load(ref: ModelRef, options: SourceOptions = _DEFAULTS) -> Checkpoint:
 
     A path is read; a repo is asked of the Hub, then of the Hub's cache; the catalogue has the last word.
     """
+    from dataclasses import replace
+
+    from vlm_inspect.errors import HubUnavailableError
+    from vlm_inspect.sources import catalogue, hub, local
+
     if ref.path is not None:
         return local.load(ref)
     try:
@@ -38,4 +43,6 @@ def prepare() -> None:
 
     Modules that import each other, and are imported by two threads at once, may be seen half made.
     """
+    from vlm_inspect.sources import hub
+
     hub.prepare()
