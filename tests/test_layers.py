@@ -24,7 +24,7 @@ FLOORS = [
     ["diagnosis"],
     ["codec", "tree_codec"],
     ["sources", "build", "anatomy", "render", "documents", "settings", "catalogue", "compare", "fitting"],
-    ["asking"],
+    ["asking", "workers"],
     ["batch", "snapshot_files", "builders"],
     ["app", "verification", "doctor"],
     ["upkeep"],
