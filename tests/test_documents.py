@@ -322,10 +322,13 @@ def test_the_errors_of_a_document_name_its_file(readme):
     "data", [b"", b"\xef\xbb\xbfa\r\nb\rc\n\n", b"\xff\x80 \xc3\x28\x00", b"no end", b"a \t \n"]
 )
 def test_reading_and_writing_keeps_every_byte(tmp_path, data):
-    source, copy = tmp_path / "a", tmp_path / "b"
-    source.write_bytes(data)
-    Document(copy, read_document(source).text).write(read_document(source).text)
-    assert copy.read_bytes() == data
+    path = tmp_path / "a"
+    path.write_bytes(data)
+    before = read_document(path)
+    assert before.write(before.text + "!") is True
+    assert path.read_bytes() == data + b"!"
+    assert read_document(path).write(before.text) is True
+    assert path.read_bytes() == data
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])

@@ -16,3 +16,5 @@ class Asking(SourceOptions):
     """The only builder to use; without it, the first that can, in the order of `builders`."""
     trust_remote_code: bool = False
     """Whether the code of a model's own repo may be run, isolated, where transformers has no class."""
+    cache: bool = True
+    """Whether an answer that was given before may be given again, and a new one is kept."""

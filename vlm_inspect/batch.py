@@ -80,7 +80,7 @@ def run_on(  # noqa: PLR0913 - the last three are choices with a default, by nam
     try:
         for one in asked:
             places.add(one)
-            while places.is_next_done() or len(places) >= ahead:
+            if places.is_next_done() or len(places) >= ahead:  # one out for one in: as many stay under way
                 yield places.next()
         while len(places):
             yield places.next()

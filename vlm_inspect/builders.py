@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from vlm_inspect.architecture import Builder
 from vlm_inspect.asking import Asking
@@ -48,6 +49,8 @@ class Built:
     builder: Builder
     tree: ModuleTree
     notes: tuple[str, ...] = ()
+    lasting: bool = True
+    """Whether the same would be built tomorrow: not of a download that is unfinished today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +61,38 @@ class NotBuilt:
     notes: tuple[str, ...] = ()
 
 
-def build(checkpoint: Checkpoint, ref: ModelRef, asking: Asking) -> Built | NotBuilt:
-    """The tree of the first builder that can, or of the one that was named.
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One builder, about to build one checkpoint."""
+
+    builder: Builder
+    build: Callable[[], Built]
+
+
+T = TypeVar("T")
+
+
+def first(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, made: Callable[[Way], T]) -> T | NotBuilt:
+    """What is `made` of the first way that leads to a tree, or of the one that was named.
 
     Raises a BuildError where a builder should be able to and is not, and NotNativeError, NoHeadersError or
     RemoteCodeError where the named one cannot.
     """
+    if asking.builder == "config":
+        why = NotNativeError("nothing was built, as asked.", model=checkpoint.identity.id, short="not built")
+        return NotBuilt(why)
     if asking.builder is not None:
-        return _NAMED[asking.builder](checkpoint, ref, asking)
+        if asking.builder == "remote-code" and not asking.trust_remote_code:
+            raise _not_trusted(checkpoint.identity.id)
+        return made(Way(asking.builder, partial(_BUILD[asking.builder], checkpoint, ref, asking)))
     try:
-        return _native(checkpoint, ref, asking)
+        return made(Way("transformers", partial(_native, checkpoint, ref, asking)))
     except NotNativeError as error:
         why_not = error
     if asking.trust_remote_code and _remote_class(checkpoint.config):
-        return _remote(checkpoint, ref, asking)
+        return made(Way("remote-code", partial(_remote, checkpoint, ref, asking)))
     try:
-        return _from_headers(checkpoint, ref, asking, whole=True)
+        return made(Way("header", partial(_from_headers, checkpoint, ref, asking, whole=True)))
     except (NoHeadersError, BadHeaderError, HubUnavailableError) as error:
         return NotBuilt(why_not, (f"answered from config.json alone: {error.message}",))
 
@@ -88,18 +107,20 @@ def _remote(checkpoint: Checkpoint, ref: ModelRef, asking: Asking) -> Built:
     from vlm_inspect.build import remote
 
     model = checkpoint.identity.id
-    if not asking.trust_remote_code:
-        raise RemoteCodeError(
-            "its repo's own code is run only where it is trusted.",
-            hint="If you trust it: --trust-remote-code. docs/security.md says how it is isolated.",
-            model=model,
-        )
     named = _remote_class(checkpoint.config)
     if named is None:
         why = "its config.json names no code of its own repo (auto_map)."
         raise RemoteCodeError(why, hint=_LEAVE_OUT, model=model)
     code = remote.RemoteCode(_code(checkpoint, ref, asking), named, _remote_config(checkpoint.config))
     return Built("remote-code", remote.build(code, checkpoint.config, model))
+
+
+def _not_trusted(model: str) -> RemoteCodeError:
+    return RemoteCodeError(
+        "its repo's own code is run only where it is trusted.",
+        hint="If you trust it: --trust-remote-code. docs/security.md says how it is isolated.",
+        model=model,
+    )
 
 
 def _from_headers(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, *, whole: bool = False) -> Built:
@@ -114,25 +135,20 @@ def _from_headers(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, *, whol
             hint="Finish the download, or ask for what is there: --builder header",
             model=checkpoint.identity.id,
         )
-    notes = read.notes
+    notes, lasting = read.notes, not read.missing
     try:
         code = _code(checkpoint, ref, asking)
     except SourceError as error:  # the shapes are there: names alone are missing
-        code = {}
+        code, lasting = {}, False
         notes = (*notes, f"its repo's code could not be read, so classes are unknown: {error.message}")
-    return Built("header", answer_from_headers(checkpoint, read, code, _stated(checkpoint)), notes)
+    tree = answer_from_headers(checkpoint, read, code, _stated(checkpoint))
+    return Built("header", tree, notes, lasting)
 
 
-def _from_config(checkpoint: Checkpoint, _: ModelRef, __: Asking) -> NotBuilt:
-    model = checkpoint.identity.id
-    return NotBuilt(NotNativeError("nothing was built, as asked.", model=model, short="not built"))
-
-
-_NAMED: Mapping[Builder, Callable[[Checkpoint, ModelRef, Asking], Built | NotBuilt]] = {
+_BUILD: Mapping[Builder, Callable[[Checkpoint, ModelRef, Asking], Built]] = {
     "transformers": _native,
     "remote-code": _remote,
     "header": _from_headers,
-    "config": _from_config,
 }
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from vlm_inspect import app, batch, snapshot_files
-from vlm_inspect.app import Request
+from vlm_inspect import batch, inspection, snapshot_files
+from vlm_inspect.answers import Request
 from vlm_inspect.asking import Asking
 from vlm_inspect.compare import compare
 from vlm_inspect.difference import Difference
@@ -117,7 +117,7 @@ def update(checked: Sequence[Checked], folder: Path) -> list[Path]:
 
 
 def _write(request: Request, folder: Path, options: Asking) -> Written:
-    taken = app.take(request.reference, revision=request.revision, options=options)
+    taken = inspection.take(request.reference, revision=request.revision, options=options)
     name = _named(request)
     path = folder / snapshot_files.file_name(name)
     _make(folder)
@@ -158,7 +158,7 @@ def _check_request(request: Request, folder: Path, options: Asking, *, latest: b
     if path.is_file():
         yield from _compared(path, request, options, latest=latest)
         return
-    taken = app.take(request.reference, revision=request.revision, options=options)
+    taken = inspection.take(request.reference, revision=request.revision, options=options)
     yield Checked(Verdict(name, path.name, "missing"), taken.stored, taken.notes)
 
 
@@ -179,11 +179,11 @@ def _compared(path: Path, request: Request, options: Asking, *, latest: bool) ->
     """The file with the model as it builds now, at its commit; then, if asked, that with the newest."""
     stored = snapshot_files.read(path)
     pinned = stored.snapshot.architecture.model.revision
-    taken = app.take(request.reference, revision=pinned or request.revision, options=options)
+    taken = inspection.take(request.reference, revision=pinned or request.revision, options=options)
     now = Stored(taken.snapshot, stored.follows)
     yield _judged(path, stored, now, taken.notes)
     if latest and pinned is not None:
-        newest = app.take(request.reference, revision=request.revision, options=options)
+        newest = inspection.take(request.reference, revision=request.revision, options=options)
         judged = _judged(path, now, newest.stored, newest.notes, cause="repository")
         if judged.verdict.status == "different":
             yield judged

@@ -20,11 +20,11 @@ from tests.published import (
     PARTS,
     TOTALS,
 )
-from vlm_inspect import app
 from vlm_inspect.anatomy import describe
 from vlm_inspect.build import native
 from vlm_inspect.build.selection import select
 from vlm_inspect.errors import NotNativeError, VlmInspectError
+from vlm_inspect.inspection import examine
 from vlm_inspect.ref import ModelIdentity
 
 HUB = Path(__file__).parents[3] / "shared" / "hub"
@@ -73,7 +73,7 @@ def test_the_parts_add_up_to_what_torch_counts(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_one_is_answered_by_a_build_or_by_what_it_says(name, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(CONFIGS[name]))
-    record = app.examine(str(tmp_path)).architecture
+    record = examine(str(tmp_path)).architecture
     assert record.builder == ("transformers" if name in NATIVE else "config")
     assert (record.parameters.total is None) == (record.builder == "config")
     assert (record.parameters.total is None) == ("total" in record.parameters.unknown)
@@ -100,7 +100,7 @@ def test_active_parameters_are_the_published_ones(config, published):
 
 def answer(config, folder):
     (folder / "config.json").write_text(json.dumps(config))
-    return app.examine(str(folder)).architecture
+    return examine(str(folder)).architecture
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name in NATIVE])

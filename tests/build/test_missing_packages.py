@@ -12,7 +12,7 @@ from tests.every_type import NEEDS_EXTRA, config_of
 from tests.every_type.answers import answer_of, tree_of
 from vlm_inspect import snapshot_files, upkeep
 from vlm_inspect.anatomy import describe
-from vlm_inspect.app import Request
+from vlm_inspect.answers import Request
 from vlm_inspect.architecture import Role
 from vlm_inspect.build import missing_packages, native
 from vlm_inspect.compare import compare

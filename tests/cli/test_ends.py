@@ -8,7 +8,7 @@ import time
 import pytest
 
 from tests.cli.program import LLAVA, SCRIPT, call, environment, save
-from vlm_inspect import app
+from vlm_inspect import inspection
 from vlm_inspect.cli import exits, interruption
 
 
@@ -60,7 +60,7 @@ def test_ctrl_c_between_two_models_ends_with_130_and_prints_neither(hub, start):
 
 
 def test_ctrl_c_that_a_library_drops_is_heard_before_the_answer(here, monkeypatch):
-    examine = app.examine
+    really = inspection.answer
 
     def dropping(*arguments, **options):
         try:
@@ -68,15 +68,15 @@ def test_ctrl_c_that_a_library_drops_is_heard_before_the_answer(here, monkeypatc
             time.sleep(5)
         except KeyboardInterrupt:
             pass
-        return examine(*arguments, **options)
+        return really(*arguments, **options)
 
-    monkeypatch.setattr(app, "examine", dropping)
+    monkeypatch.setattr(inspection, "answer", dropping)
     for command in ("show", "tree", "table"):
         answer = call(command, save(here, "model"))
         assert answer == (type(answer))(130, "", "interrupted\n")
 
 
-def test_ctrl_c_that_becomes_another_error_is_still_ctrl_c(monkeypatch):
+def test_ctrl_c_that_becomes_another_error_is_still_ctrl_c(here, monkeypatch):
     def failing(*_, **__):
         try:
             os.kill(os.getpid(), signal.SIGINT)
@@ -84,8 +84,8 @@ def test_ctrl_c_that_becomes_another_error_is_still_ctrl_c(monkeypatch):
         except KeyboardInterrupt:
             raise RuntimeError("a module that was half imported") from None
 
-    monkeypatch.setattr(app, "examine", failing)
-    answer = call("show", "org/name")
+    monkeypatch.setattr(inspection, "answer", failing)
+    answer = call("show", save(here, "model"))
     assert (answer.code, answer.stderr) == (130, "interrupted\n")
 
 
@@ -111,13 +111,13 @@ def bug(monkeypatch):
     def raising(*_, **__):
         raise LookupError("nobody thought of this\x1b[31m")
 
-    monkeypatch.setattr(app, "examine", raising)
+    monkeypatch.setattr(inspection, "answer", raising)
 
 
 @pytest.mark.parametrize("command", ["show", "tree", "table"])
 @pytest.mark.usefixtures("bug")
-def test_a_bug_is_exit_4_and_asks_for_a_report(command):
-    answer = call(command, "org/name")
+def test_a_bug_is_exit_4_and_asks_for_a_report(here, command):
+    answer = call(command, save(here, "model"))
     assert (answer.code, answer.stdout) == (exits.BUG, "")
     assert answer.stderr.startswith("This is a bug in vlm-inspect ")
     assert "LookupError: nobody thought of this\\u001b" in answer.stderr
@@ -126,8 +126,8 @@ def test_a_bug_is_exit_4_and_asks_for_a_report(command):
 
 
 @pytest.mark.usefixtures("bug")
-def test_debug_shows_a_bugs_traceback():
-    answer = call("show", "org/name", "--debug")
+def test_debug_shows_a_bugs_traceback(here):
+    answer = call("show", save(here, "model"), "--debug")
     assert answer.code == exits.BUG
     assert "Traceback (most recent call last):\n" in answer.stderr
     assert "in raising\n" in answer.stderr

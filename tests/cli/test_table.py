@@ -77,7 +77,7 @@ def test_columns_are_those_named_in_their_order(here):
 
 @pytest.mark.parametrize("columns", ["model,bogus", ""])
 def test_an_unknown_column_is_refused_with_those_allowed_before_a_model_is_built(monkeypatch, columns):
-    monkeypatch.setattr(table.app, "answers", None)
+    monkeypatch.setattr(table.answers, "answers", None)
     answer = call("table", "org/name", "--columns", columns)
     assert (answer.code, answer.stdout) == (2, "")
     assert "there is no column" in answer.stderr

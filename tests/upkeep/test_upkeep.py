@@ -2,10 +2,11 @@ import json
 
 import pytest
 
-from vlm_inspect import app, snapshot_files, upkeep
-from vlm_inspect.app import Request
+from vlm_inspect import snapshot_files, upkeep
+from vlm_inspect.answers import Request
 from vlm_inspect.asking import Asking
 from vlm_inspect.errors import SnapshotError
+from vlm_inspect.inspection import examine
 
 LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}
 
@@ -128,9 +129,9 @@ def test_without_a_configuration_a_folder_cannot_be_found_again(kept):
 
 def test_a_snapshot_file_is_a_model_like_any_other(kept):
     folder, requests = kept
-    inspection = app.examine(str(folder / "one.json"))
+    inspection = examine(str(folder / "one.json"))
     assert inspection.architecture.model.source == "snapshot"
-    assert inspection.tree.total == app.examine(requests[0].reference).tree.total
+    assert inspection.tree.total == examine(requests[0].reference).tree.total
 
 
 def on_the_hub(hub, **sizes):

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect import app, upkeep
+from vlm_inspect import answers, upkeep
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
@@ -70,16 +70,19 @@ def command(
     offline: options.Offline = False,
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
     """Compare what the models are now with their snapshot files. Exits 1 where they differ."""
     stated = options.Format.MARKDOWN if format else None
     out = Output.choose(stated, output, quiet=quiet)
-    settings = app.settings_for(config)
+    settings = answers.settings_for(config)
     where = folder or upkeep.folder_of(settings)
-    configured = app.requests_for((), settings) if app.configured_models(settings) else None
-    asking = options.asking(token, cache_dir, builder, offline=offline, trusted=trust_remote_code)
+    configured = answers.requests_for((), settings) if answers.configured_models(settings) else None
+    asking = options.asking(
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+    )
     checked = []
     with progress(upkeep.count(configured, where), quiet=quiet) as advance:
         for each in upkeep.check(configured, where, asking, latest=latest):

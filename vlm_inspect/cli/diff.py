@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect import app
+from vlm_inspect import inspection
 from vlm_inspect.architecture import Role
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
@@ -55,6 +55,7 @@ def command(
     offline: options.Offline = False,
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -68,8 +69,10 @@ def command(
             hint="Leave --format or --names-only out.",
         )
     out = Output.choose(format, output, quiet=quiet)
-    asking = options.asking(token, cache_dir, builder, offline=offline, trusted=trust_remote_code)
-    taken = [app.take(model, options=asking) for model in (before, after)]
+    asking = options.asking(
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+    )
+    taken = [inspection.take(model, options=asking) for model in (before, after)]
     names = (before, after)
     out.notes([Note(name, note) for name, each in zip(names, taken, strict=True) for note in each.notes])
     for name, each in zip(names, taken, strict=True):

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vlm_inspect import app
+from vlm_inspect import inspection
+from vlm_inspect.answers import Request, requests_for, settings_for
 from vlm_inspect.architecture import Architecture
 from vlm_inspect.asking import Asking
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
+from vlm_inspect.inspection import Inspection
 from vlm_inspect.render.misreadings import misreading
 
 
 def look_up(
-    model: str, out: Output, asking: Asking, config: Path | None, revision: str | None
-) -> tuple[app.Request, app.Inspection]:
+    model: str,
+    out: Output,
+    asking: Asking,
+    config: Path | None,
+    revision: str | None,
+    *,
+    with_tree: bool = False,
+) -> tuple[Request, Inspection]:
     """The model, an alias of the configuration included, with what its source had to say told."""
-    (request,) = app.requests_for([model], app.settings_for(config), revision)
-    inspection = app.examine(request.reference, revision=request.revision, options=asking)
-    out.notes([Note(model, note) for note in inspection.notes])
-    return request, inspection
+    (request,) = requests_for([model], settings_for(config), revision)
+    found = inspection.examine(
+        request.reference, revision=request.revision, options=asking, with_tree=with_tree
+    )
+    out.notes([Note(model, note) for note in found.notes])
+    return request, found
 
 
 def warn_if_misread(name: str, architecture: Architecture, out: Output) -> None:

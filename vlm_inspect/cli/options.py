@@ -60,6 +60,10 @@ OutputFile = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes; errors still.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks of bugs.")]
+NoCache = Annotated[
+    bool,
+    typer.Option("--no-cache", help="Build anew: give no answer that was given before, and keep none."),
+]
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -91,7 +95,13 @@ TrustRemoteCode = Annotated[
 
 
 def asking(
-    token: str | None, cache_dir: Path | None, builder: Builder | None, *, offline: bool, trusted: bool
+    token: str | None,
+    cache_dir: Path | None,
+    builder: Builder | None,
+    *,
+    offline: bool,
+    trusted: bool,
+    no_cache: bool,
 ) -> Asking:
     """What these options say together."""
     return Asking(
@@ -100,4 +110,5 @@ def asking(
         offline=offline,
         builder=builder,
         trust_remote_code=trusted,
+        cache=not no_cache,
     )

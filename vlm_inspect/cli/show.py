@@ -31,12 +31,15 @@ def command(
     offline: options.Offline = False,
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
     """One model in full: its parts, their parameters, their layers."""
     out = Output.choose(format, output, quiet=quiet)
-    asking = options.asking(token, cache_dir, builder, offline=offline, trusted=trust_remote_code)
+    asking = options.asking(
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+    )
     request, inspection = look_up(model, out, asking, config, revision)
     if out.format is not options.Format.TERMINAL:  # there the card says it in the same place
         warn_if_misread(request.name, inspection.architecture, out)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect import app, upkeep
+from vlm_inspect import answers, upkeep
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
@@ -37,6 +37,7 @@ def command(
     offline: options.Offline = False,
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -46,10 +47,12 @@ def command(
             "--prune goes by the configuration, and models were named.", hint="Leave MODEL out, or --prune."
         )
     out = Output(options.Format.TERMINAL, quiet=quiet)
-    settings = app.settings_for(config)
+    settings = answers.settings_for(config)
     where = folder or upkeep.folder_of(settings)
-    requests = app.requests_for(models or [], settings, revision)
-    asking = options.asking(token, cache_dir, builder, offline=offline, trusted=trust_remote_code)
+    requests = answers.requests_for(models or [], settings, revision)
+    asking = options.asking(
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+    )
     written = []
     with progress(len(requests), quiet=quiet) as advance:
         for each in upkeep.snapshot(requests, where, asking):

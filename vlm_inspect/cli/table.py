@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect import app
+from vlm_inspect import answers, table_files
 from vlm_inspect.asking import Asking
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.one_model import warn_if_misread
 from vlm_inspect.cli.output import Output, say
 from vlm_inspect.cli.progress import progress
-from vlm_inspect.documents import Document
+from vlm_inspect.documents import read_document, update_document
 from vlm_inspect.errors import InvalidReferenceError, SettingsError
 from vlm_inspect.render import render
 from vlm_inspect.render.columns import chosen
@@ -80,6 +80,7 @@ def command(
     offline: options.Offline = False,
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -88,10 +89,12 @@ def command(
     Without MODEL: every model of the configuration file, or else of the built-in catalogue.
     """
     out = Output.choose(format, output, quiet=quiet)
-    settings = app.settings_for(config)
-    asking = options.asking(token, cache_dir, builder, offline=offline, trusted=trust_remote_code)
-    written = [*(write or []), *(app.configured_files(settings) if write_files else [])]
-    checked = [*(check or []), *(app.configured_files(settings) if check_files else [])]
+    settings = answers.settings_for(config)
+    asking = options.asking(
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+    )
+    written = [*(write or []), *(table_files.configured_files(settings) if write_files else [])]
+    checked = [*(check or []), *(table_files.configured_files(settings) if check_files else [])]
     if written or checked:
         if models or columns or format or output or revision:
             raise InvalidReferenceError(
@@ -105,7 +108,7 @@ def command(
     if write_files or check_files:
         raise _no_files(settings)
     chosen = _columns(columns, kind, out)
-    rows = _rows(app.requests_for(models or [], settings, revision), asking, out)
+    rows = _rows(answers.requests_for(models or [], settings, revision), asking, out)
     out.write(_text(rows, kind, chosen, out))
     return exits.NOT_ANSWERED if any(row.error for row in rows) else 0
 
@@ -143,11 +146,11 @@ def _text(rows: list[Row], kind: Kind, columns: list[str] | None, out: Output) -
     return render(table, out.format.value, width=out.width, colour=out.colour)
 
 
-def _rows(requests: list[app.Request], asking: Asking, out: Output) -> list[Row]:
+def _rows(requests: list[answers.Request], asking: Asking, out: Output) -> list[Row]:
     """The rows in the order asked; what is to be said of them is said when all are there."""
     rows, notes = [], []
     with progress(len(requests), quiet=out.quiet) as advance:
-        for answered in app.answers(requests, asking):
+        for answered in answers.answers(requests, asking):
             rows.append(answered.row)
             advance(answered.row.name)
             notes += [Note(_model(answered.row), text) for text in answered.notes]
@@ -176,8 +179,8 @@ def _files(
 ) -> list[Path] | None:
     """The files that are stale. None where a model was not answered: then no file is touched."""
     paths = list(dict.fromkeys([*written, *checked]))
-    blocks = app.blocks_of([app.read_document(path) for path in paths], settings)
-    requests = app.requests_of(blocks)
+    blocks = table_files.blocks_of([read_document(path) for path in paths], settings)
+    requests = table_files.requests_of(blocks)
     rows = _rows(requests, asking, out)
     failed = sum(1 for row in rows if row.error)
     if failed:
@@ -186,20 +189,26 @@ def _files(
         )
         return None
     by_key = {request.key: row for request, row in zip(requests, rows, strict=True)}
-    # read again: the models took their time, and the file may have been edited meanwhile
-    return [
-        path for path in paths if _is_stale(app.read_document(path), path in written, blocks, by_key, out)
-    ]
+    return [path for path in paths if _is_stale(path, path in written, blocks, by_key, out)]
 
 
 def _is_stale(
-    document: Document, write: bool, blocks: Mapping[str, app.Block], rows: Mapping[app.Key, Row], out: Output
+    path: Path,
+    write: bool,
+    blocks: Mapping[str, table_files.Block],
+    rows: Mapping[answers.Key, Row],
+    out: Output,
 ) -> bool:
-    """Whether the file is, and stays, not what would be generated."""
-    text = app.updated(document, blocks, rows)
-    if not write and text != document.text:
-        return True
-    out.say(f"{document.path}: {'regenerated' if write and document.write(text) else 'up to date'}")
+    """Whether the file is, and stays, not what would be generated.
+
+    It is read again: the models took their time, and it may have been edited meanwhile.
+    """
+    if not write:
+        document = read_document(path)
+        if table_files.updated(document, blocks, rows) != document.text:
+            return True
+    changed = write and update_document(path, lambda document: table_files.updated(document, blocks, rows))
+    out.say(f"{path}: {'regenerated' if changed else 'up to date'}")
     return False
 
 

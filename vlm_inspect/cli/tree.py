@@ -39,13 +39,16 @@ def command(
     offline: options.Offline = False,
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
+    no_cache: options.NoCache = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
     """The module tree, repeated layers folded, with the parameters of each node."""
     out = Output.choose(format, output, quiet=quiet)
-    asking = options.asking(token, cache_dir, builder, offline=offline, trusted=trust_remote_code)
-    request, inspection = look_up(model, out, asking, config, revision)
+    asking = options.asking(
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+    )
+    request, inspection = look_up(model, out, asking, config, revision, with_tree=True)
     warn_if_misread(request.name, inspection.architecture, out)
     if inspection.tree is None:
         raise NotNativeError(

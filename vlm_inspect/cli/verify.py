@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect import app, verification
+from vlm_inspect import answers, verification
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
@@ -57,7 +57,7 @@ def command(
     """
     out = Output.choose(format, output, quiet=quiet)
     asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
-    (request,) = app.requests_for([model], app.settings_for(config), revision)
+    (request,) = answers.requests_for([model], answers.settings_for(config), revision)
     verified = verification.examine_fit(
         request.reference, base=base, revision=request.revision, options=asking
     )

@@ -10,7 +10,7 @@ from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources import catalogue, hub, local
 from vlm_inspect.sources.options import SourceOptions
 
-__all__ = ["SourceOptions", "load"]
+__all__ = ["SourceOptions", "load", "prepare"]
 
 _DEFAULTS = SourceOptions()
 
@@ -31,3 +31,11 @@ def load(ref: ModelRef, options: SourceOptions = _DEFAULTS) -> Checkpoint:
         if hub.is_offline(options):
             return known
         return replace(known, notes=(f"{error.message} {ref.name} is answered from the built-in catalogue.",))
+
+
+def prepare() -> None:
+    """Import what asking the Hub takes, before several threads do.
+
+    Modules that import each other, and are imported by two threads at once, may be seen half made.
+    """
+    hub.prepare()

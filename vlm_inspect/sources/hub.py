@@ -47,6 +47,13 @@ def load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
         return _checkpoint(ref, cached, note)
 
 
+def prepare() -> None:
+    """Import what the functions of this file use."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+
+    del get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+
+
 def is_offline(options: SourceOptions) -> bool:
     """Whether the Hub is not to be asked. HF_HUB_OFFLINE is read when huggingface_hub is imported."""
     from huggingface_hub import constants

@@ -1,0 +1,94 @@
+"""What of this Python's packages can change an answer: versions, read without importing anything."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import metadata, util
+from pathlib import Path
+
+LIBRARIES = ("transformers", "torch", "accelerate")
+"""What builds a model."""
+OPTIONAL = (
+    "apex",
+    "bitsandbytes",
+    "causal-conv1d",
+    "deepspeed",
+    "detectron2",
+    "flash-attn",
+    "flash-linear-attention",
+    "kernels",
+    "mamba-ssm",
+    "mambapy",
+    "natten",
+    "ninja",
+    "peft",
+    "pillow",
+    "scipy",
+    "supervision",
+    "timm",
+    "torchvision",
+    "xlstm",
+)
+"""What classes of transformers look for, and build other modules (or none) where it is missing."""
+OURSELVES = "vlm-inspect"
+
+
+@cache
+def of_the_libraries() -> Mapping[str, str] | None:
+    """Package → what tells this installation of it from any other; None where one can change unnoticed."""
+    found: dict[str, str] = {}
+    for name in (*LIBRARIES, *OPTIONAL):
+        try:
+            installed = metadata.distribution(name)
+        except metadata.PackageNotFoundError:
+            continue
+        told = _told(installed)
+        if told is None or (name in LIBRARIES and not _is_what_would_be_imported(name, installed)):
+            return None
+        found[name] = told
+    return found
+
+
+@cache
+def of_ourselves() -> str:
+    """The version where an index gave it; else the state of the source files, which change without one."""
+    try:
+        installed = metadata.distribution(OURSELVES)
+    except metadata.PackageNotFoundError:
+        return _state(Path(__file__).parent.parent)
+    plain = installed.read_text("direct_url.json") is None and _is_what_would_be_imported(
+        "vlm_inspect", installed
+    )
+    return installed.version if plain else _state(Path(__file__).parent.parent)
+
+
+def _told(installed: metadata.Distribution) -> str | None:
+    """Its version; of what came from elsewhere than an index, its files' hashes, too. None if editable."""
+    source = installed.read_text("direct_url.json")
+    if source is None:
+        return installed.version
+    if '"editable"' in source:
+        return None
+    files = installed.read_text("RECORD") or source
+    return f"{installed.version} {hashlib.sha256(files.encode()).hexdigest()}"
+
+
+def _is_what_would_be_imported(package: str, installed: metadata.Distribution) -> bool:
+    """Whether the package on the path is the installed one, and no other folder of that name before it."""
+    spec = util.find_spec(package)
+    expected = Path(str(installed.locate_file(f"{package}/__init__.py")))
+    return spec is not None and spec.origin is not None and Path(spec.origin) == expected
+
+
+def _state(folder: Path) -> str:
+    """Names, sizes and times of the files of a source tree."""
+    return str(sorted(_files(folder)))
+
+
+def _files(folder: Path) -> Iterator[tuple[str, int, int]]:
+    for path in folder.rglob("*"):
+        if path.suffix in {".py", ".toml"}:
+            stat = path.stat()
+            yield path.relative_to(folder).as_posix(), stat.st_size, stat.st_mtime_ns
