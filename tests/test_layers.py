@@ -40,6 +40,7 @@ FLOORS = [
     ],
     ["asking", "workers"],
     ["batch", "snapshot_files", "builders"],
+    ["kept_answers"],
     ["inspection", "verification", "doctor"],
     ["app", "answers"],
     ["table_files", "upkeep"],

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from vlm_inspect import batch, inspection, sources
 from vlm_inspect.asking import Asking
+from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.daemon_threads import DaemonThreads
 from vlm_inspect.errors import InvalidReferenceError, VlmInspectError
-from vlm_inspect.inspection import Found
+from vlm_inspect.inspection import Found, Inspection
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.render.rows import Failure, Row
 from vlm_inspect.settings import FactValue, ModelEntry, Settings, Vocabulary, find_settings, load_settings
@@ -56,6 +58,9 @@ class Answered:
 
 LookedUp = batch.Outcome[Request, Found]
 """A model whose configuration is there, or why it is not."""
+Finished = TypeVar("Finished")
+Finish = Callable[[Request, Found, Inspection], Finished]
+"""What is made of a model's answer: a row of a table, a file …"""
 
 
 def settings_for(config: Path | None) -> Settings | None:
@@ -102,11 +107,38 @@ def configured_models(settings: Settings | None) -> list[ModelEntry]:
 
 def answers(requests: Iterable[Request], options: Asking = _DEFAULTS) -> Iterator[Answered]:
     """The rows of a table, one by one; a model that cannot be answered says why in its row."""
-    for outcome in batch.run(looked_up(requests, options), partial(_answered, options=options)):
+    for outcome in answered(requests, _row, options):
+        yield (
+            outcome.answer if isinstance(outcome, batch.Inspected) else _failed(outcome.asked, outcome.error)
+        )
+
+
+def answered(
+    requests: Iterable[Request],
+    finish: Finish[Finished],
+    options: Asking = _DEFAULTS,
+    *,
+    with_tree: bool = False,
+) -> Iterator[batch.Outcome[Request, Finished]]:
+    """What `finish` makes of each model's answer, one by one, in the order asked.
+
+    With several jobs what must be built is built in so many processes, and finished there: `finish` must
+    survive pickling. What is kept costs none of them, and models of one configuration are built once.
+    """
+    each = _Each(finish, options, with_tree)
+    models = looked_up(requests, options)
+    if options.jobs == 1:
+        outcomes = batch.run(models, each.answer)
+    else:
+        outcomes = batch.run_in_processes(
+            options.jobs, models, each.answer, at_hand=each.at_hand, same=each.same
+        )
+    for outcome in outcomes:
+        request = outcome.asked.asked
         if isinstance(outcome, batch.Inspected):
-            yield outcome.answer
+            yield batch.Inspected(request, outcome.answer)
         else:
-            yield _failed(outcome.asked.asked, outcome.error)
+            yield batch.Failed(request, outcome.error)
 
 
 def looked_up(requests: Iterable[Request], options: Asking = _DEFAULTS) -> Iterator[LookedUp]:
@@ -120,11 +152,32 @@ def _look_up(request: Request, options: Asking) -> Found:
     return inspection.look_up(request.reference, revision=request.revision, options=options)
 
 
-def _answered(looked_up: LookedUp, options: Asking) -> Answered:
-    if isinstance(looked_up, batch.Failed):
-        raise looked_up.error
-    request, found = looked_up.asked, looked_up.answer
-    answer = inspection.answer(found, options, with_tree=False)
+@dataclass(frozen=True, slots=True)
+class _Each(Generic[Finished]):
+    """What is done with a model that was looked up."""
+
+    finish: Finish[Finished]
+    options: Asking
+    with_tree: bool
+
+    def answer(self, model: LookedUp) -> Finished:
+        found = batch.unwrapped(model)
+        answer = inspection.answer(found, self.options, with_tree=self.with_tree)
+        return self.finish(model.asked, found, answer)
+
+    def at_hand(self, model: LookedUp) -> Finished | None:
+        found = batch.unwrapped(model)
+        known = inspection.known(found, self.options, with_tree=self.with_tree)
+        return self.finish(model.asked, found, known) if known is not None else None
+
+    def same(self, model: LookedUp) -> str | None:
+        from vlm_inspect.kept_answers import in_common
+
+        source = model.answer.source if isinstance(model, batch.Inspected) else None
+        return in_common(source, self.options) if isinstance(source, Checkpoint) else None
+
+
+def _row(request: Request, _: Found, answer: Inspection) -> Answered:
     known = answer.architecture.model.id
     row = Row(
         name=request.alias or known,

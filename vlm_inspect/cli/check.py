@@ -71,6 +71,7 @@ def command(
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
     no_cache: options.NoCache = False,
+    jobs: options.Jobs = 1,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -81,7 +82,7 @@ def command(
     where = folder or upkeep.folder_of(settings)
     configured = answers.requests_for((), settings) if answers.configured_models(settings) else None
     asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache, jobs=jobs
     )
     checked = []
     with progress(upkeep.count(configured, where), quiet=quiet) as advance:

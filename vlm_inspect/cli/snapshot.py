@@ -38,6 +38,7 @@ def command(
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
     no_cache: options.NoCache = False,
+    jobs: options.Jobs = 1,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -51,7 +52,7 @@ def command(
     where = folder or upkeep.folder_of(settings)
     requests = answers.requests_for(models or [], settings, revision)
     asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache, jobs=jobs
     )
     written = []
     with progress(len(requests), quiet=quiet) as advance:

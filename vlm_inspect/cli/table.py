@@ -82,6 +82,7 @@ def command(
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
     no_cache: options.NoCache = False,
+    jobs: options.Jobs = 1,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -92,7 +93,7 @@ def command(
     out = Output.choose(format, output, quiet=quiet)
     settings = answers.settings_for(config)
     asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache, jobs=jobs
     )
     written = [*(write or []), *(_configured(settings) if write_files else [])]
     checked = [*(check or []), *(_configured(settings) if check_files else [])]
