@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 from vlm_inspect.compare.candidates import Pair, Paths, Rule, Side, votes
-from vlm_inspect.compare.patterns import Pattern, numbered, pattern_of, prefixes, split, starts, text
+from vlm_inspect.compare.patterns import Pattern, prefixes, starts, text
 from vlm_inspect.difference import Move
 
 _Rank = tuple[int, bool, int, int, list[Pattern], Pair]
@@ -26,29 +26,6 @@ def find_moves(removed: Paths, added: Paths, kept: Collection[str] = ()) -> tupl
     `kept` are the paths that both have: a move that would take them along is told in smaller parts.
     """
     return tuple(_Election(Side(removed, kept), Side(added, kept)).moves())
-
-
-def apply_moves(path: str, moves: Iterable[Move]) -> str:
-    """Where a path is that the new tree does not have: the longest prefix that moved decides."""
-    return placing(moves)(path)
-
-
-def placing(moves: Iterable[Move]) -> Callable[[str], str]:
-    """`apply_moves` for many paths."""
-    targets = {pattern_of(move.before): pattern_of(move.after) for move in moves}
-    longest = max(map(len, targets), default=-1)
-
-    def place(path: str) -> str:
-        if not targets:
-            return path
-        pattern, numbers = split(path)
-        for length in range(min(longest, len(pattern)), -1, -1):
-            target = targets.get(pattern[:length])
-            if target is not None:
-                return ".".join(numbered((*target, *pattern[length:]), numbers))
-        return path
-
-    return place
 
 
 class _Election:
