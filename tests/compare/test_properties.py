@@ -14,6 +14,8 @@ from vlm_inspect.compare import apply_moves, compare, of_roles
 from vlm_inspect.compare.patterns import folded_path
 from vlm_inspect.tree import NodePool
 
+LEAF = node("L", [("w", (2,))])
+
 
 def turned(record):
     return replace(record, before=record.after, after=record.before)
@@ -67,6 +69,10 @@ MODULE_CALLED_AS_A_PARAMETER = (
     node("N", [("b", (2,))], b=node("L", [("w", (2,)), ("b", (2,))])),
     node("W", [("b", (2,))], a=node("M", [("w", (2,))])),
 )
+A_MOVE_BELOW_A_MOVE = (
+    node("L", c=node("L", [("b", (3, 2))], c=LEAF, b=node("L", [("b", (2, 3))], a=LEAF))),
+    node("L", b=node("L", [("b", (3, 2))], a=node("L", [("b", (2, 3))], a=LEAF))),
+)
 
 
 @given(trees())
@@ -88,6 +94,7 @@ def replace_modules(model):
 @given(two_trees())
 @example(EITHER_OF_TWO_MOVES)
 @example(MODULE_CALLED_AS_A_PARAMETER)
+@example(A_MOVE_BELOW_A_MOVE)
 def test_the_way_back_mirrors_the_way_there(both):
     assert_mirrored(*map(snapshot, both))
 
@@ -96,6 +103,16 @@ def test_the_way_back_mirrors_the_way_there(both):
 @given(two_models())
 def test_the_way_back_mirrors_the_way_there_of_models_with_components(both):
     assert_mirrored(*both)
+
+
+@settings(max_examples=400, deadline=None)
+@given(two_trees())
+@example(A_MOVE_BELOW_A_MOVE)
+def test_a_move_leads_as_many_parameters_as_it_says(both):
+    old, new = (dict(root.parameter_paths()) for root in both)
+    moves = compare(*map(snapshot, both)).moves
+    led = [path for path in old.keys() - new.keys() if new.get(apply_moves(path, moves)) == old[path]]
+    assert len(led) >= sum(move.parameters for move in moves)
 
 
 @settings(max_examples=300, deadline=None)
