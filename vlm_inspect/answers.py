@@ -9,7 +9,6 @@ from pathlib import Path
 
 from vlm_inspect import batch, inspection, sources
 from vlm_inspect.asking import Asking
-from vlm_inspect.daemon_threads import DaemonThreads
 from vlm_inspect.errors import InvalidReferenceError, VlmInspectError
 from vlm_inspect.inspection import Found
 from vlm_inspect.ref import ModelIdentity, ModelRef
@@ -111,8 +110,12 @@ def answers(requests: Iterable[Request], options: Asking = _DEFAULTS) -> Iterato
 
 def looked_up(requests: Iterable[Request], options: Asking = _DEFAULTS) -> Iterator[LookedUp]:
     """The models, several at a time and ahead of whoever builds them, in the order asked."""
-    sources.prepare()
     look_up = partial(_look_up, options=options)
+    if sources.is_offline(options):  # files alone are read: there is nothing to wait for
+        return batch.run(requests, look_up)
+    from vlm_inspect.daemon_threads import DaemonThreads
+
+    sources.prepare()
     return batch.run_on(DaemonThreads(_LOOK_UPS_AT_ONCE), requests, look_up)
 
 

@@ -16,6 +16,7 @@ from vlm_inspect.errors import HubUnavailableError, RevisionNotFoundError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources.config_file import check_size, read_config
 from vlm_inspect.sources.dialogue import ask_hub
+from vlm_inspect.sources.hub_cache import cached_file
 from vlm_inspect.sources.hub_errors import Asked, HttpError, retry_after
 from vlm_inspect.sources.hub_names import hub_error, transport_error
 from vlm_inspect.sources.options import SourceOptions
@@ -49,9 +50,9 @@ def load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
 
 def prepare() -> None:
     """Import what the functions of this file use."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    del get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    del get_hf_file_metadata, hf_hub_download, hf_hub_url
 
 
 def is_offline(options: SourceOptions) -> bool:
@@ -131,13 +132,10 @@ def _short_wait(error: HttpError) -> float | None:
 
 def _cached(ref: ModelRef, options: SourceOptions) -> Path | None:
     """The file in the cache, at the commit or where the branch was when it was last asked for."""
-    from huggingface_hub import try_to_load_from_cache
-
     try:
-        found = try_to_load_from_cache(ref.name, _CONFIG, cache_dir=_cache(options), revision=_revision(ref))
+        return cached_file(ref.name, _CONFIG, _revision(ref), _cache(options))
     except (OSError, ValueError):  # a cache that cannot be read, or a name that it cannot have
         return None
-    return Path(found) if isinstance(found, str) else None
 
 
 def _cache(options: SourceOptions) -> Path | None:
