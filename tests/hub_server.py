@@ -54,6 +54,8 @@ class Fault:
 
     path: str
     method: str | None = None
+    within: str = ""
+    """What the path has somewhere, beside its end."""
     times: int = 10**6
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -143,7 +145,9 @@ class HubServer:
     def fault_for(self, request):
         """The first fault that fits, and one time fewer of it."""
         for fault in self.faults:
-            fits = urlsplit(request.path).path.endswith(fault.path) and fault.method in {None, request.method}
+            path = urlsplit(request.path).path
+            fits = path.endswith(fault.path) and fault.within in path
+            fits = fits and fault.method in {None, request.method}
             if fits and fault.times:
                 fault.times -= 1
                 return fault
@@ -197,6 +201,7 @@ class _Server(ThreadingHTTPServer):
     """A thread per request, none of which is waited for at the end."""
 
     daemon_threads = True
+    request_queue_size = 128
     block_on_close = False
 
     def handle_error(self, *_):
@@ -291,7 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, repo, revision, file):
         content = self.hub.models[repo].commits[revision][file]
         content = _OnDisk(content) if isinstance(content, Path) else content
-        told = file.encode() if isinstance(content, _OnDisk) else content
+        told = content[:] if len(content) < 2**20 else file.encode()  # who would read gigabytes for a name
         blob = hashlib.sha1(f"blob {len(content)}\0".encode() + told).hexdigest()  # noqa: S324 - as git
         self._send(200, content, {"ETag": f'"{blob}"', "X-Repo-Commit": revision})
 

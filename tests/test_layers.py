@@ -38,7 +38,7 @@ FLOORS = [
         "compare",
         "fitting",
     ],
-    ["asking"],
+    ["asking", "workers"],
     ["batch", "snapshot_files", "builders"],
     ["inspection", "verification", "doctor"],
     ["app", "answers"],

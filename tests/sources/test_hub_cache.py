@@ -3,7 +3,9 @@
 import pytest
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-from vlm_inspect.sources.hub_cache import cached_file
+from vlm_inspect.ref import ModelRef
+from vlm_inspect.sources import SourceOptions
+from vlm_inspect.sources.hub_cache import find
 
 REPO = "org/name"
 
@@ -25,20 +27,21 @@ def test_every_revision_leads_to_the_file_that_huggingface_hub_names(cache):
     folder, first, second = cache
     for name in ("config.json", "other.json", "none.json"):
         for revision in ("main", "v1", first, second, "none", "refs/pr/1", "0" * 40):
-            found = cached_file(REPO, name, revision, folder)
+            found = find(ModelRef(REPO, revision), name, SourceOptions(cache_dir=folder))
             theirs = try_to_load_from_cache(REPO, name, cache_dir=folder, revision=revision)
             assert (str(found) if found else None) == (theirs if isinstance(theirs, str) else None)
-    assert cached_file(REPO, "config.json", "main", folder).read_bytes() == b'{"a": 2}'
-    assert cached_file(REPO, "config.json", "v1", folder).read_bytes() == b'{"a": 1}'
+    here = SourceOptions(cache_dir=folder)
+    assert find(ModelRef(REPO), "config.json", here).read_bytes() == b'{"a": 2}'
+    assert find(ModelRef(REPO, "v1"), "config.json", here).read_bytes() == b'{"a": 1}'
 
 
 def test_of_a_repo_that_was_never_asked_for_there_is_none(cache):
     folder, _, _ = cache
-    assert cached_file("org/other", "config.json", "main", folder) is None
-    assert cached_file("gpt2", "config.json", "main", folder) is None
+    for name in ("org/other", "gpt2"):
+        assert find(ModelRef(name), "config.json", SourceOptions(cache_dir=folder)) is None
 
 
 def test_without_a_folder_it_is_the_cache_that_the_environment_names(hub):
     hub.add_model("org/named", {"config.json": b"{}"})
     downloaded = hf_hub_download("org/named", "config.json")
-    assert str(cached_file("org/named", "config.json", "main", None)) == downloaded
+    assert str(find(ModelRef("org/named"), "config.json", SourceOptions())) == downloaded

@@ -8,10 +8,13 @@ from pathlib import Path
 from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.errors import InvalidConfigError
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources.config_file import check_size, read_config
+from vlm_inspect.sources import hub_cache
+from vlm_inspect.sources.config_file import read_config
 from vlm_inspect.sources.dialogue import ask_hub
-from vlm_inspect.sources.hub import is_offline, metadata_of
+from vlm_inspect.sources.hub import is_offline
 from vlm_inspect.sources.hub_errors import Asked
+from vlm_inspect.sources.hub_files import fetch_config
+from vlm_inspect.sources.hub_names import hub_error
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.token import token_to_send
 
@@ -23,10 +26,10 @@ def load(ref: ModelRef, options: SourceOptions) -> Checkpoint | None:
 
     Raises InvalidConfigError, or a SourceError for what the Hub answers instead.
     """
-    found = _local(ref.path) if ref.path is not None else _on_the_hub(ref, options)
-    if found is None:
-        return None
     try:
+        found = _local(ref.path) if ref.path is not None else _on_the_hub(ref, options)
+        if found is None:
+            return None
         config = read_config(found, ref.name)
     except InvalidConfigError as error:
         raise InvalidConfigError(
@@ -52,30 +55,9 @@ def _on_the_hub(ref: ModelRef, options: SourceOptions) -> Path | None:
 
 def _downloaded(ref: ModelRef, options: SourceOptions, token: str | None) -> Path | None:
     """The file in the cache; None where the repo has none or, offline, the cache has not."""
-    from huggingface_hub.utils import EntryNotFoundError
-
+    if is_offline(options):
+        return hub_cache.find(ref, ADAPTER_CONFIG, options)
     try:
-        return _download(ref, options, token)
-    except EntryNotFoundError:
+        return fetch_config(ref, ADAPTER_CONFIG, options, token)
+    except hub_error("EntryNotFoundError"):
         return None
-
-
-def _download(ref: ModelRef, options: SourceOptions, token: str | None) -> Path:
-    from huggingface_hub import hf_hub_download, hf_hub_url
-
-    offline = is_offline(options)
-    revision = ref.revision or "main"
-    if not offline:
-        url = hf_hub_url(ref.name, ADAPTER_CONFIG, revision=revision)
-        check_size(metadata_of(url, token).size or 0, ref.name)
-    cache = options.cache_dir.expanduser() if options.cache_dir else None
-    return Path(
-        hf_hub_download(
-            ref.name,
-            ADAPTER_CONFIG,
-            revision=revision,
-            cache_dir=cache,
-            token=token or False,
-            local_files_only=offline,
-        )
-    )

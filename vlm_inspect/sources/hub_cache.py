@@ -1,24 +1,71 @@
-"""Where huggingface_hub's cache has a file, looked up without what huggingface_hub imports to download one.
+"""Small files in the Hub's cache, as huggingface_hub reads it: found there, and kept there at their commit.
 
-The folders are as its documentation lays them out: `models--org--name/refs/<branch>` holds a commit, and
-`snapshots/<commit>` the files. `try_to_load_from_cache` says the same, and first imports an HTTP client.
+huggingface_hub's own download is not used: it makes a server's ETag and commit into paths, goes wherever a
+redirect leads, and waits and writes as long as a server likes. The folders are those of its documentation,
+without links: snapshots/<commit>/<file>, and refs/<branch>, which holds the commit that the branch was at.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from vlm_inspect.ref import ModelRef
+from vlm_inspect.sources.options import SourceOptions
 
-def cached_file(repo: str, name: str, revision: str, folder: Path | None) -> Path | None:
-    """The file at a branch, a tag or a commit; `folder` is the cache, None for huggingface_hub's own choice.
 
-    Raises OSError where the cache cannot be read, and ValueError for names that no path can have.
+def find(ref: ModelRef, name: str, options: SourceOptions) -> Path | None:
+    """The file in the cache, at the commit or where the branch was when it was last asked for.
+
+    As huggingface_hub's own `try_to_load_from_cache` says, which first imports an HTTP client.
     """
+    revision = ref.revision or "main"
+    try:
+        repo = _repo(ref, options)
+        pointer = repo / "refs" / revision
+        commit = pointer.read_text(encoding="utf-8") if pointer.is_file() else revision
+        found = repo / "snapshots" / commit / name
+        return found if found.is_file() else None
+    except (OSError, ValueError):  # a cache that cannot be read, or a name that it cannot have
+        return None
+
+
+def keep(ref: ModelRef, name: str, commit: str, content: bytes, options: SourceOptions) -> Path:
+    """Write the file at its commit, and then where the branch is. An OSError where that is not possible."""
+    repo = _repo(ref, options)
+    path = repo / "snapshots" / commit / name
+    _write(repo, path, content)
+    point(ref, commit, options)
+    return path
+
+
+def point(ref: ModelRef, commit: str, options: SourceOptions) -> None:
+    """Let the cache know which commit a branch is at: a file of that commit is there."""
+    revision = ref.revision or "main"
+    path = _repo(ref, options) / "refs" / revision
+    if revision != commit and not (path.is_file() and path.read_bytes() == commit.encode()):
+        _write(_repo(ref, options), path, commit.encode())
+
+
+def _folder(options: SourceOptions) -> Path | None:
+    """The cache's folder; None for huggingface_hub's own choice."""
+    return options.cache_dir.expanduser() if options.cache_dir else None
+
+
+def _repo(ref: ModelRef, options: SourceOptions) -> Path:
     from huggingface_hub import constants
 
-    cache = folder or Path(constants.HF_HUB_CACHE)
-    here = cache / constants.REPO_ID_SEPARATOR.join(["models", *repo.split("/")])
-    pointer = here / "refs" / revision
-    commit = pointer.read_text(encoding="utf-8") if pointer.is_file() else revision
-    found = here / "snapshots" / commit / name
-    return found if found.is_file() else None
+    folder = _folder(options) or Path(constants.HF_HUB_CACHE).expanduser()
+    return folder / f"models--{ref.name.replace('/', '--')}"
+
+
+def _write(repo: Path, path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, whoever else writes it."""
+    from uuid import uuid4
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = repo / f".{uuid4().hex}.part"  # not by tempfile: who shares the cache may read it too
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -185,7 +185,7 @@ def _not_a_hub(_: Exception, asked: Asked) -> SourceError:
 def _disk_or_download(error: OSError, asked: Asked) -> SourceError:
     """An OSError with a number is the disk's; one without is huggingface_hub's, of a download gone wrong."""
     if error.errno is None:
-        return _unavailable(f"{asked.name}: the download of config.json failed: {asked.words(error)}.", asked)
+        return _unavailable(f"{asked.name}: the download failed: {asked.words(error)}.", asked)
     return SourceError(
         f"{asked.name}: the Hub's cache cannot be used: {error.strerror}.",
         hint="Name another folder for it: --cache-dir DIR, or HF_HUB_CACHE",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from vlm_inspect.errors import HubUnavailableError, NoHeadersError
 from vlm_inspect.ref import ModelIdentity, ModelRef
+from vlm_inspect.sources import hub_cache
 from vlm_inspect.sources.dialogue import ask_hub
 from vlm_inspect.sources.header_cache import HeaderCache
 from vlm_inspect.sources.header_files import read_header
@@ -21,10 +22,11 @@ from vlm_inspect.sources.hub import is_offline
 from vlm_inspect.sources.hub_errors import Asked
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.parallel import in_parallel
-from vlm_inspect.sources.ranges import Part, fetch_part
+from vlm_inspect.sources.ranges import Part, fetch_part, fetch_whole
 from vlm_inspect.sources.shard_index import INDEX_LIMIT
 from vlm_inspect.sources.tensor_files import INDEX, SINGLE, RawHeader, Shards, read_headers
 from vlm_inspect.sources.token import token_to_send
+from vlm_inspect.sources.wire import hub_headers
 from vlm_inspect.tensors import TensorHeaders
 from vlm_inspect.version import __version__
 
@@ -91,10 +93,10 @@ class HubFiles:
             return content
         if self._offline:
             raise self._not_cached()
-        part = self._fetch(name, 0, limit + 1)
-        if part is not None and len(part.content) <= limit:
-            self._kept.keep(name, part.content)
-        return part.content if part is not None else None
+        content = fetch_whole(self._url(name), limit, hub_headers(self.asked.token), self._commit)
+        if content is not None and len(content) <= limit:
+            self._kept.keep(name, content)
+        return content
 
     def names(self) -> Sequence[str]:
         """The names of the repo's files."""
@@ -134,24 +136,17 @@ class HubFiles:
         return header
 
     def _fetch(self, name: str, first: int, count: int) -> Part | None:
-        from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils import build_hf_headers
+        return fetch_part(self._url(name), first, count, hub_headers(self.asked.token), self._commit)
 
-        headers = build_hf_headers(
-            token=self.asked.token or False, library_name="vlm-inspect", library_version=__version__
-        )
-        return fetch_part(hf_hub_url(self._repo, name, revision=self._commit), first, count, headers)
+    def _url(self, name: str) -> str:
+        from huggingface_hub import hf_hub_url
+
+        url: str = hf_hub_url(self._repo, name, revision=self._commit)
+        return url
 
     def _downloaded(self, name: str) -> Path | None:
         """The file in huggingface_hub's cache, where somebody downloaded it whole."""
-        from huggingface_hub import try_to_load_from_cache
-
-        cache = self._options.cache_dir.expanduser() if self._options.cache_dir else None
-        try:
-            found = try_to_load_from_cache(self._repo, name, cache_dir=cache, revision=self._commit)
-        except (OSError, ValueError):
-            return None
-        return Path(found) if isinstance(found, str) else None
+        return hub_cache.find(self.asked.ref, name, self._options)
 
     def _not_cached(self) -> HubUnavailableError:
         return HubUnavailableError(

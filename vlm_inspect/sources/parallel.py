@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import Event
 from typing import TypeVar
 
-from vlm_inspect.sources.deadline import THREAD
+from vlm_inspect.sources.deadline import start_thread
 
 Item = TypeVar("Item", bound=Hashable)
 Result = TypeVar("Result")
@@ -40,9 +40,7 @@ def in_parallel(
                 errors.append(error)
                 failed.set()
 
-    running = [Thread(target=run, name=THREAD, daemon=True) for _ in range(min(threads, len(order)))]
-    for thread in running:
-        thread.start()
+    running = [start_thread(run) for _ in range(min(threads, len(order)))]
     for thread in running:
         thread.join()
     if errors:

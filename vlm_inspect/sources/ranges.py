@@ -1,27 +1,32 @@
-"""Parts of a file on the Hub: no more of it travels, or is kept in memory, than was asked for.
+"""Files on the Hub, or parts of them: no more travels, or is kept in memory, than was asked for.
 
-The requests go through huggingface_hub's session, which knows proxies, certificates and offline mode. The
-answer is read as it comes, and left where it says more than was asked for: a server need not know ranges.
+The answer is read as it comes, and left where it says more than was asked for: a server need not know ranges.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from vlm_inspect.sources.hub_errors import retry_after
+from vlm_inspect.sources.wire import (
+    COMMIT,
+    BrokenOffError,
+    UnlikeHubError,
+    answer,
+    ask_twice,
+    number,
+    read,
+    stated_length,
+)
 
-_CHUNK = 2**16
-_SECONDS_FOR_A_READ = 20.0
-_BUSY = (429, 500, 502, 503, 504)
-_LONGEST_WAIT = 5
-_CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-\d+/(?P<size>\d+|\*)")
-_UNSATISFIABLE = re.compile(r"bytes \*/(?P<size>\d+)")
+_CONTENT_RANGE = re.compile(r"bytes (?P<first>\d{1,18})-(?P<last>\d{1,18})/(?P<size>\d{1,18}|\*)")
+_UNSATISFIABLE = re.compile(r"bytes \*/(?P<size>\d{1,18})")
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,83 +37,99 @@ class Part:
     """Fewer than were asked for where the file ends there."""
     size: int | None
     """Bytes of the whole file, where the server says so."""
+    etag: str = ""
+    """What the Hub calls the content, where the Hub itself says it."""
 
 
-def fetch_part(url: str, first: int, count: int, headers: Mapping[str, str]) -> Part | None:
-    """`count` bytes of a file from the `first` on; None where there is no such file.
+@dataclass(slots=True)
+class _Told:
+    """What the answers on the way say: of which commit the file is, and its ETag."""
+
+    commit: str
+    etag: str = field(default="")
+
+    def look(self, response: Any) -> bool:
+        """Note it. UnlikeHubError for a file of another commit than was asked for."""
+        told = response.headers.get(COMMIT)
+        if told is not None:
+            if told != self.commit:
+                raise UnlikeHubError(f"commit {self.commit[:12]} was asked for, and another came")
+            stated = response.headers.get("X-Linked-ETag") or response.headers.get("ETag", "")
+            self.etag = stated.removeprefix("W/").strip('"')
+        return False
+
+
+def fetch_part(url: str, first: int, count: int, headers: Mapping[str, str], commit: str) -> Part | None:
+    """`count` bytes of a file at a commit, from the `first` on; None where there is no such file.
 
     Raises what huggingface_hub raises. A server that is busy, and not for long, is asked once more.
     """
-    try:
-        return _part(url, first, count, headers)
-    except OSError as error:  # as every error of huggingface_hub's transports with an answer is
-        wait = _short_wait(error)
-        if wait is None:
-            raise
-    time.sleep(wait)
-    return _part(url, first, count, headers)
+    return ask_twice(partial(_part, url, first, count, headers, commit))
 
 
-def _part(url: str, first: int, count: int, headers: Mapping[str, str]) -> Part | None:
-    from huggingface_hub.utils import hf_raise_for_status
+def fetch_whole(url: str, limit: int, headers: Mapping[str, str], commit: str) -> bytes | None:
+    """A small file's content, no more than one byte beyond the limit; None where it is not there.
 
-    asked = {**headers, "Range": f"bytes={first}-{first + count - 1}", "Accept-Encoding": "identity"}
-    with _answer(url, asked) as response:
-        status = response.status_code
-        if status == HTTPStatus.NOT_FOUND and response.headers.get("X-Error-Code") == "EntryNotFound":
+    BrokenOffError where it is not what its ETag says: what is kept of it would stay wrong.
+    """
+
+    def whole() -> bytes | None:
+        part = _part(url, 0, limit + 1, headers, commit)
+        if part is None or len(part.content) > limit:
+            return part.content if part is not None else None
+        if part.size is not None and part.size != len(part.content):
+            raise BrokenOffError(f"{len(part.content):,} bytes came of {part.size:,}")
+        if not _is_called(part.etag, part.content):
+            raise BrokenOffError("the content is not that of its ETag")
+        return part.content
+
+    return ask_twice(whole)
+
+
+def _part(url: str, first: int, count: int, headers: Mapping[str, str], commit: str) -> Part | None:
+    asked = {**headers, "Range": f"bytes={first}-{first + count - 1}"}
+    told = _Told(commit)
+    with answer("GET", url, asked, look=told.look, may_be=_is_about_the_file) as response:
+        if response.status_code == HTTPStatus.NOT_FOUND:
             return None
-        if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            stated = _UNSATISFIABLE.fullmatch(response.headers.get("Content-Range", ""))
-            return Part(b"", int(stated["size"]) if stated else None)
-        hf_raise_for_status(response)
-        if (
-            status != HTTPStatus.PARTIAL_CONTENT
-        ):  # the whole file is on its way: take what comes before the end
-            return Part(_read(response, first + count)[first:], _stated_length(response))
-        stated = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if stated is None or int(stated["first"]) != first:
-            raise OSError(f"bytes {first}- were asked for, and others came")
-        return Part(_read(response, count), int(stated["size"]) if stated["size"].isdecimal() else None)
+        stated = response.headers.get("Content-Range", "")
+        if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            match = _UNSATISFIABLE.fullmatch(stated)
+            size = int(match["size"]) if match else None
+            if size is not None and size > first:
+                raise UnlikeHubError(f"it says that a file of {size:,} bytes has no byte {first:,}")
+            return Part(b"", size)
+        if response.status_code != HTTPStatus.PARTIAL_CONTENT:
+            # the whole file is on its way: take what comes before the end
+            return Part(read(response, first + count)[first:], stated_length(response), told.etag)
+        size = _size_of_file(stated, first, count)
+        content = read(response, count)
+        if size is not None and len(content) < min(count, size - first):
+            raise BrokenOffError(f"{len(content):,} bytes came of those that were asked for")
+        return Part(content, size, told.etag)
 
 
-@contextmanager
-def _answer(url: str, headers: Mapping[str, str]) -> Iterator[Any]:
-    """The answer to a GET, its body still to come, whichever transport huggingface_hub has."""
-    from huggingface_hub.utils import get_session
-
-    session: Any = get_session()
-    if callable(getattr(session, "stream", None)):
-        with session.stream(
-            "GET", url, headers=headers, timeout=_SECONDS_FOR_A_READ, follow_redirects=True
-        ) as response:
-            yield response
-    else:
-        with session.get(url, headers=headers, timeout=_SECONDS_FOR_A_READ, stream=True) as response:
-            yield response
+def _is_about_the_file(response: Any) -> bool:
+    """Whether a refusal says that the file is not there, or not so long."""
+    if response.status_code == HTTPStatus.NOT_FOUND:
+        return bool(response.headers.get("X-Error-Code") == "EntryNotFound")
+    return bool(response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
 
 
-def _read(response: Any, count: int) -> bytes:
-    """The first bytes of a body, and none after them."""
-    chunks = response.iter_bytes if hasattr(response, "iter_bytes") else response.iter_content
-    content = bytearray()
-    for chunk in chunks(_CHUNK):
-        content += chunk
-        if len(content) >= count:
-            break
-    return bytes(content[:count])
+def _size_of_file(stated: str, first: int, count: int) -> int | None:
+    """The size of the whole file, if the part that comes is the one that was asked for."""
+    match = _CONTENT_RANGE.fullmatch(stated)
+    size = number(match["size"]) if match else None
+    last = first + count - 1 if size is None else min(first + count, size) - 1
+    if match is None or int(match["first"]) != first or (size is not None and int(match["last"]) != last):
+        raise UnlikeHubError(f"bytes {first:,} to {last:,} were asked for, and others came")
+    return size
 
 
-def _stated_length(response: Any) -> int | None:
-    stated = response.headers.get("Content-Length", "")
-    return int(stated) if stated.isdecimal() else None
-
-
-def _short_wait(error: Any) -> float | None:
-    """The seconds after which to ask again; None where that makes no sense."""
-    response = getattr(error, "response", None)
-    if response is None or response.status_code not in _BUSY:
-        return None
-    wait = retry_after(error)
-    if wait is None:
-        return 1.0
-    return wait if wait <= _LONGEST_WAIT else None
+def _is_called(etag: str, content: bytes) -> bool:
+    """Whether an ETag that is a hash is the content's: git's, large file storage's or a mirror's."""
+    if not _HASH.fullmatch(etag):
+        return True
+    blob = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+    plain = hashlib.sha1(content, usedforsecurity=False)
+    return etag in {blob.hexdigest(), plain.hexdigest(), hashlib.sha256(content).hexdigest()}
