@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vlm_inspect import batch, inspection, sources
+from vlm_inspect import inspection, sources
 from vlm_inspect.asking import Asking
 from vlm_inspect.errors import InvalidReferenceError, VlmInspectError
 from vlm_inspect.inspection import Found
@@ -15,6 +16,11 @@ from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.render.rows import Failure, Row
 from vlm_inspect.settings import FactValue, ModelEntry, Settings, Vocabulary, find_settings, load_settings
 from vlm_inspect.sources import catalogue
+
+if TYPE_CHECKING:  # one model needs no batch
+    from vlm_inspect import batch
+
+    LookedUp = batch.Outcome["Request", Found]
 
 Key = tuple[str, str | None, str | None]
 """Reference, revision and alias: what tells one row of a table from another."""
@@ -51,10 +57,6 @@ class Answered:
 
     row: Row
     notes: tuple[str, ...] = ()
-
-
-LookedUp = batch.Outcome[Request, Found]
-"""A model whose configuration is there, or why it is not."""
 
 
 def settings_for(config: Path | None) -> Settings | None:
@@ -101,6 +103,8 @@ def configured_models(settings: Settings | None) -> list[ModelEntry]:
 
 def answers(requests: Iterable[Request], options: Asking = _DEFAULTS) -> Iterator[Answered]:
     """The rows of a table, one by one; a model that cannot be answered says why in its row."""
+    from vlm_inspect import batch
+
     for outcome in batch.run(looked_up(requests, options), partial(_answered, options=options)):
         if isinstance(outcome, batch.Inspected):
             yield outcome.answer
@@ -110,6 +114,8 @@ def answers(requests: Iterable[Request], options: Asking = _DEFAULTS) -> Iterato
 
 def looked_up(requests: Iterable[Request], options: Asking = _DEFAULTS) -> Iterator[LookedUp]:
     """The models, several at a time and ahead of whoever builds them, in the order asked."""
+    from vlm_inspect import batch
+
     look_up = partial(_look_up, options=options)
     if sources.is_offline(options):  # files alone are read: there is nothing to wait for
         return batch.run(requests, look_up)
@@ -124,6 +130,8 @@ def _look_up(request: Request, options: Asking) -> Found:
 
 
 def _answered(looked_up: LookedUp, options: Asking) -> Answered:
+    from vlm_inspect import batch
+
     if isinstance(looked_up, batch.Failed):
         raise looked_up.error
     request, found = looked_up.asked, looked_up.answer
