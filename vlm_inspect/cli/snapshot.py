@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect import answers, upkeep
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
@@ -46,6 +45,8 @@ def command(
         raise InvalidReferenceError(
             "--prune goes by the configuration, and models were named.", hint="Leave MODEL out, or --prune."
         )
+    from vlm_inspect import answers, upkeep
+
     out = Output(options.Format.TERMINAL, quiet=quiet)
     settings = answers.settings_for(config)
     where = folder or upkeep.folder_of(settings)
