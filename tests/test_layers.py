@@ -41,7 +41,7 @@ FLOORS = [
     ["asking", "workers"],
     ["batch", "snapshot_files", "builders"],
     ["kept_answers"],
-    ["inspection", "verification", "doctor"],
+    ["inspection", "requested", "verification", "doctor"],
     ["app", "answers"],
     ["table_files", "upkeep"],
     ["__init__"],

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from vlm_inspect import batch, inspection, snapshot_files
-from vlm_inspect.answers import Request, answered
+from vlm_inspect.answers import answered
 from vlm_inspect.asking import Asking
 from vlm_inspect.compare import compare
 from vlm_inspect.difference import Difference
@@ -16,6 +16,7 @@ from vlm_inspect.documents import write_atomically
 from vlm_inspect.errors import SnapshotError, VlmInspectError
 from vlm_inspect.inspection import Found, Inspection, Taken
 from vlm_inspect.ref import ModelRef
+from vlm_inspect.requested import Request
 from vlm_inspect.settings import Settings
 from vlm_inspect.snapshot_files import Stored
 from vlm_inspect.verdict import Cause, Verdict

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from vlm_inspect.checkpoint import Checkpoint
     from vlm_inspect.ref import ModelRef
 
-__all__ = ["SourceOptions", "load", "prepare"]
+__all__ = ["SourceOptions", "is_offline", "load", "prepare"]
 
 _DEFAULTS = SourceOptions()
 
@@ -36,6 +36,13 @@ def load(ref: ModelRef, options: SourceOptions = _DEFAULTS) -> Checkpoint:
         if hub.is_offline(options):
             return known
         return replace(known, notes=(f"{error.message} {ref.name} is answered from the built-in catalogue.",))
+
+
+def is_offline(options: SourceOptions) -> bool:
+    """Whether nobody is asked: what is not on this disk is not there."""
+    from vlm_inspect.sources import hub
+
+    return hub.is_offline(options)
 
 
 def prepare() -> None:
