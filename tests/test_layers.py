@@ -10,7 +10,10 @@ PACKAGE = Path(__file__).parent.parent / "vlm_inspect"
 # from the ground up; rooms on one line are siblings
 FLOORS = [
     ["version"],
+    ["atomic_files"],
+    ["kept_files"],
     ["errors"],
+    ["builder"],
     ["ref"],
     ["checkpoint"],
     ["tree"],
@@ -35,9 +38,10 @@ FLOORS = [
         "compare",
         "fitting",
     ],
-    ["asking"],
+    ["asking", "workers"],
     ["batch", "snapshot_files", "builders"],
-    ["inspection", "verification", "doctor"],
+    ["kept_answers"],
+    ["inspection", "requested", "verification", "doctor"],
     ["app", "answers"],
     ["table_files", "upkeep"],
     ["__init__"],

@@ -19,13 +19,18 @@ from vlm_inspect.settings import (
     load_settings,
 )
 
-VOCABULARY = Vocabulary(
+KNOWN = Vocabulary(
     facts=("architecture", "fine_tuning", "year"),
     columns={
         "architectures": ("model", "model_class", "vision_encoder"),
         "comparison": ("model", "parameters", "fine_tuning"),
     },
 )
+
+
+def vocabulary():
+    return KNOWN
+
 
 WHOLE = """\
 snapshots = "structure"
@@ -57,7 +62,7 @@ def load(tmp_path):
     def load_text(text, name="vlm-inspect.toml"):
         path = tmp_path / name
         path.write_text(text, encoding="utf-8")
-        return load_settings(path, VOCABULARY)
+        return load_settings(path, vocabulary)
 
     return load_text
 
@@ -207,46 +212,46 @@ def test_the_nearest_folder_wins(tmp_path):
     write(tmp_path / "vlm-inspect.toml")
     near = write(tmp_path / "a" / "pyproject.toml", "[tool.vlm-inspect]\n")
     (tmp_path / "a" / "b").mkdir()
-    assert find_settings(tmp_path / "a" / "b", VOCABULARY).path == near
+    assert find_settings(tmp_path / "a" / "b", vocabulary).path == near
 
 
 def test_in_one_folder_vlm_inspect_toml_wins(tmp_path):
     write(tmp_path / "pyproject.toml", "[tool.vlm-inspect]\n")
     own = write(tmp_path / "vlm-inspect.toml")
-    assert find_settings(tmp_path, VOCABULARY).path == own
+    assert find_settings(tmp_path, vocabulary).path == own
 
 
 @pytest.mark.parametrize("text", ["", "[tool.ruff]\n", "[tool]\n", "tool = 3\n"])
 def test_a_pyproject_without_the_section_is_passed_over(tmp_path, text):
     above = write(tmp_path / "vlm-inspect.toml")
     write(tmp_path / "a" / "pyproject.toml", text)
-    assert find_settings(tmp_path / "a", VOCABULARY).path == above
+    assert find_settings(tmp_path / "a", vocabulary).path == above
 
 
 def test_a_folder_of_the_name_is_passed_over(tmp_path):
     above = write(tmp_path / "vlm-inspect.toml")
     (tmp_path / "a" / "vlm-inspect.toml").mkdir(parents=True)
-    assert find_settings(tmp_path / "a", VOCABULARY).path == above
+    assert find_settings(tmp_path / "a", vocabulary).path == above
 
 
 def test_a_relative_start_is_followed_up_to_the_root(tmp_path, monkeypatch):
     write(tmp_path / "vlm-inspect.toml")
     (tmp_path / "a").mkdir()
     monkeypatch.chdir(tmp_path / "a")
-    assert find_settings(Path(), VOCABULARY).root == tmp_path
+    assert find_settings(Path(), vocabulary).root == tmp_path
 
 
 def test_a_broken_file_on_the_way_up_is_an_error(tmp_path):
     write(tmp_path / "pyproject.toml", "[tool\n")
     with pytest.raises(SettingsError, match=r"pyproject\.toml is not valid TOML"):
-        find_settings(tmp_path, VOCABULARY)
+        find_settings(tmp_path, vocabulary)
 
 
 def test_where_there_is_none_there_is_none(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "vlm_inspect.settings._is_file", lambda path: path.is_relative_to(tmp_path) and path.is_file()
     )
-    assert find_settings(tmp_path, VOCABULARY) is None
+    assert find_settings(tmp_path, vocabulary) is None
 
 
 def test_a_working_directory_that_is_gone_is_a_sentence(tmp_path, monkeypatch):
@@ -254,7 +259,7 @@ def test_a_working_directory_that_is_gone_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     with pytest.raises(SettingsError, match="no longer exists"):
-        find_settings(Path(), VOCABULARY)
+        find_settings(Path(), vocabulary)
 
 
 # --- errors
@@ -400,18 +405,18 @@ def test_a_long_value_is_shown_in_part(refused):
 
 def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path):
     with pytest.raises(SettingsError, match="could not be read: No such file"):
-        load_settings(tmp_path / "none.toml", VOCABULARY)
+        load_settings(tmp_path / "none.toml", vocabulary)
     with pytest.raises(SettingsError, match="could not be read: Is a directory"):
-        load_settings(tmp_path, VOCABULARY)
+        load_settings(tmp_path, vocabulary)
     with pytest.raises(SettingsError, match="could not be read: embedded null"):
-        load_settings(tmp_path / "a\0b.toml", VOCABULARY)
+        load_settings(tmp_path / "a\0b.toml", vocabulary)
 
 
 def test_a_file_that_is_not_utf8_says_so(tmp_path):
     path = tmp_path / "vlm-inspect.toml"
     path.write_bytes('snapshots = "x"'.encode("utf-16"))
     with pytest.raises(SettingsError, match="is not UTF-8"):
-        load_settings(path, VOCABULARY)
+        load_settings(path, vocabulary)
 
 
 def test_a_named_pyproject_without_the_section_is_told_what_to_add(refused):
@@ -436,7 +441,7 @@ def test_a_table_may_be_named_what_a_marker_may_be_named(tmp_path_factory, name)
     quoted = "".join(f"\\U{ord(letter):08X}" for letter in name)
     path.write_text(f'[tables."{quoted}"]', encoding="utf-8")
     try:
-        names = tuple(load_settings(path, VOCABULARY).tables)
+        names = tuple(load_settings(path, vocabulary).tables)
     except SettingsError:
         names = ()
     try:
@@ -473,7 +478,7 @@ def test_any_configuration_is_read_or_refused_with_its_file(tmp_path_factory, he
         "\n".join([header, *(f"{key} = {toml(value)}" for key, value in pairs.items())]), encoding="utf-8"
     )
     try:
-        settings = load_settings(path, VOCABULARY)
+        settings = load_settings(path, vocabulary)
     except SettingsError as error:
         assert str(error).startswith(str(path))  # noqa: PT017 - most are refused
     else:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+
+# of objects made and not dropped, between two searches for garbage; imports make tens of thousands to keep
+_BETWEEN_SEARCHES = 100_000
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the program, and end the process with its exit code."""
+    gc.set_threshold(_BETWEEN_SEARCHES)
     try:
         from vlm_inspect.cli.main import main as run
 

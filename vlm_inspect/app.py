@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vlm_inspect.architecture import Architecture, Builder
+from vlm_inspect.architecture import Architecture
 from vlm_inspect.asking import Asking
-from vlm_inspect.compare import compare
-from vlm_inspect.difference import Difference
+from vlm_inspect.builder import Builder
 from vlm_inspect.inspection import examine, take
+
+if TYPE_CHECKING:
+    from vlm_inspect.difference import Difference
 
 
 def inspect(  # noqa: PLR0913 - the options of the command, by name
@@ -46,5 +49,7 @@ def diff(
 
     Raises VlmInspectError where one of them cannot be answered.
     """
+    from vlm_inspect.compare import compare
+
     options = Asking(token=token, cache_dir=cache_dir, offline=offline)
     return compare(take(before, options=options).snapshot, take(after, options=options).snapshot)

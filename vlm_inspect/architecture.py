@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
+from vlm_inspect.builder import Builder
 from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.tree import UnreadKey
 
 SCHEMA_VERSION = 1
 
-Builder = Literal["transformers", "remote-code", "header", "config"]
 Rule = Literal["family", "accessor", "name", "structure", "config", "shape", "attribute", "code"]
 StageKind = Literal[
     "linear",

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from vlm_inspect.architecture import Builder
 from vlm_inspect.asking import Asking
+from vlm_inspect.builder import Builder
 from vlm_inspect.checkpoint import Checkpoint, StatedCode
 from vlm_inspect.errors import (
     BadHeaderError,
@@ -126,6 +126,7 @@ def _not_trusted(model: str) -> RemoteCodeError:
 def _from_headers(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, *, whole: bool = False) -> Built:
     """From the headers; where they must be `whole`, an unfinished download is as good as none."""
     from vlm_inspect.build.headers.answer import answer_from_headers
+    from vlm_inspect.build.meanwhile import uncollected
     from vlm_inspect.sources import headers
 
     read = headers.load(ref, checkpoint.identity, asking)
@@ -141,7 +142,8 @@ def _from_headers(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, *, whol
     except SourceError as error:  # the shapes are there: names alone are missing
         code, lasting = {}, False
         notes = (*notes, f"its repo's code could not be read, so classes are unknown: {error.message}")
-    tree = answer_from_headers(checkpoint, read, code, _stated(checkpoint))
+    with uncollected():
+        tree = answer_from_headers(checkpoint, read, code, _stated(checkpoint))
     return Built("header", tree, notes, lasting)
 
 

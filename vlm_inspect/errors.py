@@ -20,7 +20,10 @@
     │   ├── RemoteCodeError         the repo's own code was to be run, isolated, and gave no model
     │   ├── UnverifiableError       whether a checkpoint fits its model cannot be said
     │   └── BrokenEnvironmentError  torch or transformers does not work in this Python
-    ├── WorkerDiedError             the process that worked on a model was killed
+    ├── WorkerError                 a model was given to another process, and no answer came back
+    │   ├── WorkerDiedError         the process that worked on it was killed
+    │   ├── NoWorkerError           there is no process to give it to
+    │   └── UnsentError             it, or its answer, cannot be sent between processes
     ├── SnapshotError               a snapshot file is damaged, or of another schema
     ├── SettingsError               pyproject.toml or vlm-inspect.toml says something unknown
     └── DocumentError               a file's markers are missing, doubled, crossed or unknown
@@ -124,8 +127,20 @@ class BrokenEnvironmentError(BuildError):
     """A package that the build needs (torch, transformers) does not work in this Python."""
 
 
-class WorkerDiedError(VlmInspectError):
+class WorkerError(VlmInspectError):
+    """A model was given to another process, and no answer came back."""
+
+
+class WorkerDiedError(WorkerError):
     """The process that worked on a model was killed."""
+
+
+class NoWorkerError(WorkerError):
+    """There is no process to work on models, and none can be started."""
+
+
+class UnsentError(WorkerError):
+    """A model, or what was found of it, cannot be sent between processes."""
 
 
 class SnapshotError(VlmInspectError):

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlm_inspect.answers import Key, Request, request_for, requests_for
 from vlm_inspect.documents import Document, block_names
+from vlm_inspect.errors import DocumentError
 from vlm_inspect.render import render
 from vlm_inspect.render.columns import KINDS
 from vlm_inspect.render.rows import Row
 from vlm_inspect.render.table import build_table
+from vlm_inspect.requested import Key, Request, request_for, requests_for
 from vlm_inspect.settings import Settings, TableEntry
 
 
@@ -44,6 +45,12 @@ def requests_of(blocks: Mapping[str, Block]) -> list[Request]:
 def updated(document: Document, blocks: Mapping[str, Block], rows: Mapping[Key, Row]) -> str:
     """The document's text with its blocks regenerated; `rows` by the keys of the blocks' requests."""
     wanted = block_names(document.text, name=str(document.path))
+    added = [name for name in wanted if name not in blocks]
+    if added:
+        raise DocumentError(
+            f"{document.path} got the block {added[0]!r} meanwhile; nothing was changed.",
+            hint="Run the same command again.",
+        )
     texts = {
         name: _generated(document, block, [rows[request.key] for request in block.requests])
         for name, block in blocks.items()

@@ -14,7 +14,8 @@ from vlm_inspect.anatomy.roles.claims import Claim
 from vlm_inspect.anatomy.roles.find import find_roles
 from vlm_inspect.anatomy.roles.ownership import owned, unclaimed
 from vlm_inspect.anatomy.unbuilt import unbuilt_parts, with_unbuilt
-from vlm_inspect.architecture import TEXT_ROLES, Architecture, Builder, Component, Parameters, Role
+from vlm_inspect.architecture import TEXT_ROLES, Architecture, Component, Parameters, Role
+from vlm_inspect.builder import Builder
 from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.tree import ModuleTree
 from vlm_inspect.version import __version__

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
+from threading import RLock
 from typing import Any, TypeVar
 
 from vlm_inspect.build import kernels
@@ -26,6 +27,9 @@ T = TypeVar("T")
 # here, or a dtype that this torch lacks, must not keep anyone from looking at a model
 _RUNTIME_KEYS = kernels.KEYS | {"dtype", "torch_dtype"}
 _LONGEST_REASON = 300
+# what stands elsewhere during a build (torch's constructors and initialisers, warnings, the hook that
+# counts modules, the collector) does so in the whole process: threads build one after another
+_one_at_a_time = RLock()
 
 
 def build(config: Mapping[str, Any], model: str) -> ModuleTree:
@@ -43,6 +47,11 @@ def with_class(config: Mapping[str, Any], model: str, work: Callable[[Any, Mappi
     class refuses the config, BrokenEnvironmentError where torch or transformers do not work.
     """
     check_sizes(config, model)
+    with _one_at_a_time:
+        return _with_class(config, model, work)
+
+
+def _with_class(config: Mapping[str, Any], model: str, work: Callable[[Any, Mapping[str, Any]], T]) -> T:
     _require_libraries()
     from vlm_inspect.build import selection
 

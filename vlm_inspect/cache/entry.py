@@ -1,23 +1,19 @@
 """What is kept of an answer, as bytes: the record whole, with its evidence, and the module tree.
 
-MessagePack, because it keeps every float as it is. A digest stands first: half a file, or one that rotted,
-is none.
+MessagePack, because it keeps every float as it is.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
+from types import ModuleType
 
 import msgspec
 
-from vlm_inspect import tree_codec
 from vlm_inspect.architecture import Architecture
 from vlm_inspect.errors import NotNativeError
 from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.tree import ModuleTree
-
-_DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +52,15 @@ def encoded(made: Answer | NotNativeError) -> bytes:
     if isinstance(made, NotNativeError):
         entry = _Entry(refusal=_Refused(made.message, made.hint, made.short))
     else:
-        tree = tree_codec.to_bytes(made.tree) if made.tree is not None else b""
+        tree = b"" if made.tree is None else _tree_codec().to_bytes(made.tree)
         entry = _Entry(_Kept(msgspec.Raw(msgspec.msgpack.encode(made.architecture)), tree, made.notes))
-    content = msgspec.msgpack.encode(entry)
-    return hashlib.sha256(content).digest() + content
+    return msgspec.msgpack.encode(entry)
 
 
 def decoded(data: bytes, model: ModelIdentity, *, with_tree: bool) -> Answer | NotNativeError:
     """What `encoded` wrote, as the answer for this model. Raises ValueError where it is not that."""
-    content = data[_DIGEST_BYTES:]
-    if hashlib.sha256(content).digest() != data[:_DIGEST_BYTES]:
-        raise ValueError("the file is not as it was written")
     try:
-        entry = msgspec.msgpack.decode(content, type=_Entry)
+        entry = msgspec.msgpack.decode(data, type=_Entry)
         if entry.answer is not None:
             return _answer(entry.answer, model, with_tree=with_tree)
     except msgspec.MsgspecError as error:
@@ -81,5 +73,12 @@ def decoded(data: bytes, model: ModelIdentity, *, with_tree: bool) -> Answer | N
 
 def _answer(kept: _Kept, model: ModelIdentity, *, with_tree: bool) -> Answer:
     record = msgspec.msgpack.decode(kept.record, type=Architecture)
-    tree = tree_codec.from_bytes(kept.tree) if with_tree and kept.tree else None
+    tree = _tree_codec().from_bytes(kept.tree) if with_tree and kept.tree else None
     return Answer(replace(record, model=model), tree, kept.notes)
+
+
+def _tree_codec() -> ModuleType:
+    """Imported where there is a tree to write or to read: a table has no use for one."""
+    from vlm_inspect import tree_codec
+
+    return tree_codec

@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from vlm_inspect.architecture import SCHEMA_VERSION, Builder
+from vlm_inspect.architecture import SCHEMA_VERSION
+from vlm_inspect.builder import Builder
 from vlm_inspect.cache import installed
 from vlm_inspect.ref import ModelIdentity
 

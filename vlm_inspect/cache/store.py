@@ -1,14 +1,12 @@
 """Where answers lie: in this process, and behind it in a folder that all processes share.
 
 The folder is huggingface_hub's for what libraries keep ($HF_HOME/assets/vlm-inspect). An entry is a file,
-written whole under another name and then renamed: whoever reads it, and whoever else writes it, sees it
-whole. No lock is needed, since two who write one key write the same.
+whole or not there. No lock is needed, since two who write one key write the same.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +16,7 @@ from threading import Lock
 
 from vlm_inspect.cache.entry import Answer, decoded, encoded
 from vlm_inspect.errors import NotNativeError
+from vlm_inspect.kept_files import keep, read_kept
 from vlm_inspect.ref import ModelIdentity
 
 LARGEST_ENTRY = 64 * 1024 * 1024
@@ -62,12 +61,11 @@ class AnswerStore:
         if content is not None:
             yield content
         path = self._path(key)
-        if path is not None:
+        content = read_kept(path, LARGEST_ENTRY) if path is not None else None
+        if path is not None and content is not None:
             with suppress(OSError):
-                if path.stat().st_size <= LARGEST_ENTRY:
-                    content = path.read_bytes()
-                    os.utime(path)
-                    yield content
+                os.utime(path)
+            yield content
 
     def _remember(self, key: str, content: bytes) -> None:
         with self._lock:
@@ -82,16 +80,9 @@ class AnswerStore:
             return
         with suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
-            if key.startswith("00"):  # one in 256: looking through the folder is not free
-                prune(path.parent)
+        keep(path, content)
+        if key.startswith("00"):  # one in 256: looking through the folder is not free
+            prune(path.parent)
 
     def _path(self, key: str) -> Path | None:
         return self._folder / f"{key}{_SUFFIX}" if self._folder is not None else None

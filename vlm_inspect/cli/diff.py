@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_inspect import inspection
 from vlm_inspect.architecture import Role
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.one_model import warn_if_misread
 from vlm_inspect.cli.output import Output
-from vlm_inspect.compare import compare, of_roles
-from vlm_inspect.difference import Difference
 from vlm_inspect.errors import InvalidReferenceError
-from vlm_inspect.render import render
-from vlm_inspect.render.difference import build_report
-from vlm_inspect.render.difference_markdown import difference_markdown
-from vlm_inspect.render.difference_record import difference_json, difference_names
-from vlm_inspect.render.difference_tables import difference_tables
-from vlm_inspect.render.terminal_difference import difference_text
+
+if TYPE_CHECKING:
+    from vlm_inspect.difference import Difference
 
 _HELP = "org/name, org/name@revision, a folder with a config.json, a config.json, or a snapshot file."
 
@@ -68,6 +62,9 @@ def command(
             "--names-only writes lines of names, whatever the format.",
             hint="Leave --format or --names-only out.",
         )
+    from vlm_inspect import inspection
+    from vlm_inspect.compare import compare, of_roles
+
     out = Output.choose(format, output, quiet=quiet)
     asking = options.asking(
         token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
@@ -80,18 +77,35 @@ def command(
     difference = compare(taken[0].snapshot, taken[1].snapshot)
     if only:
         difference = of_roles(difference, set(only))
-    answer = difference_names(difference) if names_only else _text(difference, out)
+    answer = _names(difference) if names_only else _text(difference, out)
     if answer or out.file is not None:  # nothing to name is no line, and not an empty one
         out.write(answer)
     return 0 if difference.empty or exit_zero else exits.DIFFERENT
 
 
+def _names(difference: Difference) -> str:
+    from vlm_inspect.render.difference_record import difference_names
+
+    return difference_names(difference)
+
+
 def _text(difference: Difference, out: Output) -> str:
     if out.format is options.Format.JSON:
+        from vlm_inspect.render.difference_record import difference_json
+
         return difference_json(difference)
+    from vlm_inspect.render.difference import build_report
+
     report = build_report(difference)
     if out.format is options.Format.TERMINAL:
+        from vlm_inspect.render.terminal_difference import difference_text
+
         return difference_text(report, width=out.width, colour=out.colour)
     if out.format is options.Format.MARKDOWN:
+        from vlm_inspect.render.difference_markdown import difference_markdown
+
         return difference_markdown(report)
+    from vlm_inspect.render import render
+    from vlm_inspect.render.difference_tables import difference_tables
+
     return render(difference_tables(report), out.format.value)

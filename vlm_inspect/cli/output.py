@@ -15,7 +15,6 @@ from typing import TextIO
 from vlm_inspect.cli import interruption
 from vlm_inspect.cli.folded_notes import Note, folded
 from vlm_inspect.cli.options import Format
-from vlm_inspect.documents import write_atomically
 from vlm_inspect.errors import DocumentError, VlmInspectError
 from vlm_inspect.render.cells import visible
 
@@ -57,6 +56,8 @@ class Output:
         interruption.check()
         data = text if text.endswith("\n") else text + "\n"
         if self.file is not None:
+            from vlm_inspect.documents import write_atomically
+
             write_atomically(self.file, data.encode("utf-8"))
             return
         try:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.one_model import look_up, warn_if_misread
 from vlm_inspect.cli.output import Output
-from vlm_inspect.render import render
-from vlm_inspect.render.card import Card, build_card
-from vlm_inspect.render.card_tables import card_tables
-from vlm_inspect.render.records import record_json
-from vlm_inspect.render.terminal_card import card_text
+
+if TYPE_CHECKING:
+    from vlm_inspect.render.card import Card
 
 Explain = Annotated[bool, typer.Option("--explain", help="Say of each finding how it was found.")]
 
@@ -44,8 +42,12 @@ def command(
     if out.format is not options.Format.TERMINAL:  # there the card says it in the same place
         warn_if_misread(request.name, inspection.architecture, out)
     if out.format is options.Format.JSON:
+        from vlm_inspect.render.records import record_json
+
         out.write(record_json(inspection.architecture))
     else:
+        from vlm_inspect.render.card import build_card
+
         card = build_card(inspection.architecture, name=request.alias, explain=explain)
         out.write(_text(card, out))
     return 0
@@ -53,5 +55,10 @@ def command(
 
 def _text(card: Card, out: Output) -> str:
     if out.format is options.Format.TERMINAL:
+        from vlm_inspect.render.terminal_card import card_text
+
         return card_text(card, width=out.width, colour=out.colour)
+    from vlm_inspect.render import render
+    from vlm_inspect.render.card_tables import card_tables
+
     return render(card_tables(card), out.format.value)

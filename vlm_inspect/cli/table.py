@@ -6,26 +6,23 @@ import shlex
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_inspect import answers, table_files
 from vlm_inspect.asking import Asking
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.one_model import warn_if_misread
 from vlm_inspect.cli.output import Output, say
 from vlm_inspect.cli.progress import progress
-from vlm_inspect.documents import Document, read_document
 from vlm_inspect.errors import InvalidReferenceError, SettingsError
-from vlm_inspect.render import render
-from vlm_inspect.render.columns import chosen
-from vlm_inspect.render.facts import warnings_for
-from vlm_inspect.render.records import records_json
-from vlm_inspect.render.rows import Row
-from vlm_inspect.render.table import build_table
-from vlm_inspect.settings import Settings
+
+if TYPE_CHECKING:  # a wrong option, or its completion, takes none of these
+    from vlm_inspect.render.rows import Row
+    from vlm_inspect.requested import Key, Request
+    from vlm_inspect.settings import Settings
+    from vlm_inspect.table_files import Block
 
 
 class Kind(str, Enum):
@@ -81,6 +78,7 @@ def command(
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
     no_cache: options.NoCache = False,
+    jobs: options.Jobs = 1,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -88,13 +86,15 @@ def command(
 
     Without MODEL: every model of the configuration file, or else of the built-in catalogue.
     """
+    from vlm_inspect import requested
+
     out = Output.choose(format, output, quiet=quiet)
-    settings = answers.settings_for(config)
+    settings = requested.settings_for(config)
     asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache, jobs=jobs
     )
-    written = [*(write or []), *(table_files.configured_files(settings) if write_files else [])]
-    checked = [*(check or []), *(table_files.configured_files(settings) if check_files else [])]
+    written = [*(write or []), *(_configured(settings) if write_files else [])]
+    checked = [*(check or []), *(_configured(settings) if check_files else [])]
     if written or checked:
         if models or columns or format or output or revision:
             raise InvalidReferenceError(
@@ -108,9 +108,15 @@ def command(
     if write_files or check_files:
         raise _no_files(settings)
     chosen = _columns(columns, kind, out)
-    rows = _rows(answers.requests_for(models or [], settings, revision), asking, out)
+    rows = _rows(requested.requests_for(models or [], settings, revision), asking, out)
     out.write(_text(rows, kind, chosen, out))
     return exits.NOT_ANSWERED if any(row.error for row in rows) else 0
+
+
+def _configured(settings: Settings | None) -> list[Path]:
+    from vlm_inspect.table_files import configured_files
+
+    return configured_files(settings)
 
 
 def _no_files(settings: Settings | None) -> SettingsError:
@@ -129,6 +135,8 @@ def _columns(stated: str | None, kind: Kind, out: Output) -> list[str] | None:
     """The columns asked for; a wrong one is told before a model is built."""
     if stated is None:
         return None
+    from vlm_inspect.render.columns import chosen
+
     if out.format is options.Format.JSON:
         raise InvalidReferenceError(
             "--columns chooses columns of a table, and --format json prints records.",
@@ -141,13 +149,20 @@ def _columns(stated: str | None, kind: Kind, out: Output) -> list[str] | None:
 
 def _text(rows: list[Row], kind: Kind, columns: list[str] | None, out: Output) -> str:
     if out.format is options.Format.JSON:
+        from vlm_inspect.render.records import records_json
+
         return records_json(rows)
+    from vlm_inspect.render import render
+    from vlm_inspect.render.table import build_table
+
     table = build_table(kind.value, rows, columns)
     return render(table, out.format.value, width=out.width, colour=out.colour)
 
 
-def _rows(requests: list[answers.Request], asking: Asking, out: Output) -> list[Row]:
+def _rows(requests: list[Request], asking: Asking, out: Output) -> list[Row]:
     """The rows in the order asked; what is to be said of them is said when all are there."""
+    from vlm_inspect import answers
+
     rows, notes = [], []
     with progress(len(requests), quiet=out.quiet) as advance:
         for answered in answers.answers(requests, asking):
@@ -166,6 +181,8 @@ def _model(row: Row) -> str:
 
 
 def _tell(row: Row, out: Output) -> None:
+    from vlm_inspect.render.facts import warnings_for
+
     for warning in warnings_for(row):
         out.warn(warning)
     if row.architecture:
@@ -178,6 +195,9 @@ def _files(
     written: list[Path], checked: list[Path], settings: Settings | None, asking: Asking, out: Output
 ) -> list[Path] | None:
     """The files that are stale. None where a model was not answered: then no file is touched."""
+    from vlm_inspect import table_files
+    from vlm_inspect.documents import read_document
+
     paths = list(dict.fromkeys([*written, *checked]))
     blocks = table_files.blocks_of([read_document(path) for path in paths], settings)
     requests = table_files.requests_of(blocks)
@@ -189,22 +209,29 @@ def _files(
         )
         return None
     by_key = {request.key: row for request, row in zip(requests, rows, strict=True)}
-    # read again: the models took their time, and the file may have been edited meanwhile
-    return [path for path in paths if _is_stale(read_document(path), path in written, blocks, by_key, out)]
+    return [path for path in paths if _is_stale(path, path in written, blocks, by_key, out)]
 
 
 def _is_stale(
-    document: Document,
+    path: Path,
     write: bool,
-    blocks: Mapping[str, table_files.Block],
-    rows: Mapping[answers.Key, Row],
+    blocks: Mapping[str, Block],
+    rows: Mapping[Key, Row],
     out: Output,
 ) -> bool:
-    """Whether the file is, and stays, not what would be generated."""
-    text = table_files.updated(document, blocks, rows)
-    if not write and text != document.text:
-        return True
-    out.say(f"{document.path}: {'regenerated' if write and document.write(text) else 'up to date'}")
+    """Whether the file is, and stays, not what would be generated.
+
+    It is read again: the models took their time, and it may have been edited meanwhile.
+    """
+    from vlm_inspect import table_files
+    from vlm_inspect.documents import read_document, update_document
+
+    if not write:
+        document = read_document(path)
+        if table_files.updated(document, blocks, rows) != document.text:
+            return True
+    changed = write and update_document(path, lambda document: table_files.updated(document, blocks, rows))
+    out.say(f"{path}: {'regenerated' if changed else 'up to date'}")
     return False
 
 

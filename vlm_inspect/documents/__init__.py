@@ -14,8 +14,16 @@ marker and not a marker.
 from __future__ import annotations
 
 from vlm_inspect.documents.blocks import block_names
-from vlm_inspect.documents.document import Document, read_document
+from vlm_inspect.documents.document import Document, read_document, update_document
 from vlm_inspect.documents.splicing import splice
 from vlm_inspect.documents.writing import append_text, write_atomically
 
-__all__ = ["Document", "append_text", "block_names", "read_document", "splice", "write_atomically"]
+__all__ = [
+    "Document",
+    "append_text",
+    "block_names",
+    "read_document",
+    "splice",
+    "update_document",
+    "write_atomically",
+]

@@ -26,6 +26,8 @@ WRITE_FAULTS = {
     errno.EROFS: "its file system is read-only",
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "your disk quota is used up",
+    errno.EFBIG: "no file may grow as long as it would be",
+    errno.EBUSY: "it is mounted as a file of its own, so that no other can take its place",
 }
 """Why a file could not be written, by the system's number."""
 

@@ -22,10 +22,11 @@ What is read is checked whole: a key, type or name that means nothing is an erro
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vlm_inspect.errors import SettingsError
-from vlm_inspect.settings.checks import checked
 from vlm_inspect.settings.files import OWN_NAME, PYPROJECT, SECTION, absolute, parse, section_of, tomllib
 from vlm_inspect.settings.records import (
     DEFAULT_KIND,
@@ -51,34 +52,41 @@ __all__ = [
 ]
 
 
-def find_settings(start: Path, vocabulary: Vocabulary) -> Settings | None:
+def find_settings(start: Path, vocabulary: Callable[[], Vocabulary]) -> Settings | None:
     """The configuration that holds in a folder: the nearest one at or above it, as ruff finds its own.
 
     In one folder vlm-inspect.toml comes before pyproject.toml. A pyproject.toml without a
-    `[tool.vlm-inspect]` is passed over. None where there is no configuration.
+    `[tool.vlm-inspect]` is passed over. None where there is no configuration; nobody is then asked for the
+    vocabulary, which takes as long to come by as the rest.
     """
     start = absolute(start)
     for folder in (start, *start.parents):
         own, shared = folder / OWN_NAME, folder / PYPROJECT
         if _is_file(own):
-            return checked(own, parse(own), vocabulary)
+            return _checked(own, parse(own), vocabulary)
         if _is_file(shared) and (section := section_of(parse(shared))) is not None:
-            return checked(shared, section, vocabulary)
+            return _checked(shared, section, vocabulary)
     return None
 
 
-def load_settings(path: Path, vocabulary: Vocabulary) -> Settings:
+def load_settings(path: Path, vocabulary: Callable[[], Vocabulary]) -> Settings:
     """The configuration in one file; of a pyproject.toml the `[tool.vlm-inspect]` section."""
     data = parse(path)
     if path.name != PYPROJECT:
-        return checked(path, data, vocabulary)
+        return _checked(path, data, vocabulary)
     section = section_of(data)
     if section is None:
         raise SettingsError(
             f"{path} has no [{SECTION}] section.",
             hint=f"Add [{SECTION}] to it, or name another file.",
         )
-    return checked(path, section, vocabulary)
+    return _checked(path, section, vocabulary)
+
+
+def _checked(path: Path, data: Any, vocabulary: Callable[[], Vocabulary]) -> Settings:
+    from vlm_inspect.settings.checks import checked
+
+    return checked(path, data, vocabulary())
 
 
 def _is_file(path: Path) -> bool:

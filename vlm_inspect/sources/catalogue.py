@@ -8,13 +8,14 @@ import sys
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from functools import cache
-from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vlm_inspect.checkpoint import Checkpoint, StatedCode
 from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.tensors import TensorHeaders, TensorInfo
-from vlm_inspect.tree import Shape
+
+if TYPE_CHECKING:  # names and facts are asked for more often than the rest
+    from vlm_inspect.checkpoint import Checkpoint, StatedCode
+    from vlm_inspect.tensors import TensorHeaders
+    from vlm_inspect.tree import Shape
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -45,6 +46,8 @@ def names() -> tuple[str, ...]:
 
 def load(name: str) -> Checkpoint | None:
     """A model's configuration, or None where the catalogue does not have it."""
+    from vlm_inspect.checkpoint import Checkpoint
+
     entry = _entry(name)
     if entry is None:
         return None
@@ -59,6 +62,8 @@ def facts(name: str) -> Mapping[str, str | bool]:
 
 def headers(name: str) -> TensorHeaders | None:
     """What the headers of the model's checkpoint hold; None where that is not stated."""
+    from vlm_inspect.tensors import TensorHeaders, TensorInfo
+
     entry = _entry(name)
     if entry is None or "headers" not in entry:
         return None
@@ -74,6 +79,8 @@ def headers(name: str) -> TensorHeaders | None:
 
 def code(name: str) -> StatedCode | None:
     """The classes that its repo's code makes; None where they are not stated."""
+    from vlm_inspect.checkpoint import StatedCode
+
     entry = _entry(name)
     if entry is None or "code" not in entry:
         return None
@@ -100,6 +107,8 @@ def _entry(name: str) -> dict[str, Any] | None:
 
 @cache
 def _read(name: str) -> dict[str, Any]:
+    from importlib import resources
+
     file = resources.files("vlm_inspect") / "catalogue" / f"{name.replace('/', '__')}.toml"
     entry: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     return entry

@@ -6,11 +6,10 @@ cache was named, in the repo's own folder there, with which they are deleted.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from vlm_inspect.kept_files import keep, read_kept
 from vlm_inspect.sources.header_format import HEADER_LIMIT, LENGTH_BYTES
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.tensor_files import RawHeader
@@ -42,23 +41,13 @@ class HeaderCache:
     def whole(self, name: str, limit: int) -> bytes | None:
         """A file that was kept, if it is not longer than the limit."""
         with suppress(OSError, ValueError):
-            path = self._path(name)
-            if path.is_file() and path.stat().st_size <= limit:
-                return path.read_bytes()
+            return read_kept(self._path(name), limit)
         return None
 
     def keep(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all, whoever else writes it."""
         with suppress(OSError, ValueError):
-            path = self._path(name)
-            handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                Path(temporary).replace(path)
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            keep(self._path(name), content)
 
     def _path(self, name: str) -> Path:
         from huggingface_hub import cached_assets_path

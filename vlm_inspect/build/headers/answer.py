@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from vlm_inspect.build.headers import build as header
-from vlm_inspect.build.source.overlay import overlay
-from vlm_inspect.build.source.read import read
-from vlm_inspect.build.stated import named_as_stated
 from vlm_inspect.checkpoint import Checkpoint, StatedCode
 from vlm_inspect.tensors import TensorHeaders
 from vlm_inspect.tree import ModuleTree
@@ -31,8 +28,13 @@ def answer_from_headers(
     Raises BadHeaderError where the tensors' names are those of no model.
     """
     tree = header.build(checkpoint.config, headers, checkpoint.identity.id)
-    if stated is not None and not code:
+    if code:
+        from vlm_inspect.build.source.overlay import overlay
+        from vlm_inspect.build.source.read import read
+
+        return overlay(tree, read(checkpoint.config, code))
+    if stated is not None:
+        from vlm_inspect.build.stated import named_as_stated
+
         return named_as_stated(tree, stated, checkpoint.config)
-    if not code:
-        return replace(tree, notes=(*tree.notes, _BY_NAME))
-    return overlay(tree, read(checkpoint.config, code))
+    return replace(tree, notes=(*tree.notes, _BY_NAME))
