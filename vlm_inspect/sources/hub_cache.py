@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vlm_inspect.atomic_files import replace_file
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources.options import SourceOptions
 
@@ -31,9 +32,9 @@ def find(ref: ModelRef, name: str, options: SourceOptions) -> Path | None:
 
 def keep(ref: ModelRef, name: str, commit: str, content: bytes, options: SourceOptions) -> Path:
     """Write the file at its commit, and then where the branch is. An OSError where that is not possible."""
-    repo = _repo(ref, options)
-    path = repo / "snapshots" / commit / name
-    _write(repo, path, content)
+    path = _repo(ref, options) / "snapshots" / commit / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, content, precious=False)
     point(ref, commit, options)
     return path
 
@@ -43,7 +44,8 @@ def point(ref: ModelRef, commit: str, options: SourceOptions) -> None:
     revision = ref.revision or "main"
     path = _repo(ref, options) / "refs" / revision
     if revision != commit and not (path.is_file() and path.read_bytes() == commit.encode()):
-        _write(_repo(ref, options), path, commit.encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, commit.encode(), precious=False)
 
 
 def _folder(options: SourceOptions) -> Path | None:
@@ -56,16 +58,3 @@ def _repo(ref: ModelRef, options: SourceOptions) -> Path:
 
     folder = _folder(options) or Path(constants.HF_HUB_CACHE).expanduser()
     return folder / f"models--{ref.name.replace('/', '--')}"
-
-
-def _write(repo: Path, path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, whoever else writes it."""
-    from uuid import uuid4
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = repo / f".{uuid4().hex}.part"  # not by tempfile: who shares the cache may read it too
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
