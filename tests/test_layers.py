@@ -41,6 +41,7 @@ FLOORS = [
     ["asking", "workers"],
     ["batch", "snapshot_files", "builders"],
     ["inspection", "verification", "doctor"],
+    ["many"],
     ["app", "answers"],
     ["table_files", "upkeep"],
     ["__init__"],

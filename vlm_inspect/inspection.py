@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from vlm_inspect import builders, sources
 from vlm_inspect.architecture import Architecture
 from vlm_inspect.asking import Asking
+from vlm_inspect.builder import Builder
 from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.errors import NotNativeError
 from vlm_inspect.ref import ModelRef
@@ -45,6 +47,10 @@ class Taken:
     def snapshot(self) -> Snapshot:
         """What of it is compared."""
         return self.stored.snapshot
+
+
+class NotKeptError(Exception):
+    """No answer is kept; for those who ask for kept ones only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +93,19 @@ def look_up(model: str, *, revision: str | None = None, options: Asking = _DEFAU
     return Found(ref, sources.load(ref, options))
 
 
-def answer(found: Found, options: Asking = _DEFAULTS, *, with_tree: bool = True) -> Inspection:
-    """The other half, which imports the libraries and builds, where no such answer is kept."""
+def answer(
+    found: Found, options: Asking = _DEFAULTS, *, with_tree: bool = True, kept_only: bool = False
+) -> Inspection:
+    """The other half, which imports the libraries and builds, where no such answer is kept.
+
+    Raises NotKeptError where that is so, and `kept_only`.
+    """
     if isinstance(found.source, Snapshot):
         return _from_snapshot(found.source)
     checkpoint = found.source
+    new = _nothing_new if kept_only else _new
     made = builders.first(
-        checkpoint, found.ref, options, partial(_made, checkpoint, options, with_tree=with_tree)
+        checkpoint, found.ref, options, partial(_made, checkpoint, options, new, with_tree=with_tree)
     )
     notes = (*checkpoint.notes, *made.notes)
     if isinstance(made, builders.NotBuilt):
@@ -103,20 +115,38 @@ def answer(found: Found, options: Asking = _DEFAULTS, *, with_tree: bool = True)
     return Inspection(made.architecture, made.tree, notes)
 
 
-def _made(checkpoint: Checkpoint, options: Asking, way: builders.Way, *, with_tree: bool) -> Answer:
-    """The kept answer, or a new one. Raises NotNativeError, kept too, and what the builder raises."""
-    address = _address(checkpoint, options, way)
+def build_key(found: Found, options: Asking = _DEFAULTS) -> str | None:
+    """The same for models that one build would answer; None where that cannot be said."""
+    if isinstance(found.source, Snapshot):
+        return None
+    return _address(found.source, options, options.builder or "transformers")
+
+
+def _made(
+    checkpoint: Checkpoint,
+    options: Asking,
+    new: Callable[[Checkpoint, builders.Way, str | None], Answer],
+    way: builders.Way,
+    *,
+    with_tree: bool,
+) -> Answer:
+    """The kept answer, or a `new` one. Raises NotNativeError, kept too, and what the builder raises."""
+    address = _address(checkpoint, options, way.builder)
     if address is None:
-        return _new(checkpoint, way)
+        return new(checkpoint, way, None)
     from vlm_inspect.cache import store
 
     kept = store.shared().get(address, checkpoint.identity, with_tree=with_tree)
     if isinstance(kept, NotNativeError):
         raise kept
-    return kept or _new(checkpoint, way, address)
+    return kept or new(checkpoint, way, address)
 
 
-def _new(checkpoint: Checkpoint, way: builders.Way, address: str | None = None) -> Answer:
+def _nothing_new(*_: object) -> Answer:
+    raise NotKeptError
+
+
+def _new(checkpoint: Checkpoint, way: builders.Way, address: str | None) -> Answer:
     from vlm_inspect.anatomy import describe
     from vlm_inspect.build.missing_packages import note
     from vlm_inspect.cache import store
@@ -136,15 +166,15 @@ def _new(checkpoint: Checkpoint, way: builders.Way, address: str | None = None) 
     return made
 
 
-def _address(checkpoint: Checkpoint, options: Asking, way: builders.Way) -> str | None:
-    """The key under which a way's answer is kept; None where nothing is."""
+def _address(checkpoint: Checkpoint, options: Asking, builder: Builder) -> str | None:
+    """The key under which a builder's answer is kept; None where nothing is."""
     if not options.cache:
         return None
     from vlm_inspect.cache import key
 
-    if way.builder == "transformers":
-        return key.of_configuration(way.builder, checkpoint.config)
-    return key.of_commit(way.builder, checkpoint.config, checkpoint.identity)
+    if builder == "transformers":
+        return key.of_configuration(builder, checkpoint.config)
+    return key.of_commit(builder, checkpoint.config, checkpoint.identity)
 
 
 def _from_snapshot(snapshot: Snapshot) -> Inspection:
