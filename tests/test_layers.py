@@ -42,6 +42,7 @@ FLOORS = [
     ["batch", "snapshot_files", "builders"],
     ["kept_answers"],
     ["inspection", "requested", "verification", "doctor"],
+    ["many"],
     ["app", "answers"],
     ["table_files", "upkeep"],
     ["__init__"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vlm_inspect.asking import Asking
+from vlm_inspect.builder import Builder
 from vlm_inspect.builders import Way
 from vlm_inspect.cache import key, store
 from vlm_inspect.cache.entry import Answer
@@ -19,12 +20,12 @@ def kept_or_new(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree:
     try:
         return kept(checkpoint, way, options=options, with_tree=with_tree)
     except NothingKeptError:
-        return _new(checkpoint, way, _place(checkpoint, way, options))
+        return _new(checkpoint, way, _place(checkpoint, way.builder, options))
 
 
 def kept(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) -> Answer:
     """The kept answer. Raises NotNativeError where that is what is kept, else NothingKeptError."""
-    place = _place(checkpoint, way, options)
+    place = _place(checkpoint, way.builder, options)
     found = store.shared().get(place, checkpoint.identity, with_tree=with_tree) if place is not None else None
     if isinstance(found, NotNativeError):
         raise found
@@ -34,8 +35,8 @@ def kept(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) 
 
 
 def in_common(checkpoint: Checkpoint, options: Asking) -> str | None:
-    """What two configurations share that have one answer; None where that cannot be told."""
-    return key.of_configuration("transformers", checkpoint.config) if options.cache else None
+    """What two models share that one build answers; None where that cannot be said."""
+    return _place(checkpoint, options.builder or "transformers", options)
 
 
 def _new(checkpoint: Checkpoint, way: Way, place: str | None) -> Answer:
@@ -57,10 +58,10 @@ def _new(checkpoint: Checkpoint, way: Way, place: str | None) -> Answer:
     return made
 
 
-def _place(checkpoint: Checkpoint, way: Way, options: Asking) -> str | None:
-    """The key under which a way's answer is kept; None where nothing is."""
+def _place(checkpoint: Checkpoint, builder: Builder, options: Asking) -> str | None:
+    """The key under which a builder's answer is kept; None where nothing is."""
     if not options.cache:
         return None
-    if way.builder == "transformers":
-        return key.of_configuration(way.builder, checkpoint.config)
-    return key.of_commit(way.builder, checkpoint.config, checkpoint.identity)
+    if builder == "transformers":
+        return key.of_configuration(builder, checkpoint.config)
+    return key.of_commit(builder, checkpoint.config, checkpoint.identity)

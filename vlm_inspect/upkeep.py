@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from vlm_inspect import batch, inspection, snapshot_files
-from vlm_inspect.answers import answered
+from vlm_inspect.answers import inspected
 from vlm_inspect.asking import Asking
 from vlm_inspect.compare import compare
 from vlm_inspect.difference import Difference
 from vlm_inspect.documents import write_atomically
 from vlm_inspect.errors import SnapshotError, VlmInspectError
-from vlm_inspect.inspection import Found, Inspection, Taken
+from vlm_inspect.inspection import Inspection, Taken
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.requested import Request
 from vlm_inspect.settings import Settings
@@ -55,12 +54,12 @@ def snapshot(requests: Sequence[Request], folder: Path, options: Asking = _DEFAU
     Raises SnapshotError where two of the models would be written to one file.
     """
     _refuse_shared_files(requests)
-    for outcome in answered(requests, partial(_write, folder=folder), options, with_tree=True):
-        if isinstance(outcome, batch.Inspected):
-            yield outcome.answer
-        else:
-            name = outcome.asked.name
-            yield Written(name, folder / snapshot_files.file_name(name), error=outcome.error)
+    for outcome in inspected(requests, options, with_tree=True):
+        name = _named(outcome.asked)
+        try:
+            yield _write(outcome.asked, batch.unwrapped(outcome), folder)
+        except VlmInspectError as error:
+            yield Written(outcome.asked.name, folder / snapshot_files.file_name(name), error=error)
 
 
 def prune(folder: Path, kept: Sequence[Path]) -> list[Path]:
@@ -89,11 +88,12 @@ def check(
     if requests is None:
         cases = [_case_of_file(path) for path in snapshot_files.files_in(folder)]
     asked = [case.request for case in cases if case.error is None]
-    outcomes = answered(asked, _taken, options, with_tree=True)
+    outcomes = inspected(asked, options, with_tree=True)
     for case in cases:
         outcome = next(outcomes) if case.error is None else batch.Failed(case.request, case.error)
         try:
-            yield from _checked(case, batch.unwrapped(outcome), options, latest=latest)
+            taken = _taken(case.request, batch.unwrapped(outcome))
+            yield from _checked(case, taken, options, latest=latest)
         except VlmInspectError as error:
             message, hint = error.message, error.hint
             yield Checked(Verdict(case.model, case.path.name, "failed", message=message, hint=hint))
@@ -117,8 +117,8 @@ def update(checked: Sequence[Checked], folder: Path) -> list[Path]:
     return written
 
 
-def _write(request: Request, found: Found, answer: Inspection, *, folder: Path) -> Written:
-    taken = inspection.taken(found.ref, answer)
+def _write(request: Request, answer: Inspection, folder: Path) -> Written:
+    taken = _taken(request, answer)
     name = _named(request)
     path = folder / snapshot_files.file_name(name)
     _make(folder)
@@ -189,8 +189,8 @@ def _pinned(stored: Stored) -> str | None:
     return stored.snapshot.architecture.model.revision
 
 
-def _taken(_: Request, found: Found, answer: Inspection) -> Taken:
-    return inspection.taken(found.ref, answer)
+def _taken(request: Request, answer: Inspection) -> Taken:
+    return inspection.taken(ModelRef.parse(request.reference, request.revision), answer)
 
 
 def _checked(case: _Case, taken: Taken, options: Asking, *, latest: bool) -> Iterator[Checked]:

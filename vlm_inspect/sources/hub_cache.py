@@ -32,9 +32,9 @@ def find(ref: ModelRef, name: str, options: SourceOptions) -> Path | None:
 
 def keep(ref: ModelRef, name: str, commit: str, content: bytes, options: SourceOptions) -> Path:
     """Write the file at its commit, and then where the branch is. An OSError where that is not possible."""
-    path = _repo(ref, options) / "snapshots" / commit / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, content, precious=False)
+    repo = _repo(ref, options)
+    path = repo / "snapshots" / commit / name
+    _write(repo, path, content)
     point(ref, commit, options)
     return path
 
@@ -44,8 +44,7 @@ def point(ref: ModelRef, commit: str, options: SourceOptions) -> None:
     revision = ref.revision or "main"
     path = _repo(ref, options) / "refs" / revision
     if revision != commit and not (path.is_file() and path.read_bytes() == commit.encode()):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, commit.encode(), precious=False)
+        _write(_repo(ref, options), path, commit.encode())
 
 
 def _folder(options: SourceOptions) -> Path | None:
@@ -58,3 +57,13 @@ def _repo(ref: ModelRef, options: SourceOptions) -> Path:
 
     folder = _folder(options) or Path(constants.HF_HUB_CACHE).expanduser()
     return folder / f"models--{ref.name.replace('/', '--')}"
+
+
+def _write(repo: Path, path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, whoever else writes it.
+
+    What is not whole lies in the repo's folder: huggingface_hub takes every file in refs for a branch. A
+    file that a power cut tears is found out when it is read, and fetched again.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, content, precious=False, folder=repo)

@@ -31,7 +31,7 @@ _BUSY = (429, 500, 502, 503, 504)
 _LONGEST_WAIT = 5
 # what httpx calls it where a connection that was there ends; requests leaves that to the error below
 _DROPPED = ("ReadError", "WriteError", "CloseError", "RemoteProtocolError")
-_REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECTS = (301, 302, 303, 307, 308)
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _OF_A_BODY = ("Content-Encoding", "Content-Length", "Transfer-Encoding")
 
@@ -154,7 +154,7 @@ def _streamed(session: Any, method: str, url: str, headers: Mapping[str, str]) -
 
 
 def _location(response: Any) -> str | None:
-    if response.status_code not in _REDIRECTS:
+    if response.status_code not in REDIRECTS:
         return None
     location: str | None = response.headers.get("Location")
     return location
