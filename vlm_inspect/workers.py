@@ -37,6 +37,8 @@ class Workers(Executor):
     """As many processes as there is work for, and at most `jobs`; started when they are needed."""
 
     def __init__(self, jobs: int) -> None:
+        if jobs < 1:
+            raise ValueError(f"{jobs} processes do no work")
         self._jobs = jobs
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._idle = Semaphore(0)
