@@ -14,12 +14,13 @@ from vlm_inspect.compare import compare
 from vlm_inspect.difference import Difference
 from vlm_inspect.documents import write_atomically
 from vlm_inspect.errors import SnapshotError, VlmInspectError
-from vlm_inspect.ref import ModelRef
+from vlm_inspect.ref import ModelRef, is_hub_id
 from vlm_inspect.settings import Settings
 from vlm_inspect.snapshot_files import Stored
 from vlm_inspect.verdict import Cause, Verdict
 
 _DEFAULTS = Asking()
+_LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,11 @@ def _check_file(path: Path, options: Asking, *, latest: bool) -> Iterator[Checke
             f"{path.name}: {identity.id} was a folder, and a snapshot holds no paths.",
             hint="Name the folder as a model in the configuration.",
             model=identity.id,
+        )
+    if not is_hub_id(identity.id):  # whoever wrote the file does not choose what is read on this machine
+        raise SnapshotError(
+            f"{path.name}: {identity.id[:_LONGEST_SHOWN]!r} is no model on the Hub.",
+            hint="Write it again: vlm-inspect snapshot MODEL",
         )
     yield from _compared(path, Request(identity.id, stored.follows), options, latest=latest)
 

@@ -90,10 +90,13 @@ def as_source_error(error: BaseException, asked: Asked) -> SourceError:
     return next((say for kind, say in kinds if isinstance(error, kind)), _unreachable)(error, asked)
 
 
+_MOST_DIGITS = 9  # of the seconds of a wait
+
+
 def retry_after(error: HttpError) -> int | None:
     """The seconds that a busy Hub says to wait, where it says so."""
     stated = error.response.headers.get("Retry-After", "").strip()
-    return int(stated) if stated.isdecimal() else None
+    return int(stated) if stated.isdecimal() and len(stated) <= _MOST_DIGITS else None
 
 
 def _gated(_: HttpError, asked: Asked) -> SourceError:
