@@ -1,5 +1,6 @@
 """A Hub that is busy, broken, slow or silent: it is asked twice at most, and left within the deadline."""
 
+import json
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from tests.sources.lookups import (
     NAME,
+    OWN_CODE,
     ask,
     ask_for_the_list,
     every_lookup,
@@ -172,6 +174,21 @@ def test_a_hub_that_is_slow_is_left_at_the_deadline(hub, tmp_path, file, look_up
     hub.faults.clear()
     options = options_of(tmp_path)
     assert ask(look_up, commit, options) == ask(look_up, commit, options_of(tmp_path / "another"))
+
+
+def test_a_download_that_nobody_waits_for_does_not_go_on(hub, tmp_path):
+    publish(hub, tmp_path)
+    hub.fault("config.json", method="GET", pace=0.05)
+
+    with pytest.raises(HubUnavailableError):
+        load(ModelRef(NAME), options_of(tmp_path, deadline=0.5))
+
+    until = time.monotonic() + 20
+    seen = []
+    while (len(seen) < 10 or seen[-1] != seen[-10]) and time.monotonic() < until:
+        time.sleep(0.05)
+        seen.append(hub.requests[-1].body_bytes)
+    assert seen[-1] == seen[-10] < len(json.dumps(OWN_CODE))
 
 
 @pytest.mark.parametrize("fault", [*SLOW.values(), {"status": 429}, {"status": 503}, {"drop": True}])
