@@ -52,7 +52,7 @@ snapshots: setup ## write snapshots/ as the models are now
 	$(BIN)/vlm-inspect snapshot --prune --offline
 
 bench: setup ## what an answer costs, against bare scripts; writes docs/benchmarks.md (minutes)
-	$(BIN)/python tools/bench.py
+	$(BIN)/python -m tools.bench
 
 errors: setup ## write docs/errors.md as the source says
 	$(BIN)/python tools/error_page.py

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from vlm_inspect.checkpoint import Checkpoint
     from vlm_inspect.ref import ModelRef
 
-__all__ = ["SourceOptions", "load", "prepare"]
+__all__ = ["SourceOptions", "is_offline", "load", "prepare"]
 
 _DEFAULTS = SourceOptions()
 
@@ -23,8 +23,9 @@ def load(ref: ModelRef, options: SourceOptions = _DEFAULTS) -> Checkpoint:
     from dataclasses import replace
 
     from vlm_inspect.errors import HubUnavailableError
-    from vlm_inspect.sources import catalogue, hub, local
+    from vlm_inspect.sources import catalogue, endpoint, hub, local
 
+    endpoint.check()
     if ref.path is not None:
         return local.load(ref)
     try:
@@ -38,11 +39,19 @@ def load(ref: ModelRef, options: SourceOptions = _DEFAULTS) -> Checkpoint:
         return replace(known, notes=(f"{error.message} {ref.name} is answered from the built-in catalogue.",))
 
 
+def is_offline(options: SourceOptions) -> bool:
+    """Whether nobody is asked: what is not on this disk is not there."""
+    from vlm_inspect.sources import hub
+
+    return hub.is_offline(options)
+
+
 def prepare() -> None:
     """Import what asking the Hub takes, before several threads do.
 
     Modules that import each other, and are imported by two threads at once, may be seen half made.
     """
-    from vlm_inspect.sources import hub
+    from vlm_inspect.sources import endpoint, hub
 
-    hub.prepare()
+    if endpoint.is_address():
+        hub.prepare()

@@ -19,11 +19,7 @@ from vlm_inspect.errors import (
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources import hub_cache
 from vlm_inspect.sources.config_file import read_config
-from vlm_inspect.sources.dialogue import ask_hub
-from vlm_inspect.sources.hub_errors import Asked
-from vlm_inspect.sources.hub_files import fetch_config
 from vlm_inspect.sources.options import SourceOptions
-from vlm_inspect.sources.token import token_to_send
 
 _CONFIG = "config.json"
 
@@ -60,10 +56,10 @@ def _kept(ref: ModelRef, cached: Path | None) -> tuple[Checkpoint | None, str]:
 
 def prepare() -> None:
     """Import what the functions of this file use."""
-    from huggingface_hub import constants, get_token, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import constants, get_token, hf_hub_url
     from huggingface_hub.utils import get_session, hf_raise_for_status
 
-    del constants, get_token, hf_hub_url, try_to_load_from_cache, get_session, hf_raise_for_status
+    del constants, get_token, hf_hub_url, get_session, hf_raise_for_status
 
 
 def is_offline(options: SourceOptions) -> bool:
@@ -75,6 +71,11 @@ def is_offline(options: SourceOptions) -> bool:
 
 def _ask(ref: ModelRef, options: SourceOptions) -> Path:
     """The cached file of the commit that the Hub says the revision is at, within the deadline."""
+    from vlm_inspect.sources.dialogue import ask_hub
+    from vlm_inspect.sources.hub_errors import Asked
+    from vlm_inspect.sources.hub_files import fetch_config
+    from vlm_inspect.sources.token import token_to_send
+
     asked = Asked(ref, token_to_send(options.token))
 
     return ask_hub(

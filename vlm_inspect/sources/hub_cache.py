@@ -15,16 +15,19 @@ from vlm_inspect.sources.options import SourceOptions
 
 
 def find(ref: ModelRef, name: str, options: SourceOptions) -> Path | None:
-    """The file in the cache, at the commit or where the branch was when it was last asked for."""
-    from huggingface_hub import try_to_load_from_cache
+    """The file in the cache, at the commit or where the branch was when it was last asked for.
 
+    As huggingface_hub's own `try_to_load_from_cache` says, which first imports an HTTP client.
+    """
+    revision = ref.revision or "main"
     try:
-        found = try_to_load_from_cache(
-            ref.name, name, cache_dir=_folder(options), revision=ref.revision or "main"
-        )
+        repo = _repo(ref, options)
+        pointer = repo / "refs" / revision
+        commit = pointer.read_text(encoding="utf-8") if pointer.is_file() else revision
+        found = repo / "snapshots" / commit / name
+        return found if found.is_file() else None
     except (OSError, ValueError):  # a cache that cannot be read, or a name that it cannot have
         return None
-    return Path(found) if isinstance(found, str) else None
 
 
 def keep(ref: ModelRef, name: str, commit: str, content: bytes, options: SourceOptions) -> Path:

@@ -17,14 +17,13 @@ from typing import Any
 from vlm_inspect.errors import InvalidConfigError
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources import hub_cache
+from vlm_inspect.sources.bad_answers import BrokenOffError, UnlikeHubError
 from vlm_inspect.sources.config_file import SIZE_LIMIT, check_size, parse_config
 from vlm_inspect.sources.hub_names import hub_error
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.ranges import fetch_whole
 from vlm_inspect.sources.wire import (
     COMMIT,
-    BrokenOffError,
-    UnlikeHubError,
     answer,
     ask_twice,
     hub_headers,

@@ -8,16 +8,18 @@ raised as huggingface_hub raises it.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
 from typing import Any, TypeVar
 
+from vlm_inspect.sources.bad_answers import BrokenOffError, UnlikeHubError
 from vlm_inspect.sources.deadline import still_in_time, time_for
 from vlm_inspect.sources.hub_errors import retry_after
 from vlm_inspect.sources.hub_names import transport_error
-from vlm_inspect.sources.redirects import MOST_REDIRECTS, RedirectError, keeps_token, next_address
+from vlm_inspect.sources.redirects import MOST_REDIRECTS, keeps_token, next_address
 from vlm_inspect.version import __version__
 
 COMMIT = "X-Repo-Commit"
@@ -30,17 +32,10 @@ _LONGEST_WAIT = 5
 # what httpx calls it where a connection that was there ends
 _DROPPED = ("ReadError", "WriteError", "CloseError", "RemoteProtocolError")
 _REDIRECTS = (301, 302, 303, 307, 308)
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _OF_A_BODY = ("Content-Encoding", "Content-Length", "Transfer-Encoding")
 
 T = TypeVar("T")
-
-
-class BrokenOffError(OSError):
-    """An answer that began and did not come whole."""
-
-
-class UnlikeHubError(OSError):
-    """An answer that no Hub gives."""
 
 
 def hub_headers(token: str | None) -> dict[str, str]:
@@ -97,7 +92,7 @@ def answer(
         if not keeps_token(url, target):
             sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}
         url = target
-    raise RedirectError(f"it redirects more than {MOST_REDIRECTS} times")
+    raise UnlikeHubError(f"it redirects more than {MOST_REDIRECTS} times")
 
 
 def read(response: Any, count: int) -> bytes:
@@ -117,7 +112,8 @@ def read(response: Any, count: int) -> bytes:
     announced = stated_length(response)
     if announced is not None and len(content) < min(count, announced):
         raise BrokenOffError(f"{len(content):,} bytes came of {announced:,}")
-    return bytes(content[:count])
+    del content[count:]
+    return bytes(content)
 
 
 def stated_length(response: Any) -> int | None:
@@ -127,7 +123,7 @@ def stated_length(response: Any) -> int | None:
 
 def number(stated: str) -> int | None:
     """A number of bytes as a header states it; None where it states none."""
-    return int(stated) if stated.isdecimal() and len(stated) < 19 else None  # noqa: PLR2004 - 2**63 has 19 digits
+    return int(stated) if _NUMBER.fullmatch(stated) else None
 
 
 def _exchange(method: str, url: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
