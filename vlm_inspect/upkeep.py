@@ -14,13 +14,14 @@ from vlm_inspect.difference import Difference
 from vlm_inspect.documents import write_atomically
 from vlm_inspect.errors import SnapshotError, VlmInspectError
 from vlm_inspect.inspection import Inspection, Taken
-from vlm_inspect.ref import ModelRef
+from vlm_inspect.ref import ModelIdentity, ModelRef, is_hub_id
 from vlm_inspect.requested import Request
 from vlm_inspect.settings import Settings
 from vlm_inspect.snapshot_files import Stored
 from vlm_inspect.verdict import Cause, Verdict
 
 _DEFAULTS = Asking()
+_LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,17 +173,28 @@ def _case_of_file(path: Path) -> _Case:
     """A file that no configuration knows: its model is looked up by the id in it."""
     try:
         stored = snapshot_files.read(path)
-        identity = stored.snapshot.architecture.model
-        if identity.source == "local":
-            raise SnapshotError(
-                f"{path.name}: {identity.id} was a folder, and a snapshot holds no paths.",
-                hint="Name the folder as a model in the configuration.",
-                model=identity.id,
-            )
+        identity = _on_the_hub(stored, path)
     except VlmInspectError as error:
         return _Case(path.stem, path, Request(path.stem), error=error)
     request = Request(identity.id, _pinned(stored) or stored.follows)
     return _Case(path.stem, path, request, stored.follows)
+
+
+def _on_the_hub(stored: Stored, path: Path) -> ModelIdentity:
+    """Whose snapshot it is. Raises SnapshotError where that is no model on the Hub."""
+    identity = stored.snapshot.architecture.model
+    if identity.source == "local":
+        raise SnapshotError(
+            f"{path.name}: {identity.id} was a folder, and a snapshot holds no paths.",
+            hint="Name the folder as a model in the configuration.",
+            model=identity.id,
+        )
+    if not is_hub_id(identity.id):  # whoever wrote the file does not choose what is read on this machine
+        raise SnapshotError(
+            f"{path.name}: {identity.id[:_LONGEST_SHOWN]!r} is no model on the Hub.",
+            hint="Write it again: vlm-inspect snapshot MODEL",
+        )
+    return identity
 
 
 def _pinned(stored: Stored) -> str | None:
