@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sys
 
 # of objects made and not dropped, between two searches for garbage; imports make tens of thousands to keep
 _BETWEEN_SEARCHES = 100_000
@@ -14,12 +13,12 @@ __all__ = ["main"]
 def main() -> None:
     """Run the program, and end the process with its exit code."""
     gc.set_threshold(_BETWEEN_SEARCHES)
-    try:
-        from vlm_inspect.cli.main import main as run
+    from vlm_inspect.cli import interruption
 
-        run()
-    except KeyboardInterrupt:  # before a command could begin
-        sys.exit(130)
+    interruption.own_process()
+    from vlm_inspect.cli.main import main as run
+
+    run()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ from __future__ import annotations
 Pattern = tuple[str, ...]
 Numbers = tuple[str, ...]
 
+_MOST_DIGITS = 10
+
 
 def split(path: str) -> tuple[Pattern, Numbers]:
     """A path with its numbers replaced by `*`, and the numbers."""
@@ -21,3 +23,13 @@ def text(pattern: Pattern) -> str:
 def folded_path(path: str) -> str:
     """`model.layers.7.norm` as `model.layers.*.norm`."""
     return text(split(path)[0])
+
+
+def can_be_a_part(name: str) -> bool:
+    """Whether a path can have a part of this name, and be told from a pattern.
+
+    Of digits, int() takes only some that Unicode has, and no layer's number is longer than ten.
+    """
+    if name.isdigit():
+        return name.isascii() and len(name) <= _MOST_DIGITS
+    return bool(name) and "." not in name and name != "*"

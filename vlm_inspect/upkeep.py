@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vlm_inspect import batch, inspection, snapshot_files
-from vlm_inspect.answers import Request
+from vlm_inspect.answers import inspected
 from vlm_inspect.asking import Asking
 from vlm_inspect.compare import compare
 from vlm_inspect.difference import Difference
 from vlm_inspect.documents import write_atomically
 from vlm_inspect.errors import SnapshotError, VlmInspectError
-from vlm_inspect.ref import ModelRef
+from vlm_inspect.inspection import Inspection, Taken
+from vlm_inspect.ref import ModelIdentity, ModelRef, is_hub_id
+from vlm_inspect.requested import Request
 from vlm_inspect.settings import Settings
 from vlm_inspect.snapshot_files import Stored
 from vlm_inspect.verdict import Cause, Verdict
 
 _DEFAULTS = Asking()
+_LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +55,12 @@ def snapshot(requests: Sequence[Request], folder: Path, options: Asking = _DEFAU
     Raises SnapshotError where two of the models would be written to one file.
     """
     _refuse_shared_files(requests)
-    for outcome in batch.run(requests, partial(_write, folder=folder, options=options)):
-        if isinstance(outcome, batch.Inspected):
-            yield outcome.answer
-        else:
-            name = outcome.asked.name
-            yield Written(name, folder / snapshot_files.file_name(name), error=outcome.error)
+    for outcome in inspected(requests, options, with_tree=True):
+        name = _named(outcome.asked)
+        try:
+            yield _write(outcome.asked, batch.unwrapped(outcome), folder)
+        except VlmInspectError as error:
+            yield Written(outcome.asked.name, folder / snapshot_files.file_name(name), error=error)
 
 
 def prune(folder: Path, kept: Sequence[Path]) -> list[Path]:
@@ -83,20 +85,20 @@ def check(
     it names its model. With `latest` the pinned commit is also compared with the newest of its branch: a
     model that the library and its repo changed has a verdict for each.
     """
+    cases = [_case(request, folder) for request in requests or ()]
     if requests is None:
-        for path in snapshot_files.files_in(folder):
-            yield from _guarded(partial(_check_file, path, options, latest=latest), path.stem, path)
-        return
-    seen = set()
-    for request in requests:
-        name = _named(request)
-        path = folder / snapshot_files.file_name(name)
-        seen.add(path.name)
-        yield from _guarded(partial(_check_request, request, folder, options, latest=latest), name, path)
-    for path in snapshot_files.files_in(folder):
-        model = _model_in(path) if path.name not in seen else None
-        if model is not None:
-            yield Checked(Verdict(model, path.name, "unused"))
+        cases = [_case_of_file(path) for path in snapshot_files.files_in(folder)]
+    asked = [case.request for case in cases if case.error is None]
+    outcomes = inspected(asked, options, with_tree=True)
+    for case in cases:
+        outcome = next(outcomes) if case.error is None else batch.Failed(case.request, case.error)
+        try:
+            taken = _taken(case.request, batch.unwrapped(outcome))
+            yield from _checked(case, taken, options, latest=latest)
+        except VlmInspectError as error:
+            message, hint = error.message, error.hint
+            yield Checked(Verdict(case.model, case.path.name, "failed", message=message, hint=hint))
+    yield from _unused(folder, {case.path.name for case in cases})
 
 
 def count(requests: Sequence[Request] | None, folder: Path) -> int:
@@ -116,8 +118,8 @@ def update(checked: Sequence[Checked], folder: Path) -> list[Path]:
     return written
 
 
-def _write(request: Request, folder: Path, options: Asking) -> Written:
-    taken = inspection.take(request.reference, revision=request.revision, options=options)
+def _write(request: Request, answer: Inspection, folder: Path) -> Written:
+    taken = _taken(request, answer)
     name = _named(request)
     path = folder / snapshot_files.file_name(name)
     _make(folder)
@@ -143,28 +145,43 @@ def _make(folder: Path) -> None:
         raise SnapshotError(f"{folder}: {error.strerror or error}", hint="Choose another folder.") from error
 
 
-def _guarded(checked: Callable[[], Iterator[Checked]], model: str, path: Path) -> Iterator[Checked]:
-    """What is checked, or why it could not be."""
-    try:
-        yield from checked()
-    except VlmInspectError as error:
-        yield Checked(Verdict(model, path.name, "failed", message=error.message, hint=error.hint))
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A model and its file. The request is for the commit that the file names."""
+
+    model: str
+    path: Path
+    request: Request
+    revision: str | None = None
+    """The branch, tag or commit that the model follows."""
+    error: VlmInspectError | None = None
+    """Why it cannot be checked."""
 
 
-def _check_request(request: Request, folder: Path, options: Asking, *, latest: bool) -> Iterator[Checked]:
+def _case(request: Request, folder: Path) -> _Case:
     """A configured model, and the file that is named after it."""
     name = _named(request)
     path = folder / snapshot_files.file_name(name)
-    if path.is_file():
-        yield from _compared(path, request, options, latest=latest)
-        return
-    taken = inspection.take(request.reference, revision=request.revision, options=options)
-    yield Checked(Verdict(name, path.name, "missing"), taken.stored, taken.notes)
+    try:
+        pinned = _pinned(snapshot_files.read(path)) if path.is_file() else None
+    except VlmInspectError as error:
+        return _Case(name, path, request, error=error)
+    return _Case(name, path, replace(request, revision=pinned or request.revision), request.revision)
 
 
-def _check_file(path: Path, options: Asking, *, latest: bool) -> Iterator[Checked]:
+def _case_of_file(path: Path) -> _Case:
     """A file that no configuration knows: its model is looked up by the id in it."""
-    stored = snapshot_files.read(path)
+    try:
+        stored = snapshot_files.read(path)
+        identity = _on_the_hub(stored, path)
+    except VlmInspectError as error:
+        return _Case(path.stem, path, Request(path.stem), error=error)
+    request = Request(identity.id, _pinned(stored) or stored.follows)
+    return _Case(path.stem, path, request, stored.follows)
+
+
+def _on_the_hub(stored: Stored, path: Path) -> ModelIdentity:
+    """Whose snapshot it is. Raises SnapshotError where that is no model on the Hub."""
     identity = stored.snapshot.architecture.model
     if identity.source == "local":
         raise SnapshotError(
@@ -172,21 +189,43 @@ def _check_file(path: Path, options: Asking, *, latest: bool) -> Iterator[Checke
             hint="Name the folder as a model in the configuration.",
             model=identity.id,
         )
-    yield from _compared(path, Request(identity.id, stored.follows), options, latest=latest)
+    if not is_hub_id(identity.id):  # whoever wrote the file does not choose what is read on this machine
+        raise SnapshotError(
+            f"{path.name}: {identity.id[:_LONGEST_SHOWN]!r} is no model on the Hub.",
+            hint="Write it again: vlm-inspect snapshot MODEL",
+        )
+    return identity
 
 
-def _compared(path: Path, request: Request, options: Asking, *, latest: bool) -> Iterator[Checked]:
+def _pinned(stored: Stored) -> str | None:
+    return stored.snapshot.architecture.model.revision
+
+
+def _taken(request: Request, answer: Inspection) -> Taken:
+    return inspection.taken(ModelRef.parse(request.reference, request.revision), answer)
+
+
+def _checked(case: _Case, taken: Taken, options: Asking, *, latest: bool) -> Iterator[Checked]:
     """The file with the model as it builds now, at its commit; then, if asked, that with the newest."""
-    stored = snapshot_files.read(path)
-    pinned = stored.snapshot.architecture.model.revision
-    taken = inspection.take(request.reference, revision=pinned or request.revision, options=options)
+    if not case.path.is_file():
+        yield Checked(Verdict(case.model, case.path.name, "missing"), taken.stored, taken.notes)
+        return
+    stored = snapshot_files.read(case.path)
     now = Stored(taken.snapshot, stored.follows)
-    yield _judged(path, stored, now, taken.notes)
-    if latest and pinned is not None:
-        newest = inspection.take(request.reference, revision=request.revision, options=options)
-        judged = _judged(path, now, newest.stored, newest.notes, cause="repository")
+    yield _judged(case.path, stored, now, taken.notes)
+    if latest and _pinned(stored) is not None:
+        newest = inspection.take(case.request.reference, revision=case.revision, options=options)
+        judged = _judged(case.path, now, newest.stored, newest.notes, cause="repository")
         if judged.verdict.status == "different":
             yield judged
+
+
+def _unused(folder: Path, seen: Collection[str]) -> Iterator[Checked]:
+    """Files of models that are not configured any more."""
+    for path in snapshot_files.files_in(folder):
+        model = _model_in(path) if path.name not in seen else None
+        if model is not None:
+            yield Checked(Verdict(model, path.name, "unused"))
 
 
 def _judged(

@@ -3,10 +3,10 @@ import json
 import pytest
 
 from vlm_inspect import snapshot_files, upkeep
-from vlm_inspect.answers import Request
 from vlm_inspect.asking import Asking
 from vlm_inspect.errors import SnapshotError
 from vlm_inspect.inspection import examine
+from vlm_inspect.requested import Request
 
 LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}
 

@@ -68,19 +68,20 @@ def command(
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
     no_cache: options.NoCache = False,
+    jobs: options.Jobs = 1,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
     """Compare what the models are now with their snapshot files. Exits 1 where they differ."""
-    from vlm_inspect import answers, upkeep
+    from vlm_inspect import requested, upkeep
 
     stated = options.Format.MARKDOWN if format else None
     out = Output.choose(stated, output, quiet=quiet)
-    settings = answers.settings_for(config)
+    settings = requested.settings_for(config)
     where = folder or upkeep.folder_of(settings)
-    configured = answers.requests_for((), settings) if answers.configured_models(settings) else None
+    configured = requested.requests_for((), settings) if requested.configured_models(settings) else None
     asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache, jobs=jobs
     )
     checked = []
     with progress(upkeep.count(configured, where), quiet=quiet) as advance:

@@ -10,9 +10,9 @@ from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
 
 if TYPE_CHECKING:
-    from vlm_inspect.answers import Request
     from vlm_inspect.architecture import Architecture
     from vlm_inspect.inspection import Inspection
+    from vlm_inspect.requested import Request
 
 
 def look_up(
@@ -26,7 +26,7 @@ def look_up(
 ) -> tuple[Request, Inspection]:
     """The model, an alias of the configuration included, with what its source had to say told."""
     from vlm_inspect import inspection
-    from vlm_inspect.answers import requests_for, settings_for
+    from vlm_inspect.requested import requests_for, settings_for
 
     (request,) = requests_for([model], settings_for(config), revision)
     found = inspection.examine(

@@ -19,8 +19,8 @@ from vlm_inspect.cli.progress import progress
 from vlm_inspect.errors import InvalidReferenceError, SettingsError
 
 if TYPE_CHECKING:  # a wrong option, or its completion, takes none of these
-    from vlm_inspect.answers import Key, Request
     from vlm_inspect.render.rows import Row
+    from vlm_inspect.requested import Key, Request
     from vlm_inspect.settings import Settings
     from vlm_inspect.table_files import Block
 
@@ -78,6 +78,7 @@ def command(
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
     no_cache: options.NoCache = False,
+    jobs: options.Jobs = 1,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -85,12 +86,12 @@ def command(
 
     Without MODEL: every model of the configuration file, or else of the built-in catalogue.
     """
-    from vlm_inspect import answers
+    from vlm_inspect import requested
 
     out = Output.choose(format, output, quiet=quiet)
-    settings = answers.settings_for(config)
+    settings = requested.settings_for(config)
     asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache, jobs=jobs
     )
     written = [*(write or []), *(_configured(settings) if write_files else [])]
     checked = [*(check or []), *(_configured(settings) if check_files else [])]
@@ -107,7 +108,7 @@ def command(
     if write_files or check_files:
         raise _no_files(settings)
     chosen = _columns(columns, kind, out)
-    rows = _rows(answers.requests_for(models or [], settings, revision), asking, out)
+    rows = _rows(requested.requests_for(models or [], settings, revision), asking, out)
     out.write(_text(rows, kind, chosen, out))
     return exits.NOT_ANSWERED if any(row.error for row in rows) else 0
 

@@ -53,11 +53,11 @@ def command(
 
     Exits 1 where it does not fit, 3 where that cannot be said.
     """
-    from vlm_inspect import answers, verification
+    from vlm_inspect import requested, verification
 
     out = Output.choose(format, output, quiet=quiet)
     asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
-    (request,) = answers.requests_for([model], answers.settings_for(config), revision)
+    (request,) = requested.requests_for([model], requested.settings_for(config), revision)
     verified = verification.examine_fit(
         request.reference, base=base, revision=request.revision, options=asking
     )

@@ -23,8 +23,9 @@ def load(ref: ModelRef, options: SourceOptions = _DEFAULTS) -> Checkpoint:
     from dataclasses import replace
 
     from vlm_inspect.errors import HubUnavailableError
-    from vlm_inspect.sources import catalogue, hub, local
+    from vlm_inspect.sources import catalogue, endpoint, hub, local
 
+    endpoint.check()
     if ref.path is not None:
         return local.load(ref)
     try:
@@ -50,6 +51,7 @@ def prepare() -> None:
 
     Modules that import each other, and are imported by two threads at once, may be seen half made.
     """
-    from vlm_inspect.sources import hub
+    from vlm_inspect.sources import endpoint, hub
 
-    hub.prepare()
+    if endpoint.is_address():
+        hub.prepare()

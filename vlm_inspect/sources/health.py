@@ -11,10 +11,12 @@ from tempfile import TemporaryFile
 from vlm_inspect.diagnosis import Finding
 from vlm_inspect.errors import TokenError
 from vlm_inspect.ref import ModelRef
+from vlm_inspect.sources import endpoint
 from vlm_inspect.sources.deadline import OutOfTimeError, within
 from vlm_inspect.sources.hub import is_offline
 from vlm_inspect.sources.hub_errors import Asked
 from vlm_inspect.sources.hub_names import hub_error
+from vlm_inspect.sources.listing import model_info
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.quiet import quietly
 from vlm_inspect.sources.token import token_to_send
@@ -26,6 +28,9 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 def look(options: SourceOptions) -> Iterator[Finding]:
     """huggingface_hub, its cache, the token (whether there is one, never what it is), the Hub itself."""
     yield Finding("huggingface_hub", metadata.version("huggingface_hub"))
+    if not endpoint.is_address():
+        yield Finding("Hub", endpoint.WRONG.rstrip("."), "wrong", endpoint.HINT)
+        return
     yield _cache(options)
     yield _token(options)
     proxies = [name for name in _PROXIES if os.environ.get(name) or os.environ.get(name.upper())]
@@ -78,11 +83,9 @@ def _hub(options: SourceOptions) -> Finding:
 
 def _knock() -> None:
     """Ask for a model that need not exist: any answer that is one of a Hub will do."""
-    from huggingface_hub import HfApi
-
     with quietly():
         try:
-            HfApi().model_info("vlm-inspect/doctor", token=False, timeout=_PATIENCE)
+            model_info("vlm-inspect/doctor", None)
         except hub_error("HfHubHTTPError") as error:
             if error.response.status_code not in {401, 403, 404}:
                 raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vlm_inspect.atomic_files import replace_file
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources.options import SourceOptions
 
@@ -59,13 +60,10 @@ def _repo(ref: ModelRef, options: SourceOptions) -> Path:
 
 
 def _write(repo: Path, path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, whoever else writes it."""
-    from uuid import uuid4
+    """Write a file whole or not at all, whoever else writes it.
 
+    What is not whole lies in the repo's folder: huggingface_hub takes every file in refs for a branch. A
+    file that a power cut tears is found out when it is read, and fetched again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = repo / f".{uuid4().hex}.part"  # not by tempfile: who shares the cache may read it too
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(path, content, precious=False, folder=repo)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import re
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -19,13 +23,20 @@ from vlm_inspect.errors import (
     TokenError,
 )
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources.hub_names import hub_error, transport_error
+from vlm_inspect.sources.bad_answers import UnlikeHubError
+from vlm_inspect.sources.hub_names import address_error, hub_error, transport_error
 
 # huggingface_hub's HfHubHTTPError, named without importing it
 HttpError: TypeAlias = Any
 
 _LONGEST_WORDS = 200
+_A_DAY = 86_400
+_SECONDS = re.compile(r"[0-9]{1,12}")
+# `"api";r=0;t=55`: none of what the account may ask is left for 55 seconds
+_USED_UP = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(?P<seconds>[0-9]{1,12})")
 _LOGIN = "hf auth login, or HF_TOKEN, or --token"
+_AGAIN = "Check the connection (and HF_ENDPOINT, if set) and try again. What was fetched once is cached."
+_RATE = f"Try again then. With a token more requests are allowed: {_LOGIN}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,7 @@ class Asked:
         OSError is what it raises for a bad download and an unwritable cache, ValueError for a repo id that
         breaks its rules.
         """
-        return transport_error(), OSError, ValueError
+        return transport_error(), address_error(), OSError, ValueError
 
 
 def as_source_error(error: BaseException, asked: Asked) -> SourceError:
@@ -84,6 +95,7 @@ def as_source_error(error: BaseException, asked: Asked) -> SourceError:
         (hub_error("HfHubHTTPError"), _by_status),
         (hub_error("FileMetadataError"), _not_a_hub),
         (hub_error("HFValidationError"), _not_found),
+        (UnlikeHubError, _unlike_hub),
         (transport_error(), _of_the_transport),
         (OSError, _disk_or_download),
     )
@@ -91,9 +103,21 @@ def as_source_error(error: BaseException, asked: Asked) -> SourceError:
 
 
 def retry_after(error: HttpError) -> int | None:
-    """The seconds that a busy Hub says to wait, where it says so."""
-    stated = error.response.headers.get("Retry-After", "").strip()
-    return int(stated) if stated.isdecimal() else None
+    """The seconds that a busy Hub says to wait: as a number, as a date, or by its RateLimit."""
+    headers = error.response.headers
+    stated = headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(stated):
+        return int(stated)
+    limit = _USED_UP.search(headers.get("RateLimit", ""))
+    return _seconds_until(stated) if stated or limit is None else int(limit["seconds"])
+
+
+def _seconds_until(date: str) -> int | None:
+    try:
+        until = parsedate_to_datetime(date)
+        return max(math.ceil(until.timestamp() - time.time()), 0)
+    except (ValueError, TypeError, OverflowError, IndexError):  # which depends on the version of Python
+        return None
 
 
 def _gated(_: HttpError, asked: Asked) -> SourceError:
@@ -155,7 +179,8 @@ def _by_status(error: HttpError, asked: Asked) -> SourceError:
         )
     if status == HTTPStatus.NOT_FOUND:
         return _not_found(error, asked)
-    return _unavailable(f"{asked.endpoint} answered {status}{_meaning(error)}.", asked)
+    hint = _RATE if status == HTTPStatus.TOO_MANY_REQUESTS else _AGAIN
+    return _unavailable(f"{asked.endpoint} answered {status}{_meaning(error)}.", asked, hint)
 
 
 def _meaning(error: HttpError) -> str:
@@ -163,7 +188,11 @@ def _meaning(error: HttpError) -> str:
     if error.response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
         return ""
     wait = retry_after(error)
-    return ", too many requests" + (f": it says to wait {wait} s" if wait is not None else "")
+    if wait is None:
+        return ", too many requests"
+    return ", too many requests: it says to wait " + (
+        f"{wait} s" if wait <= _A_DAY else "for more than a day"
+    )
 
 
 def _by_cause(error: BaseException, asked: Asked) -> SourceError:
@@ -208,9 +237,9 @@ def _reason(error: BaseException) -> object:
     return getattr(root, "strerror", None) or root
 
 
-def _unavailable(message: str, asked: Asked) -> SourceError:
-    return HubUnavailableError(
-        message,
-        hint="Check the connection (and HF_ENDPOINT, if set) and try again. What was fetched once is cached.",
-        model=asked.name,
-    )
+def _unlike_hub(error: OSError, asked: Asked) -> SourceError:
+    return _unavailable(f"{asked.endpoint} does not answer as a Hub does: {asked.words(error)}.", asked)
+
+
+def _unavailable(message: str, asked: Asked, hint: str = _AGAIN) -> SourceError:
+    return HubUnavailableError(message, hint=hint, model=asked.name)
