@@ -258,3 +258,17 @@ def test_the_child_that_runs_a_repos_code_ends_with_the_program(start, tmp_path,
     wait_until(lambda: not any(alive(child) for child in children))
     if number != signal.SIGKILL:
         assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("pause", [0, 1.5], ids=["starting", "building"])
+def test_the_processes_that_build_end_with_the_program(start, tmp_path, number, pause):
+    models = [save(tmp_path, f"model-{index}", {**LLAVA, "image_token_index": index}) for index in range(6)]
+    process = start("table", *models, "--jobs", "2", "--no-cache")
+    wait_until(lambda: len(descendants(process.pid)) == 2)
+    time.sleep(pause)
+    children = descendants(process.pid)
+    code, stdout, stderr = stopped(process, number)
+    assert (code, stderr) == (INTERRUPTED[0::2] if number == signal.SIGINT else (-number, ""))
+    assert stdout == ""
+    wait_until(lambda: not any(alive(child) for child in children))
