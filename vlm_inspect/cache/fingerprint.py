@@ -1,4 +1,4 @@
-"""What of this Python's packages can change an answer: versions, read without importing anything."""
+"""What tells this installation from any other that may answer differently, without importing anything."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OURSELVES = "vlm-inspect"
 
 
 @cache
-def of_the_libraries() -> Mapping[str, str] | None:
+def of_libraries() -> Mapping[str, str] | None:
     """Package → what tells this installation of it from any other; None where one can change unnoticed."""
     found: dict[str, str] = {}
     for name in (*LIBRARIES, *OPTIONAL):
