@@ -4,6 +4,7 @@ import gc
 import json
 import weakref
 from itertools import count, islice
+from pathlib import Path
 
 import psutil
 import pytest
@@ -85,3 +86,22 @@ def test_further_models_leave_nothing_behind(models):
     assert more_modules == modules
     assert (more_objects - objects) / MODELS < 1
     assert grown / MODELS < 64, "KiB"
+
+
+def test_keys_that_no_other_configuration_has_leave_nothing_behind_either(models):
+    """A cache of what keys mean must not keep a stranger's."""
+    folder = Path(next(models()))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+    def strange():
+        for number in count():
+            keys = {f"key_{number}_{each}_size": 1 for each in range(1000)}
+            (folder / "config.json").write_text(json.dumps(keys | config), encoding="utf-8")
+            yield str(folder)
+
+    endless = strange()
+    assert answered(endless, 10, cache=False, offline=True) == 10
+    _, objects = of_models()
+    assert answered(endless, 20, cache=False, offline=True) == 20
+    _, more_objects = of_models()
+    assert (more_objects - objects) / 20 < 100
