@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 
 # of objects made and not dropped, between two searches for garbage; imports make tens of thousands to keep
 _BETWEEN_SEARCHES = 100_000
@@ -13,12 +14,15 @@ __all__ = ["main"]
 def main() -> None:
     """Run the program, and end the process with its exit code."""
     gc.set_threshold(_BETWEEN_SEARCHES)
-    from vlm_inspect.cli import interruption
+    try:
+        from vlm_inspect.cli import interruption
 
-    interruption.own_process()
-    from vlm_inspect.cli.main import main as run
+        interruption.own_process()
+        from vlm_inspect.cli.main import main as run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # before it is heard
+        sys.exit(130)
 
 
 if __name__ == "__main__":

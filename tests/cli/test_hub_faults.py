@@ -61,12 +61,12 @@ def home(tmp_path):
 
 
 @pytest.mark.parametrize(("fault", "sentence", "hint"), FAULTS.values(), ids=FAULTS.keys())
-def test_a_fault_is_one_sentence_and_what_to_do(hub, fault, sentence, hint):
+def test_a_fault_is_one_sentence_and_what_to_do(hub, tmp_path, fault, sentence, hint):
     hub.add_model(MODEL, {"config.json": LLAVA})
     body = bomb(gzip) if fault.get("body") == b"bomb" else fault.get("body")
     hub.fault("config.json", **{**fault, "body": body})
 
-    answer = call("show", MODEL)
+    answer = call("show", MODEL, "--cache-dir", tmp_path / "cache")
 
     assert (answer.code, answer.stdout) == (3, "")
     said, to_do = answer.stderr.splitlines()

@@ -224,8 +224,6 @@ def test_a_readme_that_may_only_be_read_is_left_alone_though_its_folder_may_be_w
 
 def test_who_may_not_read_a_readme_is_told_so(nursery, public):
     (public / "README.md").chmod(0)
-    if os.geteuid():
-        public.chmod(0o755)
     ended = ask_as_nobody(nursery, public, *WRITE)
     assert (ended.code, "README.md' is not readable" in ended.said) == (2, True)
 

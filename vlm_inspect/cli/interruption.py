@@ -8,12 +8,14 @@ program's own that may take most of a second, then it ends as it is.
 
 from __future__ import annotations
 
+import _thread
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Timer, current_thread, main_thread
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any
 
@@ -85,10 +87,14 @@ def _press(number: int, _frame: FrameType | None) -> None:
         return
     _State.signal = number
     if _State.is_own:
-        timer = Timer(_PATIENCE, os._exit, [128 + number])
-        timer.daemon = True
-        timer.start()
+        # by hand: threading's own start waits for a lock that the code interrupted here may hold
+        _thread.start_new_thread(_end_late, (128 + number,))
     raise KeyboardInterrupt
+
+
+def _end_late(code: int) -> None:
+    time.sleep(_PATIENCE)
+    os._exit(code)
 
 
 def _quiet(hook: Callable[[Any], Any]) -> Callable[[Any], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from vlm_inspect.sources.options import SourceOptions
@@ -20,6 +21,15 @@ def load(ref: ModelRef, options: SourceOptions = _DEFAULTS) -> Checkpoint:
 
     A path is read; a repo is asked of the Hub, then of the Hub's cache; the catalogue has the last word.
     """
+    try:
+        return _load(ref, options)
+    except ImportError as error:
+        from vlm_inspect.sources.unusable import unusable
+
+        raise unusable(error) from error
+
+
+def _load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
     from dataclasses import replace
 
     from vlm_inspect.errors import HubUnavailableError
@@ -43,7 +53,9 @@ def is_offline(options: SourceOptions) -> bool:
     """Whether nobody is asked: what is not on this disk is not there."""
     from vlm_inspect.sources import hub
 
-    return hub.is_offline(options)
+    with suppress(ImportError):
+        return hub.is_offline(options)
+    return True
 
 
 def prepare() -> None:
@@ -53,5 +65,6 @@ def prepare() -> None:
     """
     from vlm_inspect.sources import endpoint, hub
 
-    if endpoint.is_address():
-        hub.prepare()
+    with suppress(ImportError):  # what is broken is told of the model that needs it
+        if endpoint.is_address():
+            hub.prepare()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import ssl
 import time
 import traceback
 from collections.abc import Callable
@@ -25,17 +26,18 @@ from vlm_inspect.errors import (
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources.bad_answers import UnlikeHubError
 from vlm_inspect.sources.hub_names import address_error, hub_error, transport_error
+from vlm_inspect.sources.way_to_hub import certificates_not_there, way_out
 
 # huggingface_hub's HfHubHTTPError, named without importing it
 HttpError: TypeAlias = Any
 
 _LONGEST_WORDS = 200
+_LOGIN_IN_ADDRESS = re.compile(r"//[^/@\s]*@")
 _A_DAY = 86_400
 _SECONDS = re.compile(r"[0-9]{1,12}")
 # `"api";r=0;t=55`: none of what the account may ask is left for 55 seconds
 _USED_UP = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(?P<seconds>[0-9]{1,12})")
 _LOGIN = "hf auth login, or HF_TOKEN, or --token"
-_AGAIN = "Check the connection (and HF_ENDPOINT, if set) and try again. What was fetched once is cached."
 _RATE = f"Try again then. With a token more requests are allowed: {_LOGIN}"
 
 
@@ -60,10 +62,11 @@ class Asked:
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
     def words(self, text: object) -> str:
-        """The first line of what someone else wrote: not long, printable, and without the token."""
+        """The first line of what someone else wrote: not long, printable, without token or login."""
         said = str(text)
         if self.token:
             said = said.replace(self.token, "<token>")
+        said = _LOGIN_IN_ADDRESS.sub("//", said)
         line = next((line for line in said.splitlines() if line.strip()), "")
         return "".join(filter(str.isprintable, line.strip()[:_LONGEST_WORDS])).rstrip(".")
 
@@ -179,7 +182,7 @@ def _by_status(error: HttpError, asked: Asked) -> SourceError:
         )
     if status == HTTPStatus.NOT_FOUND:
         return _not_found(error, asked)
-    hint = _RATE if status == HTTPStatus.TOO_MANY_REQUESTS else _AGAIN
+    hint = _RATE if status == HTTPStatus.TOO_MANY_REQUESTS else ""
     return _unavailable(f"{asked.endpoint} answered {status}{_meaning(error)}.", asked, hint)
 
 
@@ -213,13 +216,21 @@ def _not_a_hub(_: Exception, asked: Asked) -> SourceError:
 
 def _disk_or_download(error: OSError, asked: Asked) -> SourceError:
     """An OSError with a number is the disk's; one without is huggingface_hub's, of a download gone wrong."""
+    if isinstance(error, ssl.SSLError):
+        return _unreachable(error, asked)
+    if error.filename is None and (name := certificates_not_there()):
+        return _unavailable(f"{name} names no certificates that can be read: {error.strerror}.", asked)
     if error.errno is None:
         return _unavailable(f"{asked.name}: the download failed: {asked.words(error)}.", asked)
     return SourceError(
-        f"{asked.name}: the Hub's cache cannot be used: {error.strerror}.",
+        f"{asked.name}: the Hub's cache cannot be used: {error.strerror}{_where(error)}.",
         hint="Name another folder for it: --cache-dir DIR, or HF_HUB_CACHE",
         model=asked.name,
     )
+
+
+def _where(error: OSError) -> str:
+    return f" ({error.filename})" if error.filename else ""
 
 
 def _unreachable(error: BaseException, asked: Asked) -> SourceError:
@@ -241,5 +252,6 @@ def _unlike_hub(error: OSError, asked: Asked) -> SourceError:
     return _unavailable(f"{asked.endpoint} does not answer as a Hub does: {asked.words(error)}.", asked)
 
 
-def _unavailable(message: str, asked: Asked, hint: str = _AGAIN) -> SourceError:
+def _unavailable(message: str, asked: Asked, hint: str = "") -> SourceError:
+    hint = hint or way_out(message.replace(asked.endpoint, ""))
     return HubUnavailableError(message, hint=hint, model=asked.name)
