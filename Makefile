@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 TIMM := .timm-env
 TIMM_STAMP := $(TIMM)/.installed
 
-.PHONY: help setup table test test-timm lint check errors snapshots bench upgrade-demo compat pythons lock clean
+.PHONY: help setup table test test-timm lint check errors snapshots bench fuzz upgrade-demo compat pythons lock clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -53,6 +53,9 @@ snapshots: setup ## write snapshots/ as the models are now
 
 bench: setup ## what an answer costs, against bare scripts; writes docs/benchmarks.md (minutes)
 	$(BIN)/python -m tools.bench
+
+fuzz: setup ## 110,000 hostile inputs; what is found is kept in fuzz-findings/ (a quarter of an hour)
+	$(BIN)/python -m tools.fuzz
 
 errors: setup ## write docs/errors.md as the source says
 	$(BIN)/python tools/error_page.py

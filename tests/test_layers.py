@@ -46,6 +46,7 @@ FLOORS = [
     ["many"],
     ["app", "answers"],
     ["table_files", "upkeep"],
+    ["checking"],
     ["__init__"],
     ["cli"],
     ["__main__"],

@@ -100,17 +100,12 @@ def test_outcomes_are_those_of_each_model_alone(folder_of, way):
 
 
 def test_trees_come_from_other_processes_as_they_are(folder_of):
-    options = Asking(cache=False)
-    models = [folder_of(LLAVA_1_5_7B)]
-    look_up = partial(inspection.look_up, options=options)
     here, there = (
-        [tree_codec.to_bytes(outcome.answer.tree) for outcome in outcomes]
-        for outcomes in (
-            many.inspections(models, look_up, options, with_tree=True),
-            many.inspections(models, look_up, options, with_tree=True, jobs=2),
-        )
+        many.inspections([folder_of(LLAVA_1_5_7B)], inspection.look_up, options, with_tree=True)
+        for options in (Asking(cache=False), Asking(cache=False, jobs=2))
     )
-    assert here == there
+    for ours, theirs in zip(here, there, strict=True):
+        assert tree_codec.to_bytes(ours.answer.tree) == tree_codec.to_bytes(theirs.answer.tree)
 
 
 def test_models_without_end_are_answered_as_they_are_asked_for(folder_of):

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from vlm_inspect.asking import Asking
+from vlm_inspect.build.limits import check_largest
 from vlm_inspect.builder import Builder
 from vlm_inspect.checkpoint import Checkpoint, StatedCode
 from vlm_inspect.errors import (
@@ -75,9 +76,10 @@ T = TypeVar("T")
 def first(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, made: Callable[[Way], T]) -> T | NotBuilt:
     """What is `made` of the first way that leads to a tree, or of the one that was named.
 
-    Raises a BuildError where a builder should be able to and is not, and NotNativeError, NoHeadersError or
-    RemoteCodeError where the named one cannot.
+    Raises a BuildError where a builder should be able to and is not, or the configuration asks for more
+    than any model has; NotNativeError, NoHeadersError or RemoteCodeError where the named one cannot.
     """
+    check_largest(checkpoint.config, checkpoint.identity.id)
     if asking.builder == "config":
         why = NotNativeError("nothing was built, as asked.", model=checkpoint.identity.id, short="not built")
         return NotBuilt(why)

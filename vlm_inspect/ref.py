@@ -16,6 +16,7 @@ Source = Literal["hub", "local", "catalogue", "snapshot"]
 _REPO_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_.\-]*[A-Za-z0-9_])?"
 _HUB_ID = re.compile(rf"(?P<repo>{_REPO_PART}(?:/{_REPO_PART})?)(?:@(?P<revision>[^\s@]+))?")
 _HUB_ID_LENGTH = 96
+_LONGEST_SHOWN = 200
 _PATH_STARTS = ("./", "../", "/", "~", ".\\", "..\\")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -59,14 +60,15 @@ class ModelRef:
         match = _HUB_ID.fullmatch(text)
         if match is None or not _is_repo_id(match["repo"]):
             raise InvalidReferenceError(
-                f"{text[:200]!r} is neither a model on the Hub nor a path that exists.",
-                hint="Name a model as org/name or org/name@revision, or give a folder or a config.json.",
+                f"{_shown(text)} is neither a model on the Hub nor a path that exists.",
+                hint=_foreign(text)
+                or "Name a model as org/name or org/name@revision, or give a folder or a config.json.",
             )
         stated = match["revision"]
         if stated and revision and stated != revision:
             raise InvalidReferenceError(
-                f"{text!r} names revision {stated!r}, and --revision says {revision!r}.",
-                hint=f"Keep one of the two: {match['repo']}@{stated}",
+                f"{_shown(text)} names revision {_shown(stated)}, and --revision says {_shown(revision)}.",
+                hint=f"Keep one of the two: {match['repo']}@{stated[:_LONGEST_SHOWN]}",
             )
         return cls(name=match["repo"], revision=stated or revision)
 
@@ -75,11 +77,11 @@ def _as_path(text: str) -> Path | None:
     """The path that the text names, or None where it must be a Hub id."""
     if "\0" in text or not text:
         return None
-    path = Path(text).expanduser() if text.startswith("~") else Path(text)
     looks_like_path = text.startswith(_PATH_STARTS) or text.endswith(".json")
     try:
+        path = Path(text).expanduser() if text.startswith("~") else Path(text)
         is_path = looks_like_path or path.exists()
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: the home of nobody, `~nobody/model`
         return None
     return path if is_path else None
 
@@ -87,10 +89,32 @@ def _as_path(text: str) -> Path | None:
 def _local(text: str, path: Path, revision: str | None) -> ModelRef:
     if revision is not None:
         raise InvalidReferenceError(
-            f"{text!r} is a path, and a path has no revisions.",
+            f"{_shown(text)} is a path, and a path has no revisions.",
             hint="Leave --revision out, or name a model on the Hub.",
         )
     return ModelRef(name=text, path=path)
+
+
+def is_hub_id(text: str) -> bool:
+    """Whether this can be the name of a repo on the Hub, whatever lies on this machine."""
+    match = _HUB_ID.fullmatch(text)
+    is_path = text.startswith(_PATH_STARTS) or text.endswith(".json")
+    return match is not None and match["revision"] is None and _is_repo_id(match["repo"]) and not is_path
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…")
+
+
+def _foreign(text: str) -> str:
+    """Which character keeps a text from being a Hub id, where one may be taken for another: a copied name."""
+    import unicodedata
+
+    char = next((char for char in text if not char.isascii()), None)
+    if char is None:
+        return ""
+    name = unicodedata.name(char, "a character without a name")
+    return f"It holds U+{ord(char):04X}, {name}; names on the Hub are of a-z, A-Z, 0-9, '-', '_' and '.'."
 
 
 def _is_repo_id(repo: str) -> bool:

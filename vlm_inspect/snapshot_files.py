@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,18 +17,27 @@ from typing import Any
 from vlm_inspect.architecture import SCHEMA_VERSION
 from vlm_inspect.codec import architecture_from_data, to_data
 from vlm_inspect.errors import InvalidConfigError, SnapshotError
+from vlm_inspect.patterns import can_be_a_part
 from vlm_inspect.snapshot import Snapshot
 from vlm_inspect.tree import INFERRED, ModuleNode, NodePool, Shape
 
 LARGEST_FILE = 64 * 1024 * 1024
 """Bytes of a snapshot file that are read; a record of 100,000 modules is far below."""
-_DEEPEST = 200
-_LONGEST_RUN = 100_000
-_MOST_MODULES = 2_000_000
+MOST_MODULES = 200_000
+"""Modules of a tree, unfolded: a few lines can fold what no memory holds."""
+DEEPEST = 200
+"""Modules inside one another."""
+MOST_DIMENSIONS = 16
+"""Of a parameter's shape."""
+LONGEST_NUMBER = 40
+"""Digits of any number."""
+_LARGEST_SIDE = 2**63
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?")  # names that Windows keeps for devices
 _LONGEST_SLUG = 100
-_RANGE = re.compile(r"(\d+)-(\d+)")
+_RANGE = re.compile(r"([0-9]+)-([0-9]+)")
+_LONGEST_REASON = 300
+_SHOWN = 80
 _MERGE_MARKER = re.compile(rb"^(<{7} |={7}$|>{7} )", re.MULTILINE)
 _NUMBERS = re.compile(r"\[\s+((?:-?\d+,\s+)*-?\d+)\s+\]")
 
@@ -52,6 +61,8 @@ def file_name(model: str) -> str:
     if plain and len(model) <= _LONGEST_SLUG and not _RESERVED.fullmatch(model):
         return f"{model.replace('/', '--')}.json"
     slug = re.sub(r"[^A-Za-z0-9._-]+", "--", model).strip(".-")[:_LONGEST_SLUG]
+    if _RESERVED.fullmatch(slug.lower()):  # up to the first dot, whatever follows it
+        slug = slug.replace(".", "-")
     digest = hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     return f"{slug}~{digest}.json"
 
@@ -73,17 +84,19 @@ def from_text(content: bytes, name: str) -> Stored:
     version = data.get("schema_version")
     if version != SCHEMA_VERSION:
         raise SnapshotError(
-            f"{name}: written with schema {version!r}; this vlm-inspect reads schema {SCHEMA_VERSION}.",
+            f"{name}: written with schema {_shown(version)}; this vlm-inspect reads schema {SCHEMA_VERSION}.",
             hint=_hint(version),
         )
     modules, follows = data.pop("modules", None), data.pop("follows", None)
     try:
         architecture = architecture_from_data(data)
-        pool = NodePool()
-        root = _node(modules, pool, 0) if modules is not None else None
-        _check_size(root)
+        root = _Reader().node(modules) if modules is not None else None
+    except RecursionError as error:
+        raise SnapshotError(f"{name}: it is nested too deep to be one.", hint=_REWRITE) from error
+    except OverflowError as error:
+        raise _too_long(name) from error
     except (InvalidConfigError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise SnapshotError(f"{name}: {error}", hint=_REWRITE) from error
+        raise SnapshotError(f"{name}: {str(error)[:_LONGEST_REASON]}", hint=_REWRITE) from error
     return Stored(Snapshot(architecture, root), follows if isinstance(follows, str) else None)
 
 
@@ -136,13 +149,31 @@ def _parsed(content: bytes, name: str) -> dict[str, Any]:
     if _MERGE_MARKER.search(content):
         raise SnapshotError(f"{name}: it holds the markers of a merge conflict.", hint=_REWRITE)
     try:
-        data = json.loads(content)
+        data = json.loads(content, parse_int=_number)
+    except OverflowError as error:
+        raise _too_long(name) from error
     except (ValueError, RecursionError) as error:
         where = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
         raise SnapshotError(f"{name}: not JSON{where}, or cut short.", hint=_REWRITE) from error
     if not is_snapshot(data):
         raise SnapshotError(f"{name}: JSON, and no snapshot of vlm-inspect.", hint=_REWRITE)
     return dict(data)
+
+
+def _shown(value: object) -> str:
+    """A stranger's value, not long."""
+    told = repr(value)
+    return told if len(told) <= _SHOWN else told[: _SHOWN - 1] + "…"
+
+
+def _too_long(name: str) -> SnapshotError:
+    return SnapshotError(f"{name}: it holds a number that is too long to be one.", hint=_REWRITE)
+
+
+def _number(digits: str) -> int:
+    if len(digits) > LONGEST_NUMBER:
+        raise OverflowError
+    return int(digits)
 
 
 def _sorted(data: Any) -> Any:
@@ -180,42 +211,51 @@ def _follows(one: tuple[str, ModuleNode], other: tuple[str, ModuleNode]) -> bool
     return other[1] is one[1] and other[0].isdigit() and other[0] == str(int(one[0]) + 1)
 
 
-def _node(data: Any, pool: NodePool, depth: int) -> ModuleNode:
-    if depth > _DEEPEST:
-        raise ValueError(f"modules are nested more than {_DEEPEST} deep")
-    children = []
-    for name, child in data.get("children", {}).items():
-        node = _node(child, pool, depth + 1)
-        children += [(each, node) for each in _unfolded(name)]
-    parameters = tuple((str(name), _shape(shape)) for name, shape in data.get("parameters", {}).items())
-    class_name = INFERRED if data["class"] is None else str(data["class"])
-    return pool.node(class_name, parameters=parameters, children=tuple(children))
+class _Reader:
+    """Builds a tree again, and counts as it goes: what is too large is refused before it is there."""
+
+    def __init__(self) -> None:
+        self._pool = NodePool()
+        self._sizes: dict[int, int] = {}
+
+    def node(self, data: Any, depth: int = 0) -> ModuleNode:
+        """A node and all below. Raises ValueError."""
+        if depth > DEEPEST:
+            raise ValueError(f"modules are nested more than {DEEPEST} deep")
+        children: list[tuple[str, ModuleNode]] = []
+        size = 1
+        for name, child in data.get("children", {}).items():
+            node = self.node(child, depth + 1)
+            names = _unfolded(name)
+            size = _checked(size + len(names) * self._sizes[id(node)])
+            children += [(str(each), node) for each in names]
+        parameters = tuple((str(name), _shape(shape)) for name, shape in data.get("parameters", {}).items())
+        class_name = INFERRED if data["class"] is None else str(data["class"])
+        made = self._pool.node(class_name, parameters=parameters, children=tuple(children))
+        self._sizes[id(made)] = size
+        return made
 
 
-def _check_size(root: ModuleNode | None) -> None:
-    """A few lines can fold what no memory holds unfolded."""
-    sizes: dict[int, int] = {}
-
-    def size(node: ModuleNode) -> int:
-        if id(node) not in sizes:
-            sizes[id(node)] = 1 + sum(size(child) for _, child in node.children)
-        return sizes[id(node)]
-
-    if root is not None and size(root) > _MOST_MODULES:
-        raise ValueError(f"more than {_MOST_MODULES:,} modules")
+def _checked(size: int) -> int:
+    if size > MOST_MODULES:
+        raise ValueError(f"more than {MOST_MODULES:,} modules")
+    return size
 
 
-def _unfolded(name: str) -> list[str]:
+def _unfolded(name: str) -> Sequence[str] | range:
     match = _RANGE.fullmatch(name)
     if match is None:
+        if not can_be_a_part(name):
+            raise ValueError(f"{_shown(name)} is no name of a module")
         return [name]
-    first, last = int(match[1]), int(match[2])
-    if last - first > _LONGEST_RUN:
+    first, last = (_number(number) for number in match.groups())
+    if last - first > MOST_MODULES:
         raise ValueError(f"no model has the layers {name}")
-    return [str(number) for number in range(first, last + 1)]
+    return range(first, last + 1)
 
 
 def _shape(sides: Any) -> Shape:
-    if not isinstance(sides, list) or not all(type(side) is int and side >= 0 for side in sides):
-        raise ValueError(f"{sides!r} is no shape")
+    is_list = isinstance(sides, list) and len(sides) <= MOST_DIMENSIONS
+    if not is_list or not all(type(side) is int and 0 <= side < _LARGEST_SIDE for side in sides):
+        raise ValueError(f"{_shown(sides)} is no shape")
     return tuple(sides)

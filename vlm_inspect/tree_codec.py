@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
+from vlm_inspect.patterns import can_be_a_part
 from vlm_inspect.tree import Attribute, ModuleNode, ModuleTree, NodePool, Shape
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -167,8 +168,8 @@ def _checked(size: int, depth: int) -> tuple[int, int]:
 
 
 def _name(name: str) -> str:
-    if "." in name:
-        raise ValueError(f"{_printable(name)!r} is no name of a module: it holds a dot")
+    if not can_be_a_part(name):
+        raise ValueError(f"{_printable(name)!r} is no name of a module")
     return _printable(name)
 
 

@@ -16,6 +16,11 @@ LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration
         ({"towers": [{"depth": 10**6}]}, "towers.depth is 1,000,000"),
         ({"num_experts": 10**5}, "num_experts is 100,000, and the limit is 10,000"),
         ({"num_experts": -1}, "cannot be negative"),
+        ({"vocab_size": float("nan")}, "vocab_size is nan, and the limit is 1,000,000,000"),
+        ({"hidden_size": float("inf")}, "hidden_size is inf, and the limit is 1,000,000,000"),
+        ({"id2label": dict.fromkeys(range(100_001))}, "id2label has 100,001 entries"),
+        ({"model_type": "x" * 201}, "model_type has a name of 201 characters, and the limit is 200"),
+        ({"architectures": ["A", "x" * 10**5]}, "architectures has a name of 100,000 characters"),
         ({"num_labels": 10**9}, "num_labels is 1,000,000,000, and the limit is 100,000"),
     ],
     ids=str,
@@ -24,6 +29,13 @@ def test_a_configuration_that_asks_for_too_much_is_refused(config, sentence):
     with pytest.raises(UnbuildableConfigError) as raised:
         limits.check_sizes(config, "org/name")
     assert sentence in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "config", [{"num_hidden_layers": -1}, {"hidden_size": "24"}, {"num_experts": "8"}], ids=str
+)
+def test_of_what_only_a_class_would_refuse_the_limits_say_nothing(config):
+    limits.check_largest(config, "org/name")
 
 
 @pytest.mark.parametrize(

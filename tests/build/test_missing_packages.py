@@ -10,7 +10,7 @@ from transformers import LlamaModel, TimmWrapperModel
 from tests.cli.program import run
 from tests.every_type import NEEDS_EXTRA, config_of
 from tests.every_type.answers import answer_of, tree_of
-from vlm_inspect import snapshot_files, upkeep
+from vlm_inspect import checking, snapshot_files
 from vlm_inspect.anatomy import describe
 from vlm_inspect.architecture import Role
 from vlm_inspect.build import missing_packages, native
@@ -167,7 +167,7 @@ def test_a_check_does_not_call_a_model_the_same_that_it_could_not_build_in_full(
     Path(kept, snapshot_files.file_name("fast_vlm")).write_text(
         snapshot_files.to_text(full), encoding="utf-8"
     )
-    (checked,) = upkeep.check([Request(str(folder))], kept)
+    (checked,) = checking.check([Request(str(folder))], kept)
     assert checked.verdict.status == "failed"
     assert REASONS["fast_vlm"] in checked.verdict.message
 

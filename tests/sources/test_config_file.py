@@ -30,6 +30,10 @@ NOT_CONFIGURATIONS = {
     "nested beyond Python": (DEEP, "is nested more than 64 deep"),
     "nested beyond reason": (b'{"a":' * 65 + b"1" + b"}" * 65, "is nested more than 64 deep"),
     "an endless number": (b'{"vocab_size": ' + b"9" * 5000 + b"}", "a number that is too long"),
+    "a number of 40 digits": (b'{"bos_token_id": -' + b"9" * 40 + b"}", "a number that is too long"),
+    "a text without an end": (b'{"name": "' + b"x" * 200_001 + b'"}', "a text of 200,001 characters"),
+    "a key without an end": (b'{"a": [{"' + b"x" * 1_001 + b'": 1}]}', "a key of 1,001 characters"),
+    "too many values": (b'{"a": [' + b"[0]," * 200_000 + b"0]}", "holds more than 400,000 values"),
     "too long": (b"[" + b"0," * (SIZE_LIMIT // 2) + b"0]", "no model's has more than 16,777,216"),
 }
 

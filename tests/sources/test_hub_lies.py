@@ -144,6 +144,14 @@ def test_what_is_said_beside_the_file_does_not_matter(hub, options, tmp_path, fi
     assert {request.host.split(":")[0] for request in hub.requests} == {"127.0.0.1"}
 
 
+def test_the_etag_of_a_redirect_is_not_that_of_the_file(hub, options, tmp_path):
+    publish(hub, tmp_path)
+    hub.resolve_cache = True
+    hub.fault("config.json", within="/resolve/", headers={"ETag": f'"{"0" * 40}"'})
+
+    assert load(ModelRef(NAME), options).config == OWN_CODE
+
+
 @pytest.mark.parametrize("said", NO_COMMITS)
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 def test_a_commit_that_can_be_none_is_no_folder(hub, options, tmp_path, method, said):

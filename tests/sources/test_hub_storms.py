@@ -1,5 +1,6 @@
 """A Hub that is busy, broken, slow or silent: it is asked twice at most, and left within the deadline."""
 
+import json
 import os
 import socket
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 
 from tests.sources.lookups import (
     NAME,
+    OWN_CODE,
     ask,
     ask_for_the_list,
     every_lookup,
@@ -174,12 +176,28 @@ def test_a_hub_that_is_slow_is_left_at_the_deadline(hub, tmp_path, file, look_up
     assert ask(look_up, commit, options) == ask(look_up, commit, options_of(tmp_path / "another"))
 
 
+def test_a_download_that_nobody_waits_for_does_not_go_on(hub, tmp_path):
+    publish(hub, tmp_path)
+    hub.fault("config.json", method="GET", pace=0.05)
+
+    with pytest.raises(HubUnavailableError):
+        load(ModelRef(NAME), options_of(tmp_path, deadline=0.5))
+
+    until = time.monotonic() + 20
+    seen = []
+    while (len(seen) < 10 or seen[-1] != seen[-10]) and time.monotonic() < until:
+        time.sleep(0.05)
+        seen.append(hub.requests[-1].body_bytes)
+    assert seen[-1] == seen[-10] < len(json.dumps(OWN_CODE))
+
+
 @pytest.mark.parametrize("fault", [*SLOW.values(), {"status": 429}, {"status": 503}, {"drop": True}])
 def test_the_list_of_files_is_waited_for_no_longer(hub, tmp_path, fault):
+    deadline = 1.5 if "status" in fault else 0.5
     hub.fault("", within="/api/models/", **fault)
 
     with pytest.raises(HubUnavailableError):
-        ask_for_the_list(hub, options_of(tmp_path, deadline=1.5))
+        ask_for_the_list(hub, options_of(tmp_path, deadline))
 
 
 def test_a_hub_that_answers_the_first_of_twenty_models_alone_is_left(hub, tmp_path):
@@ -188,7 +206,7 @@ def test_a_hub_that_answers_the_first_of_twenty_models_alone_is_left(hub, tmp_pa
     for name in names[1:]:
         hub.fault("config.json", within=f"{name}/", delay=20)
 
-    first, *others = ask_all(names, SourceOptions(cache_dir=tmp_path, deadline=0.5))
+    first, *others = ask_all(names, SourceOptions(cache_dir=tmp_path, deadline=3), threads=20)
 
     assert first.identity.revision == commits[0]
     assert {type(other) for other in others} == {HubUnavailableError}

@@ -84,9 +84,23 @@ def test_names_that_look_alike_do_not_meet(pair):
     assert file_name(pair[0]).lower() != file_name(pair[1]).lower()
 
 
-@pytest.mark.parametrize("device", ["con", "nul", "com1", "aux.txt"])
+@pytest.mark.parametrize("device", ["con", "nul", "com1", "aux.txt", "NUL.x.y"])
 def test_a_device_of_windows_is_no_file(device):
-    assert "~" in file_name(device)
+    assert "~" in file_name(device).partition(".")[0]
+
+
+def deep(levels):
+    """A snapshot whose modules lie inside one another."""
+    node = {"class": "X"}
+    for _ in range(levels):
+        node = {"class": "X", "children": {"a": node}}
+    return json.dumps({**json.loads(content()), "modules": node})
+
+
+def wide(runs):
+    """A few lines that stand for millions of modules."""
+    layers = {f"{run}00000-{run}99999": {"class": "X"} for run in range(1, runs + 1)}
+    return json.dumps({**json.loads(content()), "modules": {"class": "M", "children": layers}})
 
 
 def content():
@@ -108,6 +122,22 @@ def content():
         (lambda text: text.replace('"0-31"', '"0-999999999999"'), "no model has the layers"),
         (lambda text: text.replace('"weight": [4096]', '"weight": [-1]'), "is no shape"),
         (lambda text: text.replace('"modules": {', '"modules": {"children": [], "x": {'), "x.json"),
+        (lambda text: text.replace('"0-31"', f'"0-{"9" * 5_000}"'), "a number that is too long"),
+        (
+            lambda text: text.replace('"weight": [4096]', f'"weight": [{"9" * 41}]'),
+            "a number that is too long",
+        ),
+        (lambda text: text.replace('"weight": [4096]', f'"weight": [{2**63}]'), "is no shape"),
+        (lambda text: text.replace('"weight": [4096]', f'"weight": {[1] * 17}'), "is no shape"),
+        (lambda text: text.replace('"0-31"', '"*"'), "is no name of a module"),
+        (lambda text: text.replace('"0-31"', '"\u00b2"'), "is no name of a module"),
+        (lambda text: text.replace('"schema_version": 1', f'"schema_version": "{"x" * 999}"'), "schema 'xxx"),
+        (
+            lambda text: text.replace('"components": [', f'"components": [{"[" * 900}{"]" * 900}, '),
+            "nested too deep",
+        ),
+        (lambda _: deep(250), "nested more than 200 deep"),
+        (lambda _: wide(60), "more than 200,000 modules"),
     ],
 )
 def test_a_damaged_file_is_named_with_what_is_wrong(damage, sentence):

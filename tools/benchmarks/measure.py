@@ -42,6 +42,11 @@ class Benchmark:
     fresh: Callable[[], Mapping[str, str]] = dict
     """Called before each process; what it returns is added to the process's environment."""
 
+    @property
+    def has_targets(self) -> bool:
+        """Whether anything is promised; else the figure is there to be known."""
+        return {self.target, self.wall_target, self.memory_target} != {None}
+
 
 @dataclass(frozen=True)
 class Run:

@@ -37,6 +37,8 @@ def page(measured: Sequence[Measured], grown: Sequence[Grown]) -> str:
 
 def verdict(each: Measured | Grown) -> str:
     """Whether the targets are met, in a few words."""
+    if isinstance(each, Measured) and not each.benchmark.has_targets:
+        return ""
     if not each.missed:
         return "holds"
     words = f"missed: {', '.join(each.missed)}"

@@ -24,6 +24,8 @@ MOST_MODULES = 100_000
 """Modules in all: a mixture of experts that is not fused has some tens of thousands."""
 LARGEST_SIZE = 10**9
 """Any other size: a vocabulary, a width, an image's side."""
+LONGEST_NAME = 200
+"""Characters of a name that says what is to be built: `model_type`, a class in `architectures`."""
 
 _REPEATED = re.compile(r"(^n_layer|layers|^depth|_depth|depths|blocks)$")
 _EXPERTS = re.compile(r"experts$")
@@ -37,16 +39,30 @@ _LIMITS = (
 _ADDS_UP = re.compile(r"(^num_|^n_|depths?$)")
 # names of places among the layers, which may be counted from the end
 _PLACES = re.compile(r"(feature|select|index|indices|indexes)")
+_SHOWN = 40
 
 
 def check_sizes(config: Mapping[str, Any], model: str) -> None:
     """Raises UnbuildableConfigError for a size that is no size, or beyond any model."""
+    for key, number, most in _sizes(config):
+        _check_sense(key, number, most, model)
+    check_largest(config, model)
+
+
+def check_largest(config: Mapping[str, Any], model: str) -> None:
+    """As check_sizes, of what is beyond any model alone, whoever builds it or only reads."""
+    for key, number, most in _sizes(config):
+        if _is_number(number) and not number <= most:
+            raise _refused(f"{key} is {number:,}, and the limit is {most:,}", model)
     for key, value in _leaves(config):
-        name = key.rpartition(".")[2]
-        most = next((limit for pattern, limit in _LIMITS if pattern.search(name)), None)
-        if most is not None:
-            for number in _numbers(name, value):
-                _check(key, number, most, model)
+        if key.endswith(("id2label", "label2id")) and isinstance(value, Mapping) and len(value) > MOST_LABELS:
+            raise _refused(f"{key} has {len(value):,} entries, and the limit is {MOST_LABELS:,}", model)
+    for key in ("model_type", "architectures"):
+        value = config.get(key)
+        for name in value if isinstance(value, list) else [value]:
+            if isinstance(name, str) and len(name) > LONGEST_NAME:
+                what = f"{key} has a name of {len(name):,} characters, and the limit is {LONGEST_NAME:,}"
+                raise _refused(what, model)
 
 
 @contextmanager
@@ -71,6 +87,15 @@ def counted_modules(model: str) -> Iterator[None]:
         handle.remove()
 
 
+def _sizes(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, int]]:
+    """What a configuration says of sizes: under which key, what, and the most that it may be."""
+    for key, value in _leaves(config):
+        name = key.rpartition(".")[2]
+        most = next((limit for pattern, limit in _LIMITS if pattern.search(name)), None)
+        if most is not None:
+            yield from ((key, number, most) for number in _numbers(name, value))
+
+
 def _leaves(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
     """Every value under its name, those of nested configurations included."""
     for key, value in data.items():
@@ -91,16 +116,17 @@ def _numbers(name: str, value: Any) -> Iterator[Any]:
         yield sum(number for number in value if isinstance(number, int) and number > 0)
 
 
-def _check(key: str, value: Any, most: int, model: str) -> None:
+def _check_sense(key: str, value: Any, most: int, model: str) -> None:
     if isinstance(value, str) and value.strip().lstrip("-").isdigit():
-        raise _refused(f"{key} is the text {value!r}, and should be a number", model)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return
+        raise _refused(f"{key} is the text {value[:_SHOWN]!r}, and should be a number", model)
     # a size of -1 is a common way to say "none"; a class that cannot take it says so itself
-    if value < 0 and most in (MOST_LAYERS, MOST_EXPERTS) and not _PLACES.search(key):
+    counted = most in (MOST_LAYERS, MOST_EXPERTS) and not _PLACES.search(key)
+    if _is_number(value) and value < 0 and counted:
         raise _refused(f"{key} is {value}, and cannot be negative", model)
-    if value > most:
-        raise _refused(f"{key} is {value:,}, and the limit is {most:,}", model)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _refused(

@@ -73,7 +73,7 @@ def command(
     debug: options.Debug = False,
 ) -> int:
     """Compare what the models are now with their snapshot files. Exits 1 where they differ."""
-    from vlm_inspect import requested, upkeep
+    from vlm_inspect import checking, requested, upkeep
 
     stated = options.Format.MARKDOWN if format else None
     out = Output.choose(stated, output, quiet=quiet)
@@ -84,8 +84,8 @@ def command(
         token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache, jobs=jobs
     )
     checked = []
-    with progress(upkeep.count(configured, where), quiet=quiet) as advance:
-        for each in upkeep.check(configured, where, asking, latest=latest):
+    with progress(checking.count(configured, where), quiet=quiet) as advance:
+        for each in checking.check(configured, where, asking, latest=latest):
             checked.append(each)
             advance(each.verdict.model)
     if not checked:  # a check of nothing must not look like one that passed
@@ -105,7 +105,7 @@ def command(
 
         append_text(summary, report_markdown(verdicts))
     if update:
-        for path in upkeep.update(checked, where):
+        for path in checking.update(checked, where):
             out.say(f"{path.name}: written")
     return _code(verdicts, updated=update)
 

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect.cli.exits import WRONG_COMMAND_LINE
+from vlm_inspect.cli.exits import INTERRUPTED, WRONG_COMMAND_LINE
 from vlm_inspect.cli.output import report, unwritable
 from vlm_inspect.version import __version__
 
@@ -85,6 +85,10 @@ def main() -> None:
     _open_streams()
     try:
         program(_words())()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # all is undone by now: wait for no library, and for no reader
+            os._exit(INTERRUPTED)
+        raise
     except OSError as error:  # of what typer writes by itself: help, the version, a usage error
         report(unwritable(error))
         sys.exit(WRONG_COMMAND_LINE)

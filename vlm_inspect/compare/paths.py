@@ -56,7 +56,7 @@ def _modules(
         return folded_path(change.path) not in (dissolved if change.new is None else inserted)
 
     # what was where a wrapper is now is inside of it
-    pairs = places.pairs(old, new, lambda path: folded_path(path) not in wrappers)
+    pairs = places.pairs(old, new, lambda path: not wrappers or folded_path(path) not in wrappers)
     return filter(is_told, differing(old, new, pairs))
 
 

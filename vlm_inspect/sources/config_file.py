@@ -10,12 +10,21 @@ from typing import Any
 
 from vlm_inspect.errors import ConfigMissingError, InvalidConfigError
 
-# The longest real configurations (a class name per label) stay below 1 MiB.
 SIZE_LIMIT = 16 * 2**20
-# Real configurations nest five deep. What reads them later recurses, with room for this and no more.
-_DEPTH_LIMIT = 64
+"""Bytes of a file. The longest real ones (a class name per label) stay below 1 MiB."""
+DEPTH_LIMIT = 64
+"""Values inside one another. Real ones nest five deep; what reads them later recurses, with room for this."""
+MOST_VALUES = 400_000
+"""Values in all. A map of an image's 184,622 words is the longest that is known."""
+LONGEST_TEXT = 200_000
+"""Characters of a value: a template of chats has some ten thousand."""
+LONGEST_KEY = 1_000
+"""Characters of a key."""
+LARGEST_NUMBER = 2**128
+"""Any number, by whatever name. Some keys have 10**30 for "no end"."""
 
 _HINT = 'A config.json is one JSON object: {"model_type": "llava", ...}'
+_TOO_LONG = "holds a number that is too long to be one"
 _LFS_POINTER = b"version https://git-lfs"
 
 
@@ -74,38 +83,60 @@ def _parse_json(text: bytes, model: str) -> Any:
         if b"\\ud" in text or b"\\uD" in text:
             # JSON can spell half a character, and nothing that prints it would survive that.
             json.dumps(value, ensure_ascii=False).encode()
-        _check_depth(value)
+        _check_extent(value)
     except UnicodeError as error:
         reason, cause = "is not UTF-8 text", error
     except json.JSONDecodeError as error:
         what = "is an HTML page, not JSON" if text.lstrip().startswith(b"<") else "is not JSON"
         reason, cause = f"{what}: {error.msg} in line {error.lineno}, column {error.colno}", error
+    except _TooMuchError as error:
+        reason, cause = error.args[0], error
     except ValueError as error:  # a number of thousands of digits
-        reason, cause = "holds a number that is too long to be one", error
+        reason, cause = _TOO_LONG, error
     except RecursionError as error:
-        reason, cause = f"is nested more than {_DEPTH_LIMIT} deep", error
+        reason, cause = f"is nested more than {DEPTH_LIMIT} deep", error
     else:
         return value
     raise InvalidConfigError(f"{model}: the config.json {reason}.", hint=_HINT, model=model) from cause
 
 
-def _check_depth(value: Any) -> None:
-    """Raise RecursionError where a value nests too deep; level by level, so as not to recurse into it."""
-    level = [value]
-    for _ in range(_DEPTH_LIMIT):
-        level = [item for parent in level for item in _children(parent) if isinstance(item, (dict, list))]
+def _check_extent(value: Any) -> None:
+    """Refuse what nests too deep or holds too much; level by level, so as not to recurse into it."""
+    level, seen = [value], 1
+    for _ in range(DEPTH_LIMIT):
+        level = [item for parent in level for item in _children(parent)]
+        seen += len(level)
+        if seen > MOST_VALUES:
+            raise _TooMuchError(f"holds more than {MOST_VALUES:,} values")
+        for item in level:
+            _check_value(item)
         if not level:
             return
-    raise RecursionError
+    if any(isinstance(item, (dict, list)) for item in level):
+        raise RecursionError
+
+
+def _check_value(value: Any) -> None:
+    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        raise _TooMuchError(_TOO_LONG)
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        raise _TooMuchError(f"holds a text of {len(value):,} characters, and the limit is {LONGEST_TEXT:,}")
 
 
 def _children(value: Any) -> Iterable[Any]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
+    if not isinstance(value, dict):
+        return value if isinstance(value, list) else ()
+    longest = max(map(len, value), default=0)
+    if longest > LONGEST_KEY:
+        raise _TooMuchError(f"holds a key of {longest:,} characters, and the limit is {LONGEST_KEY:,}")
+    return value.values()
 
 
 def _name_of(value: Any) -> str:
     """What JSON calls a value that is not an object."""
     names = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
+
+
+class _TooMuchError(Exception):
+    """A value that no configuration has, said as what the file does."""

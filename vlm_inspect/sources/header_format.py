@@ -14,6 +14,7 @@ from threading import Lock
 from typing import Any
 
 from vlm_inspect.errors import BadHeaderError
+from vlm_inspect.patterns import can_be_a_part
 from vlm_inspect.tensors import TensorInfo
 
 LENGTH_BYTES = 8
@@ -121,7 +122,7 @@ def check_name(name: str, file: str, model: str) -> str:
     """A tensor's name, if it can be one: parts between dots, none of them empty."""
     if len(name) > _LONGEST_NAME:
         raise bad_header(f"has a tensor whose name has {len(name):,} characters", file, model)
-    if not name or ".." in name or name[0] == "." or name[-1] == "." or not name.isprintable():
+    if not all(map(can_be_a_part, name.split("."))) or not name.isprintable():
         raise bad_header(f"has a tensor named {shown(name)}, which no module can be", file, model)
     return name
 

@@ -16,6 +16,7 @@ from typing import Any
 from vlm_inspect.sources.bad_answers import BrokenOffError, UnlikeHubError
 from vlm_inspect.sources.wire import (
     COMMIT,
+    REDIRECTS,
     answer,
     ask_twice,
     number,
@@ -53,7 +54,8 @@ class _Told:
         if told is not None:
             if told != self.commit:
                 raise UnlikeHubError(f"commit {self.commit[:12]} was asked for, and another came")
-            stated = response.headers.get("X-Linked-ETag") or response.headers.get("ETag", "")
+            own = "" if response.status_code in REDIRECTS else response.headers.get("ETag", "")
+            stated = response.headers.get("X-Linked-ETag", own)
             self.etag = stated.removeprefix("W/").strip('"')
         return False
 

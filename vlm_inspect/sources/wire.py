@@ -29,9 +29,9 @@ _CHUNK = 2**16
 _BUSY = (429, 500, 502, 503, 504)
 # A Hub that is busy for longer than this is not waited for.
 _LONGEST_WAIT = 5
-# what httpx calls it where a connection that was there ends
+# what httpx calls it where a connection that was there ends; requests leaves that to the error below
 _DROPPED = ("ReadError", "WriteError", "CloseError", "RemoteProtocolError")
-_REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECTS = (301, 302, 303, 307, 308)
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _OF_A_BODY = ("Content-Encoding", "Content-Length", "Transfer-Encoding")
 
@@ -100,6 +100,9 @@ def read(response: Any, count: int) -> bytes:
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.lower() not in {"", "identity"}:  # a few bytes may stand for gigabytes
         raise UnlikeHubError("it answers compressed, which it was asked not to")
+    announced = stated_length(response)
+    if announced is None and "Content-Length" in response.headers:
+        raise UnlikeHubError("the length that it announces is none")
     content = bytearray()
     try:
         for chunk in response.iter_bytes() if _is_httpx(response) else response.iter_content(_CHUNK):
@@ -109,7 +112,6 @@ def read(response: Any, count: int) -> bytes:
                 break
     except transport_error() as error:
         raise BrokenOffError("the answer broke off") from error
-    announced = stated_length(response)
     if announced is not None and len(content) < min(count, announced):
         raise BrokenOffError(f"{len(content):,} bytes came of {announced:,}")
     del content[count:]
@@ -152,7 +154,7 @@ def _streamed(session: Any, method: str, url: str, headers: Mapping[str, str]) -
 
 
 def _location(response: Any) -> str | None:
-    if response.status_code not in _REDIRECTS:
+    if response.status_code not in REDIRECTS:
         return None
     location: str | None = response.headers.get("Location")
     return location
@@ -184,9 +186,19 @@ def _is_httpx(response: Any) -> bool:
     return hasattr(response, "iter_bytes")
 
 
+def _was_dropped(error: BaseException) -> bool:
+    """Whether the other side ended a connection that was there."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, (ConnectionResetError, BrokenPipeError)) or type(below).__name__ in _DROPPED:
+            return True
+        below = below.__cause__ or below.__context__
+    return False
+
+
 def _short_wait(error: Any) -> float | None:
     """The seconds after which to ask again; None where that makes no sense."""
-    if isinstance(error, BrokenOffError) or type(error).__name__ in _DROPPED:
+    if isinstance(error, BrokenOffError) or _was_dropped(error):
         return 0.0
     response = getattr(error, "response", None)
     if response is None or response.status_code not in _BUSY:

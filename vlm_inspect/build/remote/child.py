@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from vlm_inspect.build.limits import counted_modules
 from vlm_inspect.build.remote import confinement
 from vlm_inspect.tree_codec import Name, Text, WireTree, to_wire
 
@@ -113,7 +114,7 @@ def _build(task: Task, *, namespaces: bool) -> ModuleTree:
     config_class = _import(task.config_class) if task.config_class else model_class.config_class
     config = config_class.from_dict(task.config)
     config._attn_implementation = "eager"  # noqa: SLF001 - a kernel that is not installed keeps nobody out
-    with init_empty_weights(include_buffers=True):
+    with counted_modules(task.model_class), init_empty_weights(include_buffers=True):
         live = _live(model_class, config)
         notes = () if _tied(live) else ("its code could not say which of its weights are tied.",)
     barrier = "" if namespaces else " This system allows no namespaces: sockets and processes are refused."

@@ -1,0 +1,83 @@
+"""Faults that are planted in the program, one after another, and what the fuzzer says of each.
+
+A process of its own: what watches the cases stays in it.
+"""
+
+import json
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tools.fuzz import watch
+from tools.fuzz.case import Case
+from tools.fuzz.worker import Worker
+from vlm_inspect.cli import show
+from vlm_inspect.render import cells, comma_separated
+
+NAME = "\x1b[31m<script>|=1"
+CONFIG = json.dumps({"model_type": NAME, "architectures": [NAME]}).encode()
+CASE = Case({"model/config.json": CONFIG}, (("show", "./model", "--builder", "config"),))
+
+
+def divide():
+    return 1 // 0
+
+
+def write_elsewhere():
+    Path("../elsewhere").write_text("x", encoding="utf-8")
+
+
+def read_elsewhere():
+    Path("../bait.json").read_text(encoding="utf-8")
+
+
+def start():
+    subprocess.run([sys.executable, "-c", ""], check=True)
+
+
+def connect():
+    with socket.socket() as one:
+        one.settimeout(1)
+        one.connect_ex(("127.0.0.1", 9))
+
+
+def loop():
+    ends = time.process_time() + 5
+    while time.process_time() < ends:
+        pass
+
+
+def grow():
+    bytearray(256 * 2**20)
+
+
+def leave():
+    raise SystemExit(9)
+
+
+ACTS = (divide, write_elsewhere, read_elsewhere, start, connect, loop, grow, leave)
+
+
+def main():
+    watch.SECONDS, watch.MEMORY = 1, 128 * 2**20
+    with tempfile.TemporaryDirectory() as home:
+        worker = Worker(Path(home))
+        found = {"nothing": worker.run("test", 0, CASE).faults}
+        look_up = show.look_up
+        for act in ACTS:
+            show.look_up = lambda *given, act=act: (act(), look_up(*given))[1]
+            found[act.__name__] = worker.run("test", 0, CASE).faults
+        show.look_up = look_up
+        cells.visible.__code__ = (lambda value: value).__code__
+        found["visible"] = worker.run("test", 0, CASE).faults
+        comma_separated._guarded.__code__ = (lambda value: f"={value}").__code__  # noqa: SLF001
+        words = (*CASE.commands[0], "--format", "csv")
+        found["csv"] = worker.run("test", 0, Case(CASE.files, (words,))).faults
+    print(json.dumps(found))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
