@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 TIMM := .timm-env
 TIMM_STAMP := $(TIMM)/.installed
 
-.PHONY: help setup table test test-timm lint check errors snapshots bench fuzz upgrade-demo compat lock clean
+.PHONY: help setup table test test-timm lint check errors snapshots bench fuzz upgrade-demo compat pythons lock clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -65,6 +65,9 @@ upgrade-demo: setup ## what `check` says of transformers 5.5.4 -> 5.6.0 (builds 
 
 compat: setup ## ask every supported transformers for every type it has; write docs/support-matrix.*
 	$(BIN)/python -m tools.compat
+
+pythons: setup ## ask every Python that is here the same, run the tests under it; write docs/pythons.*
+	$(BIN)/python -m tools.pythons
 
 lock: setup ## write requirements.lock from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' > requirements.lock
