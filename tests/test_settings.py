@@ -383,6 +383,9 @@ def test_a_path_has_no_revision(refused):
         ("a = ", r"is not valid TOML: .*\(at line 1, column 5"),
         ("a = 1\na = 2", r"is not valid TOML: .*\(at line 2, column 6"),
         ("a = " + "[" * 100_000, "is nested too deeply|is not valid TOML"),
+        ("# a comment\nk" + ".a" * 20_000 + " = 1", "line 2: a key has more than 64 parts"),
+        ("k" + '."a b"' * 65 + " = 1", "line 1: a key has more than 64 parts"),
+        ("# " + "x" * 2**20, "has more than 1,048,576 bytes"),
         ("a = " + "9" * 5000, "is not valid TOML|unknown key"),
     ],
 )
@@ -393,7 +396,7 @@ def test_a_slip_of_toml_is_told_with_its_place(refused, text, message):
 
 
 def test_a_deeply_nested_value_is_a_wrong_type(refused):
-    deep = ".".join(["a"] * 2_000)
+    deep = ".".join(["a"] * 60)
     assert "models[0].facts.year: expected" in refused(f"{MODEL}facts.year.{deep} = 1").message
 
 
@@ -483,3 +486,10 @@ def test_any_configuration_is_read_or_refused_with_its_file(tmp_path_factory, he
         assert str(error).startswith(str(path))  # noqa: PT017 - most are refused
     else:
         assert settings.path == path
+
+
+def test_dots_in_texts_and_comments_are_no_parts_of_a_key(tmp_path):
+    dots = "." * 1_000
+    path = tmp_path / "vlm-inspect.toml"
+    path.write_text(f'# {dots}\nsnapshots = \'{dots}x\'  # {dots}\nfiles = ["\\"{dots}"]\n')
+    assert load_settings(path, vocabulary).snapshots.name == f"{dots}x"

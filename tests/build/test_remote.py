@@ -320,3 +320,9 @@ def test_the_code_ends_when_the_one_who_asked_is_killed(tmp_path):
     while processes() - before and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not processes() - before
+
+
+def test_a_build_without_an_end_is_stopped_by_the_count_of_its_modules():
+    endless = code(late="self.all = nn.ModuleList(nn.Identity() for _ in range(10**9))")
+    error = refused(endless, remote.Limits(seconds=120))
+    assert "it asks for more than 100,000 modules" in error.message

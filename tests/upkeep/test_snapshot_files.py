@@ -136,6 +136,11 @@ def content():
             lambda text: text.replace('"components": [', f'"components": [{"[" * 900}{"]" * 900}, '),
             "nested too deep",
         ),
+        (lambda text: text.replace('"sizes": [3, 1024]', '"sizes": []'), "a convolution of the sizes ()"),
+        (
+            lambda text: text.replace('"sizes": [3, 1024]', '"sizes": [3, -1]'),
+            "a convolution of the sizes (3, -1)",
+        ),
         (lambda _: deep(250), "nested more than 200 deep"),
         (lambda _: wide(60), "more than 200,000 modules"),
     ],

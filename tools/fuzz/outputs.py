@@ -40,7 +40,8 @@ _ATTRIBUTES = frozenset(
     ["lang", "charset", "name", "content", "class", "tabindex", "role", "aria-label", "scope", "href"]
 )
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-_BOLD = "markup in Markdown: strong_open"
+_OF_A_DIFFERENCE = ("markup in Markdown: strong_open", "HTML in Markdown: a folded list")
+_FOLDED = re.compile(r"<details>\n<summary><b>[A-Za-z ]+</b> \(\d+\)</summary>\n|</details>\n?")
 _OWN_LINKS = "https://huggingface.co/"
 _LATEX_COMMANDS = re.compile(
     r"\\(?:textbackslash|textasciicircum|textasciitilde|textless|textgreater|textbar|textasciigrave|textquotedbl"
@@ -53,14 +54,14 @@ _ANNOTATION = re.compile(r"::(error|warning) file=[^,:\s][^,:]*,title=[^,:]*::")
 _UNESCAPED_BAR = re.compile(r"(?<!\\)\|")
 
 
-def faults_of(text: str, form: str, *, bold: bool = False) -> list[str]:
+def faults_of(text: str, form: str, *, folded: bool = False) -> list[str]:
     """What of an answer's text a reader of its format could take for something else than words.
 
-    `bold`: whether the answer has bold words of its own.
+    `folded`: whether the answer has bold words and folded lists of its own, as a difference has.
     """
     shown = _COLOURS.sub("", text) if form == "terminal" else text
     faults = [*steering(shown), *(_READERS[form](shown) if form in _READERS else ())]
-    return [fault for fault in faults if not (bold and fault == _BOLD)]
+    return [fault for fault in faults if not (folded and fault in _OF_A_DIFFERENCE)]
 
 
 def steering(text: str) -> Iterator[str]:
@@ -74,6 +75,9 @@ def steering(text: str) -> Iterator[str]:
 
 def of_errors(text: str) -> Iterator[str]:
     """Faults of what was said on standard error."""
+    if text.startswith("Usage: "):  # typer quotes the user's words, and escapes what controls a terminal
+        yield from (f"U+{ord(char):04X} in a usage error" for char in text if char < " " and char != "\n")
+        return
     yield from steering(text)
     if "This is a bug" in text:
         yield text.partition("This is a bug")[2].partition("\n")[0]
@@ -92,7 +96,8 @@ def _markdown(text: str) -> Iterator[str]:
             widths = set()
     for token in MarkdownIt("commonmark").enable("table").parse(text):
         if token.type == "html_block" and not token.content.startswith("<!-- "):
-            yield f"HTML in Markdown: {token.content[:80]!r}"
+            is_folded = _FOLDED.fullmatch(token.content)
+            yield f"HTML in Markdown: {'a folded list' if is_folded else repr(token.content[:80])}"
         for child in token.children or ():
             yield from _inline(child)
 

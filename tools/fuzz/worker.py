@@ -145,7 +145,7 @@ def faults_of_command(command: Command, said: Said) -> Iterator[str]:
     yield from of_errors(said.err)
     if said.out:
         form = _form(command)
-        yield from (f"{form}: {fault}" for fault in faults_of(said.out, form, bold=command[0] == "diff"))
+        yield from (f"{form}: {fault}" for fault in faults_of(said.out, form, folded=command[0] == "diff"))
 
 
 def _form(command: Command) -> str:

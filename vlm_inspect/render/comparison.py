@@ -71,10 +71,10 @@ def _reads(part: Component, projectors: Sequence[Component], towers: Sequence[Co
         for stage in tower.beside
         if stage.kind in {"linear", "convolution"} and stage.sizes
     }
-    if part.stages[0].sizes and part.stages[0].sizes[0] in writes:
+    if part.stages and part.stages[0].sizes and part.stages[0].sizes[0] in writes:
         return False
     tops = [f"{path}." for tower in towers for path in tower.paths]
-    inside = [each for each in projectors if each.paths[0].startswith(tuple(tops))]
+    inside = [each for each in projectors if any(path.startswith(tuple(tops)) for path in each.paths[:1])]
     return part in inside or not inside
 
 

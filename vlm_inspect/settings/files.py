@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,13 @@ OWN_NAME = "vlm-inspect.toml"
 PYPROJECT = "pyproject.toml"
 SECTION = "tool.vlm-inspect"
 
+LARGEST_FILE = 2**20
+"""Bytes of a configuration."""
+MOST_DOTS = 64
+"""Dots in one line, but for texts and comments: a key of so many parts nests as deep, and takes the square of
+their number to read."""
+
+_TEXTS = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|#[^\n]*")
 _PATH_STARTS = ("./", "../", "/", "~", ".\\", "..\\")
 
 
@@ -57,6 +65,7 @@ def _exists(path: Path) -> bool:
 def parse(path: Path) -> dict[str, Any]:
     """The TOML of a file."""
     text = _read_text(path)
+    _check_dots(path, text)
     try:
         data: dict[str, Any] = tomllib.loads(text)
     except ValueError as error:
@@ -68,13 +77,23 @@ def parse(path: Path) -> dict[str, Any]:
 
 def _read_text(path: Path) -> str:
     try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise SettingsError(f"{path} has more than {LARGEST_FILE:,} bytes, and no configuration has.")
         # Some editors of Windows put a byte order mark in front.
-        return path.read_bytes().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is not UTF-8.", hint=f"Save {path} as UTF-8.") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"{str(path)!r} could not be read: {reason}.") from error
+
+
+def _check_dots(path: Path, text: str) -> None:
+    for number, line in enumerate(_TEXTS.sub("", text).split("\n"), start=1):
+        if line.count(".") > MOST_DOTS:
+            raise SettingsError(f"{path}, line {number}: a key has more than {MOST_DOTS} parts.")
 
 
 def _with_place(error: ValueError, text: str) -> str:

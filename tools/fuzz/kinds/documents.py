@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from pathlib import Path
 
 from tools.fuzz.case import Case
@@ -10,7 +11,8 @@ from tools.fuzz.mutation import mutated
 from tools.fuzz.seeds import snapshot_texts
 
 _SETTINGS = b'[[models]]\nid = "./true.json"\n'
-_BEGIN, _END = b"vlm-inspect:begin", b"vlm-inspect:end"
+_BEGIN = re.compile(rb"vlm-inspect[ \t]*:[ \t]*begin")
+_END = re.compile(rb"vlm-inspect[ \t]*:[ \t]*end")
 _ARCHITECTURES = b"<!-- vlm-inspect:begin architectures -->"
 _COMPARISON = b"<!-- vlm-inspect:begin comparison -->\n<!-- vlm-inspect:end comparison -->\n"
 _SEEDS = (
@@ -40,8 +42,8 @@ def _faults(before: bytes, folder: Path, codes: list[int]) -> list[str]:
     if codes[0] != 0:
         return [] if after == before else [f"the file was changed, and the command ended with {codes[0]}"]
     told = [] if codes[1] == 0 else [f"what --write wrote is stale for --check, which ends with {codes[1]}"]
-    if not after.startswith(before[: before.find(_BEGIN)]) or not after.endswith(
-        before[before.rfind(_END) :]
-    ):
+    begin, *_ = (match.start() for match in _BEGIN.finditer(before))
+    *_, end = (match.start() for match in _END.finditer(before))
+    if not after.startswith(before[:begin]) or not after.endswith(before[end:]):
         told.append("what stands around the blocks was changed")
     return told
