@@ -11,6 +11,7 @@ from vlm_inspect.cli.one_model import look_up, warn_if_misread
 from vlm_inspect.cli.output import Output
 from vlm_inspect.errors import NotNativeError
 from vlm_inspect.render import render
+from vlm_inspect.render.markdown import fenced
 from vlm_inspect.render.module_tree import tree_data, tree_table, tree_text
 from vlm_inspect.render.records import json_text
 from vlm_inspect.render.terminal_tree import terminal_tree
@@ -66,5 +67,5 @@ def _text(tree: ModuleTree, focus: str, depth: int | None, out: Output) -> str:
     if out.format is options.Format.TERMINAL:
         return terminal_tree(tree, focus=focus, depth=depth, width=out.width, colour=out.colour)
     if out.format is options.Format.MARKDOWN:
-        return f"```text\n{tree_text(tree, focus=focus, depth=depth)}```\n"
+        return fenced(tree_text(tree, focus=focus, depth=depth))
     return render(tree_table(tree, focus=focus, depth=depth), out.format.value)
