@@ -40,11 +40,14 @@ HOSTILE = [
     "-1",
     "@SUM(A1)",
     "\t=1",
+    "\uff1d1+1",
+    " \uff20SUM(A1)",
     "{{ 7 * 7 }}{% raw %}",
     "\ud800lone",
     "日本語モデル",
     "x" * 500,
 ]
+FULL_WIDTH = "\uff1d\uff0b\uff0d\uff20"
 READERS = {
     "markdown": markdown_rows,
     "csv": csv_rows,
@@ -64,7 +67,7 @@ def as_read(name, value):
     """What a reader may see of a cell: the formula guard, and spaces that a format does not keep."""
     shown = visible(value)
     if name == "csv":
-        return "'" + shown if shown.lstrip().startswith(("=", "+", "-", "@")) else shown
+        return "'" + shown if shown.lstrip()[:1] in {*"=+-@", *FULL_WIDTH} else shown
     return " ".join(shown.split())
 
 

@@ -163,11 +163,11 @@ def _comma_separated(text: str) -> Iterator[str]:
 
 
 def _latex(text: str) -> Iterator[str]:
-    if text.count(r"\begin{tabular}") != text.count(r"\end{tabular}"):
+    lines = [line for line in text.split("\n") if not line.startswith("% ")]
+    told = "\n".join(lines)
+    if told.count(r"\begin{tabular}") != told.count(r"\end{tabular}"):
         yield "a tabular that is not closed"
-    for line in text.split("\n"):
-        if line.startswith("% "):
-            continue
+    for line in lines:
         rest = _LATEX_COMMANDS.sub("", line)
         stray = re.search(r"[\\$%#_^~]|(?<! )&|&(?! )", _without_links(rest))
         if stray:

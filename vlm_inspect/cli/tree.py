@@ -71,5 +71,7 @@ def _text(tree: ModuleTree, focus: str, depth: int | None, out: Output) -> str:
 
         return terminal_tree(tree, focus=focus, depth=depth, width=out.width, colour=out.colour)
     if out.format is options.Format.MARKDOWN:
-        return f"```text\n{tree_text(tree, focus=focus, depth=depth)}```\n"
+        from vlm_inspect.render.markdown import fenced
+
+        return fenced(tree_text(tree, focus=focus, depth=depth))
     return render(tree_table(tree, focus=focus, depth=depth), out.format.value)

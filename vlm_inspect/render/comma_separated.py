@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from vlm_inspect.render.cells import Cell, Table
 from vlm_inspect.render.layout import Layout
 
-# a spreadsheet computes a cell that begins with one of these
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# a spreadsheet computes a cell that begins with one of these (OWASP, CSV Injection), of full width too
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def comma_separated(tables: Sequence[Table], _layout: Layout) -> str:

@@ -56,13 +56,22 @@ def _words(value: str) -> str:
     return _ENTITY.sub("&amp;", escaped).replace("<", "&lt;")
 
 
+def fenced(lines: str) -> str:
+    """Lines as a code block, which ends where it ends, whatever is in it."""
+    fence = "`" * max(3, _longest_run(lines) + 1)
+    return f"{fence}text\n{lines}{fence}\n"
+
+
 def code_span(value: str) -> str:
     """A code span that is a code span whatever is in it, in a table too."""
     if not value.strip():
         return inline(text(repr(value)))
     if "|" in value and "\\" in value:  # parsers differ on which backslash belongs to which bar
         return f"<code>{escape(value).translate(_CODE_ENTITIES)}</code>"
-    longest = max((len(found) for found in _BACKTICKS.findall(value)), default=0)
-    fence = "`" * (longest + 1)
+    fence = "`" * (_longest_run(value) + 1)
     gap = " " if value.startswith(("`", " ")) or value.endswith(("`", " ")) else ""
     return f"{fence}{gap}{value}{gap}{fence}".replace("|", "\\|")
+
+
+def _longest_run(value: str) -> int:
+    return max((len(found) for found in _BACKTICKS.findall(value)), default=0)

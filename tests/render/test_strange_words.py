@@ -1,0 +1,153 @@
+"""Every word of a record may be a stranger's: in no format is it more than a word."""
+
+import copy
+import json
+from functools import cache
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from tests.render.records import RECORDS
+from tools.fuzz.outputs import faults_of
+from vlm_inspect.codec import architecture_from_data, to_data
+from vlm_inspect.compare import compare
+from vlm_inspect.errors import InvalidConfigError
+from vlm_inspect.render import FORMATS, render
+from vlm_inspect.render.card import build_card
+from vlm_inspect.render.card_tables import card_tables
+from vlm_inspect.render.check_formats import report_annotations, report_data, report_markdown, report_text
+from vlm_inspect.render.columns import KINDS
+from vlm_inspect.render.difference import build_report
+from vlm_inspect.render.difference_markdown import difference_markdown
+from vlm_inspect.render.difference_record import difference_json, difference_names
+from vlm_inspect.render.difference_tables import difference_tables
+from vlm_inspect.render.markdown import fenced
+from vlm_inspect.render.module_tree import tree_data, tree_table, tree_text
+from vlm_inspect.render.records import json_text, record_json
+from vlm_inspect.render.rows import Failure, Row
+from vlm_inspect.render.table import build_table
+from vlm_inspect.render.terminal_card import card_text
+from vlm_inspect.render.terminal_difference import difference_text
+from vlm_inspect.render.terminal_tree import terminal_tree
+from vlm_inspect.snapshot import Snapshot
+from vlm_inspect.tree import ModuleTree, NodePool
+from vlm_inspect.verdict import Verdict
+
+ALPHABET = (
+    "|\\`*_[]()<>&\"'=+-@$%#{}~^!:;,. \t\r\n\x00\x07\x1b\x7f\x85\x9b\xa0\xad\u200b\u200f\u202e\u2028"
+    "\u2066\ufeff\uff1d\uff0b\U000e0041\ud7ff\ue000\U0001f999aZ0"
+)
+PIECES = (
+    *("\x1b[31m", "\x1b]8;;", "](x)", "<script>", "</td>", "-->", "<!--", "```"),
+    *("\\end{tabular}", "&#124;", "=1+", "::"),
+)
+WORDS = st.lists(st.sampled_from([*ALPHABET, *PIECES]), min_size=1, max_size=12).map("".join)
+NAMES = sorted(RECORDS)
+
+
+def places(data, path=()):
+    """Where in a record text stands."""
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+        if isinstance(value, str):
+            yield (*path, key)
+        elif isinstance(value, (dict, list)):
+            yield from places(value, (*path, key))
+
+
+def put(data, path, word):
+    changed = copy.deepcopy(data)
+    inner = changed
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = word
+    return changed
+
+
+@cache
+def free(name):
+    """The record as data, and those places of text that take any."""
+    data = to_data(RECORDS[name])
+    return data, [path for path in places(data) if is_record(put(data, path, "any word"))]
+
+
+def is_record(data):
+    try:
+        architecture_from_data(data)
+    except InvalidConfigError:
+        return False
+    return True
+
+
+def strange(name, words):
+    """The record with strange words wherever it takes any."""
+    data, paths = free(name)
+    for number, path in enumerate(paths):
+        data = put(data, path, words[number % len(words)])
+    return architecture_from_data(data)
+
+
+def no_faults(text, form, *, folded=False):
+    assert faults_of(text, form, folded=folded) == [], text[:2_000]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_much_of_a_record_is_free_text(name):
+    _, paths = free(name)
+    assert len(paths) > 15
+    assert {"class_name", "model_class", "id"} <= {path[-1] for path in paths}
+
+
+@settings(max_examples=6, deadline=None)
+@given(words=st.lists(WORDS, min_size=1, max_size=4), name=st.sampled_from(NAMES))
+def test_a_record_of_strange_words_has_only_words_in_every_format(words, name):
+    record = strange(name, words)
+    failed = Row(words[0], error=Failure("SourceError", words[0], words[-1]))
+    card = build_card(record, name=words[0], explain=True)
+    tables = [build_table(kind, [Row(record.model.id, record), failed]) for kind in KINDS]
+    for form in FORMATS:
+        for shown in (*tables, card_tables(card)):
+            no_faults(render(shown, form, width=80, colour=True), form)
+    no_faults(card_text(card, width=60, colour=True), "terminal")
+    no_faults(record_json(record), "json")
+    assert json.loads(record_json(record))["model"]["id"] == record.model.id
+
+
+@settings(max_examples=6, deadline=None)
+@given(words=st.lists(WORDS, min_size=1, max_size=4), name=st.sampled_from(NAMES))
+def test_a_difference_of_strange_words_has_only_words_in_every_format(words, name):
+    difference = compare(Snapshot(RECORDS[name]), Snapshot(strange(name, words)))
+    report = build_report(difference)
+    for form in FORMATS:
+        no_faults(render(difference_tables(report), form, width=80, colour=True), form)
+    no_faults(difference_markdown(report), "markdown", folded=True)
+    no_faults(difference_text(report, width=70, colour=True), "terminal")
+    no_faults(difference_json(difference), "json")
+    no_faults(difference_names(difference), "text")
+    verdict = Verdict(words[0], words[-1], "different", difference)
+    check_report([verdict, Verdict(words[0], "file.json", "failed", message=words[0], hint=words[-1])])
+
+
+def check_report(verdicts):
+    no_faults(report_text(verdicts), "terminal")
+    no_faults(report_markdown(verdicts), "markdown")
+    no_faults(json_text(report_data(verdicts)), "json")
+    no_faults(report_annotations(verdicts, "snapshots"), "github")
+
+
+@settings(max_examples=25, deadline=None)
+@given(words=st.lists(WORDS, min_size=3, max_size=5))
+def test_a_tree_of_strange_words_has_only_words_in_every_format(words):
+    pool = NodePool()
+    leaf = pool.node(words[0], detail=words[1], parameters=((words[2], (2, 3)),))
+    tree = ModuleTree(
+        pool.node(words[1], detail=words[-1], children=((words[2], leaf), ("0", leaf), ("1", leaf)))
+    )
+    for form in FORMATS:
+        no_faults(render(tree_table(tree), form, width=80, colour=True), form)
+    no_faults(terminal_tree(tree, width=60, colour=True), "terminal")
+    no_faults(json_text(tree_data(tree)), "json")
+    no_faults(fenced(tree_text(tree)), "text")
+    (block,) = MarkdownIt("commonmark").parse(fenced(tree_text(tree)))
+    assert (block.type, block.content) == ("fence", tree_text(tree))
