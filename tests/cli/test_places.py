@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.broken import as_any_user, run_under
-from tests.cli.program import LLAVA
+from tests.cli.program import LLAVA, save
 
 LONG = {**LLAVA, "comment": "x" * 5000}  # longer than what a full disk takes
 
@@ -53,6 +53,15 @@ def test_a_home_that_cannot_be_written_is_said_with_what_to_name_instead(model, 
     assert str(read_only) in said
     assert "--cache-dir DIR, or HF_HUB_CACHE" in said
     assert is_answered(show(model, here, HOME=str(read_only), HF_HOME=None, HF_HUB_CACHE=str(here / "cache")))
+
+
+def test_a_folder_is_answered_where_nothing_can_be_written(here, read_only):
+    words = ("show", str(save(here, "model")))
+    done = run_under(
+        sys.executable, *words, cwd=read_only, before=as_any_user, HOME=str(read_only), HF_HOME=None
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "CLIPVisionModel" in done.stdout
 
 
 def test_a_home_that_is_not_there_yet_is_made(model, here):
