@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 TIMM := .timm-env
 TIMM_STAMP := $(TIMM)/.installed
 
-.PHONY: help setup table test test-timm lint check errors snapshots bench fuzz upgrade-demo compat lock clean
+.PHONY: help setup table test test-timm lint check errors snapshots bench fuzz upgrade-demo compat pythons lock clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,8 +22,9 @@ $(STAMP): requirements.lock pyproject.toml
 table: setup ## regenerate the tables in README.md, from the Hub, or offline from the catalogue
 	$(BIN)/vlm-inspect table --write README.md
 
+# a process per core, a file of tests to one of them: what a session makes once is made once in each
 test: setup ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
 
 test-timm: $(TIMM_STAMP) ## the models whose towers are timm's, in an environment that has it (5.5 GB)
 	$(TIMM)/bin/python -m pytest tests/timm
@@ -52,7 +53,7 @@ snapshots: setup ## write snapshots/ as the models are now
 	$(BIN)/vlm-inspect snapshot --prune --offline
 
 bench: setup ## what an answer costs, against bare scripts; writes docs/benchmarks.md (minutes)
-	$(BIN)/python tools/bench.py
+	$(BIN)/python -m tools.bench
 
 fuzz: setup ## 110,000 hostile inputs; what is found is kept in fuzz-findings/ (a quarter of an hour)
 	$(BIN)/python -m tools.fuzz
@@ -65,6 +66,9 @@ upgrade-demo: setup ## what `check` says of transformers 5.5.4 -> 5.6.0 (builds 
 
 compat: setup ## ask every supported transformers for every type it has; write docs/support-matrix.*
 	$(BIN)/python -m tools.compat
+
+pythons: setup ## ask every Python that is here the same, run the tests under it; write docs/pythons.*
+	$(BIN)/python -m tools.pythons
 
 lock: setup ## write requirements.lock from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | sed -E 's/^(torch==[0-9.]+)\+.*/\1/' > requirements.lock

@@ -68,6 +68,16 @@ class Fault:
     """Announce this length instead of the true one."""
     without: tuple[str, ...] = ()
     """Headers that are left out."""
+    body: bytes | None = None
+    """Sent instead of the true content."""
+    endless: bool = False
+    """The body, true or not, is followed by bytes without end; its length is not announced."""
+    pace: float = 0.0
+    """Seconds before each byte of the body."""
+    slow_head: float = 0.0
+    """Seconds before each byte of the headers."""
+    raw: bytes | None = None
+    """Sent instead of any answer, the status line included."""
 
 
 @dataclass
@@ -234,6 +244,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.fault.drop:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
+        elif self.fault.raw is not None:
+            self.close_connection = True
+            self.wfile.write(self.fault.raw)
         elif self.fault.status:
             self._send(self.fault.status, b'{"error":"as the test asked for"}', {})
         else:
@@ -327,19 +340,39 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(status, json.dumps({"error": message}).encode(), extra)
 
     def _send(self, status, content, headers):
+        content = content if self.fault.body is None else self.fault.body
         body, status, headers = self._part(status, content, headers)
         length = len(body) if self.fault.content_length is None else self.fault.content_length
         sent = {"Content-Length": str(length), "Accept-Ranges": "bytes", "Connection": "close"}
         self.send_response(status)
+        left_out = {*self.fault.without, *(["Content-Length"] if self.fault.endless else [])}
         for name, value in {**sent, **headers, **self.fault.headers}.items():
-            if name not in self.fault.without:
+            if name not in left_out:
                 self.send_header(name, value)
+        if self.fault.slow_head:
+            self._trickle(b"".join(self._headers_buffer), self.fault.slow_head)
+            self._headers_buffer = []
         self.end_headers()
         self.close_connection = True
         if self.command != "HEAD":
-            body = body[: self.fault.drop_after]
-            self.request_seen.body_bytes = len(body)
-            self.wfile.write(body)
+            self._write(body[: self.fault.drop_after])
+
+    def _write(self, body):
+        if self.fault.pace:
+            self._trickle(body, self.fault.pace)
+            return
+        self.request_seen.body_bytes = len(body)
+        self.wfile.write(body)
+        while self.fault.endless:
+            self.wfile.write(b" " * 2**16)
+            self.request_seen.body_bytes += 2**16
+
+    def _trickle(self, content, pace):
+        """A byte at a time, as a slow loris does."""
+        for byte in content:
+            time.sleep(pace)
+            self.wfile.write(bytes([byte]))
+            self.request_seen.body_bytes += 1
 
     def _part(self, status, content, headers):
         """The bytes that a Range header asks for; the whole without one."""

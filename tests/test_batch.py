@@ -424,6 +424,11 @@ def test_a_program_that_is_ended_leaves_no_process(by, then):
     wait_until(lambda: all(map(is_gone, workers)))
 
 
+def test_no_processes_are_refused_instead_of_waited_for():
+    with pytest.raises(ValueError, match="0 processes"):
+        list(batch.run_in_processes(0, range(3), double))
+
+
 def test_an_executor_of_processes_is_one_as_any_other():
     with Workers(2) as executor:
         assert list(executor.map(double, range(10))) == EXPECTED[:10]

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from typer.testing import CliRunner
 
 import vlm_inspect
-from vlm_inspect import answers as use_cases
+from vlm_inspect import requested as use_cases
 from vlm_inspect.cli import exits
 from vlm_inspect.cli.main import program
 from vlm_inspect.render import FORMAT_NAMES

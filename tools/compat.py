@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from tools.support import page
-from tools.support.environments import ROOT, Environment, environments, make
+from tools.support.environments import Environment, environments, make
 from tools.support.survey import mapped_types
+from tools.support.venvs import ROOT
 
 DATA = ROOT / "docs" / "support-matrix.json"
 PAGE = ROOT / "docs" / "support-matrix.md"

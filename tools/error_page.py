@@ -33,6 +33,9 @@ and `model` are its fields.
 | 3 | a model could not be answered; the others are still printed |
 | 4 | a bug in vlm-inspect |
 | 130 | interrupted |
+
+Told to stop by SIGTERM or SIGHUP, it tidies up within a second and ends by that signal: 143 or 129 in a
+shell. What it was started to ignore (`nohup`, `&` in a script), it ignores.
 """
 
 

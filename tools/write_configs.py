@@ -48,7 +48,34 @@ def built_in() -> Configs:
     return configs
 
 
-SOURCES: Mapping[str, Callable[[], Configs]] = {"types": types, "built-in": built_in}
+def twenty() -> Configs:
+    """Twenty types that need no extra package, from all over the alphabet."""
+    known = _of_libraries_alone()
+    names = sorted(known)
+    return {name: known[name] for name in names[:: len(names) // 20][:20]}
+
+
+def many() -> Configs:
+    """Two thousand models of fifty architectures, in turn. Each says another name of itself, as copies do."""
+    known = list(_of_libraries_alone().values())[:50]
+    return {
+        f"{number:04}": {**known[number % len(known)], "_name_or_path": f"org/model-{number}"}
+        for number in range(2_000)
+    }
+
+
+def _of_libraries_alone() -> Configs:
+    from tests.every_type import NEEDS_EXTRA
+
+    return {name: config for name, config in types().items() if name not in NEEDS_EXTRA}
+
+
+SOURCES: Mapping[str, Callable[[], Configs]] = {
+    "types": types,
+    "built-in": built_in,
+    "twenty": twenty,
+    "many": many,
+}
 
 if __name__ == "__main__":
     main()

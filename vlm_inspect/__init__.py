@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vlm_inspect.app import diff, inspect
+    from vlm_inspect.app import diff, inspect, inspect_many
     from vlm_inspect.architecture import Architecture, Component, Role
+    from vlm_inspect.batch import Failed, Inspected
     from vlm_inspect.difference import Difference
     from vlm_inspect.errors import VlmInspectError
     from vlm_inspect.fit import Fit
@@ -22,12 +23,15 @@ _HOMES = {
     "Architecture": "vlm_inspect.architecture",
     "Component": "vlm_inspect.architecture",
     "Difference": "vlm_inspect.difference",
+    "Failed": "vlm_inspect.batch",
     "Fit": "vlm_inspect.fit",
+    "Inspected": "vlm_inspect.batch",
     "Role": "vlm_inspect.architecture",
     "VlmInspectError": "vlm_inspect.errors",
     "__version__": "vlm_inspect.version",
     "diff": "vlm_inspect.app",
     "inspect": "vlm_inspect.app",
+    "inspect_many": "vlm_inspect.app",
     "verify": "vlm_inspect.verification",
 }
 
@@ -35,12 +39,15 @@ __all__ = [
     "Architecture",
     "Component",
     "Difference",
+    "Failed",
     "Fit",
+    "Inspected",
     "Role",
     "VlmInspectError",
     "__version__",
     "diff",
     "inspect",
+    "inspect_many",
     "verify",
 ]
 

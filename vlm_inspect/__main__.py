@@ -15,10 +15,13 @@ def main() -> None:
     """Run the program, and end the process with its exit code."""
     gc.set_threshold(_BETWEEN_SEARCHES)
     try:
+        from vlm_inspect.cli import interruption
+
+        interruption.own_process()
         from vlm_inspect.cli.main import main as run
 
         run()
-    except KeyboardInterrupt:  # before a command could begin
+    except KeyboardInterrupt:  # before it is heard
         sys.exit(130)
 
 

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 from vlm_inspect.architecture import Architecture
 from vlm_inspect.asking import Asking
+from vlm_inspect.batch import Failed, Inspected
 from vlm_inspect.builder import Builder
-from vlm_inspect.inspection import examine, take
+from vlm_inspect.inspection import examine, look_up, take
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from concurrent.futures import Executor
+
     from vlm_inspect.difference import Difference
 
 
@@ -53,3 +57,43 @@ def diff(
 
     options = Asking(token=token, cache_dir=cache_dir, offline=offline)
     return compare(take(before, options=options).snapshot, take(after, options=options).snapshot)
+
+
+def inspect_many(  # noqa: PLR0913 - as inspect
+    models: Iterable[str],
+    *,
+    jobs: int = 1,
+    executor: Executor | None = None,
+    token: str | None = None,
+    cache_dir: Path | None = None,
+    offline: bool = False,
+    builder: Builder | None = None,
+    trust_remote_code: bool = False,
+    cache: bool = True,
+) -> Iterator[Inspected[str, Architecture] | Failed[str]]:
+    """What each of many models is made of, in the order asked and as they come.
+
+    `models` may be any iterable, as long as it likes: of each it says what `inspect` takes. An outcome is
+    `Inspected`, with the record as its `answer`, or `Failed`, with the VlmInspectError as its `error`;
+    `asked` is the model. `jobs` processes of this machine share the work, or any
+    `concurrent.futures.Executor` does: a cluster's as well. Whoever needs no more closes the iterator.
+    """
+    from functools import partial
+
+    from vlm_inspect.many import inspections
+
+    options = Asking(
+        token,
+        cache_dir,
+        offline,
+        builder=builder,
+        trust_remote_code=trust_remote_code,
+        cache=cache,
+        jobs=jobs,
+    )
+    outcomes = inspections(models, partial(look_up, options=options), options, executor=executor)
+    for outcome in outcomes:
+        if isinstance(outcome, Failed):
+            yield outcome
+        else:
+            yield Inspected(outcome.asked, outcome.answer.architecture)

@@ -18,3 +18,5 @@ class Asking(SourceOptions):
     """Whether the code of a model's own repo may be run, isolated, where transformers has no class."""
     cache: bool = True
     """Whether an answer that was given before may be given again, and a new one is kept."""
+    jobs: int = 1
+    """In how many processes models are built, where there are several."""

@@ -32,7 +32,12 @@ _PAUSE = 0.01
 
 
 def replace_file(
-    target: Path, data: bytes, *, precious: bool = True, unless: Callable[[], bool] | None = None
+    target: Path,
+    data: bytes,
+    *,
+    precious: bool = True,
+    unless: Callable[[], bool] | None = None,
+    folder: Path | None = None,
 ) -> bool:
     """Give a file new contents, at once or not at all. Raises OSError, and the old file is whole.
 
@@ -43,9 +48,12 @@ def replace_file(
     A precious file keeps its owner, mode and attributes, and survives a power cut: the old one, or the new
     one from here on. Any other, which can be made again, waits for no disk; since a rename may be on it
     before what was renamed, such a file may come out of a power cut empty or torn.
+
+    Until it is whole the new file lies in `folder`, which is the target's own unless another is named.
     """
-    take_leftovers_away(target.parent)
-    with _new_file_in(target.parent) as (file, path):
+    folder = folder or target.parent
+    take_leftovers_away(folder)
+    with _new_file_in(folder) as (file, path):
         if precious:
             _dress(path, target)
         file.write(data)

@@ -112,6 +112,13 @@ def outcome(answer: Callable[[Asked], Answer], one: Asked) -> Outcome[Asked, Ans
         return Failed(one, error)
 
 
+def unwrapped(result: Outcome[Asked, Answer]) -> Answer:
+    """The answer. Raises the error of a model that has none."""
+    if isinstance(result, Failed):
+        raise result.error
+    return result.answer
+
+
 def _known(at_hand: AtHand[Asked, Answer] | None, one: Asked) -> Outcome[Asked, Answer] | None:
     """The outcome of what is at hand, or of what cannot be looked for."""
     try:

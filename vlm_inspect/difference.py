@@ -70,11 +70,19 @@ class PathChange:
     """Modules or parameters at one pattern of paths that came, went, or became something else."""
 
     path: str
+    """The new one; of what went the old one."""
     what: Literal["module", "parameter"]
     count: int
     before: str | None = None
     """A module's class, a parameter's shape; None where there was none."""
     after: str | None = None
+    moved_from: str | None = None
+    """Of what became something else and moved: its old path."""
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """Its paths, in either model."""
+        return (self.path,) if self.moved_from is None else (self.moved_from, self.path)
 
     @property
     def kind(self) -> ChangeKind:

@@ -19,7 +19,7 @@
     │   ├── UnbuildableConfigError  transformers' own class refuses the configuration
     │   ├── RemoteCodeError         the repo's own code was to be run, isolated, and gave no model
     │   ├── UnverifiableError       whether a checkpoint fits its model cannot be said
-    │   └── BrokenEnvironmentError  torch or transformers does not work in this Python
+    │   └── BrokenEnvironmentError  a package that answers need does not work in this Python
     ├── WorkerError                 a model was given to another process, and no answer came back
     │   ├── WorkerDiedError         the process that worked on it was killed
     │   ├── NoWorkerError           there is no process to give it to
@@ -124,7 +124,7 @@ class UnverifiableError(BuildError):
 
 
 class BrokenEnvironmentError(BuildError):
-    """A package that the build needs (torch, transformers) does not work in this Python."""
+    """A package that answers need (torch, transformers, huggingface_hub) does not work in this Python."""
 
 
 class WorkerError(VlmInspectError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,12 +11,12 @@ from vlm_inspect import builders, sources
 from vlm_inspect.architecture import Architecture
 from vlm_inspect.asking import Asking
 from vlm_inspect.checkpoint import Checkpoint
-from vlm_inspect.errors import NotNativeError
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.snapshot import Snapshot
 from vlm_inspect.tree import ModuleTree
 
 if TYPE_CHECKING:  # who asks for snapshots has no use for the cache, and the other way round
+    from vlm_inspect.builders import Way
     from vlm_inspect.cache.entry import Answer
     from vlm_inspect.snapshot_files import Stored
 
@@ -67,10 +68,14 @@ def examine(
 
 def take(model: str, *, revision: str | None = None, options: Asking = _DEFAULTS) -> Taken:
     """A model as it is compared and kept."""
+    found = look_up(model, revision=revision, options=options)
+    return taken(found.ref, answer(found, options))
+
+
+def taken(ref: ModelRef, inspection: Inspection) -> Taken:
+    """An answer, with its tree, as it is compared and kept."""
     from vlm_inspect.snapshot_files import Stored
 
-    inspection = examine(model, revision=revision, options=options)
-    ref = ModelRef.parse(model, revision)
     follows = None if ref.is_commit else ref.revision
     snapshot = Snapshot.of(inspection.architecture, inspection.tree)
     return Taken(Stored(snapshot, follows), inspection.notes)
@@ -89,62 +94,32 @@ def look_up(model: str, *, revision: str | None = None, options: Asking = _DEFAU
 
 def answer(found: Found, options: Asking = _DEFAULTS, *, with_tree: bool = True) -> Inspection:
     """The other half, which imports the libraries and builds, where no such answer is kept."""
+    from vlm_inspect.kept_answers import kept_or_new
+
+    return _inspection(found, options, partial(kept_or_new, options=options, with_tree=with_tree))
+
+
+def known(found: Found, options: Asking = _DEFAULTS, *, with_tree: bool = True) -> Inspection | None:
+    """The answer, where nothing must be built for it. Raises what `answer` raises without building."""
+    from vlm_inspect.kept_answers import NothingKeptError, kept
+
+    try:
+        return _inspection(found, options, partial(kept, options=options, with_tree=with_tree))
+    except NothingKeptError:
+        return None
+
+
+def _inspection(found: Found, options: Asking, make: Callable[[Checkpoint, Way], Answer]) -> Inspection:
     if isinstance(found.source, Snapshot):
         return _from_snapshot(found.source)
     checkpoint = found.source
-    made = builders.first(
-        checkpoint, found.ref, options, partial(_made, checkpoint, options, with_tree=with_tree)
-    )
+    made = builders.first(checkpoint, found.ref, options, partial(make, checkpoint))
     notes = (*checkpoint.notes, *made.notes)
     if isinstance(made, builders.NotBuilt):
         from vlm_inspect.anatomy import describe_config
 
         return Inspection(describe_config(checkpoint, made.why), None, notes, made.why.message)
     return Inspection(made.architecture, made.tree, notes)
-
-
-def _made(checkpoint: Checkpoint, options: Asking, way: builders.Way, *, with_tree: bool) -> Answer:
-    """The kept answer, or a new one. Raises NotNativeError, kept too, and what the builder raises."""
-    address = _address(checkpoint, options, way)
-    if address is None:
-        return _new(checkpoint, way)
-    from vlm_inspect.cache import store
-
-    kept = store.shared().get(address, checkpoint.identity, with_tree=with_tree)
-    if isinstance(kept, NotNativeError):
-        raise kept
-    return kept or _new(checkpoint, way, address)
-
-
-def _new(checkpoint: Checkpoint, way: builders.Way, address: str | None = None) -> Answer:
-    from vlm_inspect.anatomy import describe
-    from vlm_inspect.build.missing_packages import note
-    from vlm_inspect.cache import store
-    from vlm_inspect.cache.entry import Answer
-
-    try:
-        built = way.build()
-    except NotNativeError as error:
-        if address is not None:
-            store.shared().put(address, error)
-        raise
-    unbuilt = tuple(note(path, why) for path, why in built.tree.unbuilt.items())
-    record = describe(built.tree, checkpoint.identity, built.builder)
-    made = Answer(record, built.tree, (*built.notes, *unbuilt))
-    if address is not None and built.lasting:
-        store.shared().put(address, made)
-    return made
-
-
-def _address(checkpoint: Checkpoint, options: Asking, way: builders.Way) -> str | None:
-    """The key under which a way's answer is kept; None where nothing is."""
-    if not options.cache:
-        return None
-    from vlm_inspect.cache import key
-
-    if way.builder == "transformers":
-        return key.of_configuration(way.builder, checkpoint.config)
-    return key.of_commit(way.builder, checkpoint.config, checkpoint.identity)
 
 
 def _from_snapshot(snapshot: Snapshot) -> Inspection:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vlm_inspect.answers import Key, Request, request_for, requests_for
 from vlm_inspect.documents import Document, block_names
 from vlm_inspect.errors import DocumentError
 from vlm_inspect.render import render
 from vlm_inspect.render.columns import KINDS
 from vlm_inspect.render.rows import Row
 from vlm_inspect.render.table import build_table
+from vlm_inspect.requested import Key, Request, request_for, requests_for
 from vlm_inspect.settings import Settings, TableEntry
 
 

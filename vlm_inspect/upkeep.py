@@ -1,23 +1,21 @@
-"""Keeping snapshot files: writing them, and telling whether the models are still what they say."""
+"""Keeping snapshot files: one per model, written as the models are now."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from vlm_inspect import batch, inspection, snapshot_files
-from vlm_inspect.answers import Request
+from vlm_inspect.answers import inspected
 from vlm_inspect.asking import Asking
-from vlm_inspect.compare import compare
-from vlm_inspect.difference import Difference
 from vlm_inspect.documents import write_atomically
 from vlm_inspect.errors import SnapshotError, VlmInspectError
-from vlm_inspect.ref import ModelRef, is_hub_id
+from vlm_inspect.inspection import Inspection, Taken
+from vlm_inspect.ref import ModelRef
+from vlm_inspect.requested import Request
 from vlm_inspect.settings import Settings
 from vlm_inspect.snapshot_files import Stored
-from vlm_inspect.verdict import Cause, Verdict
 
 _DEFAULTS = Asking()
 _LONGEST_SHOWN = 200
@@ -34,15 +32,6 @@ class Written:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A verdict, and what the file should say; None where that could not be told."""
-
-    verdict: Verdict
-    now: Stored | None = None
-    notes: tuple[str, ...] = ()
-
-
 def folder_of(settings: Settings | None) -> Path:
     """The snapshot folder: the configuration's, or `snapshots` in the working directory."""
     return settings.snapshots if settings is not None else Path("snapshots")
@@ -54,12 +43,12 @@ def snapshot(requests: Sequence[Request], folder: Path, options: Asking = _DEFAU
     Raises SnapshotError where two of the models would be written to one file.
     """
     _refuse_shared_files(requests)
-    for outcome in batch.run(requests, partial(_write, folder=folder, options=options)):
-        if isinstance(outcome, batch.Inspected):
-            yield outcome.answer
-        else:
-            name = outcome.asked.name
-            yield Written(name, folder / snapshot_files.file_name(name), error=outcome.error)
+    for outcome in inspected(requests, options, with_tree=True):
+        name = named(outcome.asked)
+        try:
+            yield _write(outcome.asked, batch.unwrapped(outcome), folder)
+        except VlmInspectError as error:
+            yield Written(outcome.asked.name, folder / snapshot_files.file_name(name), error=error)
 
 
 def prune(folder: Path, kept: Sequence[Path]) -> list[Path]:
@@ -71,65 +60,28 @@ def prune(folder: Path, kept: Sequence[Path]) -> list[Path]:
     return surplus
 
 
-def check(
-    requests: Sequence[Request] | None,
-    folder: Path,
-    options: Asking = _DEFAULTS,
-    *,
-    latest: bool = False,
-) -> Iterator[Checked]:
-    """Compare each model with its file, one by one.
-
-    `requests` are the configured models; None where nothing is configured, and every file is checked as
-    it names its model. With `latest` the pinned commit is also compared with the newest of its branch: a
-    model that the library and its repo changed has a verdict for each.
-    """
-    if requests is None:
-        for path in snapshot_files.files_in(folder):
-            yield from _guarded(partial(_check_file, path, options, latest=latest), path.stem, path)
-        return
-    seen = set()
-    for request in requests:
-        name = _named(request)
-        path = folder / snapshot_files.file_name(name)
-        seen.add(path.name)
-        yield from _guarded(partial(_check_request, request, folder, options, latest=latest), name, path)
-    for path in snapshot_files.files_in(folder):
-        model = _model_in(path) if path.name not in seen else None
-        if model is not None:
-            yield Checked(Verdict(model, path.name, "unused"))
-
-
-def count(requests: Sequence[Request] | None, folder: Path) -> int:
-    """How many models a check is about."""
-    return len(snapshot_files.files_in(folder) if requests is None else requests)
-
-
-def update(checked: Sequence[Checked], folder: Path) -> list[Path]:
-    """Write the files that differ or are missing as they should be."""
-    written = []
-    for each in checked:
-        if each.now is not None and each.verdict.status in {"different", "missing"}:
-            path = folder / each.verdict.file
-            _make(folder)
-            write_atomically(path, snapshot_files.to_text(each.now).encode())
-            written.append(path)
-    return written
-
-
-def _write(request: Request, folder: Path, options: Asking) -> Written:
-    taken = inspection.take(request.reference, revision=request.revision, options=options)
-    name = _named(request)
+def _write(request: Request, answer: Inspection, folder: Path) -> Written:
+    taken = taken_of(request, answer)
+    name = named(request)
     path = folder / snapshot_files.file_name(name)
-    _make(folder)
-    changed = write_atomically(path, snapshot_files.to_text(taken.stored).encode())
-    return Written(name, path, changed=changed, notes=taken.notes)
+    return Written(name, path, changed=write(taken.stored, path), notes=taken.notes)
+
+
+def write(stored: Stored, path: Path) -> bool:
+    """Write a snapshot file, at once or not at all; whether that changed it. Makes its folder."""
+    _make(path.parent)
+    return write_atomically(path, snapshot_files.to_text(stored).encode())
+
+
+def taken_of(request: Request, answer: Inspection) -> Taken:
+    """An answer as it is compared and kept."""
+    return inspection.taken(ModelRef.parse(request.reference, request.revision), answer)
 
 
 def _refuse_shared_files(requests: Sequence[Request]) -> None:
     owners: dict[str, str] = {}
     for request in requests:
-        file = snapshot_files.file_name(_named(request))
+        file = snapshot_files.file_name(named(request))
         if owners.setdefault(file, request.reference) != request.reference:
             raise SnapshotError(
                 f"{owners[file]} and {request.reference} would both be written to {file}.",
@@ -144,78 +96,7 @@ def _make(folder: Path) -> None:
         raise SnapshotError(f"{folder}: {error.strerror or error}", hint="Choose another folder.") from error
 
 
-def _guarded(checked: Callable[[], Iterator[Checked]], model: str, path: Path) -> Iterator[Checked]:
-    """What is checked, or why it could not be."""
-    try:
-        yield from checked()
-    except VlmInspectError as error:
-        yield Checked(Verdict(model, path.name, "failed", message=error.message, hint=error.hint))
-
-
-def _check_request(request: Request, folder: Path, options: Asking, *, latest: bool) -> Iterator[Checked]:
-    """A configured model, and the file that is named after it."""
-    name = _named(request)
-    path = folder / snapshot_files.file_name(name)
-    if path.is_file():
-        yield from _compared(path, request, options, latest=latest)
-        return
-    taken = inspection.take(request.reference, revision=request.revision, options=options)
-    yield Checked(Verdict(name, path.name, "missing"), taken.stored, taken.notes)
-
-
-def _check_file(path: Path, options: Asking, *, latest: bool) -> Iterator[Checked]:
-    """A file that no configuration knows: its model is looked up by the id in it."""
-    stored = snapshot_files.read(path)
-    identity = stored.snapshot.architecture.model
-    if identity.source == "local":
-        raise SnapshotError(
-            f"{path.name}: {identity.id} was a folder, and a snapshot holds no paths.",
-            hint="Name the folder as a model in the configuration.",
-            model=identity.id,
-        )
-    if not is_hub_id(identity.id):  # whoever wrote the file does not choose what is read on this machine
-        raise SnapshotError(
-            f"{path.name}: {identity.id[:_LONGEST_SHOWN]!r} is no model on the Hub.",
-            hint="Write it again: vlm-inspect snapshot MODEL",
-        )
-    yield from _compared(path, Request(identity.id, stored.follows), options, latest=latest)
-
-
-def _compared(path: Path, request: Request, options: Asking, *, latest: bool) -> Iterator[Checked]:
-    """The file with the model as it builds now, at its commit; then, if asked, that with the newest."""
-    stored = snapshot_files.read(path)
-    pinned = stored.snapshot.architecture.model.revision
-    taken = inspection.take(request.reference, revision=pinned or request.revision, options=options)
-    now = Stored(taken.snapshot, stored.follows)
-    yield _judged(path, stored, now, taken.notes)
-    if latest and pinned is not None:
-        newest = inspection.take(request.reference, revision=request.revision, options=options)
-        judged = _judged(path, now, newest.stored, newest.notes, cause="repository")
-        if judged.verdict.status == "different":
-            yield judged
-
-
-def _judged(
-    path: Path, before: Stored, after: Stored, notes: tuple[str, ...], cause: Cause | None = None
-) -> Checked:
-    model = after.snapshot.architecture.model.id
-    lost = after.snapshot.architecture.unbuilt
-    if lost and not before.snapshot.architecture.unbuilt:  # the file knows what is unknown here
-        told = ", ".join(f"{part} {why}" for part, why in lost.items())
-        return Checked(Verdict(model, path.name, "failed", message=f"not everything was built: {told}"))
-    difference = compare(before.snapshot, after.snapshot)
-    if difference.empty:
-        return Checked(Verdict(model, path.name, "same", difference=difference), after, notes)
-    verdict = Verdict(model, path.name, "different", cause or _cause(difference), difference)
-    return Checked(verdict, after, notes)
-
-
-def _cause(difference: Difference) -> Cause:
-    before, after = difference.versions_before, difference.versions_after
-    return "library" if before.get("transformers") != after.get("transformers") else "unknown"
-
-
-def _named(request: Request) -> str:
+def named(request: Request) -> str:
     """What a model's file is named after: its id with the branch or tag that was asked for.
 
     Of a folder it is what the configuration calls it, or else the folder's name: where the folder lies
@@ -232,10 +113,11 @@ def _named(request: Request) -> str:
 
 def _is_ours(path: Path) -> bool:
     """Whether a file of the folder is a snapshot, and not another tool's JSON."""
-    return _model_in(path) is not None
+    return model_in(path) is not None
 
 
-def _model_in(path: Path) -> str | None:
+def model_in(path: Path) -> str | None:
+    """The model of a snapshot file, or the file's name where it is damaged; None of any other JSON."""
     try:
         stored = snapshot_files.read_if_snapshot(path)
     except VlmInspectError:

@@ -2,6 +2,7 @@
 
 The standard library's own pool is broken as a whole by one process that is killed, runs the caller's script
 again in each, writes to the caller's terminal, and leaves its processes behind when the caller is killed.
+loky's is broken as a whole, too; Pebble's loses one task alone, and is no `Executor`.
 Here a process belongs to one thread, which waits for one answer at a time: what dies is known by its task.
 """
 
@@ -36,6 +37,8 @@ class Workers(Executor):
     """As many processes as there is work for, and at most `jobs`; started when they are needed."""
 
     def __init__(self, jobs: int) -> None:
+        if jobs < 1:
+            raise ValueError(f"{jobs} processes do no work")
         self._jobs = jobs
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._idle = Semaphore(0)

@@ -10,9 +10,8 @@ from transformers import LlamaModel, TimmWrapperModel
 from tests.cli.program import run
 from tests.every_type import NEEDS_EXTRA, config_of
 from tests.every_type.answers import answer_of, tree_of
-from vlm_inspect import snapshot_files, upkeep
+from vlm_inspect import checking, snapshot_files
 from vlm_inspect.anatomy import describe
-from vlm_inspect.answers import Request
 from vlm_inspect.architecture import Role
 from vlm_inspect.build import missing_packages, native
 from vlm_inspect.compare import compare
@@ -21,6 +20,7 @@ from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.render.module_tree import tree_data, tree_text
 from vlm_inspect.render.rows import Row
 from vlm_inspect.render.table import build_table
+from vlm_inspect.requested import Request
 from vlm_inspect.settings import tomllib
 from vlm_inspect.snapshot import Snapshot
 from vlm_inspect.snapshot_files import Stored
@@ -167,7 +167,7 @@ def test_a_check_does_not_call_a_model_the_same_that_it_could_not_build_in_full(
     Path(kept, snapshot_files.file_name("fast_vlm")).write_text(
         snapshot_files.to_text(full), encoding="utf-8"
     )
-    (checked,) = upkeep.check([Request(str(folder))], kept)
+    (checked,) = checking.check([Request(str(folder))], kept)
     assert checked.verdict.status == "failed"
     assert REASONS["fast_vlm"] in checked.verdict.message
 

@@ -55,12 +55,16 @@ def test_a_kernel_that_is_not_installed_stops_nobody_from_looking():
     assert native.build(asking, "org/name").total == native.build(LLAVA, "org/name").total
 
 
-def test_a_235b_model_builds_within_one_gibibyte():
+def test_a_235b_model_builds_within_half_a_gibibyte_beside_the_libraries():
     script = (
         "import json, resource, sys\n"
-        "from vlm_inspect.build import native\n"
+        "from vlm_inspect.build import libraries, native\n"
+        "def most():\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "libraries.require()\n"  # a torch with CUDA takes more than one without
+        "before = most()\n"
         "total = native.build(json.load(sys.stdin), 'org/name').total\n"
-        "print(total, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+        "print(total, most() - before)\n"
     )
     answer = subprocess.run(
         [sys.executable, "-c", script],
@@ -71,7 +75,7 @@ def test_a_235b_model_builds_within_one_gibibyte():
     )
     total, kibibytes = map(int, answer.stdout.split())
     assert total > 235_000_000_000
-    assert kibibytes < 1024 * 1024
+    assert kibibytes < 512 * 1024
 
 
 @pytest.mark.parametrize(

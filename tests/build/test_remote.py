@@ -12,6 +12,8 @@ import pytest
 from vlm_inspect.build import remote
 from vlm_inspect.errors import RemoteCodeError
 
+HOME = bytes(Path(remote.__file__).parents[3])
+
 CONFIG = """
 from transformers import PretrainedConfig
 
@@ -72,7 +74,7 @@ def refused(code, limits=LIMITS):
 
 
 def processes():
-    """Every process of this machine that runs the child."""
+    """Every process of this machine that runs the child of this package, and not that of another."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -80,7 +82,7 @@ def processes():
                 line = (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if b"vlm_inspect.build.remote.child" in line:
+            if b"vlm_inspect.build.remote.child" in line and HOME in line:
                 found.add(int(entry.name))
     return found
 

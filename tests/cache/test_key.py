@@ -10,7 +10,7 @@ import pytest
 import transformers
 
 from tests.every_type import TYPES, config_of
-from vlm_inspect.cache import installed, key
+from vlm_inspect.cache import fingerprint, key
 from vlm_inspect.ref import ModelIdentity
 
 CONFIG = {"model_type": "llava", "text_config": {"hidden_size": 64, "_name_or_path": "a/b"}}
@@ -24,8 +24,8 @@ def copy_of(config, **changes):
 @pytest.fixture(autouse=True)
 def _fresh():
     yield
-    installed.of_the_libraries.cache_clear()
-    installed.of_ourselves.cache_clear()
+    fingerprint.of_libraries.cache_clear()
+    fingerprint.of_ourselves.cache_clear()
 
 
 def test_who_wrote_a_configuration_is_no_part_of_its_key():
@@ -92,7 +92,7 @@ def transformers_with(monkeypatch):
         monkeypatch.setattr(
             metadata, "distribution", lambda name: changed if name == "transformers" else really(name)
         )
-        installed.of_the_libraries.cache_clear()
+        fingerprint.of_libraries.cache_clear()
         return key.of_configuration("transformers", CONFIG)
 
     return change
@@ -120,13 +120,13 @@ def test_nothing_is_kept_of_a_library_that_is_not_the_installed_one(monkeypatch,
     (tmp_path / "transformers" / "__init__.py").touch()
     monkeypatch.delitem(sys.modules, "transformers")
     monkeypatch.syspath_prepend(str(tmp_path))
-    installed.of_the_libraries.cache_clear()
+    fingerprint.of_libraries.cache_clear()
     assert key.of_configuration("transformers", CONFIG) is None
 
 
 def test_a_change_of_our_own_source_is_another_key(monkeypatch):
     before = key.of_configuration("transformers", CONFIG)
-    monkeypatch.setattr(installed, "of_ourselves", lambda: "another state")
+    monkeypatch.setattr(fingerprint, "of_ourselves", lambda: "another state")
     assert key.of_configuration("transformers", CONFIG) != before
 
 
@@ -151,7 +151,7 @@ def test_every_package_that_a_class_of_a_multimodal_type_looks_for_is_part_of_th
     models = Path(transformers.__file__).parent / "models"
     asked = set().union(*map(asked_for, models.glob("*/modeling_*.py"))) - OF_TORCH
     packages = {PACKAGES.get(name, name) for name in asked}
-    assert packages <= {*installed.LIBRARIES, *installed.OPTIONAL}
+    assert packages <= {*fingerprint.LIBRARIES, *fingerprint.OPTIONAL}
     assert len(packages) > 10
 
 

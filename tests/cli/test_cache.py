@@ -12,7 +12,7 @@ from vlm_inspect.build import native
 from vlm_inspect.cache import store
 
 HEAVY = {"torch", "transformers", "accelerate", "numpy"}
-MODEL = "org/llava"
+MODEL = "org/kept"  # the cache of this session has it from then on
 
 
 @pytest.fixture

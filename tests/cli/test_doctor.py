@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.cli.program import NO_HUB, call, run
+from tests.cli.program import NO_HUB, call, run, save
 
 SECRET = "hf_" + "thisIsSecret" * 2
 
@@ -80,6 +80,18 @@ def test_a_cache_that_cannot_be_written_is_wrong():
     cache = findings(answer)["Hub cache"]
     assert cache["state"] == "wrong"
     assert "--cache-dir" in cache["hint"]
+
+
+def test_the_answers_that_are_kept_are_counted(here):
+    place = {"cwd": here, "HF_HOME": str(here / "home")}
+    run("show", save(here, "model"), **place)
+    kept = findings(run("doctor", "--offline", "--format", "json", **place))["kept answers"]
+    assert kept["state"] == "ok"
+    assert kept["said"].startswith(f"1 in {here / 'home'}")
+    place["HF_ASSETS_CACHE"] = "/proc/nowhere"
+    unwritable = findings(run("doctor", "--offline", "--format", "json", **place))["kept answers"]
+    assert unwritable["state"] == "note"
+    assert "HF_ASSETS_CACHE" in unwritable["hint"]
 
 
 def test_a_proxy_is_named_by_its_variable_alone(monkeypatch):

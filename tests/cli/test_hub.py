@@ -80,9 +80,9 @@ def test_a_repo_without_a_config_json_and_an_unknown_revision_are_said(hub):
     assert "has no branch, tag or commit 'v9'" in call("show", f"{MODEL}@v9").stderr
 
 
-def test_a_hub_that_is_busy_is_said_with_how_long(hub):
+def test_a_hub_that_is_busy_is_said_with_how_long(hub, tmp_path):
     hub.fault("config.json", status=429, headers={"Retry-After": "3600"})
-    answer = call("show", MODEL)
+    answer = call("show", MODEL, "--cache-dir", tmp_path / "cache")
     assert answer.code == 3
     assert "answered 429, too many requests: it says to wait 3600 s" in answer.stderr
 

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.cli.program import call, environment, run
+from vlm_inspect.cli import main
 from vlm_inspect.cli.main import COMMANDS, program
 
 HEAVY = {"torch", "transformers", "accelerate", "huggingface_hub", "jinja2"}
@@ -95,3 +96,52 @@ def test_a_shell_that_completes_is_told_the_options_of_every_command(tmp_path):
     words = {"COMP_WORDS": "vlm-inspect table --kin", "COMP_CWORD": "2"}
     told = run(cwd=tmp_path, _VLM_INSPECT_COMPLETE="complete_bash", **words)
     assert told.stdout.split() == ["--kind"]
+
+
+@pytest.mark.parametrize(
+    ("shell", "typed"),
+    [
+        ("bash", {"COMP_WORDS": "vlm-inspect sho", "COMP_CWORD": "1"}),
+        ("zsh", {"_TYPER_COMPLETE_ARGS": "vlm-inspect sho"}),
+        ("fish", {"_TYPER_COMPLETE_ARGS": "vlm-inspect sho", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}),
+    ],
+)
+def test_the_name_of_a_command_is_completed_in_every_shell(tmp_path, shell, typed):
+    told = run(cwd=tmp_path, _VLM_INSPECT_COMPLETE=f"complete_{shell}", **typed)
+    assert "show" in told.stdout
+    assert "table" not in told.stdout
+
+
+def test_a_shell_that_does_not_say_what_was_typed_is_told_of_every_command(monkeypatch):
+    for name in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("_VLM_INSPECT_COMPLETE", "complete_zsh")
+    assert main._words() is COMMANDS  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    "arguments", [["table", "--frob"], ["show", "-h"], ["check", "--frob"]], ids=" ".join
+)
+def test_a_command_is_not_imported_with_all_its_work_to_say_what_it_takes(tmp_path, arguments):
+    script = (
+        "import sys\n"
+        "from vlm_inspect.cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    print(*sys.modules, sep='\\n')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    imported = set(done.stdout.splitlines())
+    assert f"vlm_inspect.cli.{arguments[0]}" in imported
+    work = {
+        f"vlm_inspect.{name}" for name in ("architecture", "answers", "inspection", "upkeep", "documents")
+    }
+    assert not imported & work

@@ -1,28 +1,42 @@
 """What holds of any two models."""
 
+from collections import Counter
 from dataclasses import replace
 from itertools import combinations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings
 
 from tests.compare.conftest import TYPES, of_type
-from tests.compare.trees import snapshot, trees
-from vlm_inspect.compare import apply_moves, compare
+from tests.compare.trees import node, snapshot, trees, two_models, two_trees
+from vlm_inspect.architecture import Role
+from vlm_inspect.compare import apply_moves, compare, of_roles
 from vlm_inspect.compare.patterns import folded_path
+from vlm_inspect.tree import NodePool
+
+LEAF = node("L", [("w", (2,))])
 
 
 def turned(record):
     return replace(record, before=record.after, after=record.before)
 
 
-def as_sets(difference, turn=lambda record: record):
+def turned_path(change):
+    """A change of a path as the way back tells it."""
+    if change.moved_from is None:
+        return turned(change)
+    return replace(turned(change), path=change.moved_from, moved_from=change.path)
+
+
+def as_sets(difference, turn=lambda record: record, turn_path=lambda change: change):
     return {
-        "changes": {turn(change) for change in difference.changes},
-        "moves": {turn(move) for move in difference.moves},
-        "incomparable": {turn(fact) for fact in difference.incomparable},
-        "pairs": {(*sorted_ends(pair, flipped=turn is turned), pair.role) for pair in difference.pairs},
+        "changes": Counter(turn(change) for change in difference.changes),
+        "moves": Counter(turn(move) for move in difference.moves),
+        "paths": Counter(turn_path(change) for change in difference.paths),
+        "incomparable": Counter(turn(fact) for fact in difference.incomparable),
+        "pairs": Counter(
+            (*sorted_ends(pair, flipped=turn is turned), pair.role) for pair in difference.pairs
+        ),
     }
 
 
@@ -32,45 +46,79 @@ def sorted_ends(pair, *, flipped):
     return reversed(ends) if flipped else ends
 
 
-def turned_paths(difference, moves, there):
-    """The changes of paths the other way round; of what changed the place in the tree with those patterns."""
-    return {
-        turned(change)
-        if change.kind != "changed" or change.path in there
-        else replace(turned(change), path=apply_moves(change.path, moves))
-        for change in difference.paths
-    }
-
-
-def patterns(root):
-    return {folded_path(path) for path, _ in root.walk()} | {
-        folded_path(path) for path, _ in root.parameter_paths()
-    }
-
-
 def assert_mirrored(before, after):
     there, back = compare(before, after), compare(after, before)
-    assert as_sets(there) == as_sets(back, turned)
+    assert as_sets(there) == as_sets(back, turned, turned_path)
     counts = there.counts()
     assert back.counts() == counts | {"added": counts["removed"], "removed": counts["added"]}
-    known = patterns(after.modules)
-    assert set(there.paths) == turned_paths(back, there.moves, known)
+    for roles in ({Role.VISION_ENCODER}, {Role.PROJECTOR, Role.LANGUAGE_MODEL}, {Role.OTHER}):
+        assert as_sets(of_roles(there, roles)) == as_sets(of_roles(back, roles), turned, turned_path)
+
+
+def copy(root, pool):
+    """The same tree, of nodes of another pool."""
+    children = tuple((name, copy(child, pool)) for name, child in root.children)
+    return pool.node(root.class_name, parameters=root.parameters, children=children)
+
+
+EITHER_OF_TWO_MOVES = (
+    node("M", [("weight", (2,))], c=node("L", [("bias", (2,))])),
+    node("M", [("bias", (2,))], a=node("M", [("weight", (2,))], c=node("L", [("weight", (2,))]))),
+)
+MODULE_CALLED_AS_A_PARAMETER = (
+    node("N", [("b", (2,))], b=node("L", [("w", (2,)), ("b", (2,))])),
+    node("W", [("b", (2,))], a=node("M", [("w", (2,))])),
+)
+A_MOVE_BELOW_A_MOVE = (
+    node("L", c=node("L", [("b", (3, 2))], c=LEAF, b=node("L", [("b", (2, 3))], a=LEAF))),
+    node("L", b=node("L", [("b", (3, 2))], a=node("L", [("b", (2, 3))], a=LEAF))),
+)
 
 
 @given(trees())
 def test_a_tree_does_not_differ_from_itself(root):
     assert compare(snapshot(root), snapshot(root)).empty
+    assert compare(snapshot(root), snapshot(copy(root, NodePool()))).empty
+
+
+@given(two_models())
+def test_a_model_does_not_differ_from_itself(both):
+    assert all(compare(model, replace_modules(model)).empty for model in both)
+
+
+def replace_modules(model):
+    return replace(model, modules=copy(model.modules, NodePool()))
+
+
+@settings(max_examples=600, deadline=None)
+@given(two_trees())
+@example(EITHER_OF_TWO_MOVES)
+@example(MODULE_CALLED_AS_A_PARAMETER)
+@example(A_MOVE_BELOW_A_MOVE)
+def test_the_way_back_mirrors_the_way_there(both):
+    assert_mirrored(*map(snapshot, both))
+
+
+@settings(max_examples=400, deadline=None)
+@given(two_models())
+def test_the_way_back_mirrors_the_way_there_of_models_with_components(both):
+    assert_mirrored(*both)
+
+
+@settings(max_examples=400, deadline=None)
+@given(two_trees())
+@example(A_MOVE_BELOW_A_MOVE)
+def test_a_move_leads_as_many_parameters_as_it_says(both):
+    old, new = (dict(root.parameter_paths()) for root in both)
+    moves = compare(*map(snapshot, both)).moves
+    led = [path for path in old.keys() - new.keys() if new.get(apply_moves(path, moves)) == old[path]]
+    assert len(led) >= sum(move.parameters for move in moves)
 
 
 @settings(max_examples=300, deadline=None)
-@given(trees(), trees())
-def test_the_way_back_mirrors_the_way_there(old, new):
-    assert_mirrored(snapshot(old), snapshot(new))
-
-
-@settings(max_examples=300, deadline=None)
-@given(trees(), trees())
-def test_moves_lead_to_the_new_paths_or_the_paths_are_told(old, new):
+@given(two_trees())
+def test_moves_lead_to_the_new_paths_or_the_paths_are_told(both):
+    old, new = both
     difference = compare(snapshot(old), snapshot(new))
     there = dict(new.parameter_paths())
     told = {change.path for change in difference.paths}
@@ -82,10 +130,9 @@ def test_moves_lead_to_the_new_paths_or_the_paths_are_told(old, new):
             assert there.get(place) == shape or above & told
 
 
-@given(st.data())
-def test_no_path_moves_twice_or_to_where_another_does(data):
-    old, new = data.draw(trees()), data.draw(trees())
-    moves = compare(snapshot(old), snapshot(new)).moves
+@given(two_trees())
+def test_no_path_moves_twice_or_to_where_another_does(both):
+    moves = compare(*map(snapshot, both)).moves
     assert len({move.before for move in moves}) == len(moves) == len({move.after for move in moves})
     assert all(move.parameters > 0 for move in moves)
 

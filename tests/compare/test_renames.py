@@ -1,6 +1,7 @@
 """A rename is one move, and nothing else, wherever in a model it is made."""
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from tests.compare.conftest import TYPES, of_type
 from tests.compare.trees import (
     below,
     edited,
+    models,
     node,
     renamed,
     snapshot,
@@ -111,9 +113,9 @@ def test_a_move_is_told_and_what_changed_inside_it_too():
 
     difference = compare(snapshot(model("old", 4)), snapshot(model("new", 5)))
     assert [(move.before, move.after) for move in difference.moves] == [("old", "new")]
-    assert [(change.path, change.before, change.after) for change in difference.paths] == [
-        ("new.b.weight", "4 x 4", "4 x 5")
-    ]
+    (change,) = difference.paths
+    assert (change.path, change.before, change.after) == ("new.b.weight", "4 x 4", "4 x 5")
+    assert change.moved_from == "old.b.weight"
 
 
 @settings(max_examples=200, deadline=None)
@@ -123,6 +125,28 @@ def test_any_renamed_subtree_of_any_tree_is_one_move(data):
     pattern = data.draw(st.sampled_from(subtrees(root)))
     moved = f"{pattern.rpartition('.')[0]}.elsewhere".lstrip(".")
     assert_one_move(root, renamed(root, pattern, "elsewhere"), pattern, moved, len(below(root, pattern)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_any_renamed_subtree_of_any_model_takes_its_components_along(data):
+    root = data.draw(trees().filter(lambda tree: bool(subtrees(tree))))
+    pattern = data.draw(st.sampled_from(subtrees(root)))
+    old = data.draw(models(root))
+    moved = f"{pattern.rpartition('.')[0]}.elsewhere".lstrip(".")
+    move = Move(pattern, moved, len(below(root, pattern)))
+    new = snapshot(
+        renamed(root, pattern, "elsewhere"),
+        model_class=old.architecture.model_class,
+        components=tuple(
+            replace(each, paths=tuple(apply_moves(path, [move]) for path in each.paths))
+            for each in old.architecture.components
+        ),
+    )
+    difference = compare(old, new)
+    assert difference.moves == (move,)
+    assert not difference.changes
+    assert not difference.paths
 
 
 def large(*, root="model", expert="expert", names=("up", "gate", "down"), shape=(8, 8)):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from vlm_inspect.architecture import Architecture, Parameters
+from vlm_inspect.architecture import Architecture, Component, Parameters, Role
 from vlm_inspect.compare.patterns import folded_path
 from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.snapshot import Snapshot
@@ -29,8 +29,8 @@ def _unique(pairs):
     return tuple(dict(pairs).items())
 
 
-def trees():
-    parameters = st.lists(st.tuples(st.sampled_from(["weight", "bias"]), st.sampled_from(SHAPES)), max_size=2)
+def trees(names=NAMES, shapes=SHAPES):
+    parameters = st.lists(st.tuples(st.sampled_from(["weight", "bias"]), st.sampled_from(shapes)), max_size=2)
     leaves = st.builds(
         lambda name, own: _POOL.node(name, parameters=_unique(own)), st.sampled_from(["L", "N"]), parameters
     )
@@ -40,10 +40,104 @@ def trees():
             lambda name, own, children: _POOL.node(name, parameters=_unique(own), children=_unique(children)),
             st.sampled_from(["M", "W"]),
             parameters,
-            st.lists(st.tuples(st.sampled_from(NAMES), below), max_size=4),
+            st.lists(st.tuples(st.sampled_from(names), below), max_size=4),
         ),
         max_leaves=12,
     )
+
+
+def edited_trees(roots):
+    """A tree, and what some edits made of it: most of it is still the same, or only looks so."""
+    edits = st.lists(
+        st.tuples(st.sampled_from(EDITS), st.integers(0, 30), st.sampled_from(NAMES)), max_size=5
+    )
+    return st.builds(lambda root, made: (root, _with_edits(root, made)), roots, edits)
+
+
+def two_trees():
+    # where names and shapes are few, much that moved may have moved to several places
+    alike = trees(["a", "b", "c"], SHAPES[:1])
+    return st.one_of(
+        st.tuples(trees(), trees()), edited_trees(trees()), st.tuples(alike, alike), edited_trees(alike)
+    )
+
+
+def _with_edits(root, edits):
+    for edit, number, name in edits:
+        inside = [path for path, _ in root.walk() if path]
+        if inside:
+            root = _at(root, inside[number % len(inside)], edit, name)
+    return root
+
+
+def _at(tree, path, edit, name):
+    """The tree with an edit made to the child at a path."""
+    first, _, rest = path.partition(".")
+    return with_children(
+        tree,
+        dict(
+            made
+            for key, child in tree.children
+            for made in (
+                [(key, child)]
+                if key != first
+                else [(key, _at(child, rest, edit, name))]
+                if rest
+                else edit(key, child, name)
+            )
+        ).items(),
+    )
+
+
+def _reclassed(key, child, _name):
+    return [(key, _POOL.node("R", parameters=child.parameters, children=child.children))]
+
+
+def _reshaped(key, child, _name):
+    parameters = tuple((name, (*shape, 2)) for name, shape in child.parameters)
+    return [(key, _POOL.node(child.class_name, parameters=parameters, children=child.children))]
+
+
+EDITS = (
+    lambda _key, child, name: [(name, child)],  # renamed
+    lambda key, child, name: [(key, _POOL.node("Wrapper", children=((name, child),)))],
+    lambda _key, child, _name: child.children,  # dissolved
+    lambda key, child, name: [(key, child), (name, child)],  # doubled
+    lambda _key, _child, _name: [],  # dropped
+    lambda key, child, _name: [(key, with_children(child, child.children[::-1]))],
+    _reclassed,
+    _reshaped,
+)
+
+
+def models(root):
+    """Models of these modules, with any of them as components."""
+    inside = sorted({path for path, _ in root.walk()})
+    claimed = st.lists(
+        st.tuples(
+            st.sampled_from(inside), st.sampled_from([Role.OTHER, Role.VISION_ENCODER, Role.PROJECTOR])
+        ),
+        unique_by=lambda claim: claim[0],
+        max_size=4,
+    )
+    return st.builds(
+        lambda claims, class_name: snapshot(
+            root,
+            model_class=class_name,
+            components=tuple(_component(root, path, role) for path, role in claims),
+        ),
+        claimed,
+        st.sampled_from(["M", "M", "Other"]),
+    )
+
+
+def two_models():
+    return two_trees().flatmap(lambda roots: st.tuples(*map(models, roots)))
+
+
+def _component(root, path, role):
+    found = dict(root.walk())[path]
+    return Component(role, (path,) if path else (), found.class_name, found.total)
 
 
 def snapshot(root, **fields):

@@ -104,7 +104,7 @@ def test_what_a_person_writes_while_the_hub_is_slow_survives(readme, hub):
     hub.fault("config.json", delay=1.5)
     (readme.parent / "vlm-inspect.toml").write_text('[[models]]\nid = "org/llava"\n')
     with subprocess.Popen(
-        [*SCRIPT, "table", "--write", "README.md"],
+        [*SCRIPT, "table", "--write", "README.md", "--builder", "config"],
         cwd=readme.parent,
         env=environment(HF_HOME=str(readme.parent / "home")),
         stderr=subprocess.PIPE,

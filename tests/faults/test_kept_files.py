@@ -1,13 +1,18 @@
 """A cache's files: read back exactly or as if they were not there, and healed by the next who keeps them."""
 
 import os
+import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 
+from tests.faults.nursery import Nursery, Task
 from vlm_inspect.kept_files import keep, read_kept
 
 CONTENT = bytes(range(256)) * 40
 LIMIT = len(CONTENT)
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -115,3 +120,68 @@ def test_a_cache_that_cannot_be_written_keeps_nothing_and_says_nothing(tmp_path)
     keep(tmp_path / "none" / "entry", CONTENT)
     assert read_kept(tmp_path / "file" / "entry", LIMIT) is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+# --- of other users
+
+
+@pytest.fixture(scope="module")
+def nursery():
+    with Nursery() as nursery:
+        yield nursery
+
+
+@pytest.fixture
+def shared():
+    """A folder that every user may reach; pytest's are for their owner alone."""
+    with tempfile.TemporaryDirectory(dir=Path("/tmp").resolve()) as name:  # noqa: S108
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def ask_and_keep(entry, limit):
+    """What a child does as another user than root: read an entry, and keep it where there is none."""
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+    path = Path(entry)
+    was_there = read_kept(path, int(limit)) is not None
+    if not was_there:
+        keep(path, CONTENT)
+    print(was_there, read_kept(path, int(limit)) == CONTENT)  # noqa: T201 - to the test
+
+
+def asked(nursery, entry):
+    ended = nursery.run(Task("/", (str(entry), str(LIMIT)), f"{__name__}:ask_and_keep"))
+    assert ended.code == 0, ended.said
+    return ended.said.split()
+
+
+def test_an_entry_that_may_not_be_read_is_made_anew(nursery, shared):
+    entry = shared / "entry"
+    keep(entry, CONTENT)
+    entry.chmod(0)
+    if os.geteuid() == 0:
+        os.chown(entry, NOBODY, NOBODY)
+        os.chown(shared, NOBODY, NOBODY)
+    assert asked(nursery, entry) == ["False", "True"]
+    assert stat.S_IMODE(entry.stat().st_mode) & 0o400
+
+
+def facts(path):
+    """What tells a file from one that was written again."""
+    status = path.stat()
+    return status.st_ino, status.st_mode, status.st_uid, status.st_size, status.st_mtime_ns
+
+
+@pytest.mark.skipif("os.geteuid() != 0", reason="takes two users")
+@pytest.mark.parametrize(("mode", "found"), [(0o644, ["True", "True"]), (0o600, ["False", "False"])])
+def test_a_cache_of_somebody_else_is_read_where_it_may_be_and_never_changed(nursery, shared, mode, found):
+    entry = shared / "entry"
+    keep(entry, CONTENT)
+    entry.chmod(mode)
+    before = facts(entry)
+    assert asked(nursery, entry) == found
+    assert facts(entry) == before
+    assert [path.name for path in shared.iterdir()] == ["entry"]

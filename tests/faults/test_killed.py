@@ -4,11 +4,14 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from tests import sparse
+from tests.cli.program import LLAVA as LLAVA_CONFIG
 from tests.cli.program import SCRIPT, environment, run
 from tests.faults.nursery import ROOT, Nursery, Task, moments
 from tests.faults.readme import FRESH, wait_until
@@ -18,6 +21,7 @@ from vlm_inspect.kept_files import keep, read_kept
 LLAVA, IDEFICS = "llava-hf--llava-1.5-7b-hf", "HuggingFaceM4--idefics2-8b~f2f30f0c5e"
 OTHER = "llava-hf--llava-v1.6-mistral-7b-hf"
 WRITTEN = {1: "README.md", 2: "docs.md"}
+NAME = "org/name"
 CONFIGURATION = '[[models]]\nid = "./llava.json"\n[[models]]\nid = "./idefics.json"\n'
 
 
@@ -166,6 +170,38 @@ def other(word):
 def keep_other(path, word):
     """What a child does that writes an entry of a cache."""
     keep(Path(path), other(word))
+
+
+def show_with(home, *words):
+    """What a child does that keeps what it can: the Hub's file, headers, the answer."""
+    from huggingface_hub import constants
+
+    from vlm_inspect.__main__ import main
+
+    constants.HF_ASSETS_CACHE = home
+    sys.argv = ["vlm-inspect", "show", NAME, "--builder", "header", "--cache-dir", f"{home}/hub", *words]
+    main()
+
+
+def test_killed_while_it_fills_its_caches_the_program_answers_right_the_next_time(hub, nursery, tmp_path):
+    sparse.write_sharded(tmp_path / "model", {f"model.layers.{i}.up.weight": (64, 256) for i in range(4)}, 2)
+    hub.add_model(NAME, {"config.json": LLAVA_CONFIG, **{p.name: p for p in (tmp_path / "model").iterdir()}})
+
+    def task(home, *words, **moment):
+        return Task(str(tmp_path), (str(tmp_path / home), *words), f"{__name__}:show_with", **moment)
+
+    whole = nursery.run(task("whole", within="whole"))
+    assert whole.code == 0, whole.said
+    kept = {path.name for path in (tmp_path / "whole").rglob("*") if path.is_file()}
+    assert len(kept) == 6  # the configuration, where the branch is, an index, two headers, an answer
+    killed = 0
+    for index, moment in enumerate(moments(whole.seconds, 6)):
+        home = f"home-{index}"
+        killed += nursery.run(task(home, within=home, seconds=moment)).was_killed
+        again = nursery.run(task(home))
+        assert (again.code, again.said) == (0, whole.said)
+        assert {path.name for path in (tmp_path / home).rglob("*") if path.is_file()} >= kept
+    assert killed
 
 
 def test_the_installed_program_is_killed_while_it_writes_and_run_again(project):

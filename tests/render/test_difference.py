@@ -126,7 +126,7 @@ def test_json_has_every_key_always(name):
     for change in data["changes"]:
         assert {*change} == {"kind", "roles", "field", "before", "after", "pairs"}
     for change in data["paths"]:
-        assert {*change} == {"kind", "path", "what", "count", "before", "after"}
+        assert {*change} == {"kind", "path", "what", "count", "before", "after", "moved_from"}
     for pair in data["pairs"]:
         assert len(pair) == 9
 

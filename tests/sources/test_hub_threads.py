@@ -54,7 +54,7 @@ def options(tmp_path):
     return SourceOptions(cache_dir=tmp_path / "cache", deadline=20)
 
 
-def ask_all(names, options):
+def ask_all(names, options, threads=THREADS):
     """What each lookup gave or raised, all of them at once."""
 
     def ask(name):
@@ -63,7 +63,7 @@ def ask_all(names, options):
         except SourceError as error:
             return error
 
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(ask, names))
 
 
@@ -113,7 +113,7 @@ def test_a_fault_is_that_of_its_own_model(hub, options, capfd):
     commits = [hub.add_model(name, LLAVA) for name in good]
     names = [name for n, each in enumerate(good) for name in (f"org/bad-{n}", each)]
 
-    found = ask_all(names, SourceOptions(cache_dir=options.cache_dir, deadline=2))
+    found = ask_all(names, SourceOptions(cache_dir=options.cache_dir, deadline=4))
 
     assert [type(each) for each in found[::2]] == [kind for _, kind in faults]
     assert [each.model for each in found[::2]] == names[::2]

@@ -159,7 +159,7 @@ def test_the_password_of_a_mirror_is_not_printed():
 
 
 def test_an_address_without_a_scheme_is_an_error_and_no_traceback():
-    assert run("org/name", HF_ENDPOINT="127.0.0.1")[0] == "HubUnavailableError"
+    assert run("org/name", HF_ENDPOINT="127.0.0.1")[0] == "SourceError"
 
 
 def test_the_variables_of_the_hub_work(hub, tmp_path):

@@ -2,11 +2,11 @@ import json
 
 import pytest
 
-from vlm_inspect import snapshot_files, upkeep
-from vlm_inspect.answers import Request
+from vlm_inspect import checking, snapshot_files, upkeep
 from vlm_inspect.asking import Asking
 from vlm_inspect.errors import SnapshotError
 from vlm_inspect.inspection import examine
+from vlm_inspect.requested import Request
 
 LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}
 
@@ -28,7 +28,7 @@ def kept(tmp_path):
 
 
 def verdicts(folder, requests, **options):
-    return [checked.verdict for checked in upkeep.check(requests, folder, **options)]
+    return [checked.verdict for checked in checking.check(requests, folder, **options)]
 
 
 def test_a_model_that_did_not_change_is_the_same(kept):
@@ -57,9 +57,9 @@ def test_the_same_models_give_the_same_bytes(kept):
 def test_a_missing_file_is_told_and_written_by_update(kept):
     folder, requests = kept
     (folder / "one.json").unlink()
-    checked = list(upkeep.check(requests, folder))
+    checked = list(checking.check(requests, folder))
     assert checked[0].verdict.status == "missing"
-    assert [path.name for path in upkeep.update(checked, folder)] == ["one.json"]
+    assert [path.name for path in checking.update(checked, folder)] == ["one.json"]
     assert [verdict.status for verdict in verdicts(folder, requests)] == ["same", "same"]
 
 
@@ -92,7 +92,7 @@ def test_update_writes_what_changed_and_nothing_else(kept, tmp_path):
     folder, requests = kept
     untouched = (folder / "two.json").stat().st_mtime_ns
     folder_with(tmp_path, "one", intermediate_size=1024)
-    upkeep.update(list(upkeep.check(requests, folder)), folder)
+    checking.update(list(checking.check(requests, folder)), folder)
     assert (folder / "two.json").stat().st_mtime_ns == untouched
     assert [verdict.status for verdict in verdicts(folder, requests)] == ["same", "same"]
 

@@ -7,25 +7,33 @@ pyproject.toml are held against every set of versions.
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tools.support.venvs import (
+    LOCK,
+    ROOT,
+    install,
+    is_made,
+    keep_stamp,
+    python_of,
+    see_also,
+    site_packages,
+    venv,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-ROOT = Path(__file__).resolve().parents[2]
 VERSIONS = Path(__file__).with_name("versions.toml")
-_LOCK = ROOT / "requirements.lock"
 # at the versions of requirements.lock; hatchling and editables are what builds this project
 _SHARED = ("jinja2", "msgspec", "rich", "typer", "tomli; python_version < '3.11'")
-_FOR_TESTS = (
+FOR_TESTS = (
     "pytest",
     "hypothesis",
     "hatchling",
@@ -58,7 +66,7 @@ class Environment:
     @property
     def python(self) -> Path:
         """Its Python."""
-        return _python(self.home)
+        return python_of(self.home)
 
 
 def environments(folder: Path) -> tuple[Environment, ...]:
@@ -77,41 +85,19 @@ def make(environment: Environment) -> None:
     shared = _make_shared(environment.folder)
     wanted = [f"{name}=={version}" for name, version in environment.packages.items()]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    if _is_made(environment.home, stamp := "\n".join([*wanted, *project["dependencies"]])):
+    if is_made(environment.home, stamp := "\n".join([*wanted, *project["dependencies"]])):
         return
-    _venv(environment.home, "--without-pip")
-    site = _site_packages(environment.home)
-    (site / "shared.pth").write_text(f"import site; site.addsitedir({str(_site_packages(shared))!r})\n")
-    _install(environment.python, [*wanted, "--no-build-isolation", "--editable", str(ROOT)])
-    (environment.home / ".made").write_text(stamp, encoding="utf-8")
+    venv(environment.home, "--without-pip")
+    see_also(environment.home, "shared", site_packages(shared))
+    install(environment.python, [*wanted, "--no-build-isolation", "--editable", str(ROOT)])
+    keep_stamp(environment.home, stamp)
 
 
 def _make_shared(folder: Path) -> Path:
     home = folder / "shared"
-    wanted = [f"torch=={versions()['torch']}", *_SHARED, *_FOR_TESTS]
-    if not _is_made(home, stamp := "\n".join([*wanted, _LOCK.read_text(encoding="utf-8")])):
-        _venv(home)
-        _install(_python(home), ["--constraint", str(_LOCK), *wanted])
-        (home / ".made").write_text(stamp, encoding="utf-8")
+    wanted = [f"torch=={versions()['torch']}", *_SHARED, *FOR_TESTS]
+    if not is_made(home, stamp := "\n".join([*wanted, LOCK.read_text(encoding="utf-8")])):
+        venv(home)
+        install(python_of(home), ["--constraint", str(LOCK), *wanted])
+        keep_stamp(home, stamp)
     return home
-
-
-def _is_made(home: Path, stamp: str) -> bool:
-    made = home / ".made"
-    return made.exists() and made.read_text(encoding="utf-8") == stamp
-
-
-def _venv(home: Path, *options: str) -> None:
-    subprocess.run([sys.executable, "-m", "venv", "--clear", *options, str(home)], check=True)
-
-
-def _install(python: Path, wanted: Sequence[str]) -> None:
-    subprocess.run([str(python), "-m", "pip", "install", "-qq", *wanted], check=True)
-
-
-def _python(home: Path) -> Path:
-    return home / "bin" / "python"
-
-
-def _site_packages(home: Path) -> Path:
-    return next((home / "lib").glob("python*/site-packages"))

@@ -26,6 +26,17 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
+def unlogged() -> Iterator[None]:
+    """No warnings in the log. transformers sets the level of its own anew when it is imported."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
 def unprinted(base: type) -> Iterator[None]:
     """A configuration prints itself for its library's log, read or not: that takes time, and may fail.
 

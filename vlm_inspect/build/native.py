@@ -5,11 +5,10 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from importlib import import_module
 from threading import RLock
 from typing import Any, TypeVar
 
-from vlm_inspect.build import kernels
+from vlm_inspect.build import kernels, libraries
 from vlm_inspect.build.limits import check_sizes, counted_modules
 from vlm_inspect.build.meanwhile import quiet, rates_in_memory, uncollected, uninitialised, unprinted
 from vlm_inspect.build.missing_packages import advice, build_without, note, paths_of
@@ -52,7 +51,7 @@ def with_class(config: Mapping[str, Any], model: str, work: Callable[[Any, Mappi
 
 
 def _with_class(config: Mapping[str, Any], model: str, work: Callable[[Any, Mapping[str, Any]], T]) -> T:
-    _require_libraries()
+    libraries.require()
     from vlm_inspect.build import selection
 
     with quiet(), uncollected():
@@ -110,22 +109,6 @@ def resolve(selected: Any, config: Mapping[str, Any]) -> Any:
 def without_runtime(config: Mapping[str, Any]) -> dict[str, Any]:
     """A deep copy without what a config says of running; configs' constructors change what they are given."""
     return dict(_without(config, _RUNTIME_KEYS))
-
-
-def _require_libraries() -> None:
-    with uncollected():
-        for package in ("torch", "accelerate", "transformers"):
-            _require(package)
-
-
-def _require(package: str) -> None:
-    try:
-        import_module(package)
-    except Exception as error:  # an import runs a whole library's code: it may raise anything
-        raise BrokenEnvironmentError(
-            f"{package} cannot be imported: {_reason(error)}",
-            hint=f"Install it into this Python: pip install {package}",
-        ) from error
 
 
 def _without(data: Any, keys: frozenset[str]) -> Any:

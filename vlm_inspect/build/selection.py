@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_inspect.errors import BrokenEnvironmentError, NotNativeError
+from vlm_inspect.build.libraries import broken_import
+from vlm_inspect.errors import NotNativeError
 
 # the auto classes that hold vision-language models, the most telling first; not every version has all
 _AUTO_MAPPINGS = (
@@ -118,22 +119,10 @@ def _own_class(name: str) -> Any | None:
         return None
     try:
         found = getattr(transformers, name, None)
-    except (ImportError, RuntimeError) as error:  # its module exists and does not import
+    except Exception as error:  # its module exists and does not import: it may raise anything
         raise broken_import(name, error) from error
     is_model = isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)
     return found if is_model and getattr(found, "config_class", None) is not None else None
-
-
-def broken_import(name: str, error: BaseException) -> BrokenEnvironmentError:
-    """transformers has the class, and the environment does not let it be imported: say why."""
-    root: BaseException = error
-    while root.__cause__ is not None:
-        root = root.__cause__
-    reason = str(root).strip().splitlines()[0] if str(root).strip() else type(root).__name__
-    hint = "Repair the Python environment; `python -c 'import torch, transformers'` shows more."
-    if "torchvision" in str(root):
-        hint = "torchvision does not match torch: install the matching pair, or uninstall torchvision."
-    return BrokenEnvironmentError(f"transformers cannot import {name} here: {reason}", hint=hint)
 
 
 def _standard_class(model_type: str | None) -> Any | None:

@@ -6,10 +6,10 @@ MessagePack, because it keeps every float as it is.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import ModuleType
 
 import msgspec
 
-from vlm_inspect import tree_codec
 from vlm_inspect.architecture import Architecture
 from vlm_inspect.errors import NotNativeError
 from vlm_inspect.ref import ModelIdentity
@@ -52,7 +52,7 @@ def encoded(made: Answer | NotNativeError) -> bytes:
     if isinstance(made, NotNativeError):
         entry = _Entry(refusal=_Refused(made.message, made.hint, made.short))
     else:
-        tree = tree_codec.to_bytes(made.tree) if made.tree is not None else b""
+        tree = b"" if made.tree is None else _tree_codec().to_bytes(made.tree)
         entry = _Entry(_Kept(msgspec.Raw(msgspec.msgpack.encode(made.architecture)), tree, made.notes))
     return msgspec.msgpack.encode(entry)
 
@@ -73,5 +73,12 @@ def decoded(data: bytes, model: ModelIdentity, *, with_tree: bool) -> Answer | N
 
 def _answer(kept: _Kept, model: ModelIdentity, *, with_tree: bool) -> Answer:
     record = msgspec.msgpack.decode(kept.record, type=Architecture)
-    tree = tree_codec.from_bytes(kept.tree) if with_tree and kept.tree else None
+    tree = _tree_codec().from_bytes(kept.tree) if with_tree and kept.tree else None
     return Answer(replace(record, model=model), tree, kept.notes)
+
+
+def _tree_codec() -> ModuleType:
+    """Imported where there is a tree to write or to read: a table has no use for one."""
+    from vlm_inspect import tree_codec
+
+    return tree_codec

@@ -9,7 +9,7 @@ from typing import Any
 
 from vlm_inspect.architecture import SCHEMA_VERSION
 from vlm_inspect.builder import Builder
-from vlm_inspect.cache import installed
+from vlm_inspect.cache import fingerprint
 from vlm_inspect.ref import ModelIdentity
 
 # who wrote a configuration, and where it was read from: no builder asks
@@ -18,7 +18,7 @@ _OF_THE_WRITER = frozenset({"_name_or_path", "transformers_version"})
 
 def of_configuration(builder: Builder, config: Mapping[str, Any]) -> str | None:
     """Of what a builder makes of a configuration's content alone; None where that cannot be kept."""
-    libraries = installed.of_the_libraries()
+    libraries = fingerprint.of_libraries()
     return None if libraries is None else _digest(builder, libraries, _content(config))
 
 
@@ -28,14 +28,14 @@ def of_commit(builder: Builder, config: Mapping[str, Any], model: ModelIdentity)
         return None
     if builder == "header":
         return _digest(builder, None, _content(config), model.source, model.id, model.revision)
-    libraries = installed.of_the_libraries()
+    libraries = fingerprint.of_libraries()
     return (
         None if libraries is None else _digest(builder, libraries, _content(config), model.id, model.revision)
     )
 
 
 def _digest(*parts: object) -> str:
-    told = json.dumps([SCHEMA_VERSION, installed.of_ourselves(), *parts])
+    told = json.dumps([SCHEMA_VERSION, fingerprint.of_ourselves(), *parts])
     return hashlib.sha256(told.encode()).hexdigest()
 
 

@@ -24,7 +24,8 @@ LARGEST_ENTRY = 64 * 1024 * 1024
 MOST_ENTRIES = 4_096
 """In the folder; of more, those that were longest not asked for go."""
 _MOST_IN_MEMORY = 64 * 1024 * 1024
-_SUFFIX = ".answer"
+SUFFIX = ".answer"
+"""Of an entry's file."""
 
 
 class AnswerStore:
@@ -85,13 +86,13 @@ class AnswerStore:
             prune(path.parent)
 
     def _path(self, key: str) -> Path | None:
-        return self._folder / f"{key}{_SUFFIX}" if self._folder is not None else None
+        return self._folder / f"{key}{SUFFIX}" if self._folder is not None else None
 
 
 def prune(folder: Path, most: int = MOST_ENTRIES) -> None:
     """Delete what was longest not asked for, where there is more than `most`."""
     with suppress(OSError):
-        entries = [entry for entry in os.scandir(folder) if entry.name.endswith(_SUFFIX)]
+        entries = [entry for entry in os.scandir(folder) if entry.name.endswith(SUFFIX)]
         entries.sort(key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
         for entry in entries[most:]:
             Path(entry).unlink(missing_ok=True)
@@ -100,6 +101,11 @@ def prune(folder: Path, most: int = MOST_ENTRIES) -> None:
 @cache
 def shared() -> AnswerStore:
     """The store of this user; in this process alone where there is no folder to be had."""
+    return AnswerStore(folder())
+
+
+def folder() -> Path:
+    """Where they lie."""
     from huggingface_hub import constants
 
-    return AnswerStore(Path(constants.HF_ASSETS_CACHE) / "vlm-inspect" / "answers")
+    return Path(constants.HF_ASSETS_CACHE) / "vlm-inspect" / "answers"

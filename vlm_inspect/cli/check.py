@@ -6,22 +6,19 @@ import os
 from collections.abc import Sequence
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_inspect import answers, upkeep
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.cli.snapshot import Folder
-from vlm_inspect.documents import append_text
 from vlm_inspect.errors import SettingsError
-from vlm_inspect.render.check_formats import report_annotations, report_data, report_markdown, report_text
-from vlm_inspect.render.records import json_text
-from vlm_inspect.render.terminal_check import coloured_report
-from vlm_inspect.verdict import Verdict
+
+if TYPE_CHECKING:
+    from vlm_inspect.verdict import Verdict
 
 
 class CheckFormat(str, Enum):
@@ -71,21 +68,24 @@ def command(
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
     no_cache: options.NoCache = False,
+    jobs: options.Jobs = 1,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
     """Compare what the models are now with their snapshot files. Exits 1 where they differ."""
+    from vlm_inspect import checking, requested, upkeep
+
     stated = options.Format.MARKDOWN if format else None
     out = Output.choose(stated, output, quiet=quiet)
-    settings = answers.settings_for(config)
+    settings = requested.settings_for(config)
     where = folder or upkeep.folder_of(settings)
-    configured = answers.requests_for((), settings) if answers.configured_models(settings) else None
+    configured = requested.requests_for((), settings) if requested.configured_models(settings) else None
     asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache, jobs=jobs
     )
     checked = []
-    with progress(upkeep.count(configured, where), quiet=quiet) as advance:
-        for each in upkeep.check(configured, where, asking, latest=latest):
+    with progress(checking.count(configured, where), quiet=quiet) as advance:
+        for each in checking.check(configured, where, asking, latest=latest):
             checked.append(each)
             advance(each.verdict.model)
     if not checked:  # a check of nothing must not look like one that passed
@@ -100,21 +100,37 @@ def command(
     )
     out.write(_text(verdicts, chosen, out, where))
     if summary is not None:
+        from vlm_inspect.documents import append_text
+        from vlm_inspect.render.check_formats import report_markdown
+
         append_text(summary, report_markdown(verdicts))
     if update:
-        for path in upkeep.update(checked, where):
+        for path in checking.update(checked, where):
             out.say(f"{path.name}: written")
     return _code(verdicts, updated=update)
 
 
 def _text(verdicts: Sequence[Verdict], format: CheckFormat, out: Output, folder: Path) -> str:
+    from vlm_inspect.render.check_formats import (
+        report_annotations,
+        report_data,
+        report_markdown,
+        report_text,
+    )
+
     if format is CheckFormat.JSON:
+        from vlm_inspect.render.records import json_text
+
         return json_text(report_data(verdicts))
     if format is CheckFormat.GITHUB:
         return report_annotations(verdicts, _in_workspace(folder))
     if format is CheckFormat.MARKDOWN:
         return report_markdown(verdicts)
-    return coloured_report(verdicts, out.width) if out.colour else report_text(verdicts, out.width)
+    if not out.colour:
+        return report_text(verdicts, out.width)
+    from vlm_inspect.render.terminal_check import coloured_report
+
+    return coloured_report(verdicts, out.width)
 
 
 def _in_workspace(folder: Path) -> str:

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_inspect import inspection
 from vlm_inspect.architecture import Role
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.one_model import warn_if_misread
 from vlm_inspect.cli.output import Output
 from vlm_inspect.errors import InvalidReferenceError
-from vlm_inspect.render import render
 
 if TYPE_CHECKING:
     from vlm_inspect.difference import Difference
@@ -64,6 +62,7 @@ def command(
             "--names-only writes lines of names, whatever the format.",
             hint="Leave --format or --names-only out.",
         )
+    from vlm_inspect import inspection
     from vlm_inspect.compare import compare, of_roles
 
     out = Output.choose(format, output, quiet=quiet)
@@ -106,6 +105,7 @@ def _text(difference: Difference, out: Output) -> str:
         from vlm_inspect.render.difference_markdown import difference_markdown
 
         return difference_markdown(report)
+    from vlm_inspect.render import render
     from vlm_inspect.render.difference_tables import difference_tables
 
     return render(difference_tables(report), out.format.value)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from vlm_inspect import doctor
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.output import Output
-from vlm_inspect.diagnosis import Finding
-from vlm_inspect.render import render
-from vlm_inspect.render.diagnosis_lines import diagnosis_data, diagnosis_table, diagnosis_text
-from vlm_inspect.render.records import json_text
 from vlm_inspect.sources import SourceOptions
+
+if TYPE_CHECKING:
+    from vlm_inspect.diagnosis import Finding
 
 
 @exits.guarded
@@ -24,6 +23,8 @@ def command(
     debug: options.Debug = False,
 ) -> int:
     """Versions, cache, token (present or not), the way to the Hub. Exits 1 where something is wrong."""
+    from vlm_inspect import doctor
+
     out = Output.choose(format, output, quiet=False)
     findings = list(doctor.look(SourceOptions(token=token, cache_dir=cache_dir, offline=offline)))
     out.write(_text(findings, out.format))
@@ -32,7 +33,12 @@ def command(
 
 
 def _text(findings: Sequence[Finding], form: options.Format) -> str:
+    from vlm_inspect.render import render
+    from vlm_inspect.render.diagnosis_lines import diagnosis_data, diagnosis_table, diagnosis_text
+
     if form is options.Format.JSON:
+        from vlm_inspect.render.records import json_text
+
         return json_text(diagnosis_data(findings))
     if form is options.Format.TERMINAL:
         return diagnosis_text(findings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 import traceback
 from collections.abc import Callable
 from typing import ParamSpec
@@ -18,7 +19,7 @@ DIFFERENT = 1
 WRONG_COMMAND_LINE = 2
 NOT_ANSWERED = 3
 BUG = 4
-INTERRUPTED = 130
+INTERRUPTED = interruption.INTERRUPTED
 
 THE_USERS_WORDS = (InvalidReferenceError, SettingsError, DocumentError)
 
@@ -34,12 +35,18 @@ def guarded(command: Callable[Arguments, int]) -> Callable[Arguments, None]:
             with interruption.heard():
                 code = _code(lambda: command(*args, **kwargs), debug=bool(kwargs.get("debug")))
         except KeyboardInterrupt:
-            interruption.forget()
-            say("interrupted")
-            code = INTERRUPTED
+            code = _stopped()
         raise typer.Exit(code)
 
     return run
+
+
+def _stopped() -> int:
+    number = interruption.forget()
+    if number not in {None, signal.SIGINT}:
+        interruption.end_by(number)
+    say("interrupted")
+    return INTERRUPTED
 
 
 def _code(command: Callable[[], int], *, debug: bool) -> int:

@@ -1,53 +1,100 @@
-"""Ctrl-C, heard even where it arrives at a bad moment.
+"""Ctrl-C, and being told to stop (SIGTERM, SIGHUP): heard even at a bad moment, and obeyed within a second.
 
 Python raises KeyboardInterrupt wherever it happens to be. In the clean-up of an object it is dropped with a
 traceback, and a library that is being imported may make another error of it. So it is remembered, and
-raised again before the next word is written.
+raised again before the next word is written. What is begun is undone on the way out; in a process of the
+program's own that may take most of a second, then it ends as it is.
 """
 
 from __future__ import annotations
 
+import _thread
+import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import Event, current_thread, main_thread
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any
 
-_pressed = Event()
+INTERRUPTED = 130
+_PATIENCE = 0.8
+_STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+class _State:
+    """What this process has heard."""
+
+    signal: int | None = None
+    is_own = False
+    """Whether the process is the program's, and may be ended at any moment."""
+
+
+def own_process() -> None:
+    """This process is the program's: outside of a command, where nothing is begun, Ctrl-C ends it at once."""
+    _State.is_own = True
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
 
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Remember Ctrl-C while a command runs."""
-    _pressed.clear()
+    """Remember what says to stop while a command runs. What the process was started to ignore, it ignores."""
+    forget()
     if current_thread() is not main_thread():  # only the main thread is interrupted, and may say how
         yield
         return
-    before, hook = signal.signal(signal.SIGINT, _press), sys.unraisablehook
+    listened = [number for number in (signal.SIGINT, *_STOPS) if _may_be_heard(number)]
+    before = {number: signal.signal(number, _press) for number in listened}
+    hook = sys.unraisablehook
     sys.unraisablehook = _quiet(hook)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
         sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def check() -> None:
     """Raise the KeyboardInterrupt that was dropped; nothing where there was none."""
-    if _pressed.is_set():
+    if _State.signal is not None:
         raise KeyboardInterrupt
 
 
-def forget() -> None:
-    """It has been dealt with: more may be said."""
-    _pressed.clear()
+def forget() -> int | None:
+    """It has been dealt with: more may be said. Returns the signal that it was."""
+    number, _State.signal = _State.signal, None
+    return number
 
 
-def _press(_signal: int, _frame: FrameType | None) -> None:
-    _pressed.set()
+def end_by(number: int) -> None:
+    """End as a program does that hears nothing: whoever sent the signal sees that it was obeyed."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def _may_be_heard(number: int) -> bool:
+    """Not under nohup, nor in the background of a script; and not where somebody else listens."""
+    handler = signal.getsignal(number)
+    return handler is signal.SIG_DFL or (number == signal.SIGINT and callable(handler))
+
+
+def _press(number: int, _frame: FrameType | None) -> None:
+    if _State.signal is not None:  # the first is being obeyed: a second would cut that short
+        return
+    _State.signal = number
+    if _State.is_own:
+        # by hand: threading's own start waits for a lock that the code interrupted here may hold
+        _thread.start_new_thread(_end_late, (128 + number,))
     raise KeyboardInterrupt
+
+
+def _end_late(code: int) -> None:
+    time.sleep(_PATIENCE)
+    os._exit(code)
 
 
 def _quiet(hook: Callable[[Any], Any]) -> Callable[[Any], None]:

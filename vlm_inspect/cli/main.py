@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect.cli.exits import WRONG_COMMAND_LINE
+from vlm_inspect.cli.exits import INTERRUPTED, WRONG_COMMAND_LINE
 from vlm_inspect.cli.output import report, unwritable
 from vlm_inspect.version import __version__
 
@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = {
     "doctor": "Versions, cache, token (present or not), the way to the Hub.",
 }
 _COMPLETION = "_VLM_INSPECT_COMPLETE"  # set by a shell that asks what a command takes
+_TYPED = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")  # what has been typed: bash's word for it, and the others'
 
 
 def program(words: Collection[str] = tuple(COMMANDS)) -> typer.Typer:
@@ -51,6 +52,14 @@ def program(words: Collection[str] = tuple(COMMANDS)) -> typer.Typer:
         else:
             typed.command(name, help=says)(_not_asked)
     return typed
+
+
+def _words() -> Collection[str]:
+    """What the user has typed; of a shell that does not say, what any user may."""
+    if _COMPLETION not in os.environ:
+        return sys.argv
+    typed = [os.environ[name] for name in _TYPED if name in os.environ]
+    return " ".join(typed).split() if typed else COMMANDS
 
 
 def _not_asked() -> None:
@@ -75,7 +84,11 @@ def main() -> None:
     """Run the program, and end the process with its exit code."""
     _open_streams()
     try:
-        program(COMMANDS if _COMPLETION in os.environ else sys.argv)()
+        program(_words())()
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # all is undone by now: wait for no library, and for no reader
+            os._exit(INTERRUPTED)
+        raise
     except OSError as error:  # of what typer writes by itself: help, the version, a usage error
         report(unwritable(error))
         sys.exit(WRONG_COMMAND_LINE)

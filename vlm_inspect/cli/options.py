@@ -60,6 +60,16 @@ OutputFile = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes; errors still.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks of bugs.")]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        metavar="N",
+        help="Build in N processes. Each takes seconds to start: for dozens of models.",
+    ),
+]
 NoCache = Annotated[
     bool,
     typer.Option("--no-cache", help="Build anew: give no answer that was given before, and keep none."),
@@ -102,6 +112,7 @@ def asking(
     offline: bool,
     trusted: bool,
     no_cache: bool,
+    jobs: int = 1,
 ) -> Asking:
     """What these options say together."""
     return Asking(
@@ -111,4 +122,5 @@ def asking(
         builder=builder,
         trust_remote_code=trusted,
         cache=not no_cache,
+        jobs=jobs,
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.one_model import look_up, warn_if_misread
 from vlm_inspect.cli.output import Output
-from vlm_inspect.render import render
-from vlm_inspect.render.card import Card, build_card
+
+if TYPE_CHECKING:
+    from vlm_inspect.render.card import Card
 
 Explain = Annotated[bool, typer.Option("--explain", help="Say of each finding how it was found.")]
 
@@ -45,6 +46,8 @@ def command(
 
         out.write(record_json(inspection.architecture))
     else:
+        from vlm_inspect.render.card import build_card
+
         card = build_card(inspection.architecture, name=request.alias, explain=explain)
         out.write(_text(card, out))
     return 0
@@ -55,6 +58,7 @@ def _text(card: Card, out: Output) -> str:
         from vlm_inspect.render.terminal_card import card_text
 
         return card_text(card, width=out.width, colour=out.colour)
+    from vlm_inspect.render import render
     from vlm_inspect.render.card_tables import card_tables
 
     return render(card_tables(card), out.format.value)

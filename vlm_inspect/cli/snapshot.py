@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect import answers, upkeep
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
@@ -38,6 +37,7 @@ def command(
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
     no_cache: options.NoCache = False,
+    jobs: options.Jobs = 1,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -46,12 +46,14 @@ def command(
         raise InvalidReferenceError(
             "--prune goes by the configuration, and models were named.", hint="Leave MODEL out, or --prune."
         )
+    from vlm_inspect import requested, upkeep
+
     out = Output(options.Format.TERMINAL, quiet=quiet)
-    settings = answers.settings_for(config)
+    settings = requested.settings_for(config)
     where = folder or upkeep.folder_of(settings)
-    requests = answers.requests_for(models or [], settings, revision)
+    requests = requested.requests_for(models or [], settings, revision)
     asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache, jobs=jobs
     )
     written = []
     with progress(len(requests), quiet=quiet) as advance:

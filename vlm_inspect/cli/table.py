@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_inspect import answers
 from vlm_inspect.asking import Asking
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
@@ -18,14 +17,11 @@ from vlm_inspect.cli.one_model import warn_if_misread
 from vlm_inspect.cli.output import Output, say
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.errors import InvalidReferenceError, SettingsError
-from vlm_inspect.render import render
-from vlm_inspect.render.columns import chosen
-from vlm_inspect.render.facts import warnings_for
-from vlm_inspect.render.rows import Row
-from vlm_inspect.render.table import build_table
-from vlm_inspect.settings import Settings
 
-if TYPE_CHECKING:  # what files take is imported where a file is named
+if TYPE_CHECKING:  # a wrong option, or its completion, takes none of these
+    from vlm_inspect.render.rows import Row
+    from vlm_inspect.requested import Key, Request
+    from vlm_inspect.settings import Settings
     from vlm_inspect.table_files import Block
 
 
@@ -82,6 +78,7 @@ def command(
     builder: options.BuilderOption = None,
     trust_remote_code: options.TrustRemoteCode = False,
     no_cache: options.NoCache = False,
+    jobs: options.Jobs = 1,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> int:
@@ -89,10 +86,12 @@ def command(
 
     Without MODEL: every model of the configuration file, or else of the built-in catalogue.
     """
+    from vlm_inspect import requested
+
     out = Output.choose(format, output, quiet=quiet)
-    settings = answers.settings_for(config)
+    settings = requested.settings_for(config)
     asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
+        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache, jobs=jobs
     )
     written = [*(write or []), *(_configured(settings) if write_files else [])]
     checked = [*(check or []), *(_configured(settings) if check_files else [])]
@@ -109,7 +108,7 @@ def command(
     if write_files or check_files:
         raise _no_files(settings)
     chosen = _columns(columns, kind, out)
-    rows = _rows(answers.requests_for(models or [], settings, revision), asking, out)
+    rows = _rows(requested.requests_for(models or [], settings, revision), asking, out)
     out.write(_text(rows, kind, chosen, out))
     return exits.NOT_ANSWERED if any(row.error for row in rows) else 0
 
@@ -136,6 +135,8 @@ def _columns(stated: str | None, kind: Kind, out: Output) -> list[str] | None:
     """The columns asked for; a wrong one is told before a model is built."""
     if stated is None:
         return None
+    from vlm_inspect.render.columns import chosen
+
     if out.format is options.Format.JSON:
         raise InvalidReferenceError(
             "--columns chooses columns of a table, and --format json prints records.",
@@ -151,12 +152,17 @@ def _text(rows: list[Row], kind: Kind, columns: list[str] | None, out: Output) -
         from vlm_inspect.render.records import records_json
 
         return records_json(rows)
+    from vlm_inspect.render import render
+    from vlm_inspect.render.table import build_table
+
     table = build_table(kind.value, rows, columns)
     return render(table, out.format.value, width=out.width, colour=out.colour)
 
 
-def _rows(requests: list[answers.Request], asking: Asking, out: Output) -> list[Row]:
+def _rows(requests: list[Request], asking: Asking, out: Output) -> list[Row]:
     """The rows in the order asked; what is to be said of them is said when all are there."""
+    from vlm_inspect import answers
+
     rows, notes = [], []
     with progress(len(requests), quiet=out.quiet) as advance:
         for answered in answers.answers(requests, asking):
@@ -175,6 +181,8 @@ def _model(row: Row) -> str:
 
 
 def _tell(row: Row, out: Output) -> None:
+    from vlm_inspect.render.facts import warnings_for
+
     for warning in warnings_for(row):
         out.warn(warning)
     if row.architecture:
@@ -208,7 +216,7 @@ def _is_stale(
     path: Path,
     write: bool,
     blocks: Mapping[str, Block],
-    rows: Mapping[answers.Key, Row],
+    rows: Mapping[Key, Row],
     out: Output,
 ) -> bool:
     """Whether the file is, and stays, not what would be generated.

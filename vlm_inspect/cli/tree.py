@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,12 +10,9 @@ from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.one_model import look_up, warn_if_misread
 from vlm_inspect.cli.output import Output
 from vlm_inspect.errors import NotNativeError
-from vlm_inspect.render import render
-from vlm_inspect.render.markdown import fenced
-from vlm_inspect.render.module_tree import tree_data, tree_table, tree_text
-from vlm_inspect.render.records import json_text
-from vlm_inspect.render.terminal_tree import terminal_tree
-from vlm_inspect.tree import ModuleTree
+
+if TYPE_CHECKING:
+    from vlm_inspect.tree import ModuleTree
 
 Depth = Annotated[
     int | None, typer.Option("--depth", min=0, help="Levels to show below the root.", show_default=False)
@@ -62,10 +59,19 @@ def command(
 
 
 def _text(tree: ModuleTree, focus: str, depth: int | None, out: Output) -> str:
+    from vlm_inspect.render import render
+    from vlm_inspect.render.module_tree import tree_data, tree_table, tree_text
+
     if out.format is options.Format.JSON:
+        from vlm_inspect.render.records import json_text
+
         return json_text(tree_data(tree, focus=focus, depth=depth))
     if out.format is options.Format.TERMINAL:
+        from vlm_inspect.render.terminal_tree import terminal_tree
+
         return terminal_tree(tree, focus=focus, depth=depth, width=out.width, colour=out.colour)
     if out.format is options.Format.MARKDOWN:
+        from vlm_inspect.render.markdown import fenced
+
         return fenced(tree_text(tree, focus=focus, depth=depth))
     return render(tree_table(tree, focus=focus, depth=depth), out.format.value)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_inspect import answers, verification
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
-from vlm_inspect.fit import Fit, Verdict
-from vlm_inspect.render import render
-from vlm_inspect.render.fit_tables import fit_json, fit_tables
-from vlm_inspect.render.terminal_fit import fit_text
 from vlm_inspect.sources import SourceOptions
+
+if TYPE_CHECKING:
+    from vlm_inspect.fit import Fit, Verdict
 
 Model = Annotated[
     str,
@@ -55,9 +53,11 @@ def command(
 
     Exits 1 where it does not fit, 3 where that cannot be said.
     """
+    from vlm_inspect import requested, verification
+
     out = Output.choose(format, output, quiet=quiet)
     asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
-    (request,) = answers.requests_for([model], answers.settings_for(config), revision)
+    (request,) = requested.requests_for([model], requested.settings_for(config), revision)
     verified = verification.examine_fit(
         request.reference, base=base, revision=request.revision, options=asking
     )
@@ -67,8 +67,13 @@ def command(
 
 
 def _text(fit: Fit, out: Output) -> str:
+    from vlm_inspect.render import render
+    from vlm_inspect.render.fit_tables import fit_json, fit_tables
+
     if out.format is options.Format.JSON:
         return fit_json(fit)
     if out.format is options.Format.TERMINAL:
+        from vlm_inspect.render.terminal_fit import fit_text
+
         return fit_text(fit, width=out.width, colour=out.colour)
     return render(fit_tables(fit), out.format.value)

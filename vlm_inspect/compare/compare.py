@@ -9,9 +9,9 @@ from vlm_inspect.architecture import Architecture, Component, Role
 from vlm_inspect.compare.facts import facts_of, model_facts
 from vlm_inspect.compare.known import GROUPS, Facts
 from vlm_inspect.compare.left_over import left_over
-from vlm_inspect.compare.moves import apply_moves
 from vlm_inspect.compare.paths import PathDifference, compare_paths
 from vlm_inspect.compare.patterns import folded_path
+from vlm_inspect.compare.places import Places
 from vlm_inspect.compare.unseen import seen_alike
 from vlm_inspect.difference import (
     Change,
@@ -33,14 +33,15 @@ def compare(before: Snapshot, after: Snapshot) -> Difference:
     """What is not the same in two models. Where they came from and what built them is no part of it."""
     old, new = before.architecture, after.architecture
     paths = _paths(before, after)
-    pairs = _pairs(old, new, paths.moves)
+    places = Places(paths.moves)
+    pairs = _pairs(old, new, places)
     read = "config" not in (old.builder, new.builder)
     changes, incomparable = _compared(model_facts(old, read=read), model_facts(new, read=read), ())
     whole = any(change.field == "model class" for change in changes)
     explained: list[tuple[Pair, list[Change]]] = []
     for index, pair in enumerate(pairs):
         found, untold = _component(pair, old, new)
-        found = [*_relocated(pair, paths.moves), *found]
+        found = [*_relocated(pair, places), *found]
         explained.append((pair, found))
         changes += [replace(change, pairs=(index,)) for change in found]
         incomparable += [replace(fact, pairs=(index,)) for fact in untold]
@@ -69,15 +70,15 @@ def _paths(before: Snapshot, after: Snapshot) -> PathDifference:
     return compare_paths(old, new)
 
 
-def _pairs(before: Architecture, after: Architecture, moves: tuple[Move, ...]) -> list[Pair]:
+def _pairs(before: Architecture, after: Architecture, places: Places) -> list[Pair]:
     """Each component with its counterpart: at the same path, of the same class, or next of its role."""
     pairs: list[Pair] = []
     for role in Role:
         old, new = list(before.having(role)), list(after.having(role))
         for same in (
             # before what moved: a tower that got a wrapper inside is still where it was
-            lambda a, b: _path(a, ()) == _path(b, ()),
-            lambda a, b: _path(a, moves) == _path(b, ()),
+            lambda a, b: _first(a) == _first(b),
+            lambda a, b: _moved(a, b, places),
             lambda a, b: a.class_name == b.class_name,
             lambda a, b: a.role is b.role is not Role.OTHER,
         ):
@@ -91,8 +92,8 @@ def _pairs(before: Architecture, after: Architecture, moves: tuple[Move, ...]) -
     return pairs
 
 
-def _path(component: Component, moves: tuple[Move, ...]) -> str:
-    return apply_moves(component.paths[0], moves) if component.paths else ""
+def _moved(old: Component, new: Component, places: Places) -> bool:
+    return bool(old.paths and new.paths) and places.are_one(old.paths[0], new.paths[0])
 
 
 def _component(pair: Pair, before: Architecture, after: Architecture) -> Compared:
@@ -110,12 +111,12 @@ def _component(pair: Pair, before: Architecture, after: Architecture) -> Compare
     return [Change((present.role,), "component", name if old else None, name if new else None)], []
 
 
-def _relocated(pair: Pair, moves: Sequence[Move]) -> Iterator[Change]:
+def _relocated(pair: Pair, places: Places) -> Iterator[Change]:
     """That a component is at another path, where no move says so: too much of it changed on the way."""
     old, new = pair
     if old is None or new is None or not (old.paths and new.paths):
         return
-    if old.paths[0] != new.paths[0] != apply_moves(old.paths[0], moves):
+    if old.paths[0] != new.paths[0] and not _moved(old, new, places):
         yield Change((old.role,), "path", old.paths[0], new.paths[0])
 
 
@@ -171,7 +172,7 @@ def _unexplained(
 ) -> Iterator[Change]:
     """Components whose parameters differ though no fact of theirs does, and no path of theirs says why."""
     told = {index for change in changes for index in change.pairs}
-    touched = [change.path for change in left]
+    touched = [end for change in left for end in change.ends]
     touched += [end for move in moves for end in (move.before, move.after)]
     for index, (old, new) in enumerate(pairs):
         if old is None or new is None or index in told or None in (old.parameters, new.parameters):

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vlm_inspect.architecture import Component
-from vlm_inspect.compare.paths import (
-    ModuleChange,
-    ParameterChange,
-    PathDifference,
-    folded,
-    gone,
-    is_in,
-    outermost,
-)
+from vlm_inspect.compare.changes import ModuleChange, ParameterChange, folded, gone, is_in, outermost
+from vlm_inspect.compare.paths import PathDifference
 from vlm_inspect.compare.patterns import ancestors, folded_path
 from vlm_inspect.difference import Change, PathChange, Value
 
@@ -40,29 +34,30 @@ def left_over(paths: PathDifference, explained: Explained, *, whole: bool) -> It
 
     Of `whole` other models the modules around the components are of other classes too, as is to be expected.
     """
-    reasons = dict(_reasons(explained))
-    lasting = paths.lasting
+    reasons = _reasons(explained)
     around = {above for path in reasons for above in ancestors(path.rpartition(".")[0])} if whole else set()
     modules = [
         change
-        for change in outermost([change for change in paths.modules if change[0] not in around])
-        if not _says_why(change, reasons, lasting) and not (whole and None not in change)
+        for change in outermost([change for change in paths.modules if around.isdisjoint(change.ends)])
+        if not _says_why(change, reasons, paths.lasting) and not (whole and change.is_changed)
     ]
     whole_modules = gone(modules)
     parameters = [
         change
         for change in paths.parameters
-        if not _says_why(change, reasons, lasting) and not is_in(change, whole_modules, change[0])
+        if not _says_why(change, reasons, paths.lasting) and not is_in(change, whole_modules, change.path)
     ]
     yield from folded("module", modules)
     yield from folded("parameter", parameters)
 
 
-def _reasons(explained: Explained) -> Iterator[tuple[str, _Reason | None]]:
-    """What is known of each component's paths; where two meet, the one that changed has its say."""
-    for pair, changes in sorted(explained, key=lambda told: bool(told[1])):
-        reason = _reason(changes) if changes else None
-        yield from ((path, reason) for component in pair if component for path in component.paths)
+def _reasons(explained: Explained) -> Mapping[str, _Reason | None]:
+    """What is known of each component's paths; where components meet, all that changed have their say."""
+    told: dict[str, list[Change]] = defaultdict(list)
+    for pair, changes in explained:
+        for path in {path for component in pair if component for path in component.paths}:
+            told[path] += changes
+    return {path: _reason(changes) if changes else None for path, changes in told.items()}
 
 
 def _reason(changes: Sequence[Change]) -> _Reason:
@@ -94,14 +89,22 @@ def _names(value: Value | None) -> tuple[str, ...]:
 def _says_why(
     change: ModuleChange | ParameterChange, reasons: Mapping[str, _Reason | None], lasting: frozenset[str]
 ) -> bool:
-    """Whether the facts of the component that a path is of say why it changed."""
-    path, before, after = change
+    """Whether the facts of a component that one of its paths is of say why it changed."""
+    return any(_says_why_at(end, change, reasons, lasting) for end in change.ends)
+
+
+def _says_why_at(
+    path: str,
+    change: ModuleChange | ParameterChange,
+    reasons: Mapping[str, _Reason | None],
+    lasting: frozenset[str],
+) -> bool:
     owner = next((place for place in ancestors(path) if place in reasons), "")
     reason = reasons.get(owner)
     if reason is None:
         return False
     if reason.is_another or not reason.modules.isdisjoint(path.removeprefix(owner).split(".")):
         return True
-    if before is None or after is None:  # more layers have more of the same, and nothing else
+    if not change.is_changed:  # more layers have more of the same, and nothing else
         return folded_path(path) in lasting
-    return not isinstance(before, str) or (before, after) in reason.classes
+    return not isinstance(change.before, str) or (change.before, change.after) in reason.classes

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Literal
 
 from vlm_inspect.compare.candidates import Pair, Paths, Rule, Side, votes
-from vlm_inspect.compare.patterns import Pattern, numbered, pattern_of, prefixes, split, starts, text
+from vlm_inspect.compare.patterns import Pattern, below, prefixes, starts, text
 from vlm_inspect.difference import Move
 
 _Rank = tuple[int, bool, int, int, list[Pattern], Pair]
@@ -28,29 +28,6 @@ def find_moves(removed: Paths, added: Paths, kept: Collection[str] = ()) -> tupl
     return tuple(_Election(Side(removed, kept), Side(added, kept)).moves())
 
 
-def apply_moves(path: str, moves: Iterable[Move]) -> str:
-    """Where a path is that the new tree does not have: the longest prefix that moved decides."""
-    return placing(moves)(path)
-
-
-def placing(moves: Iterable[Move]) -> Callable[[str], str]:
-    """`apply_moves` for many paths."""
-    targets = {pattern_of(move.before): pattern_of(move.after) for move in moves}
-    longest = max(map(len, targets), default=-1)
-
-    def place(path: str) -> str:
-        if not targets:
-            return path
-        pattern, numbers = split(path)
-        for length in range(min(longest, len(pattern)), -1, -1):
-            target = targets.get(pattern[:length])
-            if target is not None:
-                return ".".join(numbered((*target, *pattern[length:]), numbers))
-        return path
-
-    return place
-
-
 class _Election:
     """The suggestions, best first. A move takes its paths from all others, which are then ranked anew."""
 
@@ -61,6 +38,8 @@ class _Election:
         heapq.heapify(self.queue)
         self.taken: dict[str, set[Pattern]] = {"before": set(), "after": set()}
         """The ends that are spoken for: another move from there would say otherwise of what moved already."""
+        self.moved: dict[str, set[Pattern]] = {"before": set(), "after": set()}
+        """The ends of the moves: of what lies below one, a move from further above would not be heard."""
         self.waiting: dict[tuple[str, ...], list[Rule]] = defaultdict(list)
         """Suggestions that account for too little of what is below this end, until there is less of it."""
 
@@ -88,8 +67,17 @@ class _Election:
 
     def _left(self, rule: Rule) -> Sequence[Pair]:
         old, new = self.before.groups, self.after.groups
-        self.pairs[rule] = [pair for pair in self.pairs[rule] if pair[0] in old and pair[1] in new]
+        self.pairs[rule] = [
+            pair
+            for pair in self.pairs[rule]
+            if pair[0] in old and pair[1] in new and self._is_heard(rule, pair)
+        ]
         return self.pairs[rule]
+
+    def _is_heard(self, rule: Rule, pair: Pair) -> bool:
+        """Whether it is this move that leads from the one to the other, and back: the longest decides."""
+        nearer_before, nearer_after = below(pair[0], rule.before), below(pair[1], rule.after)
+        return self.moved["before"].isdisjoint(nearer_before) and self.moved["after"].isdisjoint(nearer_after)
 
     def _too_much_below(self, rule: Rule) -> tuple[str, ...] | None:
         """The end below which the greater part would not have moved."""
@@ -102,6 +90,8 @@ class _Election:
         return rule.before in self.taken["before"] or rule.after in self.taken["after"]
 
     def _take(self, rule: Rule, pairs: Sequence[Pair]) -> None:
+        self.moved["before"].add(rule.before)
+        self.moved["after"].add(rule.after)
         for old, new in pairs:
             self.before.take(old)
             self.after.take(new)

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from vlm_inspect.compare.moves import find_moves, placing
+from vlm_inspect.compare.changes import ModuleChange, ParameterChange, differing
+from vlm_inspect.compare.moves import find_moves
 from vlm_inspect.compare.patterns import ancestors, folded_path
-from vlm_inspect.difference import Move, PathChange
-from vlm_inspect.tree import UNKNOWN_CLASS, ModuleNode, Shape, is_below
-
-Value = TypeVar("Value")
-ParameterChange = tuple[str, Shape | None, Shape | None]
-ModuleChange = tuple[str, str | None, str | None]
+from vlm_inspect.compare.places import Places, turned
+from vlm_inspect.difference import Move
+from vlm_inspect.tree import UNKNOWN_CLASS, ModuleNode, is_below
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,89 +32,32 @@ def compare_paths(before: ModuleNode, after: ModuleNode) -> PathDifference:
     removed = {path: shape for path, shape in old.items() if path not in new}
     added = {path: shape for path, shape in new.items() if path not in old}
     moves = find_moves(removed, added, old.keys() & new.keys())
-    place = placing(moves)
-
-    def where(path: str) -> str:
-        return path if path in new else place(path)
-
+    places = Places(moves)
     return PathDifference(
         moves=moves,
-        parameters=tuple(_differing(old, new, where)),
-        modules=tuple(_modules(before, after, moves)),
-        lasting=_lasting(old, new, where),
+        parameters=tuple(differing(old, new, places.pairs(old, new))),
+        modules=tuple(_modules(before, after, moves, places)),
+        lasting=_lasting(old, new, places),
     )
 
 
-def folded(
-    what: Literal["module", "parameter"], changes: Sequence[ModuleChange] | Sequence[ParameterChange]
-) -> Iterator[PathChange]:
-    """Changes of one kind at one pattern of paths as one, with their number."""
-    counted: Counter[tuple[str, str | None, str | None]] = Counter()
-    for path, before, after in changes:
-        counted[(folded_path(path), _said(before), _said(after))] += 1
-    for (pattern, before, after), count in counted.items():
-        yield PathChange(pattern, what, count, before, after)
-
-
-def outermost(changes: Sequence[ModuleChange]) -> list[ModuleChange]:
-    """Without what came or went only because the module above it did."""
-    above = gone(changes)
-    return [change for change in changes if not is_in(change, above, change[0].rpartition(".")[0])]
-
-
-def gone(changes: Sequence[ModuleChange]) -> set[tuple[str, bool]]:
-    """The modules that went or came, and which of the two."""
-    return {(path, after is None) for path, before, after in changes if None in (before, after)}
-
-
-def is_in(change: ModuleChange | ParameterChange, modules: Collection[tuple[str, bool]], place: str) -> bool:
-    """Whether something went or came with a module at or above a place that did the same."""
-    _, before, after = change
-    return None in (before, after) and any((above, after is None) in modules for above in ancestors(place))
-
-
-def _modules(before: ModuleNode, after: ModuleNode, moves: tuple[Move, ...]) -> Iterator[ModuleChange]:
+def _modules(
+    before: ModuleNode, after: ModuleNode, moves: tuple[Move, ...], places: Places
+) -> Iterator[ModuleChange]:
     """Modules that differ after the moves; wrappers that moves dissolved or put in went with them."""
     old, new = _classes(before), _classes(after)
     dissolved = set(_wrappers(moves, old, new))
-    inserted = set(
-        _wrappers([replace(move, before=move.after, after=move.before) for move in moves], new, old)
-    )
-    place = placing(moves)
+    inserted = set(_wrappers(turned(moves), new, old))
+    wrappers = dissolved | inserted
 
-    def where(path: str) -> str:
-        # what was where a wrapper is now is inside of it
-        return path if path in new and folded_path(path) not in inserted else place(path)
+    def is_told(change: ModuleChange) -> bool:
+        if change.is_changed:
+            return UNKNOWN_CLASS not in (change.before, change.after)
+        return folded_path(change.path) not in (dissolved if change.new is None else inserted)
 
-    lasting = {path: name for path, name in old.items() if folded_path(path) not in dissolved}
-    for path, was, now in _differing(lasting, new, where):
-        is_told = was is None or now is None or UNKNOWN_CLASS not in (was, now)
-        if is_told and (was is not None or folded_path(path) not in inserted):
-            yield path, was, now
-
-
-def _differing(
-    old: Mapping[str, Value], new: Mapping[str, Value], where: Callable[[str], str]
-) -> Iterator[tuple[str, Value | None, Value | None]]:
-    """What is not the same at a place: of what changed the new path, of what went the old one."""
-    places = {path: where(path) for path in old}
-    origins: dict[str, str] = {}
-    # a place has one origin: what stayed there, else what came there unchanged, else what came there first
-    for has_claim in (
-        lambda path, place: path == place,
-        lambda path, place: old[path] == new[place],
-        lambda _path, _place: True,
-    ):
-        for path, place in places.items():
-            if place in new and place not in origins and has_claim(path, place):
-                origins[place] = path
-    for path, was in old.items():
-        place = places[path]
-        if origins.get(place) != path:
-            yield path, was, None
-        elif was != new[place]:
-            yield place, was, new[place]
-    yield from ((path, None, now) for path, now in new.items() if path not in origins)
+    # what was where a wrapper is now is inside of it
+    pairs = places.pairs(old, new, lambda path: not wrappers or folded_path(path) not in wrappers)
+    return filter(is_told, differing(old, new, pairs))
 
 
 def _wrappers(moves: Sequence[Move], old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
@@ -140,16 +79,16 @@ def _wrappers(moves: Sequence[Move], old: Mapping[str, str], new: Mapping[str, s
             yield from (pattern for pattern in between if pattern not in now)
 
 
-def _lasting(old: Iterable[str], new: Iterable[str], where: Callable[[str], str]) -> frozenset[str]:
+def _lasting(old: Iterable[str], new: Iterable[str], places: Places) -> frozenset[str]:
     """The patterns that both have of parameters and the modules around them, as each of the two says them."""
     there = _with_modules({folded_path(path) for path in new})
     both: set[str] = set()
-    for path in old:
-        for one, place in zip(
-            ancestors(folded_path(path)), ancestors(folded_path(where(path))), strict=False
-        ):
-            if place in there:
-                both |= {one, place}
+    for pattern in _with_modules({folded_path(path) for path in old}):
+        if pattern in there:
+            both.add(pattern)
+        place = places.there(pattern)
+        if place in there and places.are_one(pattern, place):
+            both |= {pattern, place}
     return frozenset(both)
 
 
@@ -169,9 +108,3 @@ def _between(inner: str, outer: str) -> Iterator[str]:
 
 def _classes(root: ModuleNode) -> dict[str, str]:
     return {path: UNKNOWN_CLASS if node.inferred else node.class_name for path, node in root.walk()}
-
-
-def _said(value: object | None) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return " x ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -10,6 +10,7 @@ __all__ = [
     "Numbers",
     "Pattern",
     "ancestors",
+    "below",
     "folded_path",
     "numbered",
     "pattern_of",
@@ -33,6 +34,11 @@ def starts(pattern: Pattern, prefix: Pattern) -> bool:
 def prefixes(pattern: Pattern) -> Iterator[Pattern]:
     """The pattern and all above it, the root too."""
     return (pattern[:length] for length in range(len(pattern) + 1))
+
+
+def below(pattern: Pattern, prefix: Pattern) -> Iterator[Pattern]:
+    """The pattern and all above it that lie below a prefix of it."""
+    return (pattern[:length] for length in range(len(prefix) + 1, len(pattern) + 1))
 
 
 def ancestors(path: str) -> Iterator[str]:

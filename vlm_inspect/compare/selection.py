@@ -32,7 +32,11 @@ def of_roles(difference: Difference, roles: AbstractSet[Role]) -> Difference:
             if not roles.isdisjoint(change.roles)
         ),
         moves=tuple(move for move in difference.moves if _is_move_of(move, pairs, difference.pairs)),
-        paths=tuple(change for change in difference.paths if _owner(change.path, difference.pairs) in pairs),
+        paths=tuple(
+            change
+            for change in difference.paths
+            if any(_owner(end, difference.pairs) in pairs for end in change.ends)
+        ),
         incomparable=tuple(
             replace(fact, pairs=kept(fact.pairs))
             for fact in difference.incomparable

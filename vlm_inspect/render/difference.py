@@ -141,7 +141,7 @@ def _state(index: int, pair: ComponentPair, difference: Difference) -> State:
     for change in difference.changes:
         if index in change.pairs:
             return change.kind if change.field == "component" else "changed"
-    if any(_touches(change.path, pair) for change in difference.paths):
+    if any(_touches(end, pair) for change in difference.paths for end in change.ends):
         return "changed"
     if any(_touches(end, pair) for move in difference.moves for end in (move.before, move.after)):
         return "moved"

@@ -31,7 +31,7 @@ def difference_json(difference: Difference) -> str:
           "moves": [{"before": "model.vision_tower.vision_model", "after": "model.vision_tower",
                      "parameters": 391, "what": "module"}],
           "paths": [{"kind": "removed", "path": "model.layers.*.rotary_emb", "what": "module", "count": 33,
-                     "before": "RotaryEmbedding", "after": null}],
+                     "before": "RotaryEmbedding", "after": null, "moved_from": null}],
           "incomparable": [{"roles": ["vision_encoder"], "field": "class", "before": "remote code",
                             "after": null, "pairs": [0]}],
           "versions_before": {"transformers": …}, "versions_after": {…} }
@@ -39,7 +39,8 @@ def difference_json(difference: Difference) -> str:
     Every key is always there. `before` and `after` are null where there is nothing on that side; of what
     is `incomparable` they are the reasons why it is unknown, and null where it is known. `pairs` of a
     change are positions in the list `pairs`; a change of the whole model has none, and no roles. `*` in a
-    path stands for a number. A move with an empty end is of the whole model.
+    path stands for a number. `path` of what changed is the new one, and `moved_from` the old one where it
+    is another. A move with an empty end is of the whole model.
     """
     return json_text(difference_data(difference))
 

@@ -10,6 +10,7 @@ from vlm_inspect.sources.deadline import OutOfTimeError, within
 from vlm_inspect.sources.hub_errors import Asked, as_source_error
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.quiet import quietly
+from vlm_inspect.sources.unusable import unusable
 
 T = TypeVar("T")
 
@@ -22,7 +23,10 @@ def ask_hub(
     unfinished: str = "did not come to an end",
     hint: str,
 ) -> T:
-    """What `work` returns. Raises a SourceError; past the deadline one that says what was `unfinished`."""
+    """What `work` returns. Raises a SourceError; past the deadline one that says what was `unfinished`.
+
+    BrokenEnvironmentError where huggingface_hub lacks what it needs for that.
+    """
 
     def quiet_work() -> T:
         with quietly():
@@ -34,5 +38,7 @@ def ask_hub(
         raise HubUnavailableError(
             f"{asked.endpoint} {unfinished} within {options.deadline:g} s.", hint=hint, model=asked.name
         ) from None
+    except ImportError as error:
+        raise unusable(error) from error
     except asked.failures() as error:
         raise as_source_error(error, asked) from asked.as_cause(error)

@@ -5,19 +5,21 @@ Where the Hub gives no answer the cached commit is used, and a note says so.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from vlm_inspect.checkpoint import Checkpoint
-from vlm_inspect.errors import HubUnavailableError, RevisionNotFoundError
+from vlm_inspect.errors import (
+    ConfigMissingError,
+    HubUnavailableError,
+    InvalidConfigError,
+    RevisionNotFoundError,
+)
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources import hub_cache
 from vlm_inspect.sources.config_file import read_config
-from vlm_inspect.sources.dialogue import ask_hub
-from vlm_inspect.sources.hub_errors import Asked
-from vlm_inspect.sources.hub_files import fetch_config
 from vlm_inspect.sources.options import SourceOptions
-from vlm_inspect.sources.token import token_to_send
 
 _CONFIG = "config.json"
 
@@ -26,25 +28,38 @@ def load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
     """The configuration at a commit of a repo. Raises a SourceError, HubUnavailableError for no answer."""
     _check_revision(ref)
     cached = hub_cache.find(ref, _CONFIG, options)
-    if cached is not None and (ref.is_commit or is_offline(options)):
-        return _checkpoint(ref, cached)
+    kept, damage = _kept(ref, cached)
+    if kept is not None and (ref.is_commit or is_offline(options)):
+        return kept
     if is_offline(options):
-        raise _offline(ref)
+        raise _damaged(ref, "Offline.", damage) if damage else _offline(ref)
     try:
         return _checkpoint(ref, _ask(ref, options))
     except HubUnavailableError as error:
-        if cached is None:
+        if damage:
+            raise _damaged(ref, error.message, damage) from error
+        if kept is None or cached is None:
             raise
         note = f"{error.message} {ref.name} is answered from the cache, commit {_commit(cached)[:12]}."
-        return _checkpoint(ref, cached, note)
+        return replace(kept, notes=(note,))
+
+
+def _kept(ref: ModelRef, cached: Path | None) -> tuple[Checkpoint | None, str]:
+    """What the cache has; where that is damaged, and so as good as nothing, what is wrong with it."""
+    if cached is None:
+        return None, ""
+    try:
+        return _checkpoint(ref, cached), ""
+    except (InvalidConfigError, ConfigMissingError) as error:
+        return None, error.message.removeprefix(f"{ref.name}: ")
 
 
 def prepare() -> None:
     """Import what the functions of this file use."""
-    from huggingface_hub import constants, get_token, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import constants, get_token, hf_hub_url
     from huggingface_hub.utils import get_session, hf_raise_for_status
 
-    del constants, get_token, hf_hub_url, try_to_load_from_cache, get_session, hf_raise_for_status
+    del constants, get_token, hf_hub_url, get_session, hf_raise_for_status
 
 
 def is_offline(options: SourceOptions) -> bool:
@@ -56,6 +71,11 @@ def is_offline(options: SourceOptions) -> bool:
 
 def _ask(ref: ModelRef, options: SourceOptions) -> Path:
     """The cached file of the commit that the Hub says the revision is at, within the deadline."""
+    from vlm_inspect.sources.dialogue import ask_hub
+    from vlm_inspect.sources.hub_errors import Asked
+    from vlm_inspect.sources.hub_files import fetch_config
+    from vlm_inspect.sources.token import token_to_send
+
     asked = Asked(ref, token_to_send(options.token))
 
     return ask_hub(
@@ -71,9 +91,9 @@ def _commit(cached: Path) -> str:
     return cached.parent.name
 
 
-def _checkpoint(ref: ModelRef, cached: Path, *notes: str) -> Checkpoint:
+def _checkpoint(ref: ModelRef, cached: Path) -> Checkpoint:
     identity = ModelIdentity(id=ref.name, revision=_commit(cached), source="hub")
-    return Checkpoint(identity, read_config(cached, ref.name), notes)
+    return Checkpoint(identity, read_config(cached, ref.name))
 
 
 def _revision(ref: ModelRef) -> str:
@@ -89,6 +109,14 @@ def _check_revision(ref: ModelRef) -> None:
             hint=f"Name one that is on the Hub, or none for the newest: {ref.name}",
             model=ref.name,
         )
+
+
+def _damaged(ref: ModelRef, unavailable: str, damage: str) -> HubUnavailableError:
+    return HubUnavailableError(
+        f"{unavailable} The cache's copy of {ref.name} is damaged: {damage}",
+        hint="Run it where the Hub can be reached, and without --offline: it is then fetched again.",
+        model=ref.name,
+    )
 
 
 def _offline(ref: ModelRef) -> HubUnavailableError:

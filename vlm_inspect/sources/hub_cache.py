@@ -8,23 +8,26 @@ without links: snapshots/<commit>/<file>, and refs/<branch>, which holds the com
 from __future__ import annotations
 
 from pathlib import Path
-from uuid import uuid4
 
+from vlm_inspect.atomic_files import replace_file
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources.options import SourceOptions
 
 
 def find(ref: ModelRef, name: str, options: SourceOptions) -> Path | None:
-    """The file in the cache, at the commit or where the branch was when it was last asked for."""
-    from huggingface_hub import try_to_load_from_cache
+    """The file in the cache, at the commit or where the branch was when it was last asked for.
 
+    As huggingface_hub's own `try_to_load_from_cache` says, which first imports an HTTP client.
+    """
+    revision = ref.revision or "main"
     try:
-        found = try_to_load_from_cache(
-            ref.name, name, cache_dir=_folder(options), revision=ref.revision or "main"
-        )
+        repo = _repo(ref, options)
+        pointer = repo / "refs" / revision
+        commit = pointer.read_text(encoding="utf-8") if pointer.is_file() else revision
+        found = repo / "snapshots" / commit / name
+        return found if found.is_file() else None
     except (OSError, ValueError):  # a cache that cannot be read, or a name that it cannot have
         return None
-    return Path(found) if isinstance(found, str) else None
 
 
 def keep(ref: ModelRef, name: str, commit: str, content: bytes, options: SourceOptions) -> Path:
@@ -57,11 +60,10 @@ def _repo(ref: ModelRef, options: SourceOptions) -> Path:
 
 
 def _write(repo: Path, path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, whoever else writes it."""
+    """Write a file whole or not at all, whoever else writes it.
+
+    What is not whole lies in the repo's folder: huggingface_hub takes every file in refs for a branch. A
+    file that a power cut tears is found out when it is read, and fetched again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = repo / f".{uuid4().hex}.part"  # not by tempfile: who shares the cache may read it too
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(path, content, precious=False, folder=repo)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import re
+import ssl
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
@@ -19,13 +24,21 @@ from vlm_inspect.errors import (
     TokenError,
 )
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources.hub_names import hub_error, transport_error
+from vlm_inspect.sources.bad_answers import UnlikeHubError
+from vlm_inspect.sources.hub_names import address_error, hub_error, transport_error
+from vlm_inspect.sources.way_to_hub import certificates_not_there, way_out
 
 # huggingface_hub's HfHubHTTPError, named without importing it
 HttpError: TypeAlias = Any
 
 _LONGEST_WORDS = 200
+_LOGIN_IN_ADDRESS = re.compile(r"//[^/@\s]*@")
+_A_DAY = 86_400
+_SECONDS = re.compile(r"[0-9]{1,12}")
+# `"api";r=0;t=55`: none of what the account may ask is left for 55 seconds
+_USED_UP = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(?P<seconds>[0-9]{1,12})")
 _LOGIN = "hf auth login, or HF_TOKEN, or --token"
+_RATE = f"Try again then. With a token more requests are allowed: {_LOGIN}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +62,11 @@ class Asked:
         return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
     def words(self, text: object) -> str:
-        """The first line of what someone else wrote: not long, printable, and without the token."""
+        """The first line of what someone else wrote: not long, printable, without token or login."""
         said = str(text)
         if self.token:
             said = said.replace(self.token, "<token>")
+        said = _LOGIN_IN_ADDRESS.sub("//", said)
         line = next((line for line in said.splitlines() if line.strip()), "")
         return "".join(filter(str.isprintable, line.strip()[:_LONGEST_WORDS])).rstrip(".")
 
@@ -68,7 +82,7 @@ class Asked:
         OSError is what it raises for a bad download and an unwritable cache, ValueError for a repo id that
         breaks its rules.
         """
-        return transport_error(), OSError, ValueError
+        return transport_error(), address_error(), OSError, ValueError
 
 
 def as_source_error(error: BaseException, asked: Asked) -> SourceError:
@@ -84,19 +98,29 @@ def as_source_error(error: BaseException, asked: Asked) -> SourceError:
         (hub_error("HfHubHTTPError"), _by_status),
         (hub_error("FileMetadataError"), _not_a_hub),
         (hub_error("HFValidationError"), _not_found),
+        (UnlikeHubError, _unlike_hub),
         (transport_error(), _of_the_transport),
         (OSError, _disk_or_download),
     )
     return next((say for kind, say in kinds if isinstance(error, kind)), _unreachable)(error, asked)
 
 
-_MOST_DIGITS = 9  # of the seconds of a wait
-
-
 def retry_after(error: HttpError) -> int | None:
-    """The seconds that a busy Hub says to wait, where it says so."""
-    stated = error.response.headers.get("Retry-After", "").strip()
-    return int(stated) if stated.isdecimal() and len(stated) <= _MOST_DIGITS else None
+    """The seconds that a busy Hub says to wait: as a number, as a date, or by its RateLimit."""
+    headers = error.response.headers
+    stated = headers.get("Retry-After", "").strip()
+    if _SECONDS.fullmatch(stated):
+        return int(stated)
+    limit = _USED_UP.search(headers.get("RateLimit", ""))
+    return _seconds_until(stated) if stated or limit is None else int(limit["seconds"])
+
+
+def _seconds_until(date: str) -> int | None:
+    try:
+        until = parsedate_to_datetime(date)
+        return max(math.ceil(until.timestamp() - time.time()), 0)
+    except (ValueError, TypeError, OverflowError, IndexError):  # which depends on the version of Python
+        return None
 
 
 def _gated(_: HttpError, asked: Asked) -> SourceError:
@@ -158,7 +182,8 @@ def _by_status(error: HttpError, asked: Asked) -> SourceError:
         )
     if status == HTTPStatus.NOT_FOUND:
         return _not_found(error, asked)
-    return _unavailable(f"{asked.endpoint} answered {status}{_meaning(error)}.", asked)
+    hint = _RATE if status == HTTPStatus.TOO_MANY_REQUESTS else ""
+    return _unavailable(f"{asked.endpoint} answered {status}{_meaning(error)}.", asked, hint)
 
 
 def _meaning(error: HttpError) -> str:
@@ -166,7 +191,11 @@ def _meaning(error: HttpError) -> str:
     if error.response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
         return ""
     wait = retry_after(error)
-    return ", too many requests" + (f": it says to wait {wait} s" if wait is not None else "")
+    if wait is None:
+        return ", too many requests"
+    return ", too many requests: it says to wait " + (
+        f"{wait} s" if wait <= _A_DAY else "for more than a day"
+    )
 
 
 def _by_cause(error: BaseException, asked: Asked) -> SourceError:
@@ -187,13 +216,21 @@ def _not_a_hub(_: Exception, asked: Asked) -> SourceError:
 
 def _disk_or_download(error: OSError, asked: Asked) -> SourceError:
     """An OSError with a number is the disk's; one without is huggingface_hub's, of a download gone wrong."""
+    if isinstance(error, ssl.SSLError):
+        return _unreachable(error, asked)
+    if error.filename is None and (name := certificates_not_there()):
+        return _unavailable(f"{name} names no certificates that can be read: {error.strerror}.", asked)
     if error.errno is None:
         return _unavailable(f"{asked.name}: the download failed: {asked.words(error)}.", asked)
     return SourceError(
-        f"{asked.name}: the Hub's cache cannot be used: {error.strerror}.",
+        f"{asked.name}: the Hub's cache cannot be used: {error.strerror}{_where(error)}.",
         hint="Name another folder for it: --cache-dir DIR, or HF_HUB_CACHE",
         model=asked.name,
     )
+
+
+def _where(error: OSError) -> str:
+    return f" ({error.filename})" if error.filename else ""
 
 
 def _unreachable(error: BaseException, asked: Asked) -> SourceError:
@@ -211,9 +248,10 @@ def _reason(error: BaseException) -> object:
     return getattr(root, "strerror", None) or root
 
 
-def _unavailable(message: str, asked: Asked) -> SourceError:
-    return HubUnavailableError(
-        message,
-        hint="Check the connection (and HF_ENDPOINT, if set) and try again. What was fetched once is cached.",
-        model=asked.name,
-    )
+def _unlike_hub(error: OSError, asked: Asked) -> SourceError:
+    return _unavailable(f"{asked.endpoint} does not answer as a Hub does: {asked.words(error)}.", asked)
+
+
+def _unavailable(message: str, asked: Asked, hint: str = "") -> SourceError:
+    hint = hint or way_out(message.replace(asked.endpoint, ""))
+    return HubUnavailableError(message, hint=hint, model=asked.name)

@@ -14,16 +14,16 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from vlm_inspect.errors import InvalidConfigError
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources import hub_cache
+from vlm_inspect.sources.bad_answers import BrokenOffError, UnlikeHubError
 from vlm_inspect.sources.config_file import SIZE_LIMIT, check_size, parse_config
 from vlm_inspect.sources.hub_names import hub_error
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.ranges import fetch_whole
 from vlm_inspect.sources.wire import (
     COMMIT,
-    BrokenOffError,
-    UnlikeHubError,
     answer,
     ask_twice,
     hub_headers,
@@ -51,13 +51,23 @@ def fetch_config(ref: ModelRef, name: str, options: SourceOptions, token: str | 
     check_size(facts.size or 0, ref.name)
     at_commit = ModelRef(ref.name, facts.commit)
     kept = hub_cache.find(at_commit, name, options)
-    if kept is not None:
+    if kept is not None and _is_sound(kept, facts, ref.name):
         with suppress(OSError):  # a cache that may only be read
             hub_cache.point(ref, facts.commit, options)
         return kept
     content = _content(at_commit, name, facts, token)
     parse_config(content, ref.name)  # what is none is not kept
     return hub_cache.keep(ref, name, facts.commit, content, options)
+
+
+def _is_sound(kept: Path, facts: FileFacts, model: str) -> bool:
+    """Whether a file of the cache can be what the Hub has: what was damaged is fetched again."""
+    try:
+        content = kept.read_bytes()
+        parse_config(content, model)
+    except (OSError, InvalidConfigError):
+        return False
+    return facts.size in {None, len(content)}
 
 
 def facts_of(ref: ModelRef, name: str, token: str | None) -> FileFacts:

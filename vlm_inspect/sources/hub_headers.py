@@ -11,24 +11,24 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
-from vlm_inspect.errors import HubUnavailableError, NoHeadersError
+from vlm_inspect.errors import BadHeaderError, HubUnavailableError, NoHeadersError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources import hub_cache
 from vlm_inspect.sources.dialogue import ask_hub
 from vlm_inspect.sources.header_cache import HeaderCache
 from vlm_inspect.sources.header_files import read_header
-from vlm_inspect.sources.header_format import LENGTH_BYTES, Lengths
+from vlm_inspect.sources.header_format import LENGTH_BYTES, Lengths, parse_header
 from vlm_inspect.sources.hub import is_offline
 from vlm_inspect.sources.hub_errors import Asked
+from vlm_inspect.sources.listing import file_names
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.parallel import in_parallel
 from vlm_inspect.sources.ranges import Part, fetch_part, fetch_whole
-from vlm_inspect.sources.shard_index import INDEX_LIMIT
+from vlm_inspect.sources.shard_index import INDEX_LIMIT, parse_index
 from vlm_inspect.sources.tensor_files import INDEX, SINGLE, RawHeader, Shards, read_headers
 from vlm_inspect.sources.token import token_to_send
 from vlm_inspect.sources.wire import hub_headers
 from vlm_inspect.tensors import TensorHeaders
-from vlm_inspect.version import __version__
 
 # `"":{"dtype":"BF16","shape":[4096,4096],"data_offsets":[4429185024,4462739456]},`
 _BYTES_BESIDE_A_NAME = 76
@@ -94,19 +94,15 @@ class HubFiles:
         if self._offline:
             raise self._not_cached()
         content = fetch_whole(self._url(name), limit, hub_headers(self.asked.token), self._commit)
-        if content is not None and len(content) <= limit:
+        if content is not None and len(content) <= limit and (name != INDEX or self._is_index(content)):
             self._kept.keep(name, content)
         return content
 
     def names(self) -> Sequence[str]:
         """The names of the repo's files."""
-        from huggingface_hub import HfApi
-
         if self._offline:
             raise self._not_cached()
-        api = HfApi(token=self.asked.token or False, library_name="vlm-inspect", library_version=__version__)
-        info = api.model_info(self._repo, revision=self._commit)
-        return [sibling.rfilename for sibling in info.siblings or ()]
+        return file_names(self._repo, self._commit, self.asked.token)
 
     @cached_property
     def _offline(self) -> bool:
@@ -132,8 +128,23 @@ class HubFiles:
             rest = self._fetch(name, LENGTH_BYTES + len(text), length - len(text))
             text += rest.content if rest is not None else b""
         header = RawHeader(text if len(text) == length else None, length, first.size)
-        self._kept.keep_header(name, header)
+        if self._accounts_for_file(name, header):
+            self._kept.keep_header(name, header)
         return header
+
+    def _accounts_for_file(self, name: str, header: RawHeader) -> bool:
+        """Whether a header is one, and of a file of that size: any other is not kept."""
+        try:
+            data = parse_header(header.text or b"", name, self._repo).data_bytes
+        except BadHeaderError:
+            return False
+        return header.size == LENGTH_BYTES + header.length + data
+
+    def _is_index(self, content: bytes) -> bool:
+        try:
+            return bool(parse_index(content, INDEX, self._repo))
+        except BadHeaderError:
+            return False
 
     def _fetch(self, name: str, first: int, count: int) -> Part | None:
         return fetch_part(self._url(name), first, count, hub_headers(self.asked.token), self._commit)

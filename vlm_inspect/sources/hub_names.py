@@ -23,3 +23,10 @@ def transport_error() -> type[Exception]:
     """The root of the errors of the transport: the furthest of HfHubHTTPError's bases that is a library's."""
     bases: tuple[type[Exception], ...] = hub_error("HfHubHTTPError").__mro__
     return [base for base in bases if base.__module__.partition(".")[0] not in _NOT_A_TRANSPORT][-1]
+
+
+def address_error() -> type[Exception]:
+    """What the transport raises of an address that is none: httpx's is no error of the transport's root."""
+    root = transport_error()
+    found: type[Exception] = getattr(import_module(root.__module__.partition(".")[0]), "InvalidURL", root)
+    return found

@@ -13,10 +13,10 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
+from vlm_inspect.sources.bad_answers import BrokenOffError, UnlikeHubError
 from vlm_inspect.sources.wire import (
     COMMIT,
-    BrokenOffError,
-    UnlikeHubError,
+    REDIRECTS,
     answer,
     ask_twice,
     number,
@@ -24,8 +24,8 @@ from vlm_inspect.sources.wire import (
     stated_length,
 )
 
-_CONTENT_RANGE = re.compile(r"bytes (?P<first>\d{1,18})-(?P<last>\d{1,18})/(?P<size>\d{1,18}|\*)")
-_UNSATISFIABLE = re.compile(r"bytes \*/(?P<size>\d{1,18})")
+_CONTENT_RANGE = re.compile(r"bytes (?P<first>[0-9]{1,18})-(?P<last>[0-9]{1,18})/(?P<size>[0-9]{1,18}|\*)")
+_UNSATISFIABLE = re.compile(r"bytes \*/(?P<size>[0-9]{1,18})")
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -54,7 +54,8 @@ class _Told:
         if told is not None:
             if told != self.commit:
                 raise UnlikeHubError(f"commit {self.commit[:12]} was asked for, and another came")
-            stated = response.headers.get("X-Linked-ETag") or response.headers.get("ETag", "")
+            own = "" if response.status_code in REDIRECTS else response.headers.get("ETag", "")
+            stated = response.headers.get("X-Linked-ETag", own)
             self.etag = stated.removeprefix("W/").strip('"')
         return False
 
@@ -98,14 +99,15 @@ def _part(url: str, first: int, count: int, headers: Mapping[str, str], commit: 
             size = int(match["size"]) if match else None
             if size is not None and size > first:
                 raise UnlikeHubError(f"it says that a file of {size:,} bytes has no byte {first:,}")
-            return Part(b"", size)
+            return Part(b"", size, told.etag)
         if response.status_code != HTTPStatus.PARTIAL_CONTENT:
             # the whole file is on its way: take what comes before the end
             return Part(read(response, first + count)[first:], stated_length(response), told.etag)
         size = _size_of_file(stated, first, count)
-        content = read(response, count)
-        if size is not None and len(content) < min(count, size - first):
-            raise BrokenOffError(f"{len(content):,} bytes came of those that were asked for")
+        expected = count if size is None else min(count, size - first)
+        content = read(response, expected)
+        if size is not None and len(content) < expected:
+            raise BrokenOffError(f"{len(content):,} bytes came of {expected:,}")
         return Part(content, size, told.etag)
 
 

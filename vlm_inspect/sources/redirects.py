@@ -11,6 +11,8 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from vlm_inspect.sources.bad_answers import UnlikeHubError
+
 MOST_REDIRECTS = 8
 LONGEST_ADDRESS = 16_384
 """Characters; the signed address of a file in large file storage has some 1,500."""
@@ -21,21 +23,17 @@ _PLAIN = re.compile(r"[!-~]*")
 _THIS_MACHINE = ("localhost", "localhost.localdomain")
 
 
-class RedirectError(OSError):
-    """An address that a request is not sent on to."""
-
-
 def next_address(current: str, location: str) -> str:
-    """The address that a redirect leads to. RedirectError for one that no Hub has a reason to name."""
+    """The address that a redirect leads to. UnlikeHubError for one that no Hub has a reason to name."""
     try:
         target = urljoin(current, location.strip())
         here, there = parts_of(current), parts_of(target)
     except ValueError as error:
-        raise RedirectError(f"it redirects to an address that is none ({error})") from None
+        raise UnlikeHubError(f"it redirects to an address that is none ({error})") from None
     if here.scheme == "https" and there.scheme != "https":
-        raise RedirectError(f"it redirects from https to {there.scheme}")
+        raise UnlikeHubError(f"it redirects from https to {there.scheme}")
     if _nearness(there) > _nearness(here):
-        raise RedirectError(f"it redirects into the local network, to {there.hostname}")
+        raise UnlikeHubError(f"it redirects into the local network, to {there.hostname}")
     return target
 
 

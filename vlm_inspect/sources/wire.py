@@ -8,16 +8,18 @@ raised as huggingface_hub raises it.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
 from typing import Any, TypeVar
 
+from vlm_inspect.sources.bad_answers import BrokenOffError, UnlikeHubError
 from vlm_inspect.sources.deadline import still_in_time, time_for
 from vlm_inspect.sources.hub_errors import retry_after
 from vlm_inspect.sources.hub_names import transport_error
-from vlm_inspect.sources.redirects import MOST_REDIRECTS, RedirectError, keeps_token, next_address
+from vlm_inspect.sources.redirects import MOST_REDIRECTS, keeps_token, next_address
 from vlm_inspect.version import __version__
 
 COMMIT = "X-Repo-Commit"
@@ -27,20 +29,13 @@ _CHUNK = 2**16
 _BUSY = (429, 500, 502, 503, 504)
 # A Hub that is busy for longer than this is not waited for.
 _LONGEST_WAIT = 5
-# what httpx calls it where a connection that was there ends
+# what httpx calls it where a connection that was there ends; requests leaves that to the error below
 _DROPPED = ("ReadError", "WriteError", "CloseError", "RemoteProtocolError")
-_REDIRECTS = (301, 302, 303, 307, 308)
+REDIRECTS = (301, 302, 303, 307, 308)
+_NUMBER = re.compile(r"[0-9]{1,18}")
 _OF_A_BODY = ("Content-Encoding", "Content-Length", "Transfer-Encoding")
 
 T = TypeVar("T")
-
-
-class BrokenOffError(OSError):
-    """An answer that began and did not come whole."""
-
-
-class UnlikeHubError(OSError):
-    """An answer that no Hub gives."""
 
 
 def hub_headers(token: str | None) -> dict[str, str]:
@@ -97,7 +92,7 @@ def answer(
         if not keeps_token(url, target):
             sent = {name: value for name, value in sent.items() if name.lower() != "authorization"}
         url = target
-    raise RedirectError(f"it redirects more than {MOST_REDIRECTS} times")
+    raise UnlikeHubError(f"it redirects more than {MOST_REDIRECTS} times")
 
 
 def read(response: Any, count: int) -> bytes:
@@ -105,6 +100,9 @@ def read(response: Any, count: int) -> bytes:
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding.lower() not in {"", "identity"}:  # a few bytes may stand for gigabytes
         raise UnlikeHubError("it answers compressed, which it was asked not to")
+    announced = stated_length(response)
+    if announced is None and "Content-Length" in response.headers:
+        raise UnlikeHubError("the length that it announces is none")
     content = bytearray()
     try:
         for chunk in response.iter_bytes() if _is_httpx(response) else response.iter_content(_CHUNK):
@@ -114,10 +112,10 @@ def read(response: Any, count: int) -> bytes:
                 break
     except transport_error() as error:
         raise BrokenOffError("the answer broke off") from error
-    announced = stated_length(response)
     if announced is not None and len(content) < min(count, announced):
         raise BrokenOffError(f"{len(content):,} bytes came of {announced:,}")
-    return bytes(content[:count])
+    del content[count:]
+    return bytes(content)
 
 
 def stated_length(response: Any) -> int | None:
@@ -127,7 +125,7 @@ def stated_length(response: Any) -> int | None:
 
 def number(stated: str) -> int | None:
     """A number of bytes as a header states it; None where it states none."""
-    return int(stated) if stated.isdecimal() and len(stated) < 19 else None  # noqa: PLR2004 - 2**63 has 19 digits
+    return int(stated) if _NUMBER.fullmatch(stated) else None
 
 
 def _exchange(method: str, url: str, headers: Mapping[str, str]) -> AbstractContextManager[Any]:
@@ -156,7 +154,7 @@ def _streamed(session: Any, method: str, url: str, headers: Mapping[str, str]) -
 
 
 def _location(response: Any) -> str | None:
-    if response.status_code not in _REDIRECTS:
+    if response.status_code not in REDIRECTS:
         return None
     location: str | None = response.headers.get("Location")
     return location
@@ -188,9 +186,19 @@ def _is_httpx(response: Any) -> bool:
     return hasattr(response, "iter_bytes")
 
 
+def _was_dropped(error: BaseException) -> bool:
+    """Whether the other side ended a connection that was there."""
+    below: BaseException | None = error
+    while below is not None:
+        if isinstance(below, (ConnectionResetError, BrokenPipeError)) or type(below).__name__ in _DROPPED:
+            return True
+        below = below.__cause__ or below.__context__
+    return False
+
+
 def _short_wait(error: Any) -> float | None:
     """The seconds after which to ask again; None where that makes no sense."""
-    if isinstance(error, BrokenOffError) or type(error).__name__ in _DROPPED:
+    if isinstance(error, BrokenOffError) or _was_dropped(error):
         return 0.0
     response = getattr(error, "response", None)
     if response is None or response.status_code not in _BUSY:

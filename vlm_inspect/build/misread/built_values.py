@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from vlm_inspect.build.misread import config_keys
@@ -14,7 +14,7 @@ from vlm_inspect.tree import ModuleNode
 _COLOURS = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Part:
     """A configuration as the classes read it, and the keys that its class declares."""
 
@@ -22,9 +22,10 @@ class Part:
     config: Any
     declared: frozenset[str]
 
-    def values(self) -> Iterator[tuple[str, Any]]:
-        """What its class read, by key."""
-        return ((key, value) for key, value in vars(self.config).items() if key in self.declared)
+    @cached_property
+    def values(self) -> tuple[tuple[str, Any], ...]:
+        """What its class read, by key. Made once: it is looked through for every key that was not read."""
+        return tuple((key, value) for key, value in vars(self.config).items() if key in self.declared)
 
     @property
     def is_text(self) -> bool:
@@ -37,7 +38,7 @@ class Part:
         return f"{path} {json.dumps(vars(self.config)[key], default=str)}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BuiltValues:
     """The resolved configurations of a model, the whole one first, and its modules."""
 
@@ -54,7 +55,7 @@ class BuiltValues:
             return "" if config_keys.names_a_part(key) else None
         if not _is_structure(key, value):
             return None
-        namesakes = [each for each in self._near(part) if each is not part and key in dict(each.values())]
+        namesakes = [each for each in self._near(part) if each is not part and key in dict(each.values)]
         if any(_equal(vars(each.config)[key], value) for each in namesakes):
             return None
         texts = [each for each in namesakes if each.is_text]
@@ -87,7 +88,7 @@ class BuiltValues:
         stated = [
             (name, known)
             for each in self._spoken_of(key, part)
-            for name, known in each.values()
+            for name, known in each.values
             if config_keys.quantity(name) == of
         ]
         if any(_equal(known, value) for _, known in stated):
@@ -99,8 +100,12 @@ class BuiltValues:
         """Whether a parameter is as wide; of patches that are flattened, as wide as all their pixels."""
         if of not in config_keys.SHOWN_BY_SHAPES:
             return False
-        sides = _sides(self.root)
-        return value in sides or (of == "patch" and value * value * _COLOURS in sides) or value == _COLOURS
+        patch = of == "patch" and value * value * _COLOURS in self._sides
+        return patch or value in self._sides or value == _COLOURS
+
+    @cached_property
+    def _sides(self) -> frozenset[int]:
+        return _sides(self.root)
 
     def _akin(self, key: str, value: Any, part: Part) -> str:
         """What was built under another spelling of the name, or else as the only one of its quantity.
@@ -111,7 +116,7 @@ class BuiltValues:
         alike = [
             (each, name)
             for each in self._spoken_of(key, part)
-            for name, known in each.values()
+            for name, known in each.values
             if known is not None and _is_list(known) == _is_list(value) and config_keys.quantity(name) == of
         ]
         same = [(each, name) for each, name in alike if config_keys.core(name) == config_keys.core(key)]

@@ -8,7 +8,7 @@ say of running, training, tokenising or pictures leaves the modules what they ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Literal
 
 Quantity = Literal[
@@ -25,6 +25,10 @@ Quantity = Literal[
     "ratio",
     "width",
 ]
+
+
+# configurations repeat a few thousand keys; what else stands in one is a stranger's, and is not kept for good
+_remembered = lru_cache(maxsize=4096)
 
 
 def _listed(names: str) -> frozenset[str]:
@@ -127,21 +131,21 @@ SHOWN_BY_SHAPES: frozenset[Quantity] = frozenset({"width", "patch", "kernel", "r
 _PARTS = frozenset({"tower", "backbone", "encoder", "resampler", "abstractor"})
 
 
-@cache
+@_remembered
 def words(key: str) -> tuple[str, ...]:
     """The words of a key, one spelling each: `dim_embed` → size, embed; `n_layer` → num, layers."""
     found = tuple(_SPELLINGS.get(word, word) for word in key.lower().split("_") if word)
     return tuple(_COUNTED.get(word, word) for word in found) if "num" in found else found
 
 
-@cache
+@_remembered
 def core(key: str) -> frozenset[str]:
     """The words of a key without those that only say whose it is: `mm_hidden_size` is a hidden size."""
     found = frozenset(words(key))
     return found - VISION_WORDS - TEXT_WORDS - _OTHER_OWNERS or found
 
 
-@cache
+@_remembered
 def quantity(key: str) -> Quantity | None:
     """What a number under this key counts or measures, where that is structure."""
     if key in _PASSING_KEYS or _is_passing(key):
@@ -153,13 +157,13 @@ def quantity(key: str) -> Quantity | None:
     return None
 
 
-@cache
+@_remembered
 def names_a_part(key: str) -> bool:
     """Whether text under this key names a part that is described elsewhere: `mm_vision_tower`."""
     return bool(frozenset(words(key)) & _PARTS) and not _is_passing(key) and not key.endswith("_type")
 
 
-@cache
+@_remembered
 def is_pattern(key: str) -> bool:
     """Whether a list under this key says of what kind each layer is."""
     found = frozenset(words(key))

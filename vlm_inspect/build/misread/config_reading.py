@@ -178,8 +178,7 @@ def _is_made_of(part: Part, stated: Mapping[str, Any]) -> bool:
     config_class: type = type(part.config)
     default = _set_by(config_class)
     return any(
-        name in stated and stated[name] == known and default.get(name) != known
-        for name, known in part.values()
+        name in stated and stated[name] == known and default.get(name) != known for name, known in part.values
     )
 
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,6 +37,7 @@ _ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
 }
 _CHUNK = 65536
+_PATIENCE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class RemoteCode:
 class _Heard:
     """What a child has said so far."""
 
-    answer: bytes = b""
+    answer: bytearray = field(default_factory=bytearray)
     talk: bytes = b""
     """Its standard output and error: read so that it does not block, and forgotten."""
 
@@ -156,7 +157,7 @@ def _tree(heard: _Heard, model: str) -> ModuleTree:
     if not heard.answer:
         raise _error("its code ended the process that it ran in, without an answer.", model)
     try:
-        answer: Answer = decode(heard.answer, Answer)
+        answer: Answer = decode(bytes(heard.answer), Answer)
         if answer.tree is not None:
             return from_wire(answer.tree)
     except ValueError as error:
@@ -211,12 +212,15 @@ def _write_code(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _end(child: subprocess.Popen[bytes], hold: IO[bytes]) -> None:
-    """Let go of the leash: the outer process ends the inner one, then itself."""
+    """Let go of the leash: the outer process ends the inner one, then itself.
+
+    One that does not is still importing, which may take longer than whoever pressed Ctrl-C will wait.
+    """
     hold.close()
     try:
-        child.wait(5)
-    except subprocess.TimeoutExpired:  # still importing, and no code of the repo has run yet
-        child.send_signal(signal.SIGKILL)
+        child.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)  # it leads a group of its own, the inner one in it
         child.wait()
     if child.stdout is not None:
         child.stdout.close()

@@ -1,0 +1,70 @@
+"""Environments with something broken in them: the packages of this one, some left out, some replaced."""
+
+import ctypes
+import subprocess
+import sys
+from pathlib import Path
+
+import vlm_inspect
+from tests.cli.program import environment
+
+_DROP_FROM_BOUND, _PASS_BY_PERMISSIONS = 24, (1, 2)
+
+
+class Environment:
+    """A virtual environment of links to the packages that this one sees."""
+
+    def __init__(self, home):
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", home], check=True)
+        self.python = home / "bin" / "python"
+        self.site = next((home / "lib").glob("python*/site-packages"))
+        (self.site / "vlm_inspect").symlink_to(Path(vlm_inspect.__file__).parent)
+        for place in map(Path, sys.path):
+            for entry in place.iterdir() if place.name == "site-packages" else ():
+                if entry.suffix != ".pth" and not (self.site / entry.name).exists():
+                    (self.site / entry.name).symlink_to(entry)
+
+    def without(self, name):
+        """Take a package out, as if it had never been installed."""
+        for entry in (self.site / name, *self.site.glob(f"{name}-*.dist-info")):
+            entry.unlink()
+
+    def instead(self, name, version, source=None):
+        """Put another version in a package's place: its metadata, and its code where that is given."""
+        (real,) = self.site.glob(f"{name}-*.dist-info")
+        stated = (real / "METADATA").read_text(encoding="utf-8").splitlines()
+        real.unlink()
+        info = self.site / f"{name}-{version}.dist-info"
+        info.mkdir()
+        lines = [f"Version: {version}" if line.startswith("Version: ") else line for line in stated]
+        (info / "METADATA").write_text("\n".join(lines), encoding="utf-8")
+        if source is not None:
+            (self.site / name).unlink()
+            (self.site / name).mkdir()
+            (self.site / name / "__init__.py").write_text(source, encoding="utf-8")
+
+    def run(self, *arguments, cwd, **env):
+        """`vlm-inspect` there."""
+        return run_under(self.python, *arguments, cwd=cwd, **env)
+
+
+def run_under(python, *arguments, cwd, options=(), before=None, **env):
+    """`vlm-inspect` by some Python, with options of Python's own; `before` runs in the child at its start."""
+    command = [python, *options, "-m", "vlm_inspect", *arguments]
+    return subprocess.run(
+        list(map(str, command)),
+        cwd=cwd,
+        env=environment(**env),
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=before,
+    )
+
+
+def as_any_user():
+    """For a child that the superuser starts: permissions hold for it as for any other user."""
+    libc = ctypes.CDLL(None)
+    for capability in _PASS_BY_PERMISSIONS:
+        libc.prctl(_DROP_FROM_BOUND, capability, 0, 0, 0)

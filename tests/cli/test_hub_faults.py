@@ -1,0 +1,161 @@
+"""The installed program and a Hub that misbehaves: what its user sees, and that the next run is right."""
+
+import gzip
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests import sparse
+from tests.cli.program import LLAVA, SCRIPT, call, cells, environment, run
+from tests.hub_server import HubServer
+from tests.sources.test_hub_lies import bomb
+
+MODEL = "org/llava"
+KNOWN = "llava-hf/llava-1.5-7b-hf"
+SECRET = "hf_thisIsTheSecretOfTheTest"  # noqa: S105 - of no account
+OWN_CODE = {"model_type": "own", "auto_map": {"AutoModel": "modeling_own.OwnModel"}}
+# what the Hub does, and what is said of it
+FAULTS = {
+    "is busy for an hour": (
+        {"status": 429, "headers": {"Retry-After": "3600"}},
+        "answered 429, too many requests: it says to wait 3600 s.",
+        "Try again then.",
+    ),
+    "is broken": ({"status": 500, "headers": {"Retry-After": "0"}}, "answered 500.", "Check the connection"),
+    "drops every connection": ({"drop": True}, "cannot be reached:", "Check the connection"),
+    "redirects in a circle": (
+        {"status": 302, "headers": {"Location": "/x/config.json"}},
+        "does not answer as a Hub does: it redirects more than 8 times.",
+        "Check the connection",
+    ),
+    "redirects to a file": (
+        {"status": 302, "headers": {"Location": "file:///etc/passwd"}},
+        "does not answer as a Hub does: it redirects to an address that is none",
+        "Check the connection",
+    ),
+    "names another commit": (
+        {"method": "GET", "headers": {"X-Repo-Commit": "0" * 40}},
+        "was asked for, and another came.",
+        "Check the connection",
+    ),
+    "names a commit that is a path": (
+        {"headers": {"X-Repo-Commit": "../" * 13 + "x"}},
+        "answered, but not as a Hub does: it named no commit.",
+        "Check the connection",
+    ),
+    "breaks off": ({"method": "GET", "drop_after": 5}, "the download failed:", "Check the connection"),
+    "sends what unpacks to a hundred megabytes": (
+        {"method": "GET", "body": b"bomb", "headers": {"Content-Encoding": "gzip"}},
+        "it answers compressed, which it was asked not to.",
+        "Check the connection",
+    ),
+}
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A Hub cache that is empty."""
+    return {"cwd": tmp_path, "HF_HOME": str(tmp_path / "home")}
+
+
+@pytest.mark.parametrize(("fault", "sentence", "hint"), FAULTS.values(), ids=FAULTS.keys())
+def test_a_fault_is_one_sentence_and_what_to_do(hub, tmp_path, fault, sentence, hint):
+    hub.add_model(MODEL, {"config.json": LLAVA})
+    body = bomb(gzip) if fault.get("body") == b"bomb" else fault.get("body")
+    hub.fault("config.json", **{**fault, "body": body})
+
+    answer = call("show", MODEL, "--cache-dir", tmp_path / "cache")
+
+    assert (answer.code, answer.stdout) == (3, "")
+    said, to_do = answer.stderr.splitlines()
+    assert said.startswith(f"error: {MODEL}: ")
+    assert sentence in said
+    assert to_do.strip().startswith(hint)
+
+
+def test_of_many_models_those_that_the_hub_gives_are_in_the_table(hub, home):
+    """Another is in the catalogue, which answers for it; and all are there as soon as the Hub is well."""
+    for name in (MODEL, "org/busy", KNOWN):
+        hub.add_model(name, {"config.json": LLAVA})
+    hub.fault("config.json", within="/busy/", status=503, headers={"Retry-After": "60"})
+    hub.fault("config.json", within=KNOWN, drop=True)
+    asked = ("table", MODEL, "org/busy", KNOWN, "--columns", "model,commit")
+
+    answer = run(*asked, **home)
+
+    assert answer.code == 3
+    assert [row[0] for row in cells(answer.stdout)[1:]] == [f"`{MODEL}`", "`org/busy`", f"`{KNOWN}`"]
+    assert "org/busy" in answer.stderr
+    assert "answered 503" in answer.stderr
+    assert f"{KNOWN} is answered from the built-in catalogue" in answer.stderr
+
+    hub.faults.clear()
+    healthy = run(*asked, **home)
+    assert (healthy.code, healthy.stderr) == (0, "")
+    assert [row[1].strip("`") for row in cells(healthy.stdout)[1:]] == [
+        hub.models[name].refs["main"] for name in (MODEL, "org/busy", KNOWN)
+    ]
+
+
+@pytest.mark.parametrize("file", ["of-00002.safetensors", "index.json", "modeling_own.py"])
+def test_an_answer_that_a_fault_made_poorer_is_not_the_next_one(hub, tmp_path, file):
+    """Headers and code stand for a class that transformers does not have; without them less is known."""
+    sparse.write_sharded(tmp_path / "m", {"model.embed_tokens.weight": (8, 4), "lm_head.weight": (8, 4)}, 2)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
+    code = f"class OwnModel:\n    pass  # {file}\n"  # so that each case has a commit of its own
+    hub.add_model(MODEL, {**files, "config.json": OWN_CODE, "modeling_own.py": code})
+    hub.fault(file, status=500, headers={"Retry-After": "60"})
+    asked = ("show", MODEL, "--format", "json", "--cache-dir", tmp_path / "cache")
+
+    poorer = call(*asked)
+    hub.faults.clear()
+    healthy = call(*asked)
+
+    assert (poorer.code, healthy.code) == (0, 0)
+    assert "answered 500" in poorer.stderr
+    assert "answered 500" not in healthy.stderr
+    assert healthy.data["builder"] == "header"
+    assert healthy.data["parameters"]["total"] == 64
+
+
+def test_a_token_does_not_follow_a_redirect(hub, home):
+    other = HubServer()
+    try:
+        hub.add_model(MODEL, {"config.json": LLAVA}, private=True, readers={SECRET})
+        place = f"{other.url}/{MODEL}/resolve/main/config.json"
+        hub.fault("config.json", status=302, headers={"Location": place})
+
+        answer = run("show", MODEL, HF_TOKEN=SECRET, **home)
+
+        assert (answer.code, answer.stdout) == (3, "")
+        assert SECRET not in answer.stdout + answer.stderr
+        assert {request.token for request in hub.requests} == {SECRET}
+        assert {request.token for request in other.requests} == {None}
+    finally:
+        other.close()
+
+
+def test_ctrl_c_is_not_kept_waiting_by_a_hub_that_is_silent(hub, home):
+    names = [f"org/model-{n}" for n in range(4)]
+    for name in names:
+        hub.add_model(name, {"config.json": LLAVA})
+    hub.fault("config.json", delay=50)
+    with subprocess.Popen(
+        [*SCRIPT, "table", *names],
+        cwd=home["cwd"],
+        env=environment(HF_HOME=home["HF_HOME"]),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        until = time.monotonic() + 60
+        while len(hub.requests) < len(names) and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=20)
+
+    assert len(hub.requests) == len(names)
+    assert process.returncode == 130
+    assert "Traceback" not in "".join(said)

@@ -1,0 +1,116 @@
+"""Homes, caches and Pythons as they are elsewhere: an answer, or a sentence with what to do. No traceback."""
+
+import json
+import resource
+import sys
+
+import pytest
+
+from tests.broken import as_any_user, run_under
+from tests.cli.program import LLAVA
+
+LONG = {**LLAVA, "comment": "x" * 5000}  # longer than what a full disk takes
+
+
+@pytest.fixture
+def model(hub):
+    hub.add_model("org/model", {"config.json": json.dumps(LONG)})
+    return "org/model"
+
+
+def show(model, here, *more, **how):
+    words = ("show", model, "--builder", "config", *more)
+    return run_under(sys.executable, *words, cwd=here, before=as_any_user, **how)
+
+
+def is_answered(done):
+    return done.returncode == 0 and "org/model" in done.stdout and "Traceback" not in done.stderr
+
+
+def refusal(done):
+    assert done.returncode == 3, done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def doctor(here, **how):
+    done = run_under(sys.executable, "doctor", "--format", "json", cwd=here, before=as_any_user, **how)
+    assert not done.stderr
+    return {each["subject"]: each for each in json.loads(done.stdout)}
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    folder = tmp_path / "read-only"
+    folder.mkdir()
+    folder.chmod(0o555)
+    return folder
+
+
+def test_a_home_that_cannot_be_written_is_said_with_what_to_name_instead(model, here, read_only):
+    said = refusal(show(model, here, HOME=str(read_only), HF_HOME=None))
+    assert "the Hub's cache cannot be used: Permission denied" in said
+    assert str(read_only) in said
+    assert "--cache-dir DIR, or HF_HUB_CACHE" in said
+    assert is_answered(show(model, here, HOME=str(read_only), HF_HOME=None, HF_HUB_CACHE=str(here / "cache")))
+
+
+def test_a_home_that_is_not_there_yet_is_made(model, here):
+    assert is_answered(show(model, here, HOME=str(here / "new" / "home"), HF_HOME=None))
+
+
+def test_no_home_is_no_error(model, here):
+    assert is_answered(show(model, here, HOME=None))
+
+
+def test_a_file_in_the_place_of_the_cache_is_said(model, here):
+    (here / "file").write_text("x")
+    assert f"{here / 'file'}" in refusal(show(model, here, HF_HOME=str(here / "file")))
+
+
+def test_a_full_disk_is_said(model, here):
+    def full():
+        as_any_user()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+
+    done = run_under(sys.executable, "show", model, cwd=here, before=full, HF_HOME=str(here / "cache"))
+    assert "the Hub's cache cannot be used: File too large" in refusal(done)
+    assert not list((here / "cache").rglob("*.part"))
+
+
+def test_a_cache_of_another_user_is_said(model, here):
+    home = here / "cache"
+    assert is_answered(show(model, here, HF_HOME=str(home)))
+    (kept,) = home.glob("hub/models--*/snapshots/*/config.json")
+    kept.resolve().chmod(0)
+    assert "cannot be read: Permission denied" in refusal(show(model, here, "--offline", HF_HOME=str(home)))
+    (repo,) = home.glob("hub/models--*")
+    repo.chmod(0)
+    assert str(repo) in doctor(here, HF_HOME=str(home))["Hub cache"]["said"]
+    repo.chmod(0o755)
+
+
+def test_a_token_that_another_user_keeps_is_said(model, here):
+    (here / "token").write_text("hf_abc")
+    (here / "token").chmod(0)
+    said = refusal(show(model, here, HF_HOME=str(here)))
+    assert f"cannot be read: {here / 'token'}: Permission denied" in said
+    assert "HF_TOKEN" in said
+
+
+@pytest.mark.parametrize("options", [("-I",), ("-O",), ("-W", "error"), ("-X", "dev"), ("-bb", "-s", "-E")])
+def test_options_of_python_change_nothing(model, here, options):
+    assert is_answered(show(model, here, options=options))
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "xx_XX.unknown"])
+def test_a_locale_changes_nothing(model, here, locale):
+    plain = show(model, here)
+    elsewhere = show(model, here, LC_ALL=locale, PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    assert is_answered(elsewhere)
+    assert elsewhere.stdout == plain.stdout
+
+
+def test_docstrings_that_are_dropped_are_said(here):
+    words = ("show", "llava-hf/llava-1.5-7b-hf", "--offline", "--no-cache")
+    assert "-OO" in refusal(run_under(sys.executable, *words, cwd=here, options=["-OO"]))

@@ -1,0 +1,273 @@
+"""Ctrl-C, SIGTERM and SIGHUP at what takes long: the program ends, tidily and without a traceback."""
+
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import sparse
+from tests.build.test_remote import CONFIG, MODEL
+from tests.cli.program import LLAVA, SCRIPT, environment, save
+from tests.faults.nursery import ROOT
+from tests.faults.readme import FRESH, wait_until
+
+NAME = "org/name"
+TENSORS = {f"model.layers.{index}.mlp.down_proj.weight": (64, 256) for index in range(4)}
+LONG = 30
+"""Seconds that a fault of the Hub takes: a test that sees its end fails by its time limit."""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts the installed program; what it left running is ended with the test."""
+    running = []
+
+    def begin(*words, **streams):
+        said = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+        env = environment(HF_HOME=str(tmp_path / "home"), TMPDIR=str(tmp_path / "temporary"))
+        (tmp_path / "temporary").mkdir(exist_ok=True)
+        process = subprocess.Popen([*SCRIPT, *map(str, words)], cwd=tmp_path, env=env, **said)
+        running.append(process)
+        return process
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def end_of(process):
+    """Exit code (negative for a signal), stdout and stderr."""
+    stdout, stderr = process.communicate(timeout=20)
+    return process.returncode, (stdout or b"").decode(), (stderr or b"").decode()
+
+
+def stopped(process, number=signal.SIGINT):
+    process.send_signal(number)
+    return end_of(process)
+
+
+INTERRUPTED = (130, "", "interrupted\n")
+
+
+@pytest.fixture
+def model(hub, tmp_path):
+    """A model with two shards on the Hub, and a snapshot file of it."""
+    sparse.write_sharded(tmp_path / "model", TENSORS, 2)
+    files = {path.name: path for path in (tmp_path / "model").iterdir()}
+    hub.add_model(NAME, {"config.json": LLAVA, **files})
+    (tmp_path / "vlm-inspect.toml").write_text(f'[[models]]\nid = "{NAME}"\n')
+    (tmp_path / "snapshots").mkdir()
+    stored = (ROOT / "snapshots" / "llava-hf--llava-1.5-7b-hf.json").read_text()
+    (tmp_path / "snapshots" / "org--name.json").write_text(stored)
+    (tmp_path / "README.md").write_text(FRESH)
+    return hub
+
+
+COMMANDS = {
+    "table": ("config.json", "table", NAME),
+    "table --write": ("config.json", "table", "--write", "README.md"),
+    "snapshot": ("config.json", "snapshot"),
+    "check": ("config.json", "check", "--update"),
+    "diff": ("config.json", "diff", NAME, NAME),
+    "verify": ("model.safetensors.index.json", "verify", NAME),
+    "headers": (".safetensors", "show", NAME, "--builder", "header"),
+    "doctor": ("vlm-inspect/doctor", "doctor"),
+}
+
+
+@pytest.mark.parametrize(
+    ("slow", "words"), [(slow, words) for slow, *words in COMMANDS.values()], ids=COMMANDS
+)
+def test_ctrl_c_while_the_hub_is_slow_ends_with_130_and_changes_no_file(model, start, tmp_path, slow, words):
+    model.fault(slow, delay=LONG)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    process = start(*words)
+    wait_until(lambda: any(slow in request.path for request in model.requests))
+    code, stdout, stderr = stopped(process)
+    assert (code, stderr) == (130, "interrupted\n")
+    assert "Traceback" not in stdout
+    assert {path: path.read_bytes() for path in before} == before
+    assert not list(tmp_path.rglob(".vlm-inspect-*"))
+
+
+def test_ctrl_c_while_threads_fetch_several_headers_ends_with_130(model, start):
+    model.fault("-of-00002.safetensors", delay=LONG)
+    process = start("show", NAME, "--builder", "header")
+    wait_until(lambda: sum("-of-00002" in request.path for request in model.requests) == 2)
+    assert stopped(process) == INTERRUPTED
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_who_is_told_to_stop_ends_by_that_signal_without_a_word(model, start, tmp_path, number):
+    model.fault("config.json", delay=LONG)
+    process = start("table", "--write", "README.md")
+    wait_until(lambda: model.requests)
+    assert stopped(process, number) == (-number, "", "")
+    assert (tmp_path / "README.md").read_text() == FRESH
+
+
+@pytest.mark.parametrize("pause", [0, 0.01, 0.1])
+def test_ctrl_c_pressed_again_and_again_is_as_one(model, start, pause):
+    model.fault("config.json", delay=LONG)
+    process = start("snapshot")
+    wait_until(lambda: model.requests)
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+        time.sleep(pause)
+    code, stdout, stderr = end_of(process)
+    assert (code, stdout) == (130, "")
+    assert stderr in {"interrupted\n", ""}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_what_the_program_was_started_to_ignore_it_ignores(model, start, number):
+    model.fault("config.json", delay=1)
+    ignoring = {"preexec_fn": lambda: signal.signal(number, signal.SIG_IGN)}  # as nohup, and `&` in a script
+    process = start("show", NAME, "--builder", "header", "--format", "json", **ignoring)
+    wait_until(lambda: model.requests)
+    code, stdout, stderr = stopped(process, number)
+    assert (code, '"builder": "header"' in stdout, stderr) == (0, True, "")
+
+
+def begun(process):
+    """Whether a command has begun: it listens to SIGTERM, as no Python does by itself."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1
+
+
+@pytest.mark.parametrize("delay", [0, 0.1, 0.3, 0.6, 1.2, 2.4])
+def test_ctrl_c_at_any_moment_of_a_build_ends_with_130_and_no_traceback(start, tmp_path, delay):
+    process = start("show", save(tmp_path, "llava"), "--no-cache")
+    wait_until(lambda: begun(process))
+    time.sleep(delay)
+    code, _, stderr = stopped(process)
+    assert (code, stderr) in {(130, "interrupted\n"), (130, ""), (0, "")}
+
+
+# --- readers that do not read
+
+
+def wide(folder):
+    """A model's snapshot file, whose JSON is more than a pipe holds."""
+    shutil.copy(ROOT / "snapshots" / "llava-hf--llava-1.5-7b-hf.json", folder / "llava.json")
+    return ["table", "--format", "json", *["llava.json"] * 60]
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["stdout", "stdout and stderr"])
+def test_ctrl_c_while_nobody_reads_the_answer_ends_with_130(start, tmp_path, both):
+    reading, writing = os.pipe()
+    process = start(*wide(tmp_path), stdout=writing, stderr=writing if both else subprocess.PIPE)
+    os.close(writing)
+    wait_until(lambda: is_blocked(process))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    os.close(reading)
+    assert both or process.stderr.read() == b"interrupted\n"
+
+
+def is_blocked(process):
+    """Whether it waits for the reader of a pipe."""
+    return "pipe" in Path(f"/proc/{process.pid}/wchan").read_text() and begun(process)
+
+
+def test_ctrl_c_on_a_terminal_in_the_middle_of_several_models_shows_the_cursor_again(model, start, tmp_path):
+    (tmp_path / "second.json").write_bytes((tmp_path / "snapshots" / "org--name.json").read_bytes())
+    model.fault("config.json", delay=LONG)
+    outside, terminal = pty.openpty()
+    process = start("table", "second.json", NAME, stdout=terminal, stderr=terminal)
+    os.close(terminal)
+    wait_until(lambda: model.requests)
+    seen = os.read(outside, 65536) if drawn(outside) else b""
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    seen += os.read(outside, 65536)
+    os.close(outside)
+    assert b"Traceback" not in seen
+    assert b"interrupted" in seen
+    assert seen.count(b"\x1b[?25l") == seen.count(b"\x1b[?25h")
+
+
+def drawn(outside):
+    import select
+
+    return bool(select.select([outside], [], [], 5)[0])
+
+
+# --- processes of ours
+
+
+def descendants(pid):
+    """Every process below one."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+            found += [(parent, int(entry.name))]
+    below = [child for parent, child in found if parent == pid]
+    return [*below, *(deep for child in below for deep in descendants(child))]
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def endless(tmp_path):
+    """A folder whose code never comes to an end, and a file that says where it is."""
+    folder = save(
+        tmp_path,
+        "endless",
+        {
+            "model_type": "tiny_remote",
+            "architectures": ["TinyModel"],
+            "auto_map": {
+                "AutoConfig": "configuration_tiny.TinyConfig",
+                "AutoModel": "modeling_tiny.TinyModel",
+            },
+        },
+    )
+    (folder / "configuration_tiny.py").write_text(CONFIG)
+    early = "import time; time.sleep(1000)"
+    (folder / "modeling_tiny.py").write_text(MODEL.replace("{early}", early).replace("{late}", "pass"))
+    return folder
+
+
+@pytest.mark.parametrize(("stage", "number"), [("importing", signal.SIGINT), ("running", signal.SIGTERM)])
+def test_the_child_that_runs_a_repos_code_ends_with_the_program(start, tmp_path, endless, number, stage):
+    process = start("show", endless, "--trust-remote-code", "--builder", "remote-code")
+    wait_until(lambda: len(descendants(process.pid)) == (1 if stage == "importing" else 2))
+    if stage == "running":
+        time.sleep(0.3)
+    children = descendants(process.pid)
+    code, _, stderr = stopped(process, number)
+    assert (code, stderr) == (INTERRUPTED[0::2] if number == signal.SIGINT else (-number, ""))
+    wait_until(lambda: not any(alive(child) for child in children))
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("pause", "number"), [(0, signal.SIGTERM), (1.5, signal.SIGINT), (1.5, signal.SIGKILL)]
+)
+def test_the_processes_that_build_end_with_the_program(start, tmp_path, number, pause):
+    models = [save(tmp_path, f"model-{index}", {**LLAVA, "image_token_index": index}) for index in range(6)]
+    process = start("table", *models, "--jobs", "2", "--no-cache")
+    wait_until(lambda: len(descendants(process.pid)) == 2)
+    time.sleep(pause)
+    children = descendants(process.pid)
+    code, stdout, stderr = stopped(process, number)
+    assert (code, stderr) == (INTERRUPTED[0::2] if number == signal.SIGINT else (-number, ""))
+    assert stdout == ""
+    wait_until(lambda: not any(alive(child) for child in children))

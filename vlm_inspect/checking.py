@@ -1,0 +1,176 @@
+"""Whether the models are still what their snapshot files say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vlm_inspect import batch, inspection, snapshot_files
+from vlm_inspect.answers import inspected
+from vlm_inspect.asking import Asking
+from vlm_inspect.compare import compare
+from vlm_inspect.difference import Difference
+from vlm_inspect.errors import SnapshotError, VlmInspectError
+from vlm_inspect.inspection import Taken
+from vlm_inspect.ref import ModelIdentity, is_hub_id
+from vlm_inspect.requested import Request
+from vlm_inspect.snapshot_files import Stored
+from vlm_inspect.upkeep import model_in, named, taken_of, write
+from vlm_inspect.verdict import Cause, Verdict
+
+_DEFAULTS = Asking()
+_LONGEST_SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A verdict, and what the file should say; None where that could not be told."""
+
+    verdict: Verdict
+    now: Stored | None = None
+    notes: tuple[str, ...] = ()
+
+
+def check(
+    requests: Sequence[Request] | None,
+    folder: Path,
+    options: Asking = _DEFAULTS,
+    *,
+    latest: bool = False,
+) -> Iterator[Checked]:
+    """Compare each model with its file, one by one.
+
+    `requests` are the configured models; None where nothing is configured, and every file is checked as
+    it names its model. With `latest` the pinned commit is also compared with the newest of its branch: a
+    model that the library and its repo changed has a verdict for each.
+    """
+    cases = [_case(request, folder) for request in requests or ()]
+    if requests is None:
+        cases = [_case_of_file(path) for path in snapshot_files.files_in(folder)]
+    asked = [case.request for case in cases if case.error is None]
+    outcomes = inspected(asked, options, with_tree=True)
+    for case in cases:
+        outcome = next(outcomes) if case.error is None else batch.Failed(case.request, case.error)
+        try:
+            taken = taken_of(case.request, batch.unwrapped(outcome))
+            yield from _checked(case, taken, options, latest=latest)
+        except VlmInspectError as error:
+            message, hint = error.message, error.hint
+            yield Checked(Verdict(case.model, case.path.name, "failed", message=message, hint=hint))
+    yield from _unused(folder, {case.path.name for case in cases})
+
+
+def count(requests: Sequence[Request] | None, folder: Path) -> int:
+    """How many models a check is about."""
+    return len(snapshot_files.files_in(folder) if requests is None else requests)
+
+
+def update(checked: Sequence[Checked], folder: Path) -> list[Path]:
+    """Write the files that differ or are missing as they should be."""
+    written = []
+    for each in checked:
+        if each.now is not None and each.verdict.status in {"different", "missing"}:
+            path = folder / each.verdict.file
+            write(each.now, path)
+            written.append(path)
+    return written
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A model and its file. The request is for the commit that the file names."""
+
+    model: str
+    path: Path
+    request: Request
+    revision: str | None = None
+    """The branch, tag or commit that the model follows."""
+    error: VlmInspectError | None = None
+    """Why it cannot be checked."""
+
+
+def _case(request: Request, folder: Path) -> _Case:
+    """A configured model, and the file that is named after it."""
+    name = named(request)
+    path = folder / snapshot_files.file_name(name)
+    try:
+        pinned = _pinned(snapshot_files.read(path)) if path.is_file() else None
+    except VlmInspectError as error:
+        return _Case(name, path, request, error=error)
+    return _Case(name, path, replace(request, revision=pinned or request.revision), request.revision)
+
+
+def _case_of_file(path: Path) -> _Case:
+    """A file that no configuration knows: its model is looked up by the id in it."""
+    try:
+        stored = snapshot_files.read(path)
+        identity = _on_the_hub(stored, path)
+    except VlmInspectError as error:
+        return _Case(path.stem, path, Request(path.stem), error=error)
+    request = Request(identity.id, _pinned(stored) or stored.follows)
+    return _Case(path.stem, path, request, stored.follows)
+
+
+def _on_the_hub(stored: Stored, path: Path) -> ModelIdentity:
+    """Whose snapshot it is. Raises SnapshotError where that is no model on the Hub."""
+    identity = stored.snapshot.architecture.model
+    if identity.source == "local":
+        raise SnapshotError(
+            f"{path.name}: {identity.id} was a folder, and a snapshot holds no paths.",
+            hint="Name the folder as a model in the configuration.",
+            model=identity.id,
+        )
+    if not is_hub_id(identity.id):  # whoever wrote the file does not choose what is read on this machine
+        raise SnapshotError(
+            f"{path.name}: {identity.id[:_LONGEST_SHOWN]!r} is no model on the Hub.",
+            hint="Write it again: vlm-inspect snapshot MODEL",
+        )
+    return identity
+
+
+def _pinned(stored: Stored) -> str | None:
+    return stored.snapshot.architecture.model.revision
+
+
+def _checked(case: _Case, taken: Taken, options: Asking, *, latest: bool) -> Iterator[Checked]:
+    """The file with the model as it builds now, at its commit; then, if asked, that with the newest."""
+    if not case.path.is_file():
+        yield Checked(Verdict(case.model, case.path.name, "missing"), taken.stored, taken.notes)
+        return
+    stored = snapshot_files.read(case.path)
+    now = Stored(taken.snapshot, stored.follows)
+    yield _judged(case.path, stored, now, taken.notes)
+    if latest and _pinned(stored) is not None:
+        newest = inspection.take(case.request.reference, revision=case.revision, options=options)
+        judged = _judged(case.path, now, newest.stored, newest.notes, cause="repository")
+        if judged.verdict.status == "different":
+            yield judged
+
+
+def _unused(folder: Path, seen: Collection[str]) -> Iterator[Checked]:
+    """Files of models that are not configured any more."""
+    for path in snapshot_files.files_in(folder):
+        model = model_in(path) if path.name not in seen else None
+        if model is not None:
+            yield Checked(Verdict(model, path.name, "unused"))
+
+
+def _judged(
+    path: Path, before: Stored, after: Stored, notes: tuple[str, ...], cause: Cause | None = None
+) -> Checked:
+    model = after.snapshot.architecture.model.id
+    lost = after.snapshot.architecture.unbuilt
+    if lost and not before.snapshot.architecture.unbuilt:  # the file knows what is unknown here
+        told = ", ".join(f"{part} {why}" for part, why in lost.items())
+        return Checked(Verdict(model, path.name, "failed", message=f"not everything was built: {told}"))
+    difference = compare(before.snapshot, after.snapshot)
+    if difference.empty:
+        return Checked(Verdict(model, path.name, "same", difference=difference), after, notes)
+    verdict = Verdict(model, path.name, "different", cause or _cause(difference), difference)
+    return Checked(verdict, after, notes)
+
+
+def _cause(difference: Difference) -> Cause:
+    before, after = difference.versions_before, difference.versions_after
+    return "library" if before.get("transformers") != after.get("transformers") else "unknown"

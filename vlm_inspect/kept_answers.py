@@ -1,0 +1,67 @@
+"""What a way makes of a checkpoint, kept from an earlier time or made anew."""
+
+from __future__ import annotations
+
+from vlm_inspect.asking import Asking
+from vlm_inspect.builder import Builder
+from vlm_inspect.builders import Way
+from vlm_inspect.cache import key, store
+from vlm_inspect.cache.entry import Answer
+from vlm_inspect.checkpoint import Checkpoint
+from vlm_inspect.errors import NotNativeError
+
+
+class NothingKeptError(Exception):
+    """Of this checkpoint nothing is kept."""
+
+
+def kept_or_new(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) -> Answer:
+    """The kept answer, or a new one. Raises NotNativeError, and what the builder raises."""
+    try:
+        return kept(checkpoint, way, options=options, with_tree=with_tree)
+    except NothingKeptError:
+        return _new(checkpoint, way, _place(checkpoint, way.builder, options))
+
+
+def kept(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) -> Answer:
+    """The kept answer. Raises NotNativeError where that is what is kept, else NothingKeptError."""
+    place = _place(checkpoint, way.builder, options)
+    found = store.shared().get(place, checkpoint.identity, with_tree=with_tree) if place is not None else None
+    if isinstance(found, NotNativeError):
+        raise found
+    if found is None:
+        raise NothingKeptError
+    return found
+
+
+def in_common(checkpoint: Checkpoint, options: Asking) -> str | None:
+    """What two models share that one build answers; None where that cannot be said."""
+    return _place(checkpoint, options.builder or "transformers", options)
+
+
+def _new(checkpoint: Checkpoint, way: Way, place: str | None) -> Answer:
+    """A new answer; it is kept where it has a place, as is the word that there is no class."""
+    from vlm_inspect.anatomy import describe
+    from vlm_inspect.build.missing_packages import note
+
+    try:
+        built = way.build()
+    except NotNativeError as error:
+        if place is not None:
+            store.shared().put(place, error)
+        raise
+    unbuilt = tuple(note(path, why) for path, why in built.tree.unbuilt.items())
+    record = describe(built.tree, checkpoint.identity, built.builder)
+    made = Answer(record, built.tree, (*built.notes, *unbuilt))
+    if place is not None and built.lasting:
+        store.shared().put(place, made)
+    return made
+
+
+def _place(checkpoint: Checkpoint, builder: Builder, options: Asking) -> str | None:
+    """The key under which a builder's answer is kept; None where nothing is."""
+    if not options.cache:
+        return None
+    if builder == "transformers":
+        return key.of_configuration(builder, checkpoint.config)
+    return key.of_commit(builder, checkpoint.config, checkpoint.identity)
