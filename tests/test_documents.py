@@ -263,8 +263,8 @@ def test_splicing_back_gives_the_text_back(document, lines):
     assert splice(there, insides, name="f") == text
 
 
-# Bytes of any kind, but for those that would make the lines around a block code.
-BYTES = st.binary(max_size=60).map(lambda data: data.replace(b"`", b"'").replace(b"~", b"-"))
+# Bytes of any kind, but for those that would make the lines around a block code, or a marker.
+BYTES = st.binary(max_size=60).map(lambda data: data.translate(bytes.maketrans(b"`~<", b"'-(")))
 
 
 @given(BYTES, BYTES)

@@ -5,14 +5,16 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from vlm_inspect.build import remote
 from vlm_inspect.errors import RemoteCodeError
 
-HOME = bytes(Path(remote.__file__).parents[3])
+HOME = str(Path(remote.__file__).parents[3])
 
 CONFIG = """
 from transformers import PretrainedConfig
@@ -74,17 +76,24 @@ def refused(code, limits=LIMITS):
 
 
 def processes():
-    """Every process of this machine that runs the child of this package, and not that of another."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                line = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if b"vlm_inspect.build.remote.child" in line and HOME in line:
-                found.add(int(entry.name))
-    return found
+    """Every process that runs the child of this package: one of ours, or one whose parent is gone."""
+    ours = {child.pid for child in psutil.Process().children(recursive=True)}
+    return {
+        process.pid
+        for process in psutil.process_iter()
+        if (process.pid in ours or _ppid(process) == 1) and _runs_our_child(process)
+    }
+
+
+def _ppid(process):
+    with suppress(psutil.Error):
+        return process.ppid()
+
+
+def _runs_our_child(process):
+    with suppress(psutil.Error):
+        line = " ".join(process.cmdline())
+        return "vlm_inspect.build.remote.child" in line and HOME in line
 
 
 @pytest.fixture(autouse=True)

@@ -287,7 +287,7 @@ def test_an_endpoint_that_only_the_transport_finds_fault_with_is_an_error(tmp_pa
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ({"status": 500}, "cannot be reached"),
+        ({"status": 500}, "answered 500"),
         ({"drop": True}, "cannot be reached"),
         ({"status": 302, "headers": {"Location": "/api/models/vlm-inspect/doctor"}}, "redirects more than"),
         ({"status": 302, "headers": {"Location": "file:///etc/passwd"}}, "neither http nor https"),

@@ -22,9 +22,15 @@ _SILENCE = 5 * PATIENCE
 _KEPT = 3
 """Cases that are kept of one sort of finding."""
 _SHOWN_EVERY = 15.0
+_READY = 0
+"""What a worker says when it has started; later it says how many bytes it held at most."""
 
 Block = tuple[str, int, int]
 """A kind, and the numbers from where to where."""
+
+
+class WorkerNotStartedError(Exception):
+    """No input is to blame: what the workers import does not work."""
 
 
 @dataclass(slots=True)
@@ -79,6 +85,7 @@ class _Hand:
     block: Block
     heard: float
     at: int
+    started: bool = False
 
 
 def run(seed: int, counts: Mapping[str, int], kept_in: Path, *, jobs: int) -> Summary:
@@ -92,6 +99,8 @@ def run(seed: int, counts: Mapping[str, int], kept_in: Path, *, jobs: int) -> Su
                 hands.append(_started(seed, blocks.popleft(), Path(home)))
             for hand in _heard(hands, summary, kept_in):
                 hands.remove(hand)
+                if not hand.started:
+                    raise WorkerNotStartedError(f"a worker ended with {hand.process.exitcode} at its start")
                 kind, _, stop = hand.block
                 if hand.at + 1 < stop and hand.process.exitcode != 0:
                     blocks.appendleft((kind, hand.at + 1, stop))
@@ -155,11 +164,11 @@ def _take(hand: _Hand, summary: Summary, kept_in: Path) -> bool:
         said = hand.pipe.recv()
     except (EOFError, OSError):
         return False
-    hand.heard = time.monotonic()
+    hand.heard, hand.started = time.monotonic(), True
     if isinstance(said, Result):
         hand.at = said.number
         summary.add(said, kept_in)
-    elif said is not None:
+    elif said != _READY:
         summary.most_memory = max(summary.most_memory, said)
         hand.block = (hand.block[0], -1, -1)
     return True
@@ -181,6 +190,7 @@ def _work(seed: int, home: Path, pipe: Connection) -> None:
 
     logging.disable(logging.CRITICAL)
     worker = Worker(home)
+    pipe.send(_READY)
     while (block := pipe.recv()) is not None:
         kind, first, stop = block
         for number, case in cases(seed, kind, range(first, stop)):
