@@ -92,30 +92,39 @@ def run(seed: int, counts: Mapping[str, int], kept_in: Path, *, jobs: int) -> Su
     """Run so many inputs of each kind, in so many processes."""
     summary, blocks = Summary(seed), deque(_blocks(counts))
     total, start, shown = sum(counts.values()), time.monotonic(), time.monotonic()
+    hands: list[_Hand] = []
     with tempfile.TemporaryDirectory(prefix="fuzz-") as home:
-        hands: list[_Hand] = []
         while blocks or hands:
             while blocks and len(hands) < jobs:
                 hands.append(_started(seed, blocks.popleft(), Path(home)))
             for hand in _heard(hands, summary, kept_in):
                 hands.remove(hand)
-                if not hand.started:
-                    raise WorkerNotStartedError(f"a worker ended with {hand.process.exitcode} at its start")
-                kind, _, stop = hand.block
-                if hand.at + 1 < stop and hand.process.exitcode != 0:
-                    blocks.appendleft((kind, hand.at + 1, stop))
-            for hand in hands:
-                if hand.block[1] < 0 and blocks:
-                    _give(hand, blocks.popleft())
+                blocks.extendleft(_left_over(hand))
+            _give_work(hands, blocks)
             if time.monotonic() - shown > _SHOWN_EVERY:
                 shown = time.monotonic()
                 _tell(summary, total, shown - start)
-            if not blocks:
-                for hand in [each for each in hands if each.block[1] < 0]:
-                    hand.pipe.send(None)
-                    hand.process.join()
-                    hands.remove(hand)
     return summary
+
+
+def _give_work(hands: list[_Hand], blocks: deque[Block]) -> None:
+    """A block to each worker that has none, as long as there are any; the others go home."""
+    for hand in [each for each in hands if each.block[1] < 0]:
+        if blocks:
+            _give(hand, blocks.popleft())
+        else:
+            hand.pipe.send(None)
+            hand.process.join()
+            hands.remove(hand)
+
+
+def _left_over(hand: _Hand) -> Iterator[Block]:
+    """What a worker that is gone had still to do."""
+    if not hand.started:
+        raise WorkerNotStartedError(f"a worker ended with {hand.process.exitcode} at its start")
+    kind, _, stop = hand.block
+    if hand.at + 1 < stop:
+        yield kind, hand.at + 1, stop
 
 
 def _blocks(counts: Mapping[str, int]) -> Iterator[Block]:
