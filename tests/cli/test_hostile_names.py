@@ -91,3 +91,11 @@ def test_a_snapshot_does_not_choose_what_is_read_on_this_machine(here, name):
     (verdict,) = answer.data["models"]
     assert verdict["status"] == "failed"
     assert "is no model on the Hub" in verdict["message"]
+
+
+@pytest.mark.parametrize("command", ["show", "verify"])
+def test_a_cache_in_the_home_of_nobody_is_no_bug(here, command):
+    answer = call(command, "org/name", "--offline", "--cache-dir", "~no_such_user_/cache")
+    assert answer.code == 3
+    assert "neither the cache nor the built-in catalogue has org/name" in answer.stderr
+    assert list(here.iterdir()) == []

@@ -22,7 +22,7 @@ class HeaderCache:
 
     def __init__(self, repo: str, commit: str, options: SourceOptions) -> None:
         self._where = (repo.replace("/", "--"), commit)
-        cache = options.cache_dir.expanduser() if options.cache_dir else None
+        cache = options.cache_folder
         self._assets = cache / f"models--{self._where[0]}" / "assets" if cache else None
 
     def header(self, name: str) -> RawHeader | None:

@@ -53,7 +53,7 @@ def look(options: SourceOptions) -> Iterator[Finding]:
 def _cache(options: SourceOptions) -> Finding:
     from huggingface_hub import constants
 
-    folder = (options.cache_dir or Path(constants.HF_HUB_CACHE)).expanduser()
+    folder = options.cache_folder or Path(constants.HF_HUB_CACHE).expanduser()
     try:
         existing = next(place for place in (folder, *folder.parents) if place.exists())
         with TemporaryFile(dir=existing) as file:

@@ -49,7 +49,7 @@ def point(ref: ModelRef, commit: str, options: SourceOptions) -> None:
 
 def _folder(options: SourceOptions) -> Path | None:
     """The cache's folder; None for huggingface_hub's own choice."""
-    return options.cache_dir.expanduser() if options.cache_dir else None
+    return options.cache_folder
 
 
 def _repo(ref: ModelRef, options: SourceOptions) -> Path:

@@ -18,3 +18,13 @@ class SourceOptions:
     """Ask nobody: the cache, then the catalogue. As HF_HUB_OFFLINE=1."""
     deadline: float = 60.0
     """Seconds that one model may take on the Hub, retries included."""
+
+    @property
+    def cache_folder(self) -> Path | None:
+        """`cache_dir`, its `~` as a shell reads it; the home of nobody is a folder of that name, as there."""
+        if self.cache_dir is None:
+            return None
+        try:
+            return self.cache_dir.expanduser()
+        except RuntimeError:
+            return self.cache_dir
