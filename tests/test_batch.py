@@ -413,6 +413,18 @@ except KeyboardInterrupt:
 """
 
 
+def test_a_program_that_ends_amid_its_answers_ends():
+    program = run_script(
+        "from vlm_inspect import batch\n"
+        "from tests.test_batch import who\n"
+        "outcomes = batch.run_in_processes(2, iter(int, 1), who)\n"
+        "print(next(outcomes).answer)\n"
+    )
+    worker, said = program.communicate(timeout=LONGEST)
+    assert (program.returncode, said) == (0, "")
+    wait_until(lambda: is_gone(int(worker)))
+
+
 @pytest.mark.parametrize(("by", "then"), [(signal.SIGINT, "interrupted\n"), (signal.SIGKILL, "")])
 def test_a_program_that_is_ended_leaves_no_process(by, then):
     program = run_script(INTERRUPTED)

@@ -249,7 +249,8 @@ def _lost(error: Exception) -> WorkerError:
     if isinstance(error, WorkerError):
         return error
     said = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, pickle.PicklingError) or "pickle" in said:
+    # what pickle raises; the answer's own errors do not come this way
+    if isinstance(error, (pickle.PicklingError, AttributeError, TypeError)) or "pickle" in said:
         return UnsentError(
             f"it cannot be sent to a worker, or its answer back: {said}",
             hint="Ask for it without an executor, or on one of threads.",

@@ -72,7 +72,8 @@ class Workers(Executor):
             self._cancel()
         for _ in self._threads:
             self._tasks.put(None)
-        if wait:
+        # at the end of the program its daemons are gone without a word: Python 3.13 waits for them forever
+        if wait and not sys.is_finalizing():
             for thread in self._threads:
                 thread.join()
 

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools.support.survey import config_of, mapped_types
+from tools.support.survey import ROOT, config_of, mapped_types
 
 Question = tuple[str, tuple[str, ...]]
 """The name of an answer's file, and the command line."""
@@ -67,7 +67,7 @@ def main() -> None:
     """Ask the package that is installed, and no other."""
     import vlm_inspect
 
-    if not Path(vlm_inspect.__file__).is_relative_to(sys.prefix):
+    if Path(vlm_inspect.__file__).parent == ROOT / "vlm_inspect":
         raise SystemExit(f"{vlm_inspect.__file__} is not the installed package")
     logging.disable(logging.CRITICAL)  # what transformers logs of a default configuration
     folder = Path(sys.argv[1])
