@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.fuzz.case import keep
-from tools.fuzz.watch import PATIENCE
+from tools.fuzz.watch import PATIENCE, most_memory
 from tools.fuzz.worker import Result, Worker, cases, signature
 
 _BLOCK = 50
@@ -195,7 +195,6 @@ def _lost(hand: _Hand, summary: Summary, kept_in: Path, why: str) -> Iterator[_H
 def _work(seed: int, home: Path, pipe: Connection) -> None:
     """A worker process: block after block, until it is given none."""
     import logging
-    import resource
 
     logging.disable(logging.CRITICAL)
     worker = Worker(home)
@@ -204,7 +203,7 @@ def _work(seed: int, home: Path, pipe: Connection) -> None:
         kind, first, stop = block
         for number, case in cases(seed, kind, range(first, stop)):
             pipe.send(worker.run(kind, number, case))
-        pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        pipe.send(most_memory())
 
 
 def _keep(result: Result, seed: int, kept_in: Path) -> None:
