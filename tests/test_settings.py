@@ -386,6 +386,7 @@ def test_a_path_has_no_revision(refused):
         ("# a comment\nk" + ".a" * 20_000 + " = 1", "line 2: a key has more than 64 parts"),
         ("k" + '."a b"' * 65 + " = 1", "line 1: a key has more than 64 parts"),
         ("# " + "x" * 2**20, "has more than 1,048,576 bytes"),
+        ('a = "' + '\\"' * 300_000, "is not valid TOML: Unterminated string"),
         ("a = " + "9" * 5000, "is not valid TOML|unknown key"),
     ],
 )

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from tools.fuzz import watch
 from tools.fuzz.case import Case
+from tools.fuzz.kinds import documents, settings
+from tools.fuzz.seeds import snapshot_texts
 from tools.fuzz.worker import Worker
 from vlm_inspect.cli import show
 from vlm_inspect.render import cells, comma_separated
@@ -58,6 +60,20 @@ def leave():
     raise SystemExit(9)
 
 
+def of_seeds(worker):
+    """What becomes of the files that are changed, as long as nothing is."""
+    beside = {"true.json": snapshot_texts()[0], "README.md": settings._README}  # noqa: SLF001
+    table = ("table", "--write", "README.md", "--offline")
+    for name, text in settings.SEEDS:
+        yield name, worker.run("test", 0, Case({**beside, name: text}, (table,), ("README.md",))).outcome
+    for number, text in enumerate(documents.SEEDS):
+        files = {**beside, "vlm-inspect.toml": documents.SETTINGS, "README.md": text}
+        yield f"README {number}", worker.run("test", 0, Case(files, (table,), ("README.md",))).outcome
+    for number, text in enumerate(snapshot_texts()):
+        case = Case({**beside, "a.json": text}, (("show", "a.json"),))
+        yield f"snapshot {number}", worker.run("test", 0, case).outcome
+
+
 ACTS = (divide, write_elsewhere, read_elsewhere, start, connect, loop, grow, leave)
 
 
@@ -65,7 +81,7 @@ def main():
     watch.SECONDS, watch.MEMORY = 1, 128 * 2**20
     with tempfile.TemporaryDirectory() as home:
         worker = Worker(Path(home))
-        found = {"nothing": worker.run("test", 0, CASE).faults}
+        found = {"nothing": worker.run("test", 0, CASE).faults, "seeds": dict(of_seeds(worker))}
         look_up = show.look_up
         for act in ACTS:
             show.look_up = lambda *given, act=act: (act(), look_up(*given))[1]

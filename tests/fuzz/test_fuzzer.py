@@ -61,6 +61,11 @@ def test_without_a_fault_nothing_is_found(planted):
     assert planted["nothing"] == []
 
 
+def test_what_is_changed_is_answered_as_long_as_it_is_not(planted):
+    assert len(planted["seeds"]) > 10
+    assert set(planted["seeds"].values()) == {"answered"}, planted["seeds"]
+
+
 @pytest.mark.parametrize("kind", ["settings", "document", "name"])
 def test_a_seed_and_a_number_make_the_same_case_again(kind):
     make = KINDS[kind].make

@@ -36,7 +36,8 @@ MOST_DOTS = 64
 """Dots in one line, but for texts and comments: a key of so many parts nests as deep, and takes the square of
 their number to read."""
 
-_TEXTS = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'|#[^\n]*")
+# one that does not end, ends with its line: to look for its end at every quote takes for ever
+_TEXTS = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"?|'[^'\n]*'?|#[^\n]*")
 _PATH_STARTS = ("./", "../", "/", "~", ".\\", "..\\")
 
 

@@ -10,12 +10,12 @@ from tools.fuzz.case import Case
 from tools.fuzz.mutation import mutated
 from tools.fuzz.seeds import snapshot_texts
 
-_SETTINGS = b'[[models]]\nid = "./true.json"\n'
+SETTINGS = b'[[models]]\nid = "./true.json"\n'
 _BEGIN = re.compile(rb"vlm-inspect[ \t]*:[ \t]*begin")
 _END = re.compile(rb"vlm-inspect[ \t]*:[ \t]*end")
 _ARCHITECTURES = b"<!-- vlm-inspect:begin architectures -->"
 _COMPARISON = b"<!-- vlm-inspect:begin comparison -->\n<!-- vlm-inspect:end comparison -->\n"
-_SEEDS = (
+SEEDS = (
     b"# Models\n\n" + _ARCHITECTURES + b"\nold\n<!-- vlm-inspect:end architectures -->\n\nafter\n",
     b"\xef\xbb\xbf<!-- vlm-inspect:begin comparison -->\r\n<!-- vlm-inspect:end -->\r\nafter",
     b"a\n\n```markdown\n<!-- vlm-inspect:begin x -->\n```\n\n    <!-- vlm-inspect:end y -->\n\n"
@@ -29,8 +29,8 @@ _SEEDS = (
 
 def of_file(rng: random.Random) -> Case:
     """A strange README, regenerated, then checked."""
-    text = mutated(rng, _SEEDS, most=2)
-    files = {"README.md": text, "vlm-inspect.toml": _SETTINGS, "true.json": snapshot_texts()[0]}
+    text = mutated(rng, SEEDS, most=2)
+    files = {"README.md": text, "vlm-inspect.toml": SETTINGS, "true.json": snapshot_texts()[0]}
     commands = ("table", "--write", "README.md"), ("table", "--check", "README.md")
     return Case(
         files, commands, writes=("README.md",), follows=lambda folder, codes: _faults(text, folder, codes)

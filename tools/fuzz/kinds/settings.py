@@ -30,7 +30,7 @@ models = ["LLaVA"]
 [tables.comparison]
 kind = "comparison"
 models = ["LLaVA"]
-columns = ["model", "connector"]
+columns = ["model", "projection"]
 """
 _SHARED = b'[project]\nname = "x"\n\n' + _OWN.replace(
     b"snapshots", b"[tool.vlm-inspect]\nsnapshots", 1
@@ -40,9 +40,12 @@ _SHARED = b'[project]\nname = "x"\n\n' + _OWN.replace(
 _README = b"<!-- vlm-inspect:begin architectures -->\n<!-- vlm-inspect:end -->\n"
 
 
+SEEDS = (("vlm-inspect.toml", _OWN), ("pyproject.toml", _SHARED))
+
+
 def of_file(rng: random.Random) -> Case:
     """A strange configuration, under one of its two names."""
-    name, seed = rng.choice((("vlm-inspect.toml", _OWN), ("pyproject.toml", _SHARED)))
+    name, seed = rng.choice(SEEDS)
     text = mutated(rng, (seed,), most=3) if rng.random() < 0.6 else _with_strange_texts(rng, seed)  # noqa: PLR2004
     files = {name: text, "true.json": snapshot_texts()[0], "README.md": _README}
     return Case(files, (_command(rng),), writes=("README.md", "kept"), anywhere=True)
