@@ -57,8 +57,9 @@ def report(summary: Summary, seconds: float) -> str:
 def _again(seed: int, kind: str, number: int) -> int:
     """One input again, with all that it says."""
     with tempfile.TemporaryDirectory(prefix="fuzz-") as home:
+        worker = Worker(Path(home))  # first: what it sets is read when libraries are imported
         (_, case) = next(cases(seed, kind, range(number, number + 1)))
-        result = Worker(Path(home)).run(kind, number, case)
+        result = worker.run(kind, number, case)
     print(*case.commands, result.outcome, *result.faults, result.trace, sep="\n")
     return 1 if result.faults else 0
 
