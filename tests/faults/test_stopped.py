@@ -148,6 +148,8 @@ def test_ctrl_c_at_any_moment_of_a_build_ends_with_130_and_no_traceback(start, t
     wait_until(lambda: begun(process))
     time.sleep(delay)
     code, _, stderr = stopped(process)
+    # when its work is done Python itself dies by the signal, which a shell calls 130, too
+    code = 130 if code == -signal.SIGINT else code
     assert (code, stderr) in {(130, "interrupted\n"), (130, ""), (0, "")}
 
 
