@@ -17,26 +17,30 @@ class NothingKeptError(Exception):
 
 def kept_or_new(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) -> Answer:
     """The kept answer, or a new one. Raises NotNativeError, and what the builder raises."""
+    place = _place(checkpoint, way.builder, options)
     try:
-        return kept(checkpoint, way, options=options, with_tree=with_tree)
+        return _kept_at(place, checkpoint, with_tree=with_tree)
     except NothingKeptError:
-        return _new(checkpoint, way, _place(checkpoint, way.builder, options))
+        return _new(checkpoint, way, place)
 
 
 def kept(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) -> Answer:
     """The kept answer. Raises NotNativeError where that is what is kept, else NothingKeptError."""
-    place = _place(checkpoint, way.builder, options)
+    return _kept_at(_place(checkpoint, way.builder, options), checkpoint, with_tree=with_tree)
+
+
+def in_common(checkpoint: Checkpoint, options: Asking) -> str | None:
+    """What two models share that one build answers; None where that cannot be said."""
+    return _place(checkpoint, options.builder or "transformers", options)
+
+
+def _kept_at(place: str | None, checkpoint: Checkpoint, *, with_tree: bool) -> Answer:
     found = store.shared().get(place, checkpoint.identity, with_tree=with_tree) if place is not None else None
     if isinstance(found, NotNativeError):
         raise found
     if found is None:
         raise NothingKeptError
     return found
-
-
-def in_common(checkpoint: Checkpoint, options: Asking) -> str | None:
-    """What two models share that one build answers; None where that cannot be said."""
-    return _place(checkpoint, options.builder or "transformers", options)
 
 
 def _new(checkpoint: Checkpoint, way: Way, place: str | None) -> Answer:

@@ -9,7 +9,7 @@ from vlm_inspect.errors import HubUnavailableError
 from vlm_inspect.sources.deadline import OutOfTimeError, within
 from vlm_inspect.sources.hub_errors import Asked, as_source_error
 from vlm_inspect.sources.options import SourceOptions
-from vlm_inspect.sources.quiet import quietly
+from vlm_inspect.sources.quiet import keep_quiet
 from vlm_inspect.sources.unusable import unusable
 
 T = TypeVar("T")
@@ -29,8 +29,8 @@ def ask_hub(
     """
 
     def quiet_work() -> T:
-        with quietly():
-            return work()
+        keep_quiet()
+        return work()
 
     try:
         return within(options.deadline, quiet_work)

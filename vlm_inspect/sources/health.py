@@ -19,7 +19,7 @@ from vlm_inspect.sources.hub_names import hub_error
 from vlm_inspect.sources.listing import model_info
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.proxies import proxies
-from vlm_inspect.sources.quiet import quietly
+from vlm_inspect.sources.quiet import keep_quiet
 from vlm_inspect.sources.token import token_to_send
 from vlm_inspect.sources.unusable import unusable
 
@@ -114,9 +114,9 @@ def _wrong(error: VlmInspectError) -> Finding:
 
 def _knock() -> None:
     """Ask for a model that need not exist: any answer that is one of a Hub will do."""
-    with quietly():
-        try:
-            model_info(_NOBODY, None)
-        except hub_error("HfHubHTTPError") as error:
-            if error.response.status_code not in {401, 403, 404}:
-                raise
+    keep_quiet()
+    try:
+        model_info(_NOBODY, None)
+    except hub_error("HfHubHTTPError") as error:
+        if error.response.status_code not in {401, 403, 404}:
+            raise

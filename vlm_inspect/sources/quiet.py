@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import current_thread
 
 from vlm_inspect.sources.deadline import THREAD
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
+def keep_quiet() -> None:
     """Keep huggingface_hub off stderr in the threads of lookups; other threads hear it as before."""
     for handler in logging.getLogger("huggingface_hub").handlers:
         handler.addFilter(_not_our_warnings)  # which a handler has once, however often it is given
-    yield
 
 
 def _not_our_warnings(record: logging.LogRecord) -> bool:
