@@ -6,7 +6,6 @@ follows. There is no clock, no machine and no path in it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,6 +62,8 @@ def file_name(model: str) -> str:
     slug = re.sub(r"[^A-Za-z0-9._-]+", "--", model).strip(".-")[:_LONGEST_SLUG]
     if _RESERVED.fullmatch(slug.lower()):  # up to the first dot, whatever follows it
         slug = slug.replace(".", "-")
+    import hashlib  # loads OpenSSL, which whoever only reads files has no use for
+
     digest = hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     return f"{slug}~{digest}.json"
 
