@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tools import bench
 from tools.benchmarks import BENCHMARKS, light
 from tools.benchmarks.growth import Grown, Growth
 from tools.benchmarks.hub import fresh_home, hub_of
@@ -130,6 +131,16 @@ def test_growth_is_what_each_further_model_costs():
 def test_growth_that_is_not_flat_is_a_missed_target():
     steep = grown([5.0, 15.0, 215.0], [0.25, 0.25, 0.75])
     assert verdict(steep) == "missed: seconds grow 2.00 times, 0.51 MiB each"
+
+
+def test_a_benchmark_that_there_is_not_is_a_usage_error_that_names_those_that_there_are(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["bench", "growth", "no-such"])
+    with pytest.raises(SystemExit) as raised:
+        bench.main()
+    assert raised.value.code == 2
+    said = capsys.readouterr().err
+    assert "there is no benchmark no-such; there are " in said
+    assert all(name in said for name in (*BENCHMARKS, "growth"))
 
 
 def test_a_hub_for_a_benchmark_is_asked_by_a_process_with_nothing_cached(place):
