@@ -4,6 +4,7 @@ import os
 import tempfile
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.hub_server import HubServer
 
@@ -15,6 +16,10 @@ for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))
 os.environ |= {"HF_ENDPOINT": _HUB.url, "HF_HOME": _HOME.name, "HF_HUB_DISABLE_TELEMETRY": "1"}
 # a proxy of the machine's has no business between the tests and the loopback interface
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+
+# how long an example takes says how busy the machine is, and nothing of what is tested
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_unconfigure():

@@ -21,15 +21,18 @@ from tools.benchmarks.place import ROOT, Place
 REPORT = ROOT / "docs" / "benchmarks.md"
 LEAST_PAIRS = 7
 GROWTH = "growth"
+NAMES = (*BENCHMARKS, GROWTH)
 
 
 def main() -> int:
     """Measure what was asked for; all of it is written down."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help=f"Only these: {', '.join((*BENCHMARKS, GROWTH))}.")
+    parser.add_argument("names", nargs="*", metavar="name", help=f"Only these: {', '.join(NAMES)}.")
     parser.add_argument("--pairs", type=int, default=LEAST_PAIRS, help="Runs of each side.")
     asked = parser.parse_args()
-    wanted = asked.names or [*BENCHMARKS, GROWTH]
+    if unknown := [name for name in asked.names if name not in NAMES]:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    wanted = asked.names or NAMES
     with tempfile.TemporaryDirectory() as name:
         measured = list(_measured(wanted, asked.pairs, Path(name)))
         grown = list(_grown(Path(name))) if GROWTH in wanted else []

@@ -90,7 +90,7 @@ def replace_modules(model):
     return replace(model, modules=copy(model.modules, NodePool()))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(two_trees())
 @example(EITHER_OF_TWO_MOVES)
 @example(MODULE_CALLED_AS_A_PARAMETER)
@@ -99,13 +99,13 @@ def test_the_way_back_mirrors_the_way_there(both):
     assert_mirrored(*map(snapshot, both))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(two_models())
 def test_the_way_back_mirrors_the_way_there_of_models_with_components(both):
     assert_mirrored(*both)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(two_trees())
 @example(A_MOVE_BELOW_A_MOVE)
 def test_a_move_leads_as_many_parameters_as_it_says(both):
@@ -115,7 +115,7 @@ def test_a_move_leads_as_many_parameters_as_it_says(both):
     assert len(led) >= sum(move.parameters for move in moves)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(two_trees())
 def test_moves_lead_to_the_new_paths_or_the_paths_are_told(both):
     old, new = both

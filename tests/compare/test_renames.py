@@ -118,7 +118,7 @@ def test_a_move_is_told_and_what_changed_inside_it_too():
     assert change.moved_from == "old.b.weight"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_renamed_subtree_of_any_tree_is_one_move(data):
     root = data.draw(trees().filter(lambda tree: bool(subtrees(tree))))
@@ -127,7 +127,7 @@ def test_any_renamed_subtree_of_any_tree_is_one_move(data):
     assert_one_move(root, renamed(root, pattern, "elsewhere"), pattern, moved, len(below(root, pattern)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_renamed_subtree_of_any_model_takes_its_components_along(data):
     root = data.draw(trees().filter(lambda tree: bool(subtrees(tree))))

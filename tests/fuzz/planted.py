@@ -76,7 +76,7 @@ def of_seeds(worker):
 
 ACTS = (divide, write_elsewhere, read_elsewhere, start, connect, loop, grow, leave)
 PATIENCE = {loop: 1}
-"""Seconds that an act is given. All others have the watch's own: a machine may need long for what is not endless."""
+"""Seconds that an act is given. All others have the watch's own: what is not endless may still need long."""
 
 
 def main():

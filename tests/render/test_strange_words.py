@@ -99,7 +99,7 @@ def test_much_of_a_record_is_free_text(name):
     assert {"class_name", "model_class", "id"} <= {path[-1] for path in paths}
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(words=st.lists(WORDS, min_size=1, max_size=4), name=st.sampled_from(NAMES))
 def test_a_record_of_strange_words_has_only_words_in_every_format(words, name):
     record = strange(name, words)
@@ -114,7 +114,7 @@ def test_a_record_of_strange_words_has_only_words_in_every_format(words, name):
     assert json.loads(record_json(record))["model"]["id"] == record.model.id
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(words=st.lists(WORDS, min_size=1, max_size=4), name=st.sampled_from(NAMES))
 def test_a_difference_of_strange_words_has_only_words_in_every_format(words, name):
     difference = compare(Snapshot(RECORDS[name]), Snapshot(strange(name, words)))
@@ -136,7 +136,7 @@ def check_report(verdicts):
     no_faults(report_annotations(verdicts, "snapshots"), "github")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(words=st.lists(WORDS, min_size=3, max_size=5))
 def test_a_tree_of_strange_words_has_only_words_in_every_format(words):
     pool = NodePool()
