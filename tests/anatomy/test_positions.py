@@ -1,5 +1,7 @@
 """How attention knows positions, and how far it sees."""
 
+import math
+
 import pytest
 
 from tests.anatomy.layer_parts import attention, layer, layers, mlp, part, read, read_all
@@ -36,6 +38,13 @@ def test_attention_that_turns_by_what_nobody_was_seen_to_make_is_unknown():
 def test_a_part_of_a_head_may_be_turned():
     config = {"rope_parameters": {"partial_rotary_factor": 0.25}}
     assert of(TURNING, config, rotary=ROTARY).rotary.width == 2
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_stated_of_the_angles_and_is_no_number_is_not_told_as_one(value):
+    stated = {"partial_rotary_factor": value, "rope_theta": value, "factor": value}
+    rotary = of(TURNING, {"rope_parameters": stated}, rotary=ROTARY).rotary
+    assert (rotary.width, rotary.theta, rotary.factor) == (8, None, None)
 
 
 def test_each_type_of_layer_may_have_an_embedding_of_its_own():

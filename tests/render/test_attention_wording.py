@@ -1,5 +1,7 @@
 """What a card says of one kind of layer."""
 
+import math
+
 import pytest
 
 from vlm_inspect.architecture import (
@@ -68,6 +70,7 @@ def test_attention(attention, words):
         (Rotary(theta=10000.0, width=8), "rotary, base 10000"),
         (Rotary(kind="yarn", factor=32.0, width=8), "rotary (yarn by 32)"),
         (Rotary(kind="linear", factor=1.5, width=8), "rotary (linear by 1.5)"),
+        (Rotary(theta=math.inf, width=8), "rotary, base inf"),  # a snapshot file may say so
         (Rotary(kind="axial", width=8), "rotary by row and column"),
         (Rotary(width=2, sections=(1, 1, 2)), "rotary, 2 of 8 channels, sections of 1, 1, 2"),
     ],

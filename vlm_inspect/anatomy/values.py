@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,8 +13,10 @@ def whole(value: object) -> int | None:
 
 
 def number(value: object) -> float | None:
-    """A number, or None for anything else."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    """A number, or None for anything else: NaN and the infinities, which a config.json may hold, are none."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if math.isfinite(value) else None
 
 
 def first_whole(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:

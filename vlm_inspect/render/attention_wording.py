@@ -127,4 +127,4 @@ def _listed(names: Sequence[str]) -> str:
 
 def _plain(number: float) -> str:
     """`10000`, `1.5`."""
-    return str(int(number)) if number == int(number) else str(number)
+    return str(int(number)) if float(number).is_integer() else str(number)
