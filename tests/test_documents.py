@@ -393,6 +393,17 @@ def test_a_pipe_or_device_is_written_to_and_not_replaced(tmp_path):
         os.close(reader)
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files have names on Linux alone")
+def test_a_pipe_is_written_to_by_the_name_that_a_process_has_for_it():
+    reader, writer = os.pipe()  # what /dev/stdout is in `vlm-inspect … | less`
+    try:
+        assert write_atomically(Path(f"/proc/self/fd/{writer}"), b"text") is True
+        assert os.read(reader, 10) == b"text"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_what_cannot_be_written_is_a_sentence(tmp_path, readme):
     loop = tmp_path / "loop"
     loop.symlink_to(loop)

@@ -129,6 +129,25 @@ def test_a_torch_that_does_not_import_is_told_as_that(here, tmp_path):
     assert "model classes" not in findings(answer)
 
 
+def test_a_torch_that_ends_the_program_is_told_as_one_that_does_not_import(here, tmp_path):
+    site = tmp_path / "site"
+    (site / "torch").mkdir(parents=True)
+    (site / "torch" / "__init__.py").write_text("import sys\n\nsys.exit('no such processor')\n")
+    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=str(site))
+    torch = findings(answer)["torch"]
+    assert torch["state"] == "wrong"
+    assert "cannot be imported: no such processor" in torch["said"]
+
+
+def test_a_transformers_without_a_version_is_told_as_damaged(here, tmp_path):
+    (tmp_path / "site" / "transformers").mkdir(parents=True)
+    (tmp_path / "site" / "transformers" / "__init__.py").touch()
+    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=str(tmp_path / "site"))
+    transformers = findings(answer)["transformers"]
+    assert transformers["state"] == "wrong"
+    assert "does not say its version" in transformers["said"]
+
+
 @pytest.mark.parametrize("form", ["terminal", "markdown", "csv", "latex", "html"])
 def test_every_format_holds_every_finding(form):
     answer = call("doctor", "--offline", "--format", form)

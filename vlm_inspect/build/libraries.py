@@ -26,7 +26,7 @@ def imported(package: str) -> Any:
     try:
         with unlogged():  # transformers logs that it found no torch: it is told below
             module = import_module(package)
-    except Exception as error:  # an import runs a whole library's code: it may raise anything
+    except (Exception, SystemExit) as error:  # an import runs a whole library's code: it may raise anything
         raise installed.unusable(package, error) from error
     if package == "transformers":
         _check(module)
@@ -58,8 +58,13 @@ def _repair_of_class(name: str, root: BaseException) -> str:
 
 def _check(transformers: Any) -> None:
     """Older ones lack what is asked of them; and one that finds torch too old does as if there were none."""
-    version = str(transformers.__version__)
-    if numbers(version) < LOWEST_TRANSFORMERS:
+    version = getattr(transformers, "__version__", None)
+    if version is None:  # a folder of that name, or what is left of a package that was taken away
+        raise BrokenEnvironmentError(
+            "transformers does not say its version: it is damaged, or a folder of that name is no package.",
+            hint="pip install --force-reinstall transformers",
+        )
+    if numbers(str(version)) < LOWEST_TRANSFORMERS:
         lowest = ".".join(map(str, LOWEST_TRANSFORMERS))
         raise BrokenEnvironmentError(
             f"transformers {version} is older than {lowest}, the oldest that is supported.",

@@ -29,6 +29,11 @@ def write_atomically(path: Path, data: bytes, *, instead_of: bytes | None = None
     `instead_of`. Raises DocumentError, and the old file is whole, where it cannot be done.
     """
     try:
+        if _is_no_file(path):
+            # A device or a pipe (/dev/stdout, /dev/null) is written to; to replace it would break it. Its
+            # link is not followed by name: that of a pipe is `pipe:[4711]`.
+            path.write_bytes(data)
+            return True
         return _write(Path(os.path.realpath(path)), data, instead_of)
     except (OSError, ValueError) as error:
         raise refusal(path, "written", error, WRITE_FAULTS) from error
@@ -36,10 +41,6 @@ def write_atomically(path: Path, data: bytes, *, instead_of: bytes | None = None
 
 def _write(target: Path, data: bytes, instead_of: bytes | None) -> bool:
     old = _status(target)
-    if old and not stat.S_ISREG(old.st_mode):
-        # A device or a pipe (/dev/stdout, /dev/null) is written to; to replace it would break it.
-        target.write_bytes(data)
-        return True
     if old and _holds(target, data, old.st_size):
         return False
     if old and not os.access(target, os.W_OK):
@@ -48,6 +49,11 @@ def _write(target: Path, data: bytes, instead_of: bytes | None) -> bool:
     if instead_of is None:
         return replace_file(target, data)
     return replace_file(target, data, unless=lambda: not _holds(target, instead_of, len(instead_of)))
+
+
+def _is_no_file(path: Path) -> bool:
+    status = _status(path)
+    return status is not None and not stat.S_ISREG(status.st_mode)
 
 
 def _status(target: Path) -> os.stat_result | None:
