@@ -94,31 +94,26 @@ def look_up(model: str, *, revision: str | None = None, options: Asking = _DEFAU
 
 def answer(found: Found, options: Asking = _DEFAULTS, *, with_tree: bool = True) -> Inspection:
     """The other half, which imports the libraries and builds, where no such answer is kept."""
-    if isinstance(found.source, Snapshot):
-        return _from_snapshot(found.source)  # and imports nothing of what keeps answers
     from vlm_inspect.kept_answers import kept_or_new
 
-    made = partial(kept_or_new, options=options, with_tree=with_tree)
-    return _inspection(found.ref, found.source, options, made)
+    return _inspection(found, options, partial(kept_or_new, options=options, with_tree=with_tree))
 
 
 def known(found: Found, options: Asking = _DEFAULTS, *, with_tree: bool = True) -> Inspection | None:
     """The answer, where nothing must be built for it. Raises what `answer` raises without building."""
-    if isinstance(found.source, Snapshot):
-        return _from_snapshot(found.source)
     from vlm_inspect.kept_answers import NothingKeptError, kept
 
     try:
-        there = partial(kept, options=options, with_tree=with_tree)
-        return _inspection(found.ref, found.source, options, there)
+        return _inspection(found, options, partial(kept, options=options, with_tree=with_tree))
     except NothingKeptError:
         return None
 
 
-def _inspection(
-    ref: ModelRef, checkpoint: Checkpoint, options: Asking, make: Callable[[Checkpoint, Way], Answer]
-) -> Inspection:
-    made = builders.first(checkpoint, ref, options, partial(make, checkpoint))
+def _inspection(found: Found, options: Asking, make: Callable[[Checkpoint, Way], Answer]) -> Inspection:
+    if isinstance(found.source, Snapshot):
+        return _from_snapshot(found.source)
+    checkpoint = found.source
+    made = builders.first(checkpoint, found.ref, options, partial(make, checkpoint))
     notes = (*checkpoint.notes, *made.notes)
     if isinstance(made, builders.NotBuilt):
         from vlm_inspect.anatomy import describe_config

@@ -17,6 +17,8 @@ from typing import Any
 from vlm_inspect.errors import BrokenEnvironmentError
 
 SELF = "vlm-inspect"
+IMPORT_FAULTS = (Exception, SystemExit)
+"""What an import may raise: it runs a whole library's code, which may even end the program."""
 _LONGEST_REASON = 300
 _NAME = re.compile(r"[\w.-]+")
 _BETWEEN_WORDS = re.compile(r"[-_.]+")

@@ -1,14 +1,21 @@
-"""What a way makes of a checkpoint, kept from an earlier time or made anew."""
+"""What a way makes of a checkpoint, kept from an earlier time or made anew.
+
+The cache is imported where it is asked: it takes OpenSSL and the packages' metadata, which whoever compares
+snapshot files has no use for.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from vlm_inspect.asking import Asking
 from vlm_inspect.builder import Builder
 from vlm_inspect.builders import Way
-from vlm_inspect.cache import key, store
-from vlm_inspect.cache.entry import Answer
 from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.errors import NotNativeError
+
+if TYPE_CHECKING:
+    from vlm_inspect.cache.entry import Answer
 
 
 class NothingKeptError(Exception):
@@ -35,6 +42,8 @@ def in_common(checkpoint: Checkpoint, options: Asking) -> str | None:
 
 
 def _kept_at(place: str | None, checkpoint: Checkpoint, *, with_tree: bool) -> Answer:
+    from vlm_inspect.cache import store
+
     found = store.shared().get(place, checkpoint.identity, with_tree=with_tree) if place is not None else None
     if isinstance(found, NotNativeError):
         raise found
@@ -47,6 +56,8 @@ def _new(checkpoint: Checkpoint, way: Way, place: str | None) -> Answer:
     """A new answer; it is kept where it has a place, as is the word that there is no class."""
     from vlm_inspect.anatomy import describe
     from vlm_inspect.build.missing_packages import note
+    from vlm_inspect.cache import store
+    from vlm_inspect.cache.entry import Answer
 
     try:
         built = way.build()
@@ -66,6 +77,8 @@ def _place(checkpoint: Checkpoint, builder: Builder, options: Asking) -> str | N
     """The key under which a builder's answer is kept; None where nothing is."""
     if not options.cache:
         return None
+    from vlm_inspect.cache import key
+
     if builder == "transformers":
         return key.of_configuration(builder, checkpoint.config)
     return key.of_commit(builder, checkpoint.config, checkpoint.identity)

@@ -118,11 +118,16 @@ def test_every_other_command_says_the_same_of_it(here, broken_torchvision):
     assert "torchvision does not match torch" in answer.stderr
 
 
+def standing_in(package, source, tmp_path):
+    """A PYTHONPATH on which a package of this source stands before the installed one."""
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").write_text(source)
+    return str(tmp_path)
+
+
 def test_a_torch_that_does_not_import_is_told_as_that(here, tmp_path):
-    site = tmp_path / "site"
-    (site / "torch").mkdir(parents=True)
-    (site / "torch" / "__init__.py").write_text("raise ImportError('libtorch_cpu.so: cannot open')\n")
-    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=str(site))
+    site = standing_in("torch", "raise ImportError('libtorch_cpu.so: cannot open')\n", tmp_path)
+    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=site)
     torch = findings(answer)["torch"]
     assert torch["state"] == "wrong"
     assert "libtorch_cpu.so" in torch["said"]
@@ -130,19 +135,16 @@ def test_a_torch_that_does_not_import_is_told_as_that(here, tmp_path):
 
 
 def test_a_torch_that_ends_the_program_is_told_as_one_that_does_not_import(here, tmp_path):
-    site = tmp_path / "site"
-    (site / "torch").mkdir(parents=True)
-    (site / "torch" / "__init__.py").write_text("import sys\n\nsys.exit('no such processor')\n")
-    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=str(site))
+    site = standing_in("torch", "import sys\n\nsys.exit('no such processor')\n", tmp_path)
+    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=site)
     torch = findings(answer)["torch"]
     assert torch["state"] == "wrong"
     assert "cannot be imported: no such processor" in torch["said"]
 
 
 def test_a_transformers_without_a_version_is_told_as_damaged(here, tmp_path):
-    (tmp_path / "site" / "transformers").mkdir(parents=True)
-    (tmp_path / "site" / "transformers" / "__init__.py").touch()
-    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=str(tmp_path / "site"))
+    site = standing_in("transformers", "", tmp_path)
+    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=site)
     transformers = findings(answer)["transformers"]
     assert transformers["state"] == "wrong"
     assert "does not say its version" in transformers["said"]

@@ -62,7 +62,7 @@ def _models() -> Finding:
     try:
         with quiet():
             getattr(import_module("transformers"), _SAMPLE)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - an import may raise anything
+    except installed.IMPORT_FAULTS as error:
         told = libraries.broken_import(_SAMPLE, error)
         return Finding("model classes", told.message, "wrong", told.hint)
     return Finding("model classes", "transformers can import them")

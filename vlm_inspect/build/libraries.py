@@ -26,7 +26,7 @@ def imported(package: str) -> Any:
     try:
         with unlogged():  # transformers logs that it found no torch: it is told below
             module = import_module(package)
-    except (Exception, SystemExit) as error:  # an import runs a whole library's code: it may raise anything
+    except installed.IMPORT_FAULTS as error:
         raise installed.unusable(package, error) from error
     if package == "transformers":
         _check(module)
@@ -62,7 +62,7 @@ def _check(transformers: Any) -> None:
     if version is None:  # a folder of that name, or what is left of a package that was taken away
         raise BrokenEnvironmentError(
             "transformers does not say its version: it is damaged, or a folder of that name is no package.",
-            hint="pip install --force-reinstall transformers",
+            hint=installed.repair("transformers"),
         )
     if numbers(str(version)) < LOWEST_TRANSFORMERS:
         lowest = ".".join(map(str, LOWEST_TRANSFORMERS))

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from vlm_inspect import installed
 from vlm_inspect.build.libraries import broken_import
 from vlm_inspect.errors import NotNativeError
 
@@ -119,7 +120,7 @@ def _own_class(name: str) -> Any | None:
         return None
     try:
         found = getattr(transformers, name, None)
-    except Exception as error:  # its module exists and does not import: it may raise anything
+    except installed.IMPORT_FAULTS as error:  # its module exists and does not import
         raise broken_import(name, error) from error
     is_model = isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)
     return found if is_model and getattr(found, "config_class", None) is not None else None

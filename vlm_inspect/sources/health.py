@@ -35,7 +35,7 @@ def look(options: SourceOptions) -> Iterator[Finding]:
     """huggingface_hub, its cache, the token (whether there is one, never what it is), the Hub itself."""
     try:
         from huggingface_hub import constants, file_download  # noqa: F401
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - an import may raise anything
+    except installed.IMPORT_FAULTS as error:
         told = installed.unusable("huggingface_hub", error)
         yield Finding("huggingface_hub", told.message, "wrong", told.hint)
         return
