@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -56,6 +57,34 @@ def test_ctrl_c_between_two_models_ends_with_130_and_prints_neither(hub, start):
     hub.fault("slow/resolve/main/config.json", delay=3)
     process = start("table", "org/llava", "org/slow")
     wait_until(lambda: any("slow" in request.path for request in hub.requests))
+    assert interrupted(process) == (130, "", "interrupted\n")
+
+
+ENDLESS = """
+import time
+from vlm_inspect.cli import exits, interruption
+
+def command():
+    try:
+        print("begun", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        time.sleep(60)
+
+interruption.own_process()
+exits.guarded(command)()
+"""
+
+
+def test_ctrl_c_that_is_dropped_for_good_ends_with_130_and_the_word(here):
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS],
+        cwd=here,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "begun\n"
     assert interrupted(process) == (130, "", "interrupted\n")
 
 

@@ -45,7 +45,8 @@ def _stopped() -> int:
     number = interruption.forget()
     if number not in {None, signal.SIGINT}:
         interruption.end_by(number)
-    say("interrupted")
+    if interruption.may_say_word():
+        say(interruption.WORD)
     return INTERRUPTED
 
 

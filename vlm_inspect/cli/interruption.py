@@ -1,26 +1,31 @@
 """Ctrl-C, and being told to stop (SIGTERM, SIGHUP): heard even at a bad moment, and obeyed within a second.
 
 Python raises KeyboardInterrupt wherever it happens to be. In the clean-up of an object it is dropped with a
-traceback, and a library that is being imported may make another error of it. So it is remembered, and
-raised again before the next word is written. What is begun is undone on the way out; in a process of the
-program's own that may take most of a second, then it ends as it is.
+traceback, and a library that is being imported may make another error of it, or of C++ the end of the
+process. So it is remembered, and raised again before the next word is written; in an import it is remembered
+alone. What is begun is undone on the way out; in a process of the program's own that may take most of a
+second, then it ends as it is.
 """
 
 from __future__ import annotations
 
 import _thread
 import os
+import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130
+WORD = "interrupted"
+"""What a user who pressed Ctrl-C reads."""
 _PATIENCE = 0.8
+_IMPORTS = "<frozen importlib._bootstrap>"
 _STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
@@ -30,6 +35,8 @@ class _State:
     signal: int | None = None
     is_own = False
     """Whether the process is the program's, and may be ended at any moment."""
+    word = _thread.allocate_lock()
+    """Held from when the word is said: by the main thread, or where that takes too long by another."""
 
 
 def own_process() -> None:
@@ -43,6 +50,7 @@ def own_process() -> None:
 def heard() -> Iterator[None]:
     """Remember what says to stop while a command runs. What the process was started to ignore, it ignores."""
     forget()
+    _State.word = _thread.allocate_lock()
     if current_thread() is not main_thread():  # only the main thread is interrupted, and may say how
         yield
         return
@@ -70,6 +78,11 @@ def forget() -> int | None:
     return number
 
 
+def may_say_word() -> bool:
+    """Whether nobody has said it: true once, for whoever asks first."""
+    return _State.word.acquire(blocking=False)
+
+
 def end_by(number: int) -> None:
     """End as a program does that hears nothing: whoever sent the signal sees that it was obeyed."""
     signal.signal(number, signal.SIG_DFL)
@@ -82,19 +95,38 @@ def _may_be_heard(number: int) -> bool:
     return handler is signal.SIG_DFL or (number == signal.SIGINT and callable(handler))
 
 
-def _press(number: int, _frame: FrameType | None) -> None:
+def _press(number: int, frame: FrameType | None) -> None:
     if _State.signal is not None:  # the first is being obeyed: a second would cut that short
         return
     _State.signal = number
     if _State.is_own:
         # by hand: threading's own start waits for a lock that the code interrupted here may hold
         _thread.start_new_thread(_end_late, (128 + number,))
+        if _is_in_an_import(frame):
+            return
     raise KeyboardInterrupt
+
+
+def _is_in_an_import(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == _IMPORTS:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _end_late(code: int) -> None:
     time.sleep(_PATIENCE)
+    if code == INTERRUPTED and may_say_word():
+        _say_if_read()
     os._exit(code)
+
+
+def _say_if_read() -> None:
+    """The word on stderr, past Python's streams, whose locks may be held; nobody is waited for."""
+    with suppress(OSError, ValueError):
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, f"{WORD}\n".encode())
 
 
 def _quiet(hook: Callable[[Any], Any]) -> Callable[[Any], None]:
