@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vlm_inspect import inspection
 from vlm_inspect.asking import Asking
@@ -20,8 +22,7 @@ from vlm_inspect.sources import catalogue
 _DEFAULTS = Asking()
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """A row of a table, and what the source of its model had to say."""
 
     row: Row

@@ -9,9 +9,10 @@ without a reason means that the question does not arise (a Linear has no layers)
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
+
+from msgspec import Struct, field
 
 from vlm_inspect.builder import Builder
 from vlm_inspect.ref import ModelIdentity
@@ -73,8 +74,7 @@ TEXT_ROLES = frozenset({Role.LANGUAGE_MODEL, Role.LM_HEAD})
 """What every text token goes through."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """Why a finding was made."""
 
     finding: str
@@ -86,8 +86,7 @@ class Evidence:
     """What the rule saw: `get_encoder(modality="image") answered model.vision_tower`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Norm:
+class Norm(Struct, frozen=True):
     """A normalisation layer."""
 
     class_name: str = ""
@@ -99,8 +98,7 @@ class Norm:
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Rotary:
+class Rotary(Struct, frozen=True):
     """How queries and keys are turned by their positions."""
 
     class_name: str | None = None
@@ -118,8 +116,7 @@ class Rotary:
     """By how much the positions are stretched."""
 
 
-@dataclass(frozen=True, slots=True)
-class Latent:
+class Latent(Struct, frozen=True):
     """Attention over compressed keys and values (DeepSeek's MLA): the ranks, and what a head is made of."""
 
     key_value_rank: int
@@ -131,8 +128,7 @@ class Latent:
     """Of one head's values."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attention:
+class Attention(Struct, frozen=True):
     """A layer's attention, or what stands in its place."""
 
     class_name: str | None = None
@@ -167,8 +163,7 @@ class Attention:
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Experts:
+class Experts(Struct, frozen=True):
     """A group of experts of a sparse MLP. Widths are those of one expert."""
 
     count: int
@@ -191,8 +186,7 @@ class Experts:
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Mlp:
+class Mlp(Struct, frozen=True):
     """A layer's feed-forward part."""
 
     class_name: str | None = None
@@ -209,8 +203,7 @@ class Mlp:
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """One kind of layer."""
 
     class_name: str | None = None
@@ -228,8 +221,7 @@ class Layer:
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class LayerStack:
+class LayerStack(Struct, frozen=True):
     """A stack of layers, alike or not."""
 
     path: str
@@ -241,8 +233,7 @@ class LayerStack:
     """For each layer the index of its kind; empty where all are alike."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """One step of an embedding, a projector or a head."""
 
     kind: StageKind
@@ -266,8 +257,7 @@ class Stage:
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
+class Component(Struct, frozen=True):
     """A part of the model that has a role. Every parameter belongs to exactly one component."""
 
     role: Role
@@ -310,8 +300,7 @@ class Component:
         return tuple(kind for stack in self.stacks for kind in stack.kinds)
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """How a modality other than text gets into the language model."""
 
     modality: Modality
@@ -325,8 +314,7 @@ class Entry:
     evidence: tuple[Evidence, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(Struct, frozen=True):
     """The model's parameters over all components."""
 
     total: int | None = None
@@ -338,8 +326,7 @@ class Parameters:
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Quantization:
+class Quantization(Struct, frozen=True):
     """How a repository's weights are packed. Parameters are counted as the model has them, never packed."""
 
     method: str
@@ -356,8 +343,7 @@ class Quantization:
     """The key that says it: `text_config.quantization_config`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
+class Architecture(Struct, frozen=True):
     """What a model is made of."""
 
     model: ModelIdentity

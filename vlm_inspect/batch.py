@@ -13,9 +13,10 @@ import pickle
 import traceback
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
+
+from msgspec import Struct
 
 from vlm_inspect.errors import NoWorkerError, UnsentError, VlmInspectError, WorkerDiedError, WorkerError
 
@@ -26,16 +27,14 @@ Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
 
-@dataclass(frozen=True, slots=True)
-class Inspected(Generic[Asked, Answer]):
+class Inspected(Struct, Generic[Asked, Answer], frozen=True):
     """A model that was answered."""
 
     asked: Asked
     answer: Answer
 
 
-@dataclass(frozen=True, slots=True)
-class Failed(Generic[Asked]):
+class Failed(Struct, Generic[Asked], frozen=True):
     """A model that was not, and why."""
 
     asked: Asked
@@ -194,16 +193,14 @@ class _Places(Generic[Asked, Answer]):
             return broken
 
 
-@dataclass(slots=True)
-class _Place(Generic[Asked, Answer]):
+class _Place(Struct, Generic[Asked, Answer]):
     one: Asked
     key: Hashable
     known: Outcome[Asked, Answer] | None
     future: Future[Outcome[Asked, Answer] | _Bug] | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Bug:
+class _Bug(Struct, frozen=True):
     """What no model is to blame for, on its way back from a worker."""
 
     error: Exception

@@ -11,9 +11,10 @@ A user may name one; then no other is tried.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from vlm_inspect.asking import Asking
 from vlm_inspect.build.limits import check_largest
@@ -43,8 +44,7 @@ _AUTO_CLASSES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Built:
+class Built(Struct, frozen=True):
     """What a builder made of a checkpoint."""
 
     builder: Builder
@@ -54,16 +54,14 @@ class Built:
     """Whether the same would be built tomorrow: not of a download that is unfinished today."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotBuilt:
+class NotBuilt(Struct, frozen=True):
     """No builder could: the configuration alone must do."""
 
     why: NotNativeError
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """One builder, about to build one checkpoint."""
 
     builder: Builder

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vlm_inspect import batch, inspection, snapshot_files
 from vlm_inspect.answers import inspected
@@ -23,8 +25,7 @@ _DEFAULTS = Asking()
 _LONGEST_SHOWN = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """A verdict, and what the file should say; None where that could not be told."""
 
     verdict: Verdict
@@ -77,8 +78,7 @@ def update(checked: Sequence[Checked], folder: Path) -> list[Path]:
     return written
 
 
-@dataclass(frozen=True, slots=True)
-class _Case:
+class _Case(Struct, frozen=True):
     """A model and its file. The request is for the commit that the file names."""
 
     model: str

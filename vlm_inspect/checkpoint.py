@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect.ref import ModelIdentity
 
@@ -13,8 +14,7 @@ QUANTISATION_KEYS = ("quantization_config", "quantization", "compression_config"
 compressed-tensors' before it had transformers'."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
+class Checkpoint(Struct, frozen=True):
     """A model's configuration, and where it came from. Never a weight."""
 
     identity: ModelIdentity
@@ -24,8 +24,7 @@ class Checkpoint:
     """What the user should know of where it came from, a sentence each (the Hub was not reached …)."""
 
 
-@dataclass(frozen=True, slots=True)
-class StatedCode:
+class StatedCode(Struct, frozen=True):
     """What is stated of the classes in a repo's code, where the code itself is not at hand."""
 
     classes: Mapping[str, str | Mapping[str, str]]

@@ -1,6 +1,6 @@
 """Records as JSON and back, derived from their fields.
 
-msgspec does the work: it converts and checks nested dataclasses in one pass, names the path of a
+msgspec does the work: it converts and checks nested records in one pass, names the path of a
 wrong value, and imports in a fraction of what other validators take. What is written here is only the
 contract's rule for what is left out: a value that does not arise is not written, one that is unknown
 is written as null with its reason beside it.

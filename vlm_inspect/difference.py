@@ -6,10 +6,11 @@ renamed is a move, and a subtree that moved is one. Paths are patterns: `*` stan
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
+from msgspec import Struct
 
 from vlm_inspect.architecture import Role
 from vlm_inspect.ref import ModelIdentity
@@ -18,8 +19,7 @@ Value = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
 ChangeKind = Literal["added", "removed", "changed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A fact that differs. One that several components share (the vocabulary) is one change."""
 
     roles: tuple[Role, ...]
@@ -29,7 +29,7 @@ class Change:
     before: Value | None = None
     """None where there was none."""
     after: Value | None = None
-    pairs: tuple[int, ...] = dataclasses.field(default=(), compare=False)
+    pairs: tuple[int, ...] = ()
     """Which of the difference's pairs it is of; none where it is of the whole model."""
 
     @property
@@ -40,8 +40,7 @@ class Change:
         return "removed" if self.after is None else "changed"
 
 
-@dataclass(frozen=True, slots=True)
-class Incomparable:
+class Incomparable(Struct, frozen=True):
     """A fact that is unknown on one side or both, and therefore equal to nothing."""
 
     roles: tuple[Role, ...]
@@ -49,12 +48,11 @@ class Incomparable:
     before: str | None = None
     """Why it is unknown before; None where it is known."""
     after: str | None = None
-    pairs: tuple[int, ...] = dataclasses.field(default=(), compare=False)
+    pairs: tuple[int, ...] = ()
     """Which of the difference's pairs it is of; none where it is of the whole model."""
 
 
-@dataclass(frozen=True, slots=True)
-class Move:
+class Move(Struct, frozen=True):
     """A subtree, or a parameter, that kept its shapes under another path."""
 
     before: str
@@ -65,8 +63,7 @@ class Move:
     """A module moves with all that is below it; a parameter that was itself renamed has nothing below."""
 
 
-@dataclass(frozen=True, slots=True)
-class PathChange:
+class PathChange(Struct, frozen=True):
     """Modules or parameters at one pattern of paths that came, went, or became something else."""
 
     path: str
@@ -92,8 +89,7 @@ class PathChange:
         return "removed" if self.after is None else "changed"
 
 
-@dataclass(frozen=True, slots=True)
-class ComponentPair:
+class ComponentPair(Struct, frozen=True):
     """A component of the one model and its counterpart in the other, for showing them side by side."""
 
     role: Role
@@ -108,8 +104,7 @@ class ComponentPair:
     layers_after: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """What is not the same in two models. Empty where nothing is."""
 
     before: ModelIdentity
@@ -123,8 +118,8 @@ class Difference:
     paths: tuple[PathChange, ...] = ()
     """What came, went or became something else, and no change of a fact or move explains."""
     incomparable: tuple[Incomparable, ...] = ()
-    versions_before: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    versions_after: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    versions_before: Mapping[str, str] = msgspec.field(default_factory=dict)
+    versions_after: Mapping[str, str] = msgspec.field(default_factory=dict)
 
     @property
     def empty(self) -> bool:

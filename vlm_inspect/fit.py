@@ -6,10 +6,10 @@ turns the one into the other; what is said of a tensor says both.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 from vlm_inspect.architecture import Role
 from vlm_inspect.ref import ModelIdentity
@@ -20,8 +20,7 @@ Verdict = Literal["fits", "does not fit", "cannot be said"]
 Subject = Literal["checkpoint", "adapter"]
 
 
-@dataclass(frozen=True, slots=True)
-class Loading:
+class Loading(Struct, frozen=True):
     """What transformers' own loader makes of a checkpoint's names and shapes."""
 
     tree: ModuleTree
@@ -45,8 +44,7 @@ class Loading:
     """Path → what came (None where it could not be put together) and what the model has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Misfit:
+class Misfit(Struct, frozen=True):
     """Tensors that do not fit, in the same way and at the same place of each layer."""
 
     kind: Kind
@@ -74,8 +72,7 @@ class Misfit:
     """Each tensor's own name: paths, and of what is unexpected keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Renaming:
+class Renaming(Struct, frozen=True):
     """A part of the checkpoint that lies elsewhere in the model."""
 
     key: str
@@ -86,8 +83,7 @@ class Renaming:
     """Whether several tensors become one, or one several."""
 
 
-@dataclass(frozen=True, slots=True)
-class ComponentFit:
+class ComponentFit(Struct, frozen=True):
     """How much of a component is in the checkpoint; of an adapter, how many of its tensors reach it."""
 
     role: Role
@@ -97,8 +93,7 @@ class ComponentFit:
     """Tensors of the component; None of an adapter, which reaches what it likes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(Struct, frozen=True):
     """Whether it fits, and what does not."""
 
     model: ModelIdentity
@@ -113,14 +108,14 @@ class Fit:
     misfits: tuple[Misfit, ...] = ()
     components: tuple[ComponentFit, ...] = ()
     renamings: tuple[Renaming, ...] = ()
-    missing_files: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    missing_files: Mapping[str, int] = field(default_factory=dict)
     """Files that the index names and that are not there, or not to their end: how many tensors each has."""
     ignored: int = 0
     """Tensors that the class leaves out."""
     uncertain: tuple[str, ...] = ()
     """What could not be checked, a sentence each."""
     notes: tuple[str, ...] = ()
-    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vlm_inspect import builders, sources
 from vlm_inspect.architecture import Architecture
@@ -23,8 +25,7 @@ if TYPE_CHECKING:  # who asks for snapshots has no use for the cache, and the ot
 _DEFAULTS = Asking()
 
 
-@dataclass(frozen=True, slots=True)
-class Inspection:
+class Inspection(Struct, frozen=True):
     """One model's answer: its record, and the tree where one was built and asked for."""
 
     architecture: Architecture
@@ -35,8 +36,7 @@ class Inspection:
     """Why there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """A model as it would be kept, and what its source had to say."""
 
     stored: Stored
@@ -48,8 +48,7 @@ class Taken:
         return self.stored.snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """A model that was looked up: what is known before anything is built."""
 
     ref: ModelRef

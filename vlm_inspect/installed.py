@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect.errors import BrokenEnvironmentError
 
@@ -24,8 +25,7 @@ _NAME = re.compile(r"[\w.-]+")
 _BETWEEN_WORDS = re.compile(r"[-_.]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Unmet:
+class Unmet(Struct, frozen=True):
     """A requirement of an installed package that what is installed does not meet."""
 
     by: str

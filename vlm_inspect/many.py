@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, cast
+
+from msgspec import Struct
 
 from vlm_inspect import batch, inspection, sources
 from vlm_inspect.asking import Asking
@@ -66,8 +67,7 @@ def _looked_up(
     return batch.run_on(DaemonThreads(_LOOK_UPS_AT_ONCE), asked, look_up)
 
 
-@dataclass(frozen=True, slots=True)
-class _Each:
+class _Each(Struct, frozen=True):
     """What is done with each model that was looked up, here or in a worker."""
 
     options: Asking

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 Pattern = tuple[str, ...]
 Numbers = tuple[str, ...]
 
 _MOST_DIGITS = 10
 
 
+# a comparison asks for each of its paths several times; as many as a large model's two sides have
+@lru_cache(maxsize=1 << 15)
 def split(path: str) -> tuple[Pattern, Numbers]:
     """A path with its numbers replaced by `*`, and the numbers."""
     parts = path.split(".")

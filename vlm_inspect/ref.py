@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from vlm_inspect.errors import InvalidReferenceError
 
@@ -21,8 +22,7 @@ _PATH_STARTS = ("./", "../", "/", "~", ".\\", "..\\")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-@dataclass(frozen=True, slots=True)
-class ModelIdentity:
+class ModelIdentity(Struct, frozen=True):
     """What a record says of the model it describes."""
 
     id: str
@@ -31,8 +31,7 @@ class ModelIdentity:
     source: Source = "hub"
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRef:
+class ModelRef(Struct, frozen=True):
     """A model as the user named it: a repo on the Hub, or a path."""
 
     name: str

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from vlm_inspect.errors import InvalidReferenceError
 from vlm_inspect.ref import ModelRef
@@ -15,8 +17,7 @@ Key = tuple[str, str | None, str | None]
 """Reference, revision and alias: what tells one row of a table from another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """One model of a table: what to look up, what the user calls it, and what the user says of it."""
 
     reference: str

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vlm_inspect.architecture import Architecture
 from vlm_inspect.tree import INFERRED, ModuleNode, ModuleTree, NodePool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Snapshot:
+class Snapshot(Struct, frozen=True, eq=False):
     """What of a model is compared: its record, and its modules where they were seen."""
 
     architecture: Architecture

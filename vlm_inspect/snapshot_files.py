@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect.architecture import SCHEMA_VERSION
 from vlm_inspect.codec import architecture_from_data, to_data
@@ -41,8 +42,7 @@ _MERGE_MARKER = re.compile(rb"^(<{7} |={7}$|>{7} )", re.MULTILINE)
 _NUMBERS = re.compile(r"\[\s+((?:-?\d+,\s+)*-?\d+)\s+\]")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Stored:
+class Stored(Struct, frozen=True, eq=False):
     """What a snapshot file says."""
 
     snapshot: Snapshot

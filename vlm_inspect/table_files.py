@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from vlm_inspect.documents import Document, block_names
 from vlm_inspect.errors import DocumentError
@@ -16,8 +17,7 @@ from vlm_inspect.requested import Key, Request, request_for, requests_for
 from vlm_inspect.settings import Settings, TableEntry
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """A marked block of a file: its name, and the table that belongs into it."""
 
     name: str

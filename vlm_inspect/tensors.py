@@ -7,13 +7,13 @@ an index that says which file holds which tensor, so that of files that are not 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from vlm_inspect.tree import Shape
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
+class TensorInfo(Struct, frozen=True):
     """One stored tensor."""
 
     name: str
@@ -29,8 +29,7 @@ class TensorInfo:
     """Bytes between the end of that file's header and the tensor."""
 
 
-@dataclass(frozen=True, slots=True)
-class TensorFile:
+class TensorFile(Struct, frozen=True):
     """One file of tensors whose header was read."""
 
     name: str
@@ -42,8 +41,7 @@ class TensorFile:
     """Whether the file ends before its tensors do: a download that did not come to its end."""
 
 
-@dataclass(frozen=True, slots=True)
-class TensorHeaders:
+class TensorHeaders(Struct, frozen=True):
     """All that a checkpoint's headers say."""
 
     tensors: tuple[TensorInfo, ...]

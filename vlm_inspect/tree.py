@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 Shape = tuple[int, ...]
 Scalar = bool | int | float | str | None
@@ -26,8 +27,7 @@ UNKNOWN_CLASS = "unknown class"
 """What is shown of a module whose class nobody stated."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ModuleNode:
+class ModuleNode(Struct, frozen=True, eq=False):
     """One kind of module: its class, what it holds itself, and its children by name.
 
     Nodes are compared by identity: builders make them through `NodePool`, which gives equal
@@ -83,8 +83,7 @@ class ModuleNode:
             yield from node.parameter_paths(join(path, name))
 
 
-@dataclass(frozen=True, slots=True)
-class Join:
+class Join(Struct, frozen=True):
     """A statement of a model's own code that joins two sequences, as it is written; nothing was run."""
 
     operation: JoinKind
@@ -101,8 +100,7 @@ class Join:
     statement: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TokenRead:
+class TokenRead(Struct, frozen=True):
     """A token that a model's code reads from the configuration."""
 
     name: str
@@ -113,8 +111,7 @@ class TokenRead:
     """Its number in the vocabulary; None where the configuration names no such token."""
 
 
-@dataclass(frozen=True, slots=True)
-class Forward:
+class Forward(Struct, frozen=True):
     """What the code of a module says that takes text: only of those that join sequences or read tokens."""
 
     path: str
@@ -122,8 +119,7 @@ class Forward:
     tokens: tuple[TokenRead, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadKey:
+class UnreadKey(Struct, frozen=True):
     """A key of config.json that the built classes did not read."""
 
     path: str
@@ -136,8 +132,7 @@ class UnreadKey:
     """What was built in its place: `embed_dim [128, 256, 512, 1024]`; empty where nothing was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gaps:
+class Gaps(Struct, frozen=True):
     """What the builder of a tree could not tell, and why. A live model leaves none."""
 
     classes: Mapping[str, str] = field(default_factory=dict)
@@ -154,8 +149,7 @@ class Gaps:
         return self.classes.get(path, "its builder could not tell")
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleTree:
+class ModuleTree(Struct, frozen=True):
     """A built model, as data."""
 
     root: ModuleNode

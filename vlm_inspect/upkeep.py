@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from vlm_inspect import batch, inspection, snapshot_files
 from vlm_inspect.answers import inspected
@@ -21,8 +22,7 @@ _DEFAULTS = Asking()
 _LONGEST_SHOWN = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """A snapshot that was taken."""
 
     model: str

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from vlm_inspect.difference import Difference
 
@@ -11,8 +12,7 @@ Status = Literal["same", "different", "missing", "unused", "failed"]
 Cause = Literal["library", "repository", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """Whether a model is still what its snapshot file says."""
 
     model: str

@@ -1,6 +1,6 @@
 """Parts of layers by hand: attentions, MLPs and norms as their classes hold them."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.read import read_layer, read_stack
 from vlm_inspect.anatomy.layers.surroundings import Surroundings

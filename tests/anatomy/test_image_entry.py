@@ -1,9 +1,9 @@
 """How each type takes in images, videos and sounds, as its code in transformers has it."""
 
-from dataclasses import replace
 from functools import cache
 
 import pytest
+from msgspec.structs import replace
 
 from tests.every_type import config_of, default_config
 from vlm_inspect.anatomy import describe

@@ -1,10 +1,10 @@
 """Sub-models whose package is not installed: what is beside them is answered all the same."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from transformers import LlamaModel, TimmWrapperModel
 
 from tests.cli.program import run

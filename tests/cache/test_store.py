@@ -1,9 +1,9 @@
 """Answers that are kept come back as they were, or not at all."""
 
 import os
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from tests.every_type import TYPES
 from tests.every_type.answers import answer_of, tree_of

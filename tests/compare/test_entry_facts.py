@@ -1,6 +1,6 @@
 """What a difference says of how images get in."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from tests.compare.conftest import of_type
 from vlm_inspect.architecture import Entry

@@ -1,8 +1,7 @@
 """Every fact of a layer takes part in a comparison."""
 
-from dataclasses import fields, replace
-
 import pytest
+from msgspec.structs import fields, replace
 
 from tests.compare.test_facts import described
 from vlm_inspect.architecture import Attention, Experts, Latent, Layer, Mlp, Norm, Rotary

@@ -1,14 +1,14 @@
 """What holds of any two models."""
 
 from collections import Counter
-from dataclasses import replace
 from itertools import combinations
 
 import pytest
 from hypothesis import example, given, settings
+from msgspec.structs import replace
 
 from tests.compare.conftest import TYPES, of_type
-from tests.compare.trees import node, snapshot, trees, two_models, two_trees
+from tests.compare.trees import node, snapshot, trees, two_models, two_trees, wherever
 from vlm_inspect.architecture import Role
 from vlm_inspect.compare import apply_moves, compare, of_roles
 from vlm_inspect.compare.patterns import folded_path
@@ -30,10 +30,10 @@ def turned_path(change):
 
 def as_sets(difference, turn=lambda record: record, turn_path=lambda change: change):
     return {
-        "changes": Counter(turn(change) for change in difference.changes),
+        "changes": Counter(turn(change) for change in wherever(difference.changes)),
         "moves": Counter(turn(move) for move in difference.moves),
         "paths": Counter(turn_path(change) for change in difference.paths),
-        "incomparable": Counter(turn(fact) for fact in difference.incomparable),
+        "incomparable": Counter(turn(fact) for fact in wherever(difference.incomparable)),
         "pairs": Counter(
             (*sorted_ends(pair, flipped=turn is turned), pair.role) for pair in difference.pairs
         ),

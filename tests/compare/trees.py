@@ -1,8 +1,7 @@
 """Trees to compare: generated ones, and edits of any tree."""
 
-from dataclasses import replace
-
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from vlm_inspect.architecture import Architecture, Component, Parameters, Role
 from vlm_inspect.compare.patterns import folded_path
@@ -23,6 +22,11 @@ def node(class_name, parameters=(), **children):
 
 def with_children(parent, children):
     return _POOL.node(parent.class_name, parameters=parent.parameters, children=tuple(children))
+
+
+def wherever(facts):
+    """Changes, or what cannot be compared, without their places among the difference's pairs."""
+    return tuple(replace(fact, pairs=()) for fact in facts)
 
 
 def _unique(pairs):

@@ -7,10 +7,10 @@ import difflib
 import json
 import os
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.every_type import TYPES
 from tests.every_type.answers import answer_of, tree_of

@@ -1,6 +1,6 @@
 """Differences by hand, each of another sort."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from vlm_inspect.architecture import Role
 from vlm_inspect.difference import Change, ComponentPair, Difference, Incomparable, Move, PathChange

@@ -1,6 +1,6 @@
 """Hand-written records: what real models are made of, as the anatomy tells it."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from vlm_inspect.architecture import (
     Architecture,

@@ -2,9 +2,9 @@
 
 import json
 import re
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from vlm_inspect.architecture import Role
 from vlm_inspect.difference import Change, Difference, Move, PathChange

@@ -2,10 +2,10 @@
 
 import json
 import re
-from dataclasses import fields
 
 import pytest
 from markdown_it import MarkdownIt
+from msgspec.structs import fields
 from rich.cells import cell_len
 
 from tests.render.differences import CAME, DIFFERENCES, SAME, SAME_BUT_UNKNOWN, TOWERS, UPGRADE, named

@@ -1,8 +1,7 @@
 """How images get in, as cards and tables say it."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tests.render.records import LLAVA, MLLAMA
 from vlm_inspect.architecture import Entry, EntryStep, Evidence

@@ -1,8 +1,7 @@
 """The warning that a record may not be of its model, where each format says it."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tests.render.records import GEMMA3, LLAVA, RECORDS
 from vlm_inspect.architecture import Quantization

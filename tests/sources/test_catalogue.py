@@ -1,10 +1,10 @@
 """The catalogue: its files say enough to build each model, and no more."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 import vlm_inspect
 from tests.build import phi3_v

@@ -7,8 +7,10 @@ the reason comes in its place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vlm_inspect.anatomy.roles.ownership import nearest
 from vlm_inspect.architecture import (
@@ -124,8 +126,7 @@ def _without_sizes(component: Component, reason: str) -> Component:
     return replace(component, stages=stages, unknown=unknown)
 
 
-@dataclass(frozen=True, slots=True)
-class _Opener:
+class _Opener(Struct, frozen=True):
     """Makes unknown what is only inferred, in a component and in all records inside it."""
 
     gaps: Gaps
@@ -136,10 +137,10 @@ class _Opener:
         """The record with its unknowns; `path` is where the module is that it tells of, or the one around."""
         if isinstance(record, tuple):
             return tuple(self.open(each, path) for each in record)
-        if not is_dataclass(record) or isinstance(record, type):
+        if not isinstance(record, Struct):
             return record
         at = getattr(record, "path", "") or path
-        changed = {each.name: self.open(getattr(record, each.name), at) for each in fields(record)}
+        changed = {name: self.open(getattr(record, name), at) for name in record.__struct_fields__}
         changed.update(self._unknown(record, at))
         return replace(record, **changed)
 

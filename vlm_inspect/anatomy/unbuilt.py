@@ -7,7 +7,8 @@ what it would add to. Every other component is as exact as ever.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from vlm_inspect.anatomy.roles import field_names as names
 from vlm_inspect.anatomy.roles.claims import Claim

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from threading import RLock
 from typing import Any, TypeVar
+
+from msgspec.structs import replace
 
 from vlm_inspect.build import kernels, libraries
 from vlm_inspect.build.limits import check_sizes, counted_modules

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect import installed
 from vlm_inspect.build.libraries import broken_import
@@ -21,8 +22,7 @@ _AUTO_MAPPINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """The classes to build a model from, and what the user should know of the choice."""
 
     model_class: Any

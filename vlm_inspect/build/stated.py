@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from vlm_inspect.checkpoint import StatedCode
 from vlm_inspect.tree import Attribute, Gaps, ModuleNode, ModuleTree, NodePool, join
@@ -34,8 +36,7 @@ def named_as_stated(tree: ModuleTree, stated: StatedCode, config: Mapping[str, A
     )
 
 
-@dataclass(slots=True)
-class _Layer:
+class _Layer(Struct):
     """One laying over: the nodes that it makes, and why classes are unknown where they are."""
 
     classes: Mapping[str, str | Mapping[str, str]]

@@ -5,10 +5,11 @@ MessagePack, because it keeps every float as it is.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from types import ModuleType
 
 import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vlm_inspect.architecture import Architecture
 from vlm_inspect.errors import NotNativeError
@@ -16,8 +17,7 @@ from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.tree import ModuleTree
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What was made of a configuration."""
 
     architecture: Architecture

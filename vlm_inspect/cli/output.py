@@ -8,9 +8,10 @@ import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
+
+from msgspec import Struct
 
 from vlm_inspect.cli import interruption
 from vlm_inspect.cli.folded_notes import Note, folded
@@ -24,8 +25,7 @@ _PIPED_WIDTH = 100
 _PLAIN = str.maketrans({**dict.fromkeys("█▉▊▋▌▍▎▏", "#"), "…": "...", "—": "--"})
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """Where an answer goes and how it looks there."""
 
     format: Format

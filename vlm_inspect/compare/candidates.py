@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.compare.patterns import Numbers, Pattern, prefixes, split
 from vlm_inspect.tree import Shape
@@ -19,8 +20,7 @@ _MOST_PAIRS = 1024
 _LONGEST_END = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """That what is below one pattern may now be below another."""
 
     before: Pattern

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
+
+from msgspec import Struct
 
 from vlm_inspect.compare.patterns import ancestors, folded_path
 from vlm_inspect.difference import PathChange
@@ -14,8 +15,7 @@ from vlm_inspect.tree import Shape
 Value = TypeVar("Value", str, Shape)
 
 
-@dataclass(frozen=True, slots=True)
-class Differing(Generic[Value]):
+class Differing(Struct, Generic[Value], frozen=True):
     """A module or parameter that came, went, or became something else. Paths are whole."""
 
     old: str | None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from vlm_inspect.architecture import Architecture, Component, Role
 from vlm_inspect.compare.facts import facts_of, model_facts

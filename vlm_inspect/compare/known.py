@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from vlm_inspect.difference import Value
 
@@ -102,8 +103,7 @@ GROUPS = frozenset({"embeddings", "stages", "entries"})
 """Unknown fields that are no fact of their own: what is unknown are the facts that they would hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """Facts by name, in the order in which they are told, and the unknown ones with their reasons."""
 
     known: Mapping[str, Value] = field(default_factory=dict)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.architecture import Component
 from vlm_inspect.compare.changes import ModuleChange, ParameterChange, folded, gone, is_in, outermost
@@ -18,8 +19,7 @@ Explained = Sequence[tuple[tuple[Component | None, Component | None], Sequence[C
 _OF_ANOTHER_KIND = ("class", "attention", "MLP", "MLP gated", "layer order", "steps", "component", "path")
 
 
-@dataclass(frozen=True, slots=True)
-class _Reason:
+class _Reason(Struct, frozen=True):
     """What the changed facts of a component say of the paths below it."""
 
     is_another: bool

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.compare.changes import ModuleChange, ParameterChange, differing
 from vlm_inspect.compare.moves import find_moves
@@ -13,8 +14,7 @@ from vlm_inspect.difference import Move
 from vlm_inspect.tree import UNKNOWN_CLASS, ModuleNode, is_below
 
 
-@dataclass(frozen=True, slots=True)
-class PathDifference:
+class PathDifference(Struct, frozen=True):
     """Moves, and what is left when they are made. Paths are whole, before they are folded."""
 
     moves: tuple[Move, ...] = ()

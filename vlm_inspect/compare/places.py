@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from vlm_inspect.compare.patterns import numbered, pattern_of, split
 from vlm_inspect.difference import Move

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from vlm_inspect.architecture import Role
 from vlm_inspect.compare.patterns import folded_path

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.documents.commonmark import LINE_END
 from vlm_inspect.documents.markers import Marker, find_markers, marker_lines
 from vlm_inspect.errors import DocumentError
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(Struct, frozen=True):
     """One block of a text, whose inside lies from `start` to `stop`."""
 
     name: str

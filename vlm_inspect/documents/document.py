@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from vlm_inspect.atomic_files import alone_in
 from vlm_inspect.documents.refusals import READ_FAULTS, refusal
@@ -17,8 +18,7 @@ from vlm_inspect.errors import DocumentError
 _TRIES = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Struct, frozen=True):
     """A file's text, whose encoding gives back the file's bytes, whatever they are."""
 
     path: Path

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from vlm_inspect.documents.commonmark import BOM, LINE_END, lines_outside_code, without_inline_code
 from vlm_inspect.errors import DocumentError
@@ -22,8 +23,7 @@ _MARKER = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Marker:
+class Marker(Struct, frozen=True):
     """One marker of a text, from the start of its line to the start of the next."""
 
     kind: Literal["begin", "end"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect.architecture import Architecture, Component
 from vlm_inspect.fit import ComponentFit, Fit, Loading, Misfit
@@ -23,8 +24,7 @@ _EMBEDDING = ("lora_embedding_A", "lora_embedding_B")
 _PARTNERS = {**_PAIRS, **{second: first for first, second in _PAIRS.items()}}
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placed(Struct, frozen=True):
     """A tensor of the adapter, and where it ends in the model."""
 
     key: AdapterKey
@@ -44,8 +44,7 @@ class _Placed:
         return join(self.place, self.key.part) if self.key.module else self.place
 
 
-@dataclass(frozen=True, slots=True)
-class Adapter:
+class Adapter(Struct, frozen=True):
     """An adapter as it was saved."""
 
     identity: ModelIdentity

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _WRAPPED = ("base_model.model.", "base_model.")
 # how PEFT's methods name what they put into a module: what the names start with
@@ -16,8 +17,7 @@ _PART = re.compile(
 _INNER = (".base_layer", ".token_adapter")
 
 
-@dataclass(frozen=True, slots=True)
-class AdapterKey:
+class AdapterKey(Struct, frozen=True):
     """One tensor of an adapter."""
 
     key: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.architecture import Component
 from vlm_inspect.fit import Kind, Misfit
@@ -12,8 +13,7 @@ from vlm_inspect.patterns import folded_path
 from vlm_inspect.tree import Shape, is_below
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(Struct, frozen=True):
     """One tensor that does not fit."""
 
     kind: Kind
@@ -35,8 +35,7 @@ class Tensor:
         return math.prod(shape) if shape is not None else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(Struct, frozen=True):
     """Where a tensor is told: itself, or the highest module that is lost with all that is in it."""
 
     tensor: Tensor

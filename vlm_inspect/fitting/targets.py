@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect.fitting.strange_pattern import matches
 from vlm_inspect.tree import ModuleNode
@@ -18,8 +19,7 @@ _CARRIERS = ("Linear", "Embedding", "Conv1d", "Conv2d", "Conv3d", "Conv1D", "Mul
 _LAYER = re.compile(r".*?\.[^.]*\.(\d+)\.")
 
 
-@dataclass(frozen=True, slots=True)
-class Targets:
+class Targets(Struct, frozen=True):
     """The modules that an adapter is put on."""
 
     modules: frozenset[str] | None

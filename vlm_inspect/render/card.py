@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.architecture import Architecture, Component, Role
 from vlm_inspect.render.cells import Cell, code, concat, text
@@ -39,8 +40,7 @@ _BUILDERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """One component: its part of the parameters, and what is known of it."""
 
     title: str
@@ -55,8 +55,7 @@ class Section:
     """Why the component was taken for what it is; empty where nobody asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
+class Card(Struct, frozen=True):
     """One model, ready to be shown."""
 
     name: str

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """A run of text of one sort. It is raw: only a format turns it into markup."""
 
     text: str
@@ -20,8 +21,7 @@ class Span:
 Cell = tuple[Span, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """Rows of cells under headers. Every row is as long as the headers."""
 
     headers: tuple[str, ...]

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from vlm_inspect.difference import Change, Difference, Move, PathChange, Value
 from vlm_inspect.render.cells import visible
@@ -26,8 +27,7 @@ _CAUSES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A line of the report."""
 
     sign: Sign

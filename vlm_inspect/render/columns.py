@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Literal
+
+from msgspec import Struct
 
 from vlm_inspect.architecture import Architecture, Role
 from vlm_inspect.errors import SettingsError
@@ -23,8 +24,7 @@ Kind = Literal["architectures", "comparison"]
 KINDS: tuple[Kind, ...] = ("architectures", "comparison")
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """What a column is called and how it reads a row."""
 
     id: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.architecture import Architecture, Component, Role
 from vlm_inspect.render import projection as projections
@@ -19,8 +20,7 @@ _SOUND = re.compile(r"(audio|speech|sound|acoustic)")
 _HUB_ID = re.compile(r"[\w.\-]+/[\w.\-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
+class Compared(Struct, frozen=True):
     """A column of the comparison."""
 
     title: str

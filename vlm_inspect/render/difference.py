@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from vlm_inspect.difference import Change, ChangeKind, ComponentPair, Difference, Incomparable
 from vlm_inspect.render.cells import Cell, code, join, text
@@ -35,8 +36,7 @@ SIGNS: dict[State | ChangeKind, Sign] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """A fact before and after."""
 
     sign: Sign
@@ -48,8 +48,7 @@ class Line:
     """The difference of two counts."""
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """A component, or the model as a whole, and what of it differs."""
 
     title: str
@@ -63,16 +62,14 @@ class Section:
     """Of a component whose facts differ: its parameters, before and after."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(Struct, frozen=True):
     """A sentence with its sign."""
 
     sign: Sign
     cell: Cell
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """A difference, ready to be shown."""
 
     before: str

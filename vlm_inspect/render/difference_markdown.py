@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from vlm_inspect.render.cells import Cell, Span, code, concat, join, made_visible, text, visible
 from vlm_inspect.render.difference import Report, Section, Signed

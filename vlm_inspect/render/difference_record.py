@@ -66,7 +66,9 @@ def _whole(record: Any) -> dict[str, Any]:
     """A record with all its keys: what `to_data` leaves out says nothing, and a script looks for it."""
     written = to_data(record)
     kind = {"kind": record.kind} if hasattr(record, "kind") else {}
-    return kind | {name: written.get(name, _nothing(getattr(record, name))) for name in record.__slots__}
+    return kind | {
+        name: written.get(name, _nothing(getattr(record, name))) for name in record.__struct_fields__
+    }
 
 
 def _nothing(value: object) -> object:

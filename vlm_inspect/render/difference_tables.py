@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from vlm_inspect.render.cells import Cell, Table, concat, text
 from vlm_inspect.render.difference import Line, Report, Section, Signed

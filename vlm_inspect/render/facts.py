@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.architecture import Architecture, Role
 from vlm_inspect.render.cells import Cell, link, plain, text
@@ -46,8 +47,7 @@ _PATCH = re.compile(r"(?:patch[-_ ]?|/)(\d{1,2})(?!\d)", re.IGNORECASE)
 _IMAGE = re.compile(r"(?<=[-@_ ])(\d{3,4})(?:px)?(?![\w])")
 
 
-@dataclass(frozen=True, slots=True)
-class Resolved:
+class Resolved(Struct, frozen=True):
     """What a comparison cell shows, and what is to be said about it."""
 
     cell: Cell

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import groupby, islice
+
+from msgspec import Struct
 
 from vlm_inspect.errors import InvalidReferenceError
 from vlm_inspect.tree import ModuleNode, ModuleTree, Shape, is_below, join
@@ -15,8 +16,7 @@ _MOST_PATHS = 50_000
 _MOST_SUGGESTIONS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+class Folded(Struct, frozen=True):
     """A module, or a run of modules that are alike."""
 
     name: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect.render.cells import Cell, Table, code, text, visible
 from vlm_inspect.render.figures import exact_count
@@ -21,8 +22,7 @@ _STEP = "  "
 _GAP = 2
 
 
-@dataclass(frozen=True, slots=True)
-class TreeLine:
+class TreeLine(Struct, frozen=True):
     """A line of the print: what torch prints, and what is said beside it."""
 
     indent: int

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from vlm_inspect.architecture import Architecture
 from vlm_inspect.errors import VlmInspectError
@@ -12,8 +13,7 @@ from vlm_inspect.ref import ModelIdentity
 Fact = str | bool | int | float
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """Why a model could not be answered."""
 
     type: str
@@ -28,8 +28,7 @@ class Failure:
         return cls(type(error).__name__, str(error))
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A model under the name that is shown for it: its record, or why there is none."""
 
     name: str

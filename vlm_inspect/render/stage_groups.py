@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from itertools import groupby
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vlm_inspect.architecture import Stage
 from vlm_inspect.render.repetition import shortest_period
@@ -12,8 +14,7 @@ from vlm_inspect.render.repetition import shortest_period
 _LEAST_REPEATED = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """Steps that are told together."""
 
     stages: Sequence[Stage]

@@ -6,8 +6,8 @@ A sign in front says what the colours say.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from rich.console import RenderableType
 from rich.padding import Padding
 from rich.table import Table as Grid
@@ -28,8 +28,7 @@ _NARROWEST_VALUE = 20
 _WIDEST_TITLE = 28
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
+class _Columns(Struct, frozen=True):
     """How wide the columns of all sections are; none where before and after stand below each other."""
 
     title: int

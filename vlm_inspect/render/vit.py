@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.architecture import Component
 
@@ -38,8 +39,7 @@ _SPELLING = (
 _VERSION = re.compile(r"(?<=\d)_(?=\d)")
 
 
-@dataclass(frozen=True, slots=True)
-class VisionTransformer:
+class VisionTransformer(Struct, frozen=True):
     """What names a vision transformer."""
 
     family: str | None

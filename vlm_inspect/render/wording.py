@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.architecture import Architecture, Component, Layer, LayerStack, Role
 from vlm_inspect.render.cells import Cell, concat, join, text
@@ -73,8 +74,7 @@ def depths(component: Component) -> str:
     return f"{told} {named[-1][0].noun}{'' if told == '1' else 's'}"
 
 
-@dataclass(frozen=True, slots=True)
-class StackName:
+class StackName(Struct, frozen=True):
     """What a stack is called beside others that do different things."""
 
     before: str = ""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect.errors import InvalidReferenceError
 from vlm_inspect.ref import ModelRef
@@ -28,8 +29,7 @@ from vlm_inspect.settings.shapes import Fact, FileShape, ModelShape, TableShape,
 _TABLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """What the names in a file are checked against."""
 
     root: Path

@@ -6,9 +6,10 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect.errors import SettingsError
 
@@ -29,8 +30,7 @@ _TOML_WORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where in which file something stands, and the errors that say so."""
 
     path: Path

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec import Struct, field
 
 from vlm_inspect.settings.files import is_path
 
@@ -13,8 +14,7 @@ FactValue = str | bool | int | float
 DEFAULT_KIND = "architectures"
 
 
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
+class Vocabulary(Struct, frozen=True):
     """The names that a configuration may use, known to those who draw the tables."""
 
     facts: tuple[str, ...]
@@ -22,8 +22,7 @@ class Vocabulary:
     """For each kind of table its columns."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelEntry:
+class ModelEntry(Struct, frozen=True):
     """A model of the configuration."""
 
     id: str
@@ -49,8 +48,7 @@ class ModelEntry:
         return str(root / self.id)
 
 
-@dataclass(frozen=True, slots=True)
-class TableEntry:
+class TableEntry(Struct, frozen=True):
     """A table of the configuration, and the marked block that holds it."""
 
     name: str
@@ -61,8 +59,7 @@ class TableEntry:
     """Empty for all of the kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """A configuration file, read and checked."""
 
     path: Path

@@ -30,7 +30,7 @@ def load(ref: ModelRef, options: SourceOptions = _DEFAULTS) -> Checkpoint:
 
 
 def _load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from vlm_inspect.errors import HubUnavailableError
     from vlm_inspect.sources import catalogue, endpoint, hub, local

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from threading import Lock
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect.errors import BadHeaderError
 from vlm_inspect.patterns import can_be_a_part
@@ -40,8 +41,7 @@ _LONGEST_NAME = 1_000
 _SHOWN = 80
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """What one file's header says."""
 
     tensors: tuple[TensorInfo, ...]

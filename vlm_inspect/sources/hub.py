@@ -5,9 +5,10 @@ Where the Hub gives no answer the cached commit is used, and a note says so.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.errors import (

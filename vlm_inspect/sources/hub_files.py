@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect.errors import InvalidConfigError
 from vlm_inspect.ref import ModelRef
@@ -34,8 +35,7 @@ from vlm_inspect.sources.wire import (
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-@dataclass(frozen=True, slots=True)
-class FileFacts:
+class FileFacts(Struct, frozen=True):
     """What a HEAD says of a file."""
 
     commit: str

@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
 from typing import Any
+
+from msgspec import Struct, field
 
 from vlm_inspect.sources.bad_answers import BrokenOffError, UnlikeHubError
 from vlm_inspect.sources.wire import (
@@ -29,8 +30,7 @@ _UNSATISFIABLE = re.compile(r"bytes \*/(?P<size>[0-9]{1,18})")
 _HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """Some bytes of a file."""
 
     content: bytes
@@ -41,8 +41,7 @@ class Part:
     """What the Hub calls the content, where the Hub itself says it."""
 
 
-@dataclass(slots=True)
-class _Told:
+class _Told(Struct):
     """What the answers on the way say: of which commit the file is, and its ETag."""
 
     commit: str

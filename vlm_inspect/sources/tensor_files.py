@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from vlm_inspect.errors import NoHeadersError
 from vlm_inspect.sources.header_format import Header, bad_header, parse_header
@@ -24,8 +25,7 @@ Shards = Mapping[str, tuple[str, ...]]
 """The files of a checkpoint, each with the tensors that the index says it holds, where there is an index."""
 
 
-@dataclass(frozen=True, slots=True)
-class RawHeader:
+class RawHeader(Struct, frozen=True):
     """A file's header as it was found."""
 
     text: bytes | None

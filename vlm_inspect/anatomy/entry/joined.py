@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.architecture import EntryStep, Modality
 from vlm_inspect.tree import Forward, Join
@@ -26,8 +27,7 @@ _VISUAL = re.compile(r"(^|_)visuals?(_|$)")
 _TOKEN = re.compile(r"token_(id|index)$")
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(Struct, frozen=True):
     """One statement that brings a modality in: how, and where it stands."""
 
     modality: Modality

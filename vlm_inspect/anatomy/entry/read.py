@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.anatomy.entry.joined import Joined, joined, modality_of
 from vlm_inspect.anatomy.entry.parts import Step, is_projector_of, sense, steps_before, towers_of
@@ -37,8 +38,7 @@ _INTO_TOKENS = frozenset({"placeholders", "added placeholders", "layers"})
 _WHY_UNKNOWN = "neither its code nor its modules were seen to bring them to the text"
 
 
-@dataclass(frozen=True, slots=True)
-class _Model:
+class _Model(Struct, frozen=True):
     """What the steps are read from; generators' code, which speaks of their own sequences, is left out."""
 
     tree: ModuleTree

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from msgspec import Struct
 
 from vlm_inspect.anatomy.layers.feed_forward import Widths, feed_forward
 from vlm_inspect.anatomy.leaves import convolution_channels, is_list
@@ -37,8 +38,7 @@ _WHY_UNKNOWN = "neither a module nor the configuration says how many experts a t
 _WHY_UNEVEN = "its experts are not alike"
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """Experts as they lie in a layer."""
 
     path: str

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.anatomy.leaves import leaves, linear_widths, pointwise_widths
 from vlm_inspect.tree import ModuleNode
@@ -15,8 +16,7 @@ _DOWN = re.compile(
 _LORA = re.compile(r"(^|\.)lora_")
 
 
-@dataclass(frozen=True, slots=True)
-class Widths:
+class Widths(Struct, frozen=True):
     """What goes in, what reaches the down projection, what comes out."""
 
     given: int | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+
+from msgspec import Struct
 
 from vlm_inspect.anatomy.leaves import linear_widths, pointwise_widths
 from vlm_inspect.architecture import Projection
@@ -28,8 +29,7 @@ _NAMES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Linear:
+class Linear(Struct, frozen=True):
     """One projection: the widths that it takes and makes, and whether it adds a bias."""
 
     given: int
@@ -37,8 +37,7 @@ class Linear:
     biased: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Projections:
+class Projections(Struct, frozen=True):
     """What an attention projects with; several of these at once in one `fused` weight."""
 
     query: Linear | None = None
@@ -70,7 +69,7 @@ class Projections:
     @property
     def any(self) -> bool:
         """Whether one was found."""
-        return any(getattr(self, each.name) is not None for each in fields(self))
+        return any(getattr(self, name) is not None for name in self.__struct_fields__)
 
 
 def projections(node: ModuleNode) -> Projections:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.attention import read_attention
 from vlm_inspect.anatomy.layers.experts import groups

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from vlm_inspect.anatomy.leaves import breadth_first
 from vlm_inspect.anatomy.values import whole
@@ -22,8 +23,7 @@ _WHOLE = ("fullatt_block_indexes", "global_attn_indexes")
 _BASES = ("layer_rope_theta",)
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(Struct, frozen=True):
     """What a configuration says of one layer, in lists that have an entry for each."""
 
     layer_type: str | None = None
@@ -32,8 +32,7 @@ class Said:
     """The base of its rotary embedding; 0 where it has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What a layer's own modules leave to others."""
 
     config: Mapping[str, Any] = field(default_factory=dict)

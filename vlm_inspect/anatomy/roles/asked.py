@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from vlm_inspect.anatomy.roles.field_names import last
 from vlm_inspect.architecture import Role, Rule
@@ -11,8 +11,7 @@ from vlm_inspect.tree import ModuleNode, ModuleTree, join
 Answer = tuple[Role, Rule, str]
 
 
-@dataclass(frozen=True, slots=True)
-class TextHome:
+class TextHome(Struct, frozen=True):
     """Where the text lives: the lowest module that holds its embedding and its layers."""
 
     path: str
@@ -22,8 +21,7 @@ class TextHome:
     """(entries, width) of that embedding."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """One module under question, and what the finders may look at."""
 
     tree: ModuleTree

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from vlm_inspect.anatomy.leaves import linear_widths
 from vlm_inspect.anatomy.roles import field_names as names

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from vlm_inspect.architecture import Evidence, Role, Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """A role given to a module, or to several that work as one, with the reason."""
 
     role: Role

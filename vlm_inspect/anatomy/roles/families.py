@@ -7,13 +7,13 @@ short: a rule that serves every model of a kind is worth more than an entry.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.architecture import Role
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(Struct, frozen=True):
     """The odd roles of one model class."""
 
     model_class: str

@@ -8,7 +8,8 @@ all of them together), they are branches.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from vlm_inspect.architecture import Stage
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.stacks import find_stacks
 from vlm_inspect.anatomy.leaves import convolution_channels, embedding_sizes, leaves, linear_widths

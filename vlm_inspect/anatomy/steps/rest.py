@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from vlm_inspect.anatomy.steps.leaf_stages import leaf_stage
 from vlm_inspect.architecture import Stage
 from vlm_inspect.tree import ModuleNode, ModuleTree, is_below, join
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(Struct, frozen=True):
     """What is told elsewhere."""
 
     parts: Collection[str]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.mlp import read_mlp
 from vlm_inspect.anatomy.layers.stacks import find_stacks, is_stack

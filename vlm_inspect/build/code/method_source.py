@@ -7,10 +7,11 @@ import inspect
 import re
 import textwrap
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from types import FunctionType
 from typing import Literal, Union
+
+from msgspec import Struct
 
 _TURNS = re.compile(r"(rotary|rope|rot_embed)", re.IGNORECASE)
 _ALIBI = "alibi"
@@ -20,16 +21,14 @@ _ACTIVATIONS = frozenset({"gelu", "silu", "relu", "mish"})
 _MACHINERY = ("torch.", "transformers.modeling_")
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Struct, frozen=True):
     """A name in the order of evaluation: an attribute of the object, or a function of its file."""
 
     name: str
     kind: Literal["attribute", "function"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Branch:
+class Branch(Struct, frozen=True, eq=False):
     """What is used on either side of a condition."""
 
     test: ast.expr

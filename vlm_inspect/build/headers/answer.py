@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from vlm_inspect.build.headers import build as header
 from vlm_inspect.checkpoint import Checkpoint, StatedCode

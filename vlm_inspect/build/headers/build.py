@@ -7,8 +7,9 @@ What a module holds says what it must be, and hardly ever which class it is: suc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from vlm_inspect.build.headers.buffers import is_buffer
 from vlm_inspect.build.headers.config_parts import attention_sizes, explicit_parts, stated_class
@@ -29,8 +30,7 @@ _DEEPEST = 100
 _MOST_TENSORS = 1_000_000
 
 
-@dataclass(slots=True)
-class Branch:
+class Branch(Struct):
     """A module on its way to become a node: its tensors and the modules in it, by name."""
 
     own: dict[str, Logical] = field(default_factory=dict)

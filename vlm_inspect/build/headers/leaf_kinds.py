@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vlm_inspect.tree import INFERRED, Attribute, Shape
 
@@ -24,8 +25,7 @@ _CONVOLUTIONS: Mapping[int, str] = {3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}
 _TABLE = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """A class, or what stands for an unknown one, and the attributes that its shapes state."""
 
     class_name: str

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from vlm_inspect.build.headers.quantisation import Quantisation
 from vlm_inspect.tensors import TensorInfo
 from vlm_inspect.tree import Shape, join
 
 
-@dataclass(frozen=True, slots=True)
-class Logical:
+class Logical(Struct, frozen=True):
     """A tensor of the model, however it is stored."""
 
     name: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from vlm_inspect.checkpoint import QUANTISATION_KEYS
 
@@ -13,8 +14,7 @@ _BITS = ("bits", "w_bit", "num_bits", "weight_bits", "nbits")
 _GROUPS = ("group_size", "q_group_size", "w_group_size")
 
 
-@dataclass(frozen=True, slots=True)
-class Quantisation:
+class Quantisation(Struct, frozen=True):
     """Bits and group size, and where single modules have others."""
 
     method: str = ""

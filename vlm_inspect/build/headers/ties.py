@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from vlm_inspect.build.headers.config_parts import first_architecture
 from vlm_inspect.build.headers.leaf_kinds import is_table_name
@@ -18,8 +19,7 @@ _TEXT_PARTS = ("text_config", "llm_config", "language_config", "decoder")
 _MATRIX = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Tied:
+class Tied(Struct, frozen=True):
     """A checkpoint's tensors with the head that is not stored, and what is to be said of it."""
 
     tensors: tuple[Logical, ...]

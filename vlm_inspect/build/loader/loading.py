@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from vlm_inspect.build import native
 from vlm_inspect.build.loader.names import renamed, renamed_by_peft, require_renames

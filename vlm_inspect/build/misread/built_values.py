@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect.build.misread import config_keys
 from vlm_inspect.tree import ModuleNode
@@ -14,8 +15,7 @@ from vlm_inspect.tree import ModuleNode
 _COLOURS = 3
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True, dict=True):
     """A configuration as the classes read it, and the keys that its class declares."""
 
     path: str
@@ -38,8 +38,7 @@ class Part:
         return f"{path} {json.dumps(vars(self.config)[key], default=str)}"
 
 
-@dataclass(frozen=True)
-class BuiltValues:
+class BuiltValues(Struct, frozen=True, dict=True):
     """The resolved configurations of a model, the whole one first, and its modules."""
 
     parts: tuple[Part, ...]

@@ -12,10 +12,11 @@ import inspect
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from types import CodeType
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect.build.misread.built_values import BuiltValues, Part
 from vlm_inspect.tree import ModuleNode, UnreadKey
@@ -29,8 +30,7 @@ _DEEPEST = 8
 _WHOLE = frozenset({"quantization_config", "quantization", "compression_config", "auto_map", "id2label"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Statement:
+class _Statement(Struct, frozen=True):
     """A key that no class read, and the configuration that it stands in."""
 
     path: str

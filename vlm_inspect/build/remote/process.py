@@ -11,11 +11,11 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
+from msgspec import Struct, field
 
 from vlm_inspect.build.remote import confinement
 from vlm_inspect.build.remote.child import Answer
@@ -40,8 +40,7 @@ _CHUNK = 65536
 _PATIENCE = 0.3
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """How much a repo's code may use before it is ended."""
 
     seconds: int = 120
@@ -50,8 +49,7 @@ class Limits:
     """Bytes of address space beyond what torch and transformers take."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoteCode:
+class RemoteCode(Struct, frozen=True):
     """A repo's Python files at one commit, and which class of them to build."""
 
     files: Mapping[str, str]
@@ -61,8 +59,7 @@ class RemoteCode:
     config_class: str | None = None
 
 
-@dataclass(slots=True)
-class _Heard:
+class _Heard(Struct):
     """What a child has said so far."""
 
     answer: bytearray = field(default_factory=bytearray)

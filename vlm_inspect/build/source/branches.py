@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+from msgspec import Struct
 
 from vlm_inspect.build.source.frame import Frame
 from vlm_inspect.build.source.values import (
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 _BY_A_CONDITION = "it depends on a condition that the text does not tell"
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """How statements ended before their end."""
 
     kind: Literal["return", "raise", "break", "continue"]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from vlm_inspect.build.source.scope import Scope
 from vlm_inspect.build.source.values import ClassRef, Value
 
 
-@dataclass(slots=True, eq=False)
-class Frame:
+class Frame(Struct, eq=False):
     """One call on its way: its names, and whose method it is."""
 
     scope: Scope

@@ -7,7 +7,9 @@ what the code would make is another one than was read, and stays unknown.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from vlm_inspect.build.source.fitting import PROVEN, fits, is_bare, modules_of, the_fitting
 from vlm_inspect.build.source.library import PACKAGE
@@ -38,8 +40,7 @@ def overlay(tree: ModuleTree, reading: Reading) -> ModuleTree:
     )
 
 
-@dataclass(slots=True)
-class _Overlay:
+class _Overlay(Struct):
     """One laying over: its nodes, and why names are missing where they are."""
 
     pool: NodePool = field(default_factory=NodePool)
@@ -125,8 +126,7 @@ class _Overlay:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Moved:
+class _Moved(Struct, frozen=True):
     """The children of an instance, one level deeper than its class has them now."""
 
     made: Instance

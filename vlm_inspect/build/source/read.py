@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from vlm_inspect.build.headers.config_parts import first_architecture
 from vlm_inspect.build.source.auto_classes import own_class
@@ -25,8 +26,7 @@ _KERNELS = {
 _TOO_LONG = Unknown("following its code takes longer than any model should")
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(Struct, frozen=True):
     """What the texts say."""
 
     model: Value

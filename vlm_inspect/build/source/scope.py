@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 _CHANGING = frozenset({"update", "append", "extend", "pop", "setdefault", "clear", "insert", "remove"})
 Definition = ast.stmt
 _REPLACING = frozenset({"__init__", "__new__", "__class__"})
 
 
-@dataclass(slots=True, eq=False)
-class Scope:
+class Scope(Struct, eq=False):
     """The top level of one source file."""
 
     name: str

@@ -6,9 +6,11 @@ Numbers, texts, lists and tables are Python's own. Everything else is one of the
 from __future__ import annotations
 
 import ast
+import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from vlm_inspect.build.source.scope import Scope
@@ -20,17 +22,16 @@ _SHALLOW = 8
 _MOST_CHOICES = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Unknown:
     """A value that the text alone does not tell."""
 
     reason: str
-    of: Any = field(default=None, compare=False, repr=False)
+    of: Any = dataclasses.field(default=None, compare=False, repr=False)
     """The instance that it is some part of, where that is known: what is set on it may be set there."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One of several values; which, is decided where the text cannot be followed."""
 
     options: tuple[Value, ...]
@@ -62,8 +63,7 @@ class Table(dict[Any, Value]):
     exact: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Foreign:
+class Foreign(Struct, frozen=True):
     """Something outside all text that is read, by its dotted name: `torch.nn.Linear`."""
 
     path: str
@@ -74,8 +74,7 @@ class Foreign:
         return self.path.rpartition(".")[2]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class ClassRef:
+class ClassRef(Struct, frozen=True, eq=False):
     """A class that is read."""
 
     node: ast.ClassDef
@@ -87,8 +86,7 @@ class ClassRef:
         return self.node.name
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FunctionRef:
+class FunctionRef(Struct, frozen=True, eq=False):
     """A function or lambda that is read, with the names around it."""
 
     node: ast.FunctionDef | ast.Lambda
@@ -98,16 +96,14 @@ class FunctionRef:
     """The class that declares it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Bound:
+class Bound(Struct, frozen=True, eq=False):
     """A function with its first argument, or one of the reader's own under its name."""
 
     function: Value
     first: Value
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Partial:
+class Partial(Struct, frozen=True, eq=False):
     """A call that waits for more arguments."""
 
     function: Value
@@ -115,21 +111,18 @@ class Partial:
     named: Mapping[str, Value]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Super:
+class Super(Struct, frozen=True, eq=False):
     """`super()`: an instance, seen from the class whose method asks."""
 
     instance: Instance
     owner: ClassRef
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """A bare parameter, a buffer or a tensor: something that a module may hold, and no module."""
 
 
-@dataclass(slots=True, eq=False)
-class Instance:
+class Instance(Struct, eq=False):
     """An object of a class that is read, or of one of torch's: what its constructor sets."""
 
     made_by: ClassRef | Foreign
@@ -151,8 +144,7 @@ def alike(one: Value, other: Value) -> bool:
     return _Comparison().alike(one, other, 0)
 
 
-@dataclass(slots=True)
-class _Comparison:
+class _Comparison(Struct):
     """One comparison, within limits: values may be nested in ways that no model's are."""
 
     left: int = 20_000
