@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Condition, Event, Thread
 from urllib.parse import quote, unquote, urlsplit
 
 _RESOLVE = re.compile(r"/(?P<repo>[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
@@ -30,6 +30,10 @@ _RESOLVE_CACHE = re.compile(
 _INFO = re.compile(r"/api/models/(?P<repo>[^/]+(?:/[^/]+)?)(?:/revision/(?P<revision>[^/]+))?")
 _CDN = re.compile(r"/cdn/(?P<sha>[0-9a-f]{64})")
 _RANGE = re.compile(r"bytes=(?P<first>\d*)-(?P<last>\d*)")
+
+
+FOREVER = 10**6
+"""Seconds that no test lives to see."""
 
 
 @dataclass
@@ -60,6 +64,9 @@ class Fault:
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    """Seconds before the answer, at most until the faults are forgotten."""
+    together: int = 0
+    """Answer none of these requests before so many have come; of fewer, none at all."""
     drop: bool = False
     """Close the connection without a word."""
     drop_after: int | None = None
@@ -78,6 +85,8 @@ class Fault:
     """Seconds before each byte of the headers."""
     raw: bytes | None = None
     """Sent instead of any answer, the status line included."""
+    met: int = 0
+    """How many requests have met it."""
 
 
 @dataclass
@@ -113,6 +122,7 @@ class HubServer:
         self.cdn_url = f"http://localhost:{self.port}"
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
+        self.forgotten, self._met = Event(), Condition()
         self.reset()
 
     def reset(self):
@@ -120,13 +130,28 @@ class HubServer:
         self.models: dict[str, Model] = {}
         self.moved: dict[str, str] = {}
         self.tokens: set[str] = set()
-        self.faults: list[Fault] = []
+        self.forget_faults()
         self.requests: list[Request] = []
         self.resolve_cache = False
         """Send small files by way of /api/resolve-cache, as the real Hub does since 2025."""
 
+    def forget_faults(self):
+        """From now on all goes well; what a fault kept waiting goes on."""
+        self.faults: list[Fault] = []
+        self.forgotten.set()
+        self.forgotten = Event()
+
+    def wait_for_others(self, fault):
+        """Return when as many requests have met this fault as it asks for, or the faults are forgotten."""
+        with self._met:
+            fault.met += 1
+            self._met.notify_all()
+            while fault.met < fault.together and fault in self.faults:
+                self._met.wait(0.1)
+
     def close(self):
         """Stop serving."""
+        self.forget_faults()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -240,7 +265,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.request_seen = Request(self.command, self.path, headers.get("host", ""), headers)
         self.hub.requests.append(self.request_seen)
         self.fault = self.hub.fault_for(self.request_seen) or Fault("")
-        time.sleep(self.fault.delay)
+        self.hub.forgotten.wait(self.fault.delay)
+        self.hub.wait_for_others(self.fault)
         if self.fault.drop:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)

@@ -1,5 +1,3 @@
-import time
-
 import pytest
 
 from vlm_inspect.build import limits, native
@@ -56,12 +54,10 @@ def test_what_models_ask_for_is_not_refused(config):
 
 def test_a_build_without_an_end_is_stopped_whatever_its_key_is_called():
     # a type that builds as many mergers as a key says, which no limit knows
-    config = {"model_type": "minicpm_ocr", "merger_times": 10**6}
-    start = time.monotonic()
+    config = {"model_type": "minicpm_ocr", "merger_times": 10**9}
     with pytest.raises(UnbuildableConfigError) as raised:
         native.build(config, "org/name")
     assert "more than 100,000 modules" in raised.value.message
-    assert time.monotonic() - start < 60
 
 
 def test_modules_are_counted_for_one_build_alone():

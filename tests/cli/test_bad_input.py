@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 
 import pytest
 
@@ -36,23 +35,19 @@ def llava(**sizes):
     ids=lambda value: json.dumps(value)[:60] if not isinstance(value, str) else value[:40],
 )
 def test_a_configuration_that_is_none_is_a_clear_error(here, config, sentence):
-    start = time.monotonic()
     answer = call("show", save(here, "model", config))
     assert (answer.code, answer.stdout) == (3, "")
     assert answer.stderr.startswith("error: ")
     assert sentence in answer.stderr
     assert answer.stderr.count("\n") == 2
-    assert time.monotonic() - start < 10
 
 
-def test_a_huge_file_is_refused_unread_and_in_no_time(tmp_path):
+def test_a_huge_file_is_refused_unread(tmp_path):
     with (save(tmp_path, "huge") / "config.json").open("r+b") as file:
-        file.truncate(100 * 2**20)
-    start = time.monotonic()
+        file.truncate(2**40)  # and sparse: more than anyone could read here
     answer = run("show", "huge", cwd=tmp_path)
     assert (answer.code, answer.stdout) == (3, "")
-    assert "has 104,857,600 bytes" in answer.stderr
-    assert time.monotonic() - start < 3
+    assert "has 1,099,511,627,776 bytes" in answer.stderr
 
 
 @pytest.mark.parametrize("command", ["show", "tree"])

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from huggingface_hub import constants, hf_hub_download
 
 from tests import sparse
+from tests.hub_server import FOREVER
 from vlm_inspect.errors import BadHeaderError, GatedModelError, HubUnavailableError, NoHeadersError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources import SourceOptions, headers
@@ -100,12 +100,9 @@ def test_the_commit_of_the_configuration_is_asked_for(hub, options, tmp_path):
 def test_shards_are_asked_for_at_the_same_time(hub, options, tmp_path):
     sharded(tmp_path, decoder(8), 8)
     identity = publish(hub, tmp_path / "m")
-    hub.fault("of-00008.safetensors", delay=0.4)
+    hub.fault("of-00008.safetensors", method="GET", together=8)
 
-    started = time.monotonic()
-    ask(identity, options)
-
-    assert time.monotonic() - started < 8 * 0.4
+    assert len(ask(identity, options).files) == 8
 
 
 @pytest.mark.parametrize("length", [99_999, 100_000, 100_001])
@@ -233,12 +230,10 @@ def test_a_hub_that_fails_is_an_error_that_says_so(hub, options, tmp_path, fault
 def test_a_hub_that_is_silent_is_left(hub, tmp_path):
     sharded(tmp_path)
     identity = publish(hub, tmp_path / "m")
-    hub.fault("-00001-of-00002.safetensors", delay=3)
+    hub.fault("-00001-of-00002.safetensors", delay=FOREVER)
     options = SourceOptions(cache_dir=tmp_path / "cache", deadline=0.5)
-    started = time.monotonic()
     with pytest.raises(HubUnavailableError, match=r"did not give the headers within 0\.5 s"):
         ask(identity, options)
-    assert time.monotonic() - started < 2
 
 
 def test_a_header_that_is_too_long_is_not_fetched(hub, options):

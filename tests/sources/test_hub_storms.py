@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.hub_server import FOREVER
 from tests.sources.lookups import (
     NAME,
     OWN_CODE,
@@ -52,7 +53,7 @@ NO_WAITS = {
 SLOW = {
     "the body a byte at a time": {"pace": 0.2},
     "the headers a byte at a time": {"slow_head": 0.2},
-    "no answer": {"delay": 20},
+    "no answer": {"delay": FOREVER},
 }
 
 
@@ -165,13 +166,11 @@ def test_a_hub_that_is_slow_is_left_at_the_deadline(hub, tmp_path, file, look_up
     options = options_of(tmp_path, deadline=0.4)
     commit = publish(hub, tmp_path)
     hub.fault(file, **fault)
-    started = time.monotonic()
 
     with pytest.raises(HubUnavailableError, match=r"within 0\.4 s"):
         ask(look_up, commit, options)
 
-    assert time.monotonic() - started < 10
-    hub.faults.clear()
+    hub.forget_faults()
     options = options_of(tmp_path)
     assert ask(look_up, commit, options) == ask(look_up, commit, options_of(tmp_path / "another"))
 
@@ -204,9 +203,9 @@ def test_a_hub_that_answers_the_first_of_twenty_models_alone_is_left(hub, tmp_pa
     names = [f"org/model-{n}" for n in range(20)]
     commits = [hub.add_model(name, {"config.json": {"model_type": "llava"}}) for name in names]
     for name in names[1:]:
-        hub.fault("config.json", within=f"{name}/", delay=20)
+        hub.fault("config.json", within=f"{name}/", delay=FOREVER)
 
-    first, *others = ask_all(names, SourceOptions(cache_dir=tmp_path, deadline=3), threads=20)
+    first, *others = ask_all(names, SourceOptions(cache_dir=tmp_path, deadline=8), threads=20)
 
     assert first.identity.revision == commits[0]
     assert {type(other) for other in others} == {HubUnavailableError}

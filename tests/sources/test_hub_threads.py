@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from tests.hub_server import FOREVER
 from vlm_inspect.errors import HubUnavailableError, InvalidConfigError, SourceError
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources import SourceOptions, load
@@ -102,7 +103,7 @@ def test_a_fault_is_that_of_its_own_model(hub, options, capfd):
         ({"status": 503, "headers": {"X-HF-Warning": "busy; This Hub is busy."}}, HubUnavailableError),
         ({"method": "GET", "drop_after": 3}, HubUnavailableError),
         ({"without": ("X-Repo-Commit",)}, HubUnavailableError),
-        ({"delay": 9}, HubUnavailableError),
+        ({"delay": FOREVER}, HubUnavailableError),
         (None, InvalidConfigError),
     ]
     for n, (fault, _) in enumerate(faults):
@@ -113,7 +114,7 @@ def test_a_fault_is_that_of_its_own_model(hub, options, capfd):
     commits = [hub.add_model(name, LLAVA) for name in good]
     names = [name for n, each in enumerate(good) for name in (f"org/bad-{n}", each)]
 
-    found = ask_all(names, SourceOptions(cache_dir=options.cache_dir, deadline=4))
+    found = ask_all(names, SourceOptions(cache_dir=options.cache_dir, deadline=8))
 
     assert [type(each) for each in found[::2]] == [kind for _, kind in faults]
     assert [each.model for each in found[::2]] == names[::2]

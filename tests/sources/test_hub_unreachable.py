@@ -4,11 +4,10 @@ import os
 import re
 import subprocess
 import sys
-import time
 
 import pytest
 
-from tests.hub_server import closed_port
+from tests.hub_server import FOREVER, closed_port
 from vlm_inspect.errors import HubUnavailableError
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources import SourceOptions, load
@@ -41,7 +40,7 @@ TROUBLES = {
 }
 # what would go on for long
 ENDLESS = {
-    "is slow": ({"delay": 5}, "did not come to an end within 0.5 s"),
+    "is slow": ({"delay": FOREVER}, "did not come to an end within 0.5 s"),
 }
 # a program that asks for one model, for what only a process of its own can be told
 PROGRAM = """
@@ -94,13 +93,11 @@ def test_a_hub_in_trouble_leads_to_the_catalogue_with_one_line(hub, options, fau
 def test_a_hub_that_comes_to_no_end_is_left_at_the_deadline(hub, tmp_path, fault, said):
     hub.add_model(KNOWN, LLAVA)
     hub.fault("config.json", **fault)
-    start = time.monotonic()
 
     source, _, note = run(KNOWN, deadline=0.5, HF_HUB_CACHE=str(tmp_path))
 
     assert source == "catalogue"
     assert re.match(rf"{re.escape(hub.url)} {said}\. {KNOWN} is answered", note)
-    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)
@@ -134,14 +131,12 @@ def test_the_catalogue_does_not_answer_for_a_revision(hub, options):
 
 def test_a_refused_connection_is_named_and_not_retried():
     endpoint = f"http://127.0.0.1:{closed_port()}"
-    start = time.monotonic()
 
-    kind, message, _ = run("org/name", HF_ENDPOINT=endpoint)
+    kind, message, _ = run("org/name", deadline=FOREVER, HF_ENDPOINT=endpoint)
 
     assert kind == "HubUnavailableError"
     assert message.startswith(f"{endpoint} cannot be reached: ")
     assert message.endswith("Connection refused.")
-    assert time.monotonic() - start < 10
 
 
 def test_a_host_that_does_not_exist_leads_to_the_catalogue():
