@@ -436,6 +436,15 @@ def test_a_program_that_is_ended_leaves_no_process(by, then):
     wait_until(lambda: all(map(is_gone, workers)))
 
 
+def test_an_interrupt_that_finds_a_thread_not_yet_started_is_that_interrupt(monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vlm_inspect.workers.Thread.start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(in_processes(range(3), double))
+
+
 def test_no_processes_are_refused_instead_of_waited_for():
     with pytest.raises(ValueError, match="0 processes"):
         list(batch.run_in_processes(0, range(3), double))

@@ -26,7 +26,7 @@ FLOORS = [
     ["verdict"],
     ["fit"],
     ["diagnosis"],
-    ["codec", "tree_codec", "daemon_threads"],
+    ["codec", "tree_codec", "daemon_threads", "short_waits"],
     [
         "cache",
         "sources",

@@ -13,6 +13,8 @@ from contextvars import ContextVar, copy_context
 from threading import Thread
 from typing import TypeVar
 
+from vlm_inspect.short_waits import short_waits
+
 T = TypeVar("T")
 
 THREAD = "vlm-inspect-hub"
@@ -39,10 +41,10 @@ def within(seconds: float, work: Callable[[], T]) -> T:
             future.set_exception(error)
 
     start_thread(run)
-    wait([future], timeout=seconds)
-    if not future.done():
-        raise OutOfTimeError
-    return future.result()
+    for moment in short_waits(seconds):
+        if wait([future], moment).done:
+            return future.result()
+    raise OutOfTimeError
 
 
 def still_in_time() -> None:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from msgspec import Struct, field
 from vlm_inspect.build.remote import confinement
 from vlm_inspect.build.remote.child import Answer
 from vlm_inspect.errors import RemoteCodeError
+from vlm_inspect.short_waits import short_waits
 from vlm_inspect.tree import ModuleTree
 from vlm_inspect.tree_codec import MOST_BYTES, decode, from_wire
 
@@ -125,20 +125,18 @@ def _listen(child: subprocess.Popen[bytes], task: bytes, hear: int, limits: Limi
         child.stdin.write(task)
     with suppress(BrokenPipeError):
         child.stdin.close()
-    ends = time.monotonic() + limits.seconds
     with selectors.DefaultSelector() as selector:
         selector.register(hear, selectors.EVENT_READ, "answer")
         selector.register(child.stdout.fileno(), selectors.EVENT_READ, "talk")
-        while selector.get_map() and hear in selector.get_map():
-            left = ends - time.monotonic()
-            if left <= 0:
-                raise _error(f"its code did not come to an end within {limits.seconds} s.", model)
-            for key, _ in selector.select(left):
+        for moment in short_waits(limits.seconds):
+            for key, _ in selector.select(moment):
                 data = os.read(key.fd, _CHUNK)
                 if not data:
                     selector.unregister(key.fd)
                 _hear(heard, key.data, data, model)
-    return heard
+            if hear not in selector.get_map():
+                return heard
+    raise _error(f"its code did not come to an end within {limits.seconds} s.", model)
 
 
 def _hear(heard: _Heard, what: str, data: bytes, model: str) -> None:
