@@ -25,6 +25,7 @@ def copy_of(config, **changes):
 def _fresh():
     yield
     fingerprint.of_libraries.cache_clear()
+    fingerprint.of_everything.cache_clear()
     fingerprint.of_ourselves.cache_clear()
 
 
@@ -122,6 +123,55 @@ def test_nothing_is_kept_of_a_library_that_is_not_the_installed_one(monkeypatch,
     monkeypatch.syspath_prepend(str(tmp_path))
     fingerprint.of_libraries.cache_clear()
     assert key.of_configuration("transformers", CONFIG) is None
+
+
+def keys_on_a_path_with(folder, monkeypatch):
+    monkeypatch.syspath_prepend(str(folder))
+    fingerprint.of_libraries.cache_clear()
+    fingerprint.of_everything.cache_clear()
+    return key.of_configuration("transformers", CONFIG), key.of_commit("remote-code", CONFIG, MODEL)
+
+
+@pytest.mark.parametrize("package", ["timm", "PIL", "flash_attn", "fla"])
+def test_nothing_is_kept_of_a_package_that_is_there_and_not_installed(monkeypatch, tmp_path, package):
+    (tmp_path / package).mkdir()
+    (tmp_path / package / "__init__.py").touch()
+    assert keys_on_a_path_with(tmp_path, monkeypatch) == (None, None)
+
+
+def test_nothing_is_kept_of_a_folder_before_an_installed_package(monkeypatch, tmp_path):
+    installed, before = tmp_path / "site", tmp_path / "before"
+    for folder in (installed, before):
+        (folder / "timm").mkdir(parents=True)
+        (folder / "timm" / "__init__.py").touch()
+    (installed / "timm-1.0.dist-info").mkdir()
+    (installed / "timm-1.0.dist-info" / "METADATA").write_text("Name: timm\nVersion: 1.0\n")
+    found = keys_on_a_path_with(installed, monkeypatch)
+    assert None not in found
+    assert keys_on_a_path_with(before, monkeypatch) == (None, None)
+
+
+def test_code_of_a_repo_may_import_any_package_and_each_is_part_of_its_key(monkeypatch, tmp_path):
+    answers = []
+    for version in ("1", "2"):
+        folder = tmp_path / version
+        (folder / f"einops-{version}.dist-info").mkdir(parents=True)
+        (folder / f"einops-{version}.dist-info" / "METADATA").write_text(
+            f"Name: einops\nVersion: {version}\n"
+        )
+        answers.append(keys_on_a_path_with(folder, monkeypatch))
+    (native, remote), (same, another) = answers
+    assert native == same
+    assert None not in {remote, another}
+    assert remote != another
+
+
+def test_nothing_that_a_repos_code_makes_is_kept_where_a_package_changes_unnoticed(monkeypatch, tmp_path):
+    (tmp_path / "einops-1.dist-info").mkdir()
+    (tmp_path / "einops-1.dist-info" / "METADATA").write_text("Name: einops\nVersion: 1\n")
+    (tmp_path / "einops-1.dist-info" / "direct_url.json").write_text('{"dir_info": {"editable": true}}')
+    native, remote = keys_on_a_path_with(tmp_path, monkeypatch)
+    assert (native is None, remote) == (False, None)
 
 
 def test_a_change_of_our_own_source_is_another_key(monkeypatch):

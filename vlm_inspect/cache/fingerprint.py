@@ -34,6 +34,8 @@ OPTIONAL = (
     "xlstm",
 )
 """What classes of transformers look for, and build other modules (or none) where it is missing."""
+_MODULES = {"flash-linear-attention": "fla", "pillow": "PIL"}
+"""Where a package's module is not called as the package is."""
 OURSELVES = "vlm-inspect"
 _VERSION = re.compile(r"^Version: (.+)$", re.MULTILINE)
 
@@ -46,12 +48,32 @@ def of_libraries() -> Mapping[str, str] | None:
         try:
             installed = metadata.distribution(name)
         except metadata.PackageNotFoundError:
+            if _would_be_imported(name) is not None:  # from a folder on the path, which no version tells
+                return None
             continue
         told = _told(installed)
-        if told is None or (name in LIBRARIES and not _is_what_would_be_imported(name, installed)):
+        if told is None or not _is_what_would_be_imported(name, installed):
             return None
         found[name] = told
     return found
+
+
+@cache
+def of_everything() -> Mapping[str, str] | None:
+    """The same of all that is installed: code of a repo imports what it likes."""
+    libraries = of_libraries()
+    if libraries is None:
+        return None
+    found = dict(libraries)
+    for installed in metadata.distributions():
+        name = installed.name
+        if name == OURSELVES:
+            continue
+        told = _told(installed)
+        if told is None:
+            return None
+        found.setdefault(name, told)  # of two, the first on the path is what is imported
+    return dict(sorted(found.items()))
 
 
 @cache
@@ -62,7 +84,7 @@ def of_ourselves() -> str:
     except metadata.PackageNotFoundError:
         return _state(Path(__file__).parent.parent)
     plain = installed.read_text("direct_url.json") is None and _is_what_would_be_imported(
-        "vlm_inspect", installed
+        OURSELVES, installed
     )
     return installed.version if plain else _state(Path(__file__).parent.parent)
 
@@ -84,11 +106,21 @@ def _version(installed: metadata.Distribution) -> str:
     return stated[1] if stated else installed.version
 
 
-def _is_what_would_be_imported(package: str, installed: metadata.Distribution) -> bool:
+def _is_what_would_be_imported(name: str, installed: metadata.Distribution) -> bool:
     """Whether the package on the path is the installed one, and no other folder of that name before it."""
-    spec = util.find_spec(package)
-    expected = Path(str(installed.locate_file(f"{package}/__init__.py")))
-    return spec is not None and spec.origin is not None and Path(spec.origin) == expected
+    place = _would_be_imported(name)
+    return place is not None and Path(place).is_relative_to(str(installed.locate_file("")))
+
+
+def _would_be_imported(name: str) -> str | None:
+    """The file, or the folder, of the module of a package; None where there is none, empty where it hides."""
+    try:
+        spec = util.find_spec(_MODULES.get(name, name.replace("-", "_")))
+    except ValueError:  # imported already, and by something that says not from where
+        return ""
+    if spec is None:
+        return None
+    return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
 
 
 def _state(folder: Path) -> str:

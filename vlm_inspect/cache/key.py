@@ -28,7 +28,7 @@ def of_commit(builder: Builder, config: Mapping[str, Any], model: ModelIdentity)
         return None
     if builder == "header":
         return _digest(builder, None, _content(config), model.source, model.id, model.revision)
-    libraries = fingerprint.of_libraries()
+    libraries = fingerprint.of_everything() if builder == "remote-code" else fingerprint.of_libraries()
     return (
         None if libraries is None else _digest(builder, libraries, _content(config), model.id, model.revision)
     )
