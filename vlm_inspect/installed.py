@@ -75,6 +75,11 @@ def unmet_by(package: str) -> Iterator[Unmet]:
             yield Unmet(f"{package} {version(package)}", requirement.name, wanted, there)
 
 
+def needs(package: str, other: str) -> bool:
+    """Whether a package states that it needs another."""
+    return _normal(other) in {_normal(each.name) for each in _requirements(package)}
+
+
 def unmet_of(package: str, by: Sequence[str]) -> Unmet | None:
     """The first of these packages' requirements on a package that is not met."""
     asked = (each for asking in by for each in unmet_by(asking))

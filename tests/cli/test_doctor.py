@@ -131,6 +131,9 @@ def test_a_torch_that_does_not_import_is_told_as_that(here, tmp_path):
     torch = findings(answer)["torch"]
     assert torch["state"] == "wrong"
     assert "libtorch_cpu.so" in torch["said"]
+    for other in ("accelerate", "transformers"):  # which is not to blame
+        assert findings(answer)[other]["said"].endswith("not tried, for it needs torch")
+        assert findings(answer)[other]["hint"] == torch["hint"]
     assert "model classes" not in findings(answer)
 
 

@@ -21,7 +21,7 @@ NOT_CONFIGURATIONS = {
     "true": (b"true", "holds true or false"),
     "not UTF-8": (b'{"model_type": "\xff\xfe"}', "is not UTF-8"),
     "UTF-16": ('{"model_type": "llava"}'.encode("utf-16"), "is not UTF-8"),
-    "half a character": (b'{"model_type": "\\ud800"}', "is not UTF-8"),
+    "half a character": (b'{"model_type": "\\ud800"}', "holds half a character, \\ud800"),
     "HTML": (b"<!DOCTYPE html><html>Sign in</html>", "is an HTML page"),
     "an LFS pointer": (
         b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 7\n",
@@ -36,6 +36,12 @@ NOT_CONFIGURATIONS = {
     "too many values": (b'{"a": [' + b"[0]," * 200_000 + b"0]}", "holds more than 400,000 values"),
     "too long": (b"[" + b"0," * (SIZE_LIMIT // 2) + b"0]", "no model's has more than 16,777,216"),
 }
+
+
+def test_a_file_of_another_encoding_is_to_be_saved_anew():
+    with pytest.raises(InvalidConfigError) as caught:
+        parse_config(*NOT_CONFIGURATIONS["UTF-16"][:1], "org/name")
+    assert caught.value.hint.startswith("Save it as UTF-8")
 
 
 @pytest.mark.parametrize(("text", "sentence"), NOT_CONFIGURATIONS.values(), ids=NOT_CONFIGURATIONS.keys())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 
 from vlm_inspect import installed
@@ -25,26 +25,33 @@ def look() -> Iterator[Finding]:
     """Versions, and whether each package imports; then whether transformers can import a model."""
     yield Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield Finding("interpreter", sys.executable or "unknown")
-    working = True
+    broken: list[Finding] = []
     for package in libraries.NEEDED:
-        finding = _needed(package)
-        working &= finding.state != "wrong"
+        finding = _needed(package, broken)
+        if finding.state == "wrong":
+            broken.append(finding)
         yield finding
     for package, what_for in _EXTRAS.items():
         yield _extra(package, what_for)
-    if working:
+    if not broken:
         models = _models()
-        working = models.state != "wrong"
+        if models.state == "wrong":
+            broken.append(models)
         yield models
-    yield from _requirements(working=working)
+    yield from _requirements(working=not broken)
 
 
-def _needed(package: str) -> Finding:
+def _needed(package: str, broken: Sequence[Finding]) -> Finding:
+    """A package that needs a broken one cannot be imported either, and is not to blame for it."""
+    there = installed.version(package)
+    cause = next((each for each in broken if installed.needs(package, each.subject)), None)
+    if there is not None and cause is not None:
+        return Finding(package, f"{there}; not tried, for it needs {cause.subject}", "wrong", cause.hint)
     try:
         libraries.imported(package)
     except BrokenEnvironmentError as error:
         return Finding(package, error.message, "wrong", error.hint)
-    return Finding(package, installed.version(package) or str(import_module(package).__version__))
+    return Finding(package, there or str(import_module(package).__version__))
 
 
 def _extra(package: str, what_for: str) -> Finding:

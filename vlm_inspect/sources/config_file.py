@@ -78,14 +78,20 @@ def parse_config(text: bytes, model: str) -> dict[str, Any]:
 def _parse_json(text: bytes, model: str) -> Any:
     """Any JSON value, with each way of not being one put in words."""
     cause: Exception
+    hint = _HINT
     try:
         value = json.loads(text.decode("utf-8-sig"))
         if b"\\ud" in text or b"\\uD" in text:
             # JSON can spell half a character, and nothing that prints it would survive that.
             json.dumps(value, ensure_ascii=False).encode()
         _check_extent(value)
+    except UnicodeEncodeError as error:
+        half = error.object[error.start].encode("ascii", "backslashreplace").decode()
+        reason, cause = f"holds half a character, {half}", error
+        hint = "Write the other half beside it, or take it out."
     except UnicodeError as error:
         reason, cause = "is not UTF-8 text", error
+        hint = "Save it as UTF-8: the bytes are of another encoding, or of no text."
     except json.JSONDecodeError as error:
         what = "is an HTML page, not JSON" if text.lstrip().startswith(b"<") else "is not JSON"
         reason, cause = f"{what}: {error.msg} in line {error.lineno}, column {error.colno}", error
@@ -97,7 +103,7 @@ def _parse_json(text: bytes, model: str) -> Any:
         reason, cause = f"is nested more than {DEPTH_LIMIT} deep", error
     else:
         return value
-    raise InvalidConfigError(f"{model}: the config.json {reason}.", hint=_HINT, model=model) from cause
+    raise InvalidConfigError(f"{model}: the config.json {reason}.", hint=hint, model=model) from cause
 
 
 def _check_extent(value: Any) -> None:
