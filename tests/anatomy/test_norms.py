@@ -1,8 +1,11 @@
 """Where norms stand, by the order in which a layer's own code uses its parts."""
 
+import math
+
 import pytest
 
 from tests.anatomy.layer_parts import attention, layer, linear, mlp, part, read, rms_norm
+from vlm_inspect.anatomy.layers.norms import read_norm
 
 NORM = rms_norm(32)
 PARTS = {"a": NORM, "attn": attention(), "b": NORM, "mlp": mlp(), "c": NORM, "d": NORM}
@@ -21,6 +24,12 @@ PARTS = {"a": NORM, "attn": attention(), "b": NORM, "mlp": mlp(), "c": NORM, "d"
 def test_placement(uses, where, parallel):
     told = read(layer(uses, **{name: PARTS[name] for name in dict.fromkeys(uses)}))
     assert (told.norm_placement, told.parallel) == (where, parallel)
+
+
+@pytest.mark.parametrize("eps", [math.nan, math.inf, "1e-6", True])
+def test_an_eps_that_is_no_number_is_not_told_as_one(eps):
+    assert read_norm("norm", part("SomeRMSNorm", {"weight": (32,)}, {"eps": eps})).eps is None
+    assert read_norm("norm", part("SomeRMSNorm", {"weight": (32,)}, {"eps": 1})).eps == 1.0
 
 
 def test_cross_attention_is_a_step_of_its_own():

@@ -158,3 +158,8 @@ def test_a_rotary_embedding_of_another_component_is_not_this_ones():
     tree = ModuleTree(part("Model", visual=tower, text=text))
     assert not surroundings(tree, "visual.blocks", "visual", Role.VISION_ENCODER, {}).rotary
     assert surroundings(tree, "text.layers", "text", Role.LANGUAGE_MODEL, {}).rotary
+
+
+def test_a_layers_base_that_is_no_number_is_not_told_as_one():
+    said = said_of_layers({"layer_rope_theta": [1e4, "10000", None, math.nan]}, 4)
+    assert [each.theta for each in said] == [1e4, None, None, None]

@@ -14,6 +14,7 @@ from vlm_inspect.anatomy.leaves import (
     is_norm,
     linear_widths,
 )
+from vlm_inspect.anatomy.values import number
 from vlm_inspect.architecture import Norm, Placement
 from vlm_inspect.tree import ModuleNode, join
 
@@ -28,9 +29,9 @@ Use = tuple[str, str]
 
 def read_norm(name: str, node: ModuleNode) -> Norm:
     """A norm: its width from its weight, its eps from whatever the class calls it."""
-    eps = node.attribute("eps", "variance_epsilon", "epsilon", "norm_eps")
+    eps = number(node.attribute("eps", "variance_epsilon", "epsilon", "norm_eps"))
     width = next((shape[0] for _, shape in node.parameters if shape), None)
-    return Norm(node.class_name, width, eps if isinstance(eps, float) else None, name)
+    return Norm(node.class_name, width, eps, name)
 
 
 def layer_norms(layer: ModuleNode) -> Iterator[Norm]:

@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from vlm_inspect.anatomy.leaves import breadth_first
-from vlm_inspect.anatomy.values import whole
+from vlm_inspect.anatomy.values import number, whole
 from vlm_inspect.architecture import Role
 from vlm_inspect.tree import ModuleNode, ModuleTree, is_below, join
 
@@ -73,7 +73,7 @@ def said_of_layers(config: Mapping[str, Any], count: int) -> tuple[Said, ...]:
     types = _types(config, count)
     bases = next((values for name in _BASES if (values := _list(config, name, count))), None)
     return tuple(
-        Said(types[index] if types else None, float(bases[index]) if bases else None)
+        Said(types[index] if types else None, number(bases[index]) if bases else None)
         for index in range(count)
     )
 
