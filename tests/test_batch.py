@@ -168,22 +168,23 @@ def test_models_without_end_are_taken_as_they_are_needed(way):
 
 def test_an_outcome_is_given_out_before_the_next_model_is_known():
     """Where it is there: models may come slowly, and their answers need not wait for them."""
-    first_done = threading.Event()
+    futures = []
+
+    class Kept(ThreadPoolExecutor):
+        def submit(self, *work):
+            futures.append(super().submit(*work))
+            return futures[-1]
 
     def asked():
         yield 1
-        first_done.wait(LONGEST)
-        time.sleep(0.1)  # until the future is settled, after its callable is done
+        futures[0].result(LONGEST)
         yield 2
         raise AssertionError("the first was there, and the third was asked for")
 
-    def answer(number):
-        first_done.set()
-        return number
-
-    outcomes = in_threads(asked(), answer)
-    assert next(outcomes).answer == 1
-    outcomes.close()
+    with Kept(1) as executor:
+        outcomes = batch.run_on(executor, asked(), str)
+        assert next(outcomes).answer == "1"
+        outcomes.close()
 
 
 def test_answers_do_not_pile_up():
