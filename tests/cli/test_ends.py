@@ -1,6 +1,7 @@
 """How the program ends where it is stopped, or where it is wrong."""
 
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -86,6 +87,50 @@ def test_ctrl_c_that_is_dropped_for_good_ends_with_130_and_the_word(here):
     )
     assert process.stdout.readline() == "begun\n"
     assert interrupted(process) == (130, "", "interrupted\n")
+
+
+DRAWING = """
+import os, time
+from vlm_inspect.cli import exits, interruption
+from vlm_inspect.cli.progress import progress
+
+def command():
+    with progress(2, quiet=False):
+        try:
+            os.write(1, b"begun\\n")  # what is printed goes where the line is
+            time.sleep(60)
+        except KeyboardInterrupt:
+            time.sleep(60)
+
+interruption.own_process()
+exits.guarded(command)()
+"""
+
+
+@pytest.mark.parametrize(
+    ("by", "says"), [(signal.SIGINT, b"interrupted\r\n"), (signal.SIGTERM, b"")], ids=["SIGINT", "SIGTERM"]
+)
+def test_a_line_that_was_being_drawn_is_gone_in_the_end_and_the_cursor_is_back(here, by, says):
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRAWING], cwd=here, stdout=subprocess.PIPE, stderr=theirs, env=environment()
+    )
+    with process:
+        assert process.stdout.readline() == b"begun\n"
+        process.send_signal(by)
+        assert process.wait(20) == 128 + by
+    os.close(theirs)
+    drawn = b"".join(iter(lambda: read(ours), b""))
+    os.close(ours)
+    assert b"\x1b[?25l" in drawn  # the cursor was hidden
+    assert drawn.endswith(b"\r\x1b[2K\x1b[?25h" + says)
+
+
+def read(terminal):
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # its other end is closed
+        return b""
 
 
 def test_ctrl_c_that_a_library_drops_is_heard_before_the_answer(here, monkeypatch):

@@ -35,6 +35,8 @@ class _State:
     signal: int | None = None
     is_own = False
     """Whether the process is the program's, and may be ended at any moment."""
+    undrawn = ""
+    """What takes a line that is being drawn off the terminal."""
     word = _thread.allocate_lock()
     """Held from when the word is said: by the main thread, or where that takes too long by another."""
 
@@ -78,6 +80,16 @@ def forget() -> int | None:
     return number
 
 
+@contextmanager
+def drawing(undrawn: str) -> Iterator[None]:
+    """While something is drawn, and whoever draws it may be ended: how to take it off the terminal."""
+    _State.undrawn = undrawn
+    try:
+        yield
+    finally:
+        _State.undrawn = ""
+
+
 def may_say_word() -> bool:
     """Whether nobody has said it: true once, for whoever asks first."""
     return _State.word.acquire(blocking=False)
@@ -117,16 +129,15 @@ def _is_in_an_import(frame: FrameType | None) -> bool:
 
 def _end_late(code: int) -> None:
     time.sleep(_PATIENCE)
-    if code == INTERRUPTED and may_say_word():
-        _say_if_read()
+    _say_if_read(_State.undrawn + (f"{WORD}\n" if code == INTERRUPTED and may_say_word() else ""))
     os._exit(code)
 
 
-def _say_if_read() -> None:
-    """The word on stderr, past Python's streams, whose locks may be held; nobody is waited for."""
+def _say_if_read(text: str) -> None:
+    """On stderr, past Python's streams, whose locks may be held; nobody is waited for."""
     with suppress(OSError, ValueError):
         if select.select([], [2], [], 0)[1]:
-            os.write(2, f"{WORD}\n".encode())
+            os.write(2, text.encode())
 
 
 def _quiet(hook: Callable[[Any], Any]) -> Callable[[Any], None]:

@@ -18,10 +18,16 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
         yield lambda _: interruption.check()
         return
     from rich.console import Console
+    from rich.control import Control
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.segment import ControlType
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    undrawn = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), ControlType.SHOW_CURSOR)
+    with (
+        interruption.drawing(str(undrawn)),
+        Progress(*columns, console=Console(stderr=True), transient=True) as bar,
+    ):
         task = bar.add_task("models", total=total)
 
         def advance(name: str) -> None:
