@@ -464,6 +464,11 @@ def test_an_executor_of_processes_is_one_as_any_other():
 
 
 def test_what_was_imported_for_it_is_not_imported_without():
-    script = "import sys, vlm_inspect.batch; print(*sys.modules)"
+    script = (
+        "import sys, msgspec; before = {*sys.modules}\n"
+        "import vlm_inspect.batch; print(*{*sys.modules} - before)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert not {"multiprocessing", "concurrent.futures", "subprocess"} & set(done.stdout.split())
+    found = set(done.stdout.split())
+    assert "vlm_inspect.batch" in found
+    assert not {"multiprocessing", "concurrent.futures", "subprocess"} & found

@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 
+import dask
 import pytest
 from distributed import Client, LocalCluster
 
@@ -24,8 +25,9 @@ def die_at_seven(number):
 
 @pytest.fixture(scope="module")
 def executor():
-    """The executor of a cluster of two processes."""
+    """The executor of a cluster of two processes, with one task in hand each: a death is blamed on one."""
     with (
+        dask.config.set({"distributed.scheduler.worker-saturation": 1.0}),
         LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
         ) as cluster,

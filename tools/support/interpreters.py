@@ -132,4 +132,5 @@ def _add_packages(where: Interpreter, built: Path) -> None:
         install(where.python, ["--constraint", str(LOCK), *wanted])
     except subprocess.CalledProcessError:
         print(f"Python {where.version}: requirements.lock is not for it; pip chooses.", flush=True)
-        install(where.python, wanted)
+        # all but typer, which words the help: that is compared to the byte
+        install(where.python, [*wanted, f"typer=={versions()['typer']}"])
