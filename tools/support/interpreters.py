@@ -133,4 +133,5 @@ def _add_packages(where: Interpreter, built: Path) -> None:
     except subprocess.CalledProcessError:
         print(f"Python {where.version}: requirements.lock is not for it; pip chooses.", flush=True)
         # all but typer, which words the help: that is compared to the byte
-        install(where.python, [*wanted, f"typer=={versions()['typer']}"])
+        locked = LOCK.read_text(encoding="utf-8").splitlines()
+        install(where.python, [*wanted, *(each for each in locked if each.startswith("typer=="))])
