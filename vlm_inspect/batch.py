@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from msgspec import Struct
 
 from vlm_inspect.errors import NoWorkerError, UnsentError, VlmInspectError, WorkerDiedError, WorkerError
-from vlm_inspect.short_waits import short_waits
+from vlm_inspect.short_waits import is_done
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
@@ -230,13 +230,9 @@ def _sendable(error: Exception) -> Exception:
 
 
 def _of(place: _Place[Asked, Answer]) -> Outcome[Asked, Answer]:
-    from concurrent.futures import wait
-
     assert place.future is not None  # noqa: S101 - for the type checker: nothing else was known of it
     try:
-        for moment in short_waits():
-            if wait([place.future], moment).done:
-                break
+        is_done(place.future)
         result = place.future.result()
     except NoWorkerError:
         raise

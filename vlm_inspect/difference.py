@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-import msgspec
-from msgspec import Struct
+from msgspec import Struct, field
 
 from vlm_inspect.architecture import Role
 from vlm_inspect.ref import ModelIdentity
@@ -118,8 +117,8 @@ class Difference(Struct, frozen=True):
     paths: tuple[PathChange, ...] = ()
     """What came, went or became something else, and no change of a fact or move explains."""
     incomparable: tuple[Incomparable, ...] = ()
-    versions_before: Mapping[str, str] = msgspec.field(default_factory=dict)
-    versions_after: Mapping[str, str] = msgspec.field(default_factory=dict)
+    versions_before: Mapping[str, str] = field(default_factory=dict)
+    versions_after: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:

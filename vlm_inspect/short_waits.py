@@ -9,6 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+    from threading import Thread
 
 _MOMENT = 0.2
 
@@ -20,4 +25,19 @@ def short_waits(seconds: float = float("inf")) -> Iterator[float]:
         left = ends - time.monotonic()
         yield min(max(left, 0.0), _MOMENT)
         if left <= 0:
+            return
+
+
+def is_done(future: Future[Any], seconds: float = float("inf")) -> bool:
+    """Whether a future is done, when it is or when so many seconds have passed."""
+    from concurrent.futures import wait
+
+    return any(wait([future], moment).done for moment in short_waits(seconds))
+
+
+def join(thread: Thread) -> None:
+    """Return when a thread has ended. Raises RuntimeError for one that was not started."""
+    for moment in short_waits():
+        thread.join(moment)
+        if not thread.is_alive():
             return

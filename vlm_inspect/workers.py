@@ -21,7 +21,7 @@ from threading import Lock, Semaphore, Thread
 from typing import IO, Any, ParamSpec, TypeVar, cast
 
 from vlm_inspect.errors import NoWorkerError, UnsentError, WorkerDiedError
-from vlm_inspect.short_waits import short_waits
+from vlm_inspect.short_waits import join
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -76,7 +76,8 @@ class Workers(Executor):
         # at the end of the program its daemons are gone without a word: Python 3.13 waits for them forever
         if wait and not sys.is_finalizing():
             for thread in self._threads:
-                _join(thread)
+                with suppress(RuntimeError):  # one that Ctrl-C caught being started has no process, nor will
+                    join(thread)
 
     def __exit__(self, *_: object) -> None:
         """Whoever leaves waits for no answer any more."""
@@ -129,15 +130,6 @@ class Workers(Executor):
             with self._lock:
                 self._processes.discard(process)
             process.end()
-
-
-def _join(thread: Thread) -> None:
-    # one that Ctrl-C caught between being made and being started has no process, and will have none
-    with suppress(RuntimeError):
-        for moment in short_waits():
-            thread.join(moment)
-            if not thread.is_alive():
-                return
 
 
 class _Process:

@@ -21,12 +21,15 @@ def copy_of(config, **changes):
     return json.loads(json.dumps(config)) | changes
 
 
+def look_again():
+    for told in (fingerprint.of_libraries, fingerprint.of_everything, fingerprint.of_ourselves):
+        told.cache_clear()
+
+
 @pytest.fixture(autouse=True)
 def _fresh():
     yield
-    fingerprint.of_libraries.cache_clear()
-    fingerprint.of_everything.cache_clear()
-    fingerprint.of_ourselves.cache_clear()
+    look_again()
 
 
 def test_who_wrote_a_configuration_is_no_part_of_its_key():
@@ -74,7 +77,7 @@ class Installed:
     """A stand-in for the metadata of an installed package."""
 
     def __init__(self, found, **files):
-        self._found, self._files, self.version = found, files, found.version
+        self._found, self._files = found, files
 
     def read_text(self, name):
         return self._files.get(name.replace(".", "_"))
@@ -88,8 +91,8 @@ def transformers_with(monkeypatch):
     really = metadata.distribution
 
     def change(version=None, **files):
-        changed = Installed(really("transformers"), **files)
-        changed.version = version or changed.version
+        found = really("transformers")
+        changed = Installed(found, METADATA=f"Version: {version or found.version}", **files)
         monkeypatch.setattr(
             metadata, "distribution", lambda name: changed if name == "transformers" else really(name)
         )
@@ -127,8 +130,7 @@ def test_nothing_is_kept_of_a_library_that_is_not_the_installed_one(monkeypatch,
 
 def keys_on_a_path_with(folder, monkeypatch):
     monkeypatch.syspath_prepend(str(folder))
-    fingerprint.of_libraries.cache_clear()
-    fingerprint.of_everything.cache_clear()
+    look_again()
     return key.of_configuration("transformers", CONFIG), key.of_commit("remote-code", CONFIG, MODEL)
 
 
@@ -164,6 +166,11 @@ def test_code_of_a_repo_may_import_any_package_and_each_is_part_of_its_key(monke
     assert native == same
     assert None not in {remote, another}
     assert remote != another
+
+
+def test_what_is_left_of_a_package_that_was_taken_away_does_no_harm(monkeypatch, tmp_path):
+    (tmp_path / "~inops-1.dist-info").mkdir()
+    assert None not in keys_on_a_path_with(tmp_path, monkeypatch)
 
 
 def test_nothing_that_a_repos_code_makes_is_kept_where_a_package_changes_unnoticed(monkeypatch, tmp_path):

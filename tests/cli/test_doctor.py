@@ -118,39 +118,37 @@ def test_every_other_command_says_the_same_of_it(here, broken_torchvision):
     assert "torchvision does not match torch" in answer.stderr
 
 
-def standing_in(package, source, tmp_path):
-    """A PYTHONPATH on which a package of this source stands before the installed one."""
-    (tmp_path / package).mkdir()
-    (tmp_path / package / "__init__.py").write_text(source)
-    return str(tmp_path)
+@pytest.fixture
+def found_with(here, tmp_path):
+    """What is found where a package of this source stands before the installed one."""
+
+    def look(package, source):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text(source)
+        found = findings(run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=str(tmp_path)))
+        assert found[package]["state"] == "wrong"
+        return found
+
+    return look
 
 
-def test_a_torch_that_does_not_import_is_told_as_that(here, tmp_path):
-    site = standing_in("torch", "raise ImportError('libtorch_cpu.so: cannot open')\n", tmp_path)
-    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=site)
-    torch = findings(answer)["torch"]
-    assert torch["state"] == "wrong"
-    assert "libtorch_cpu.so" in torch["said"]
+def test_a_torch_that_does_not_import_is_told_as_that(found_with):
+    found = found_with("torch", "raise ImportError('libtorch_cpu.so: cannot open')\n")
+    assert "libtorch_cpu.so" in found["torch"]["said"]
     for other in ("accelerate", "transformers"):  # which is not to blame
-        assert findings(answer)[other]["said"].endswith("not tried, for it needs torch")
-        assert findings(answer)[other]["hint"] == torch["hint"]
-    assert "model classes" not in findings(answer)
+        assert found[other]["said"].endswith("not tried, for it needs torch")
+        assert found[other]["hint"] == found["torch"]["hint"]
+    assert "model classes" not in found
 
 
-def test_a_torch_that_ends_the_program_is_told_as_one_that_does_not_import(here, tmp_path):
-    site = standing_in("torch", "import sys\n\nsys.exit('no such processor')\n", tmp_path)
-    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=site)
-    torch = findings(answer)["torch"]
-    assert torch["state"] == "wrong"
-    assert "cannot be imported: no such processor" in torch["said"]
+def test_a_torch_that_ends_the_program_is_told_as_one_that_does_not_import(found_with):
+    found = found_with("torch", "import sys\n\nsys.exit('no such processor')\n")
+    assert "cannot be imported: no such processor" in found["torch"]["said"]
 
 
-def test_a_transformers_without_a_version_is_told_as_damaged(here, tmp_path):
-    site = standing_in("transformers", "", tmp_path)
-    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=site)
-    transformers = findings(answer)["transformers"]
-    assert transformers["state"] == "wrong"
-    assert "does not say its version" in transformers["said"]
+def test_a_transformers_without_a_version_is_told_as_damaged(found_with):
+    found = found_with("transformers", "")
+    assert "does not say its version" in found["transformers"]["said"]
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "csv", "latex", "html"])

@@ -37,7 +37,7 @@ OPTIONAL = (
 _MODULES = {"flash-linear-attention": "fla", "pillow": "PIL"}
 """Where a package's module is not called as the package is."""
 OURSELVES = "vlm-inspect"
-_VERSION = re.compile(r"^Version: (.+)$", re.MULTILINE)
+_STATED = {name: re.compile(rf"^{name}: (.+)$", re.MULTILINE) for name in ("Name", "Version")}
 
 
 @cache
@@ -66,7 +66,7 @@ def of_everything() -> Mapping[str, str] | None:
         return None
     found = dict(libraries)
     for installed in metadata.distributions():
-        name = installed.name
+        name = _stated(installed, "Name")
         if name == OURSELVES:
             continue
         told = _told(installed)
@@ -93,17 +93,18 @@ def _told(installed: metadata.Distribution) -> str | None:
     """Its version; of what came from elsewhere than an index, its files' hashes, too. None if editable."""
     source = installed.read_text("direct_url.json")
     if source is None:
-        return _version(installed)
+        return _stated(installed, "Version")
     if '"editable"' in source:
         return None
     files = installed.read_text("RECORD") or source
-    return f"{_version(installed)} {hashlib.sha256(files.encode()).hexdigest()}"
+    return f"{_stated(installed, 'Version')} {hashlib.sha256(files.encode()).hexdigest()}"
 
 
-def _version(installed: metadata.Distribution) -> str:
-    """The one that the metadata begin with. `installed.version` first parses all of them, as mail."""
-    stated = _VERSION.search(installed.read_text("METADATA") or "")
-    return stated[1] if stated else installed.version
+def _stated(installed: metadata.Distribution, field: str) -> str:
+    """What the metadata begin with, empty where they are gone; `installed.metadata` parses all, as mail."""
+    texts = (installed.read_text(name) for name in ("METADATA", "PKG-INFO", ""))
+    stated = _STATED[field].search(next(filter(None, texts), ""))
+    return stated[1] if stated else ""
 
 
 def _is_what_would_be_imported(name: str, installed: metadata.Distribution) -> bool:

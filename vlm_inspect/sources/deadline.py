@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextvars import ContextVar, copy_context
 from threading import Thread
 from typing import TypeVar
 
-from vlm_inspect.short_waits import short_waits
+from vlm_inspect.short_waits import is_done
 
 T = TypeVar("T")
 
@@ -41,10 +41,9 @@ def within(seconds: float, work: Callable[[], T]) -> T:
             future.set_exception(error)
 
     start_thread(run)
-    for moment in short_waits(seconds):
-        if wait([future], moment).done:
-            return future.result()
-    raise OutOfTimeError
+    if not is_done(future, seconds):
+        raise OutOfTimeError
+    return future.result()
 
 
 def still_in_time() -> None:
