@@ -1,17 +1,21 @@
-"""Expressions, as far as the text tells their values."""
+"""Expressions, as far as the text determines their values."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from vlm_inspect.build.source import collected
-from vlm_inspect.build.source.frame import Frame
-from vlm_inspect.build.source.operators import binary, holds, is_number, is_plain, truth
+from vlm_inspect.build.source.execute import store
+from vlm_inspect.build.source.operators import LONGEST_VALUE, binary, holds, items_of, truth
 from vlm_inspect.build.source.values import (
+    BY_A_CONDITION,
+    CHOSEN,
+    UNDECIDED,
     Choice,
+    ClassRef,
     Foreign,
+    Frame,
     FunctionRef,
     Instance,
     Items,
@@ -19,28 +23,29 @@ from vlm_inspect.build.source.values import (
     Table,
     Unknown,
     Value,
+    is_number,
+    is_plain,
 )
 
 if TYPE_CHECKING:
     from vlm_inspect.build.source.machine import Machine
 
-_NOT_TOLD = "the text does not tell it"
+INSTANTIATING = "*instantiating"
+"""The attribute of an object that makes instances of the classes in a dict (transformers' `ACT2FN`)."""
 
 
 def evaluate(machine: Machine, node: ast.expr, frame: Frame) -> Value:
     """The value of an expression; unknown where its kind is not followed."""
     handler = _HANDLERS.get(type(node))
-    return handler(machine, node, frame) if handler else Unknown(_NOT_TOLD)
+    return handler(machine, node, frame) if handler else Unknown()
 
 
-def _constant(machine: Machine, node: ast.Constant, frame: Frame) -> Value:
-    del machine, frame
-    plain = node.value is None or isinstance(node.value, (bool, int, float, str))
-    return node.value if plain else Unknown(_NOT_TOLD)
+def _constant(_machine: Machine, node: ast.Constant, _frame: Frame) -> Value:
+    return node.value if is_plain(node.value) else Unknown()
 
 
 def _name(machine: Machine, node: ast.Name, frame: Frame) -> Value:
-    for known in (frame.names, frame.around):
+    for known in (frame.names, frame.closure):
         if node.id in known:
             return known[node.id]
     return machine.name(frame.scope, node.id)
@@ -50,25 +55,30 @@ def _attribute(machine: Machine, node: ast.Attribute, frame: Frame) -> Value:
     return machine.attribute(machine.evaluate(node.value, frame), node.attr)
 
 
+def _lambda(_machine: Machine, node: ast.Lambda, frame: Frame) -> Value:
+    return FunctionRef(node, frame.scope, {**frame.closure, **frame.names}, frame.owner)
+
+
+# --- items -------------------------------------------------------------------------------------------
+
+
 def _subscript(machine: Machine, node: ast.Subscript, frame: Frame) -> Value:
-    owner, key = machine.evaluate(node.value, frame), machine.evaluate(node.slice, frame)
-    return item(machine, owner, key)
+    return item(machine, machine.evaluate(node.value, frame), machine.evaluate(node.slice, frame))
 
 
 def item(machine: Machine, owner: Value, key: Value) -> Value:
-    """`owner[key]`; of a table with an unknown key, any of its values."""
+    """`owner[key]`; of a dict with an unknown key, any of its values."""
     if isinstance(owner, Instance):
         return _item_of_instance(machine, owner, key)
     if isinstance(owner, Table):
         if isinstance(key, (Unknown, Choice)) or not owner.exact:
-            wanted = getattr(key, "reason", _NOT_TOLD)
-            return Choice.of(owner.values(), wanted) if len(owner) else Unknown(wanted)
-        return (
-            owner[key] if is_plain(key) and key in owner else Unknown(f"there is no {str(key)[:50]!r} in it")
-        )
+            wanted = getattr(key, "reason", UNDECIDED)
+            return Choice.of(owner.values(), wanted) if owner else Unknown(wanted)
+        found = is_plain(key) and key in owner
+        return owner[key] if found else Unknown(f"there is no {str(key)[:50]!r} in it")
     if isinstance(owner, (Items, tuple, str, range)) and type(key) is int and getattr(owner, "exact", True):
-        return owner[key] if -len(owner) <= key < len(owner) else Unknown(_NOT_TOLD)
-    return owner if isinstance(owner, Unknown) else Unknown(_NOT_TOLD)
+        return owner[key] if -len(owner) <= key < len(owner) else Unknown()
+    return owner if isinstance(owner, Unknown) else Unknown()
 
 
 def _item_of_instance(machine: Machine, owner: Instance, key: Value) -> Value:
@@ -76,50 +86,48 @@ def _item_of_instance(machine: Machine, owner: Instance, key: Value) -> Value:
     if table is not None:
         found = item(machine, table, key)
         options = found.options if isinstance(found, Choice) else (found,)
-        return Choice.of((_made(machine, option) for option in options), "its class is chosen when it runs")
+        return Choice.of((_instantiated(machine, option) for option in options), CHOSEN)
     if owner.is_module and is_plain(key):
-        return owner.attributes.get(str(key), owner.attributes.get("*", Unknown(_NOT_TOLD, of=owner)))
-    return Unknown(_NOT_TOLD, of=owner)
+        return owner.attributes.get(str(key), owner.attributes.get("*", Unknown(of=owner)))
+    return Unknown(of=owner)
 
 
-INSTANTIATING = "*instantiating"
-"""Under which an object keeps the table whose classes it makes instances of (transformers' `ACT2FN`)."""
-
-
-def _made(machine: Machine, entry: Value) -> Value:
+def _instantiated(machine: Machine, entry: Value) -> Value:
     if isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[1], Table):  # noqa: PLR2004 - class, arguments
         return machine.call(entry[0], [], {str(key): value for key, value in entry[1].items()})
     return machine.call(entry, [], {})
 
 
+# --- calls -------------------------------------------------------------------------------------------
+
+
 def _call(machine: Machine, node: ast.Call, frame: Frame) -> Value:
     function = machine.evaluate(node.func, frame)
-    if isinstance(function, Foreign) and function.path == "builtins.super" and not node.args:
-        return _super(frame)
     args: list[Value] = []
     for each in node.args:
         if isinstance(each, ast.Starred):
             spread = machine.evaluate(each.value, frame)
             known = isinstance(spread, (Items, tuple)) and getattr(spread, "exact", True)
-            args += list(spread) if known else [Unknown(_NOT_TOLD)]
+            args += list(spread) if known else [Unknown()]
         else:
             args.append(machine.evaluate(each, frame))
+    if isinstance(function, Foreign) and function.path == "builtins.super":
+        owner, first = args if len(args) == 2 else (frame.owner, frame.first)  # noqa: PLR2004 - class, self
+        if isinstance(owner, ClassRef) and isinstance(first, Instance):
+            return Super(first, owner)
+        return Unknown()
     named: dict[str, Value] = {}
     for keyword in node.keywords:
         value = machine.evaluate(keyword.value, frame)
         if keyword.arg is not None:
             named[keyword.arg] = value
-        elif isinstance(value, Table):
-            named.update({str(key): inner for key, inner in value.items()})
-        elif isinstance(value, Instance):
-            named.update(value.attributes)
+        elif isinstance(value, (Table, Instance)):
+            inner = value if isinstance(value, Table) else value.attributes
+            named.update({str(key): each for key, each in inner.items()})
     return machine.call(function, args, named)
 
 
-def _super(frame: Frame) -> Value:
-    if isinstance(frame.first, Instance) and frame.owner is not None:
-        return Super(frame.first, frame.owner)
-    return Unknown(_NOT_TOLD)
+# --- operators ---------------------------------------------------------------------------------------
 
 
 def _binary(machine: Machine, node: ast.BinOp, frame: Frame) -> Value:
@@ -130,10 +138,10 @@ def _unary(machine: Machine, node: ast.UnaryOp, frame: Frame) -> Value:
     value = machine.evaluate(node.operand, frame)
     if isinstance(node.op, ast.Not):
         known = truth(value)
-        return Unknown(_NOT_TOLD) if known is None else not known
+        return Unknown() if known is None else not known
     if isinstance(node.op, ast.USub) and is_number(value):
         return -value
-    return value if isinstance(value, Unknown) else Unknown(_NOT_TOLD)
+    return value if isinstance(value, Unknown) else Unknown()
 
 
 def _boolean(machine: Machine, node: ast.BoolOp, frame: Frame) -> Value:
@@ -144,10 +152,10 @@ def _boolean(machine: Machine, node: ast.BoolOp, frame: Frame) -> Value:
         value = machine.evaluate(each, frame)
         known = truth(value)
         if known is stops_at:
-            # an unknown one before it may have stopped with a value of its own: as a condition it is the same
+            # an unknown one before it may stop with a value of its own: as a condition it is the same
             return stops_at if open_before else value
         open_before = open_before or known is None
-    return Unknown(_NOT_TOLD) if open_before else value
+    return Unknown() if open_before else value
 
 
 def _compare(machine: Machine, node: ast.Compare, frame: Frame) -> Value:
@@ -156,22 +164,112 @@ def _compare(machine: Machine, node: ast.Compare, frame: Frame) -> Value:
         right = machine.evaluate(right_node, frame)
         answer = holds(kind, left, right)
         if answer is not True:
-            return Unknown(_NOT_TOLD) if answer is None else False
+            return Unknown() if answer is None else False
         left = right
     return True
 
 
-def _choose(machine: Machine, node: ast.IfExp, frame: Frame) -> Value:
+def _conditional(machine: Machine, node: ast.IfExp, frame: Frame) -> Value:
     test = truth(machine.evaluate(node.test, frame))
     if test is not None:
         return machine.evaluate(node.body if test else node.orelse, frame)
     both = (machine.evaluate(node.body, frame), machine.evaluate(node.orelse, frame))
-    return Choice.of(both, "it depends on a condition that the text does not tell")
+    return Choice.of(both, BY_A_CONDITION)
 
 
-def _lambda(machine: Machine, node: ast.Lambda, frame: Frame) -> Value:
-    del machine
-    return FunctionRef(node, frame.scope, {**frame.around, **frame.names}, frame.owner)
+# --- lists, tuples, dicts, strings -------------------------------------------------------------------
+
+
+def _list(machine: Machine, node: ast.List | ast.Set, frame: Frame) -> Value:
+    items = Items()
+    for each in node.elts:
+        if isinstance(each, ast.Starred):
+            spread = machine.evaluate(each.value, frame)
+            known = isinstance(spread, (Items, tuple, range)) and len(spread) <= LONGEST_VALUE
+            items += list(spread) if known else []
+            items.exact = items.exact and known and getattr(spread, "exact", True)
+        else:
+            items.append(machine.evaluate(each, frame))
+    return items
+
+
+def _tuple(machine: Machine, node: ast.Tuple, frame: Frame) -> Value:
+    if any(isinstance(each, ast.Starred) for each in node.elts):
+        return Unknown()
+    return tuple(machine.evaluate(each, frame) for each in node.elts)
+
+
+def _dict(machine: Machine, node: ast.Dict, frame: Frame) -> Value:
+    table = Table()
+    for key_node, value_node in zip(node.keys, node.values, strict=True):
+        value = machine.evaluate(value_node, frame)
+        if key_node is None:
+            table.update(value if isinstance(value, Table) else {})
+            table.exact = table.exact and isinstance(value, Table) and value.exact
+        elif is_plain(key := machine.evaluate(key_node, frame)):
+            table[key] = value
+        else:
+            table.exact = False
+    return table
+
+
+def _comprehension(machine: Machine, node: ast.ListComp | ast.GeneratorExp, frame: Frame) -> Value:
+    """Where it is unknown what it iterates over: one item that stands for all."""
+    items = Items()
+    items.exact = _each(
+        machine, node.generators, frame, lambda inner: items.append(machine.evaluate(node.elt, inner))
+    )
+    return items
+
+
+def _dict_comprehension(machine: Machine, node: ast.DictComp, frame: Frame) -> Value:
+    table = Table()
+
+    def add(inner: Frame) -> None:
+        key = machine.evaluate(node.key, inner)
+        if is_plain(key):
+            table[key] = machine.evaluate(node.value, inner)
+        else:
+            table.exact = False
+
+    exact = _each(machine, node.generators, frame, add)
+    table.exact = table.exact and exact
+    return table
+
+
+def _each(
+    machine: Machine, generators: Sequence[ast.comprehension], frame: Frame, act: Callable[[Frame], None]
+) -> bool:
+    """Act on every iteration, or on one for all; whether their number is known."""
+    if not generators:
+        act(frame)
+        return True
+    generator, *inside = generators
+    over = machine.evaluate(generator.iter, frame)
+    rounds = items_of(over)
+    exact = rounds is not None
+    for each in rounds if rounds is not None else [over if isinstance(over, Unknown) else Unknown()]:
+        inner = Frame(frame.scope, dict(frame.names), frame.closure, frame.owner, frame.first)
+        store(machine, generator.target, each, inner)
+        tests = [truth(machine.evaluate(test, inner)) for test in generator.ifs]
+        if False not in tests:
+            exact = _each(machine, inside, inner, act) and exact and None not in tests
+    return exact
+
+
+def _string(machine: Machine, node: ast.JoinedStr, frame: Frame) -> Value:
+    parts = list(_parts(machine, node, frame))
+    return Unknown() if None in parts else "".join(map(str, parts))
+
+
+def _parts(machine: Machine, node: ast.JoinedStr, frame: Frame) -> Iterator[str | None]:
+    for part in node.values:
+        if isinstance(part, ast.FormattedValue):
+            value = machine.evaluate(part.value, frame)
+            simple = part.format_spec is None and part.conversion == -1
+            yield str(value)[:1000] if simple and isinstance(value, (str, int, float)) else None
+        else:
+            yield str(getattr(part, "value", ""))
 
 
 _HANDLERS: Mapping[type[ast.expr], Callable[..., Value]] = {
@@ -184,14 +282,14 @@ _HANDLERS: Mapping[type[ast.expr], Callable[..., Value]] = {
     ast.UnaryOp: _unary,
     ast.BoolOp: _boolean,
     ast.Compare: _compare,
-    ast.IfExp: _choose,
-    ast.List: collected.list_,
-    ast.Set: collected.list_,
-    ast.Tuple: collected.tuple_,
-    ast.Dict: collected.table_,
-    ast.ListComp: collected.comprehension_,
-    ast.GeneratorExp: collected.comprehension_,
-    ast.DictComp: collected.table_comprehension_,
-    ast.JoinedStr: collected.text_,
+    ast.IfExp: _conditional,
+    ast.List: _list,
+    ast.Set: _list,
+    ast.Tuple: _tuple,
+    ast.Dict: _dict,
+    ast.ListComp: _comprehension,
+    ast.GeneratorExp: _comprehension,
+    ast.DictComp: _dict_comprehension,
+    ast.JoinedStr: _string,
     ast.Lambda: _lambda,
 }

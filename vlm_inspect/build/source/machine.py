@@ -1,6 +1,6 @@
-"""What follows a program: its limits, and a journal of what it changes, so that a branch can be undone.
+"""One reading of a program: its limits, and a journal of what it changes, so that a branch can be undone.
 
-Only numbers, texts and the values of `values` are ever computed with; nothing that the program names is
+Only numbers, strings and the values of `values` are ever computed with; nothing that the program names is
 imported, opened or called.
 """
 
@@ -10,56 +10,57 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlm_inspect.build.source import attributes, bases, calls, evaluate, execute, names
-from vlm_inspect.build.source.branches import Flow
-from vlm_inspect.build.source.frame import Frame
-from vlm_inspect.build.source.program import Program
-from vlm_inspect.build.source.scope import Scope
-from vlm_inspect.build.source.values import ClassRef, Items, Unknown, Value
+from vlm_inspect.build.source import calls, classes, evaluate, execute, names
+from vlm_inspect.build.source.files import Program, Scope
+from vlm_inspect.build.source.values import Frame, Items, Unknown, Value
 
 MOST_STEPS = 500_000
-"""Expressions that one reading evaluates: Phi-3-vision takes 12,000, a large mixture of experts 400,000."""
+"""Expressions that are evaluated; Phi-3-vision takes 12,000, a large mixture of experts 400,000."""
 DEEPEST = 24
 """Calls inside one another."""
-_MISSING = object()
 _APPENDED = object()
-_ITEMS_FOR_A_STEP = 8
+_ITEMS_PER_STEP = 8
 _LOADED = (ast.Name, ast.Attribute, ast.Subscript, ast.Constant)
 
 
 class TooLongError(Exception):
-    """The program would be followed for longer than any model takes."""
+    """The program takes more steps than any model does."""
 
 
 class Machine:
     """One reading."""
 
+    MISSING = object()
+    """Of an entry that was not there."""
+
     def __init__(self, program: Program) -> None:
         self.program = program
         self.known: dict[tuple[str, str], Value] = {}
-        """Values of modules' names, once evaluated."""
+        """Values of names at the top of files, once evaluated."""
         self.bases: dict[int, list[Value]] = {}
-        """The line of bases of a class, by the identity of its declaration."""
+        """The bases of a class, by the identity of its declaration."""
+        self.open_loops = 0
+        """Loops around the current statement whose length is unknown."""
         self._steps = 0
         self._depth = 0
-        self._journal: list[tuple[object, object, object]] = []
+        self._journal: list[tuple[Any, object, object]] = []
 
     def evaluate(self, node: ast.expr, frame: Frame) -> Value:
-        """The value of an expression. What it makes new costs steps by its size: the journal keeps it."""
+        """The value of an expression. A new value costs steps by its size, for the journal keeps it."""
         self.spend(1)
         value = evaluate.evaluate(self, node, frame)
         if isinstance(value, (list, dict, tuple, str)) and not isinstance(node, _LOADED):
-            self.spend(len(value) // _ITEMS_FOR_A_STEP)
+            self.spend(len(value) // _ITEMS_PER_STEP)
         return value
 
     def spend(self, steps: int) -> None:
-        """Count work. Raises TooLongError where it is more than any model takes."""
+        """Count work. Raises TooLongError."""
         self._steps += steps
         if self._steps > MOST_STEPS:
             raise TooLongError
 
-    def run(self, body: Sequence[ast.stmt], frame: Frame) -> Flow | None:
-        """Follow statements; None where they come to their end."""
+    def run(self, body: Sequence[ast.stmt], frame: Frame) -> execute.Flow | None:
+        """Follow statements; None where they run to their end."""
         return execute.run(self, body, frame)
 
     def call(self, function: Value, args: Sequence[Value], named: Mapping[str, Value]) -> Value:
@@ -78,60 +79,51 @@ class Machine:
 
     def attribute(self, value: Value, name: str) -> Value:
         """The value of `value.name`."""
-        return attributes.attribute(self, value, name)
+        return classes.attribute(self, value, name)
 
-    def line_of(self, what: ClassRef) -> list[Value]:
-        """A class and its bases, in the order in which attributes are looked up."""
-        return bases.line_of(self, what)
-
-    # --- what the program changes --------------------------------------------------------------------
+    # --- changes -------------------------------------------------------------------------------------
 
     def set(self, container: dict[Any, Value], key: object, value: Value) -> None:
         """Set an entry: a name, an attribute, an item."""
-        self._journal.append((container, key, container.get(key, _MISSING)))
+        self._journal.append((container, key, container.get(key, self.MISSING)))
         container[key] = value
 
     def remove(self, container: dict[Any, Value], key: object) -> None:
-        """Take an entry away."""
+        """Remove an entry."""
         if key in container:
             self._journal.append((container, key, container.pop(key)))
 
     def refill(self, items: Items, content: Sequence[Value], *, exact: bool) -> None:
-        """Change a list."""
-        self.spend(len(items) // _ITEMS_FOR_A_STEP)
+        """Replace what a list holds."""
+        self.spend(len(items) // _ITEMS_PER_STEP)
         self._journal.append((items, None, (list(items), items.exact)))
         items[:] = content
         items.exact = exact
 
     def append(self, items: Items, value: Value) -> None:
-        """Change a list at its end."""
+        """Append to a list."""
         self._journal.append((items, None, _APPENDED))
         items.append(value)
 
     def mark(self) -> int:
-        """A place to come back to."""
+        """A state to come back to."""
         return len(self._journal)
 
-    def undo(self, mark: int) -> dict[tuple[int, object], tuple[object, object, object]]:
-        """Go back to a place; what had been changed since, as it was before coming back."""
-        done: dict[tuple[int, object], tuple[object, object, object]] = {}
+    def undo(self, mark: int) -> dict[tuple[int, object], tuple[Any, Any, Any]]:
+        """Go back to a state. Returns each changed entry, with its value from before going back."""
+        done: dict[tuple[int, object], tuple[Any, Any, Any]] = {}
         while len(self._journal) > mark:
             container, key, before = self._journal.pop()
-            if isinstance(container, Items):
-                done.setdefault((id(container), key), (container, key, (list(container), container.exact)))
-                if before is _APPENDED:
-                    container.pop()
-                else:
-                    container[:], container.exact = before  # type: ignore[misc]
-            elif isinstance(container, dict):
-                done.setdefault((id(container), key), (container, key, container.get(key, _MISSING)))
-                if before is _MISSING:
-                    container.pop(key, None)
-                else:
-                    container[key] = before
+            is_list = isinstance(container, Items)
+            if (id(container), key) not in done:
+                now = (list(container), container.exact) if is_list else container.get(key, self.MISSING)
+                done[id(container), key] = (container, key, now)
+            if before is _APPENDED:
+                container.pop()
+            elif is_list:
+                container[:], container.exact = before  # type: ignore[misc]
+            elif before is self.MISSING:
+                container.pop(key, None)
+            else:
+                container[key] = before
         return done
-
-    @staticmethod
-    def is_missing(value: object) -> bool:
-        """Whether an entry was not there."""
-        return value is _MISSING

@@ -1,4 +1,9 @@
-"""From a configuration and the texts of its repository to the object that its constructors would make."""
+"""From a configuration and the source of its repository to the object that its constructors would make.
+
+A partial evaluator: constructors are followed statement by statement, and whatever they do not decide stays
+unknown. Smaller readers, which only collect `self.x = Class(...)`, lose most class names of published models:
+arguments, tables of classes, loops and the defaults of configurations decide which class it is.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +13,11 @@ from typing import Any
 from msgspec import Struct
 
 from vlm_inspect.build.headers.config_parts import first_architecture
-from vlm_inspect.build.source.auto_classes import own_class
-from vlm_inspect.build.source.bases import is_config
-from vlm_inspect.build.source.configs import wrapped
-from vlm_inspect.build.source.library import Library
+from vlm_inspect.build.source.classes import bases_of, is_config
+from vlm_inspect.build.source.files import Program, Scope
 from vlm_inspect.build.source.machine import Machine, TooLongError
-from vlm_inspect.build.source.program import Program
-from vlm_inspect.build.source.scope import Scope
-from vlm_inspect.build.source.values import ClassRef, Instance, Table, Unknown, Value
+from vlm_inspect.build.source.names import own_class
+from vlm_inspect.build.source.values import ClassRef, Instance, Table, Unknown, Value, wrapped
 
 _KERNELS = {
     "_supports_flash_attn": "flash_attention",
@@ -23,47 +25,40 @@ _KERNELS = {
     "_supports_sdpa": "sdpa",
     "_supports_flex_attn": "flex_attention",
 }
-_TOO_LONG = Unknown("following its code takes longer than any model should")
 
 
 class Reading(Struct, frozen=True):
-    """What the texts say."""
+    """What the source says."""
 
     model: Value
-    """An `Instance`, or why there is none."""
+    """An `Instance`, or `Unknown` with the reason why there is none."""
     supports: tuple[str, ...] | None = None
     """Attention kernels that the class says it supports; None where not all of its bases were read."""
 
 
 def read(config: Mapping[str, Any], code: Mapping[str, str]) -> Reading:
     """Follow the constructor of the class that the configuration names. Nothing is imported or run."""
-    machine = Machine(Program(code, Library()))
+    machine = Machine(Program(code))
     try:
-        return _read(machine, config)
+        what = _model_class(machine, config)
+        if not isinstance(what, ClassRef):
+            return Reading(what if isinstance(what, Unknown) else Unknown("its code names no class for it"))
+        model = machine.call(what, [_configuration(machine, config)], {})
+        whole = isinstance(model, Instance) and not model.open_reason
+        flags = {kernel for flag, kernel in _KERNELS.items() if machine.attribute(what, flag) is True}
+        return Reading(model, tuple(sorted(flags)) if whole else None)
     except (TooLongError, RecursionError):
-        return Reading(_TOO_LONG)
-
-
-def _read(machine: Machine, config: Mapping[str, Any]) -> Reading:
-    what = _model_class(machine, config)
-    if not isinstance(what, ClassRef):
-        return Reading(what if isinstance(what, Unknown) else Unknown("its code names no class for it"))
-    model = machine.call(what, [_configuration(machine, config)], {})
-    return Reading(model, _supports(machine, what, model))
+        return Reading(Unknown("following its code takes longer than any model should"))
 
 
 def _model_class(machine: Machine, config: Mapping[str, Any]) -> Value:
-    """The class that `auto_map` names as the architecture is called, or else the first that it names."""
+    """The class of `auto_map` that is called as the architecture is, or else the first of its models."""
     table = config.get("auto_map")
-    named = (
-        {key: value for key, value in table.items() if isinstance(value, str)}
-        if isinstance(table, Mapping)
-        else {}
-    )
-    models = [value for key, value in named.items() if key.startswith("AutoModel")]
+    named = table.items() if isinstance(table, Mapping) else ()
+    models = [each for key, each in named if isinstance(each, str) and key.startswith("AutoModel")]
     stated = first_architecture(config)
-    exact = [value for value in models if value.rpartition(".")[2] == stated]
-    if exact or models:
+    exact = [each for each in models if each.rpartition(".")[2] == stated]
+    if models:
         return own_class(machine, (exact or models)[0])
     if stated is None:
         return Unknown("its configuration names no class")
@@ -77,13 +72,6 @@ def _configuration(machine: Machine, config: Mapping[str, Any]) -> Value:
     table = config.get("auto_map")
     reference = table.get("AutoConfig") if isinstance(table, Mapping) else None
     what = own_class(machine, reference) if isinstance(reference, str) else None
-    if isinstance(what, ClassRef) and isinstance(data, Table) and is_config(machine.line_of(what)):
+    if isinstance(what, ClassRef) and isinstance(data, Table) and is_config(bases_of(machine, what)):
         return machine.call(what, [], {str(key): value for key, value in data.items()})
     return data
-
-
-def _supports(machine: Machine, what: ClassRef, model: Value) -> tuple[str, ...] | None:
-    if not isinstance(model, Instance) or model.open_reason:
-        return None
-    flags = {kernel for flag, kernel in _KERNELS.items() if machine.attribute(what, flag) is True}
-    return tuple(sorted(flags))
