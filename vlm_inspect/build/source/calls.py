@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from vlm_inspect.build.source import classes
@@ -20,11 +20,13 @@ from vlm_inspect.build.source.values import (
     FunctionRef,
     Instance,
     Items,
+    Named,
     Parameter,
     Partial,
     Table,
     Unknown,
     Value,
+    Values,
     is_number,
     words,
 )
@@ -41,7 +43,7 @@ _DEEPEST_COPY = 30
 
 
 def call(  # noqa: PLR0911 - one line for each kind
-    machine: Machine, function: Value, args: Sequence[Value], named: Mapping[str, Value]
+    machine: Machine, function: Value, args: Values, named: Named
 ) -> Value:
     """The value of a call; unknown where the function is not read."""
     if isinstance(function, ClassRef):
@@ -60,7 +62,7 @@ def call(  # noqa: PLR0911 - one line for each kind
 
 
 def _foreign(  # noqa: PLR0911 - one line for each kind
-    machine: Machine, what: Foreign, args: Sequence[Value], named: Mapping[str, Value]
+    machine: Machine, what: Foreign, args: Values, named: Named
 ) -> Value:
     if what.path.startswith("builtins."):
         return _builtin(machine, what.name, args, named)
@@ -81,7 +83,7 @@ def _foreign(  # noqa: PLR0911 - one line for each kind
     return Unknown(f"{what.path} is not read")
 
 
-def _attempted(function: Callable[..., Value] | None, args: Sequence[Value]) -> Value:
+def _attempted(function: Callable[..., Value] | None, args: Values) -> Value:
     try:
         return function(*args) if function else Unknown()
     except (TypeError, ValueError, ArithmeticError):
@@ -92,7 +94,7 @@ def _attempted(function: Callable[..., Value] | None, args: Sequence[Value]) -> 
 
 
 def _bound(  # noqa: PLR0911 - one line for each kind
-    machine: Machine, method: Bound, args: Sequence[Value], named: Mapping[str, Value]
+    machine: Machine, method: Bound, args: Values, named: Named
 ) -> Value:
     first, function = method.first, method.function
     if isinstance(function, FunctionRef):
@@ -118,9 +120,7 @@ def _bound(  # noqa: PLR0911 - one line for each kind
     )
 
 
-def _from_config(
-    machine: Machine, what: ClassRef, maker: str, args: Sequence[Value], named: Mapping[str, Value]
-) -> Value:
+def _from_config(machine: Machine, what: ClassRef, maker: str, args: Values, named: Named) -> Value:
     """`Class.from_config(config)`: an instance of the class, or of the one that an Auto class chooses."""
     if classes.is_config(classes.bases_of(machine, what)):
         given = args[0] if args else None
@@ -136,7 +136,7 @@ def _from_config(
     return chosen if isinstance(chosen, Unknown) else machine.call(chosen, [config], {})
 
 
-def _add(machine: Machine, owner: Instance, method: str, args: Sequence[Value]) -> None:
+def _add(machine: Machine, owner: Instance, method: str, args: Values) -> None:
     """A method of a module that adds modules."""
     held = owner.attributes
     if method in {"add_module", "register_module"} and len(args) > 1:
@@ -157,7 +157,7 @@ def _add(machine: Machine, owner: Instance, method: str, args: Sequence[Value]) 
         owner.open_reason = "a module is inserted between others"
 
 
-def _of_list(machine: Machine, name: str, owner: Items, args: Sequence[Value]) -> Value:
+def _of_list(machine: Machine, name: str, owner: Items, args: Values) -> Value:
     if name in {"copy", "index"}:
         return _copied(machine, owner) if name == "copy" else Unknown()
     if name == "append" and args and len(owner) < LONGEST_VALUE:
@@ -172,9 +172,7 @@ def _of_list(machine: Machine, name: str, owner: Items, args: Sequence[Value]) -
     return None
 
 
-def _of_dict(
-    machine: Machine, name: str, owner: Table, args: Sequence[Value], named: Mapping[str, Value]
-) -> Value:
+def _of_dict(machine: Machine, name: str, owner: Table, args: Values, named: Named) -> Value:
     if name in {"get", "pop", "setdefault"}:
         key = args[0] if args else None
         if not isinstance(key, (str, int)) or (key not in owner and not owner.exact):
@@ -196,7 +194,7 @@ def _of_dict(
     return _copied(machine, owner) if name == "copy" else Unknown()
 
 
-def _table(args: Sequence[Value], named: Mapping[str, Value]) -> Value:
+def _table(args: Values, named: Named) -> Value:
     """`dict(a=1)`, `OrderedDict([("a", 1)])`."""
     made = Table(named)
     source = args[0] if args else Table()
@@ -298,7 +296,7 @@ _ON_OBJECTS: Mapping[str, Callable[..., Value]] = {
 # --- and on plain values -----------------------------------------------------------------------------
 
 
-def _builtin(machine: Machine, name: str, args: Sequence[Value], named: Mapping[str, Value]) -> Value:
+def _builtin(machine: Machine, name: str, args: Values, named: Named) -> Value:
     if name in _ON_OBJECTS:
         return _attempted(_ON_OBJECTS[name], [machine, *args])
     if name == "dict":

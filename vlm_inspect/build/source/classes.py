@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from vlm_inspect.build.source.evaluate import INSTANTIATING
@@ -18,10 +18,12 @@ from vlm_inspect.build.source.values import (
     FunctionRef,
     Instance,
     Items,
+    Named,
     Super,
     Table,
     Unknown,
     Value,
+    Values,
     words,
 )
 
@@ -71,7 +73,7 @@ def _same(one: Value, other: Value) -> bool:
     return isinstance(one, Foreign) and bool(one == other)
 
 
-def _open_base(bases: Sequence[Value]) -> str:
+def _open_base(bases: Values) -> str:
     """Why a class may be more than its text says: a base that is not read."""
     for each in bases:
         if isinstance(each, Foreign) and not each.path.startswith((*_PLAIN_BASES, "builtins.object")):
@@ -81,19 +83,19 @@ def _open_base(bases: Sequence[Value]) -> str:
     return ""
 
 
-def _is_module(bases: Sequence[Value]) -> bool:
+def _is_module(bases: Values) -> bool:
     return any(
         isinstance(each, Foreign) and each.path.startswith(("torch.nn.", f"{PACKAGE}.PreTrainedModel"))
         for each in bases
     )
 
 
-def is_config(bases: Sequence[Value]) -> bool:
+def is_config(bases: Values) -> bool:
     """Whether a class is a configuration of transformers."""
     return any(isinstance(each, Foreign) and each.path in _CONFIG_BASES for each in bases)
 
 
-def _declared(bases: Sequence[Value], name: str) -> FunctionRef | None:
+def _declared(bases: Values, name: str) -> FunctionRef | None:
     """The first method of that name that these bases declare."""
     for base in bases:
         for each in base.node.body if isinstance(base, ClassRef) else ():
@@ -159,7 +161,7 @@ def _of_super(machine: Machine, value: Super, name: str) -> Value:
     return Unknown(f"{name} of a base is not found in the source") if found is None else found
 
 
-def _in_bases(machine: Machine, bases: Sequence[Value], name: str, instance: Instance | None) -> Value | None:
+def _in_bases(machine: Machine, bases: Values, name: str, instance: Instance | None) -> Value | None:
     for owner in bases:
         for statement in reversed(owner.node.body) if isinstance(owner, ClassRef) else ():
             if isinstance(statement, ast.FunctionDef) and statement.name == name:
@@ -186,7 +188,7 @@ def _method(machine: Machine, owner: ClassRef, node: ast.FunctionDef, instance: 
 # --- constructors ------------------------------------------------------------------------------------
 
 
-def instance_of(machine: Machine, what: ClassRef, args: Sequence[Value], named: Mapping[str, Value]) -> Value:
+def instance_of(machine: Machine, what: ClassRef, args: Values, named: Named) -> Value:
     """An instance of a class, by its constructor."""
     bases = bases_of(machine, what)
     config = is_config(bases)
@@ -200,13 +202,7 @@ def instance_of(machine: Machine, what: ClassRef, args: Sequence[Value], named: 
     return made
 
 
-def construct(
-    machine: Machine,
-    made: Instance,
-    bases: Sequence[Value],
-    args: Sequence[Value],
-    named: Mapping[str, Value],
-) -> None:
+def construct(machine: Machine, made: Instance, bases: Values, args: Values, named: Named) -> None:
     """Run the first constructor of some bases; those of torch and transformers are known."""
     if is_config(bases):
         _construct_config(machine, made, bases, args, named)
@@ -224,9 +220,7 @@ def construct(
             return
 
 
-def run_function(
-    machine: Machine, function: FunctionRef, args: Sequence[Value], named: Mapping[str, Value]
-) -> Value:
+def run_function(machine: Machine, function: FunctionRef, args: Values, named: Named) -> Value:
     """Follow a function, to the value that it returns."""
     bound = _arguments(machine, function, args, named)
     frame = Frame(function.scope, bound, function.closure, function.owner, args[0] if args else None)
@@ -241,9 +235,7 @@ def run_function(
     return Choice.of([*frame.returns, last], BY_A_CONDITION) if frame.returns else last
 
 
-def _arguments(
-    machine: Machine, function: FunctionRef, args: Sequence[Value], named: Mapping[str, Value]
-) -> dict[str, Value]:
+def _arguments(machine: Machine, function: FunctionRef, args: Values, named: Named) -> dict[str, Value]:
     """Arguments by the names of parameters, defaults filled in."""
     stated = function.node.args
     places = [*stated.posonlyargs, *stated.args]
@@ -275,13 +267,7 @@ _BASE_DEFAULTS: Mapping[str, Value] = {
 }
 
 
-def _construct_config(
-    machine: Machine,
-    made: Instance,
-    bases: Sequence[Value],
-    args: Sequence[Value],
-    named: Mapping[str, Value],
-) -> None:
+def _construct_config(machine: Machine, made: Instance, bases: Values, args: Values, named: Named) -> None:
     """Run its constructor and keep the other arguments; or take the fields that it declares."""
     init = _declared(bases, "__init__")
     if init is not None:
@@ -307,8 +293,8 @@ def _construct_config(
 _NO_PARAMETERS = words(
     "GELU SiLU ReLU ReLU6 LeakyReLU Tanh Sigmoid Mish Hardswish Softmax GLU LogSoftmax Softplus ELU "
     "Dropout Dropout1d Dropout2d AlphaDropout Identity Flatten Unflatten PixelShuffle PixelUnshuffle "
-    "Upsample AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d "
-    "AdaptiveMaxPool2d ZeroPad2d CrossEntropyLoss MSELoss Fold Unfold"
+    "Upsample AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d AdaptiveAvgPool1d "
+    "AdaptiveAvgPool2d AdaptiveMaxPool2d ZeroPad2d CrossEntropyLoss MSELoss Fold Unfold"
 )
 _CONVOLUTION = "in_channels out_channels kernel_size stride padding dilation groups bias"
 _POOL = "kernel_size stride padding"
@@ -347,7 +333,7 @@ def holds_no_parameters(name: str) -> bool:
     return name in _NO_PARAMETERS
 
 
-def fill(made: Instance, what: Foreign, args: Sequence[Value], named: Mapping[str, Value]) -> None:
+def fill(made: Instance, what: Foreign, args: Values, named: Named) -> None:
     """Set on an instance what the constructor of torch's class sets."""
     if what.name in _CONTAINERS:
         _contain(made, what.name, args)
@@ -360,7 +346,7 @@ def fill(made: Instance, what: Foreign, args: Sequence[Value], named: Mapping[st
             made.attributes[name] = (value,) if whole else value
 
 
-def _contain(made: Instance, name: str, args: Sequence[Value]) -> None:
+def _contain(made: Instance, name: str, args: Values) -> None:
     """The children of a container, by number or key; `*` for any of them where their number is unknown."""
     content = args[0] if len(args) == 1 and isinstance(args[0], (Items, tuple, dict)) else Items(args)
     if len(args) == 1 and isinstance(args[0], Unknown):

@@ -7,12 +7,12 @@ imported, opened or called.
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from vlm_inspect.build.source import calls, classes, evaluate, execute, names
 from vlm_inspect.build.source.files import Program, Scope
-from vlm_inspect.build.source.values import Frame, Items, Unknown, Value
+from vlm_inspect.build.source.values import Frame, Items, Named, Unknown, Value, Values
 
 MOST_STEPS = 500_000
 """Expressions that are evaluated; Phi-3-vision takes 12,000, a large mixture of experts 400,000."""
@@ -63,7 +63,7 @@ class Machine:
         """Follow statements; None where they run to their end."""
         return execute.run(self, body, frame)
 
-    def call(self, function: Value, args: Sequence[Value], named: Mapping[str, Value]) -> Value:
+    def call(self, function: Value, args: Values, named: Named) -> Value:
         """The value of a call."""
         if self._depth >= DEEPEST:
             return Unknown("calls are nested too deep")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Value = Any
 """A Python number, string, None, range or tuple, or one of the classes here."""
+Values = Sequence[Value]
+Named = Mapping[str, Value]
 
 UNDECIDED = "the source does not decide it"
 BY_A_CONDITION = "it depends on a condition that the source does not decide"
