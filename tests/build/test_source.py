@@ -413,6 +413,9 @@ WAYS = {
     "a branch that only one way takes": (
         "if torch.cuda.is_available():\n    self.blocks = nn.ModuleList([Block() for i in range(3)])"
     ),
+    "a list that is filled in a loop of unknown length": (
+        "self.blocks = nn.ModuleList()\nfor i in range(torch.load('n')):\n    self.blocks.append(Block(i))"
+    ),
     "an attempt": (
         "try:\n    self.blocks = nn.ModuleList([Block() for i in range(3)])\n"
         "except ImportError:\n    raise ValueError('no')"
@@ -443,6 +446,69 @@ def test_a_class_is_found_in_another_file_and_through_a_base():
     head = "from .parts.blocks import Block\n"
     named, _ = names_of("self.blocks = nn.ModuleList([Block()])", blocks(1), head=head, extra=extra)
     assert (named["blocks.0"], named["blocks.0.fc"]) == ("Block", "Linear")
+
+
+BASES = (
+    "class Base(nn.Module):\n    def __init__(self, width):\n        super(Base, self).__init__()\n"
+    "        self.fc = nn.Linear(width, width)\n"
+    "class Parent(Base):\n    def __init__(self):\n        super(Parent, self).__init__(3)\n"
+    "        self.gone = nn.Linear(7, 7)\n"
+)
+
+
+@pytest.mark.parametrize(("base", "behind"), [("Base", "Block"), ("Parent", "Parent")])
+def test_super_with_arguments_is_followed_from_the_class_that_it_names(base, behind):
+    """`super(Parent, self)` in a class below Parent leaves Parent's own constructor out."""
+    head = (
+        f"{BASES}class Block({base}):\n    def __init__(self):\n        super({behind}, self).__init__(4)\n"
+    )
+    named, tree = names_of("self.blocks = nn.ModuleList([Block()])", blocks(1), head=head)
+    assert (named["blocks.0"], named["blocks.0.fc"]) == ("Block", "Linear")
+    assert tree.gaps.classes == {}
+
+
+def test_layers_that_are_dicts_of_modules_stay_layers():
+    """As Moondream's are: the class name ModuleDict says less than their tensors do."""
+
+    def block(path, width):
+        sizes = {"attn.qkv": (3 * width, width), "attn.proj": (width, width)}
+        sizes |= {"mlp.fc1": (4 * width, width), "mlp.fc2": (width, 4 * width)}
+        norms = {f"{path}.{norm}.{part}": (width,) for norm in ("ln1", "ln2") for part in ("weight", "bias")}
+        return {**norms, **{f"{path}.{name}.weight": shape for name, shape in sizes.items()}}
+
+    tensors = {
+        "vision.patch.weight": (32, 588),
+        "projector.weight": (64, 32),
+        "text.embed_tokens.weight": (1000, 64),
+        "lm_head.weight": (1000, 64),
+    }
+    for path, width, count in (("vision.blocks", 32, 3), ("text.blocks", 64, 4)):
+        for n in range(count):
+            tensors |= block(f"{path}.{n}", width)
+    head = (
+        "def linear(a, b):\n    return nn.Linear(a, b, bias=False)\n"
+        "def stack(count, w):\n    return nn.ModuleList([nn.ModuleDict({\n"
+        "        'ln1': nn.LayerNorm(w), 'attn': nn.ModuleDict({'qkv': linear(w, 3 * w), 'proj': linear(w, w)}),\n"
+        "        'ln2': nn.LayerNorm(w), 'mlp': nn.ModuleDict({'fc1': linear(w, 4 * w), 'fc2': linear(4 * w, w)})\n"
+        "    }) for _ in range(count)])\n"
+    )
+    body = (
+        "self.vision = nn.ModuleDict({'patch': linear(588, 32), 'blocks': stack(3, 32)})\n"
+        "self.projector = linear(32, 64)\n"
+        "self.text = nn.ModuleDict({'embed_tokens': nn.Embedding(1000, 64), 'blocks': stack(4, 64)})\n"
+        "self.lm_head = linear(64, 1000)"
+    )
+    config = {"vocab_size": 1000, "hidden_size": 64, "num_attention_heads": 4}
+    _, tree = names_of(body, tensors, config, head)
+    record = describe(tree, IDENTITY, "header")
+    parts = {part.role: (part.paths, part.layer_count) for part in record.components}
+    assert parts == {
+        Role.VISION_ENCODER: (("vision",), 3),
+        Role.PROJECTOR: (("projector",), None),
+        Role.LANGUAGE_MODEL: (("text",), 4),
+        Role.LM_HEAD: (("lm_head",), None),
+    }
+    assert "ModuleDict" in tree.gaps.classes["text.blocks.0.attn"]
 
 
 def test_a_part_is_built_by_its_type():

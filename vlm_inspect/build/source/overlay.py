@@ -1,70 +1,91 @@
-"""Class names laid over a header tree, where the modules that the code makes are those that it holds.
+"""Class names for a header tree, where the modules that the code makes are those that it holds.
 
 The headers say what there is; the code says what it is called. A module whose children or sizes are not
-what the code would make is another one than was read, and stays unknown.
+those of the code's class stays unknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from vlm_inspect.build.headers.module_kinds import LIST, MODULE
 from vlm_inspect.build.source.classes import holds_no_parameters
 from vlm_inspect.build.source.files import PACKAGE
 from vlm_inspect.build.source.read import Reading
-from vlm_inspect.build.source.values import Choice, ClassRef, Foreign, Instance, Parameter, Unknown, Value
+from vlm_inspect.build.source.values import (
+    Choice,
+    ClassRef,
+    Foreign,
+    Instance,
+    Parameter,
+    Unknown,
+    Value,
+    words,
+)
 from vlm_inspect.build.walk import POSITION
 from vlm_inspect.tree import Attribute, Gaps, ModuleNode, ModuleTree, NodePool, join
 
 _NOT_FOUND = "the code that was read does not make it"
 _OTHER = "its tensors are not those of the class in the code"
+_DICT = "a ModuleDict: the code gives it no class of its own"
 _CHOSEN = "chosen when it runs"
 _LONGEST_TEXT = 200
+_LARGEST_BARE = 20
+_DEEPEST_BARE = 3
+_LEAVES = words("Linear Embedding LayerNorm RMSNorm GroupNorm Conv1d Conv2d Conv3d")
+# proven by shapes, whatever the code says
+_PROVEN = words(
+    "in_features out_features num_embeddings embedding_dim in_channels out_channels kernel_size "
+    "normalized_shape nf nx num_features num_channels"
+)
+
+
+class _Moved(Struct, frozen=True):
+    """The children of an instance, one level deeper than its class has them now."""
+
+    made: Instance
 
 
 def overlay(tree: ModuleTree, reading: Reading) -> ModuleTree:
-    """The tree with the names that the code proves, and the reasons for those that it does not."""
+    """The tree with the class names that the code proves, and the reasons for those that it does not."""
     layer = _Overlay()
     root = layer.node(tree.root, reading.model, "", {})
     fields = {
         name: why for name, why in tree.gaps.fields.items() if name != "supports" or reading.supports is None
     }
     classes = {**({} if layer.gaps.get("") else {"": _NOT_FOUND}), **layer.gaps}
-    return replace(
-        tree,
-        root=root,
-        supports=reading.supports or (),
-        gaps=Gaps(classes, tree.gaps.shapes, fields),
-    )
+    gaps = Gaps(classes, tree.gaps.shapes, fields)
+    return replace(tree, root=root, supports=reading.supports or (), gaps=gaps)
 
 
 class _Overlay(Struct):
-    """One laying over: its nodes, and why names are missing where they are."""
+    """The nodes with class names, and why class names are missing where they are."""
 
     pool: NodePool = field(default_factory=NodePool)
     gaps: dict[str, str] = field(default_factory=dict)
 
     def node(self, node: ModuleNode, made: Value, path: str, replaced: Mapping[str, str]) -> ModuleNode:
-        """A node of the header tree, named as the code would make it."""
+        """A node of the header tree with the class that the code makes."""
         if isinstance(made, Choice):
-            made = the_fitting(node, made)
-        if not isinstance(made, Instance) or not made.is_module:
-            self.gaps.setdefault(path, _reason(made))
-            return self._unnamed(node, path)
-        if not fits(node, made):
-            self.gaps.setdefault(path, _OTHER)
-            return self._unnamed(node, path)
-        names = {**replaced, **made.replaced}
-        children = tuple(self._children(node, made, path, names))
-        return self.pool.node(
-            made.class_name,
+            fitting = [each for each in made.options if _is_module(each) and _fits(node, each, exactly=True)]
+            made = fitting[0] if len(fitting) == 1 else made
+        if not _is_module(made) or not _fits(node, made):
+            self.gaps.setdefault(path, _OTHER if _is_module(made) else _reason(made))
+            return self._unnamed(node)
+        class_name = made.class_name
+        if class_name == "ModuleDict" and node.inferred and node.class_name not in {LIST, MODULE}:
+            self.gaps.setdefault(path, _DICT)
+            class_name = node.class_name  # what its tensors say is more than that it is a dict
+        return self._changed(
+            node,
+            class_name=class_name,
             detail=_detail(node, made),
             attributes=_attributes(node, made),
-            parameters=node.parameters,
-            buffers=node.buffers,
-            children=children,
+            children=tuple(self._children(node, made, path, {**replaced, **made.replaced})),
         )
 
     def _children(
@@ -72,64 +93,41 @@ class _Overlay(Struct):
     ) -> Iterator[tuple[str, ModuleNode]]:
         """In the order of the code: what the headers hold, and modules without parameters between."""
         held = dict(node.children)
-        for name, value in modules_of(made):
+        for name, value in _modules_of(made):
             if name in held:
                 yield name, self._child(held.pop(name), name, value, path, replaced)
-            elif is_bare(value) and isinstance(value, Instance):
+            elif _is_bare(value):
                 yield name, self._bare(value)
         for name, child in held.items():
-            any_one = made.attributes.get("*")
-            inner = any_one if any_one is not None and name.isdigit() else self._moved(child, made)
-            yield name, self._child(child, name, inner, path, replaced)
+            any_one = made.attributes.get("*") if name.isdigit() else None
+            yield name, self._child(child, name, any_one or _moved(child, made), path, replaced)
 
     def _child(
         self, child: ModuleNode, name: str, value: Value, path: str, replaced: Mapping[str, str]
     ) -> ModuleNode:
+        at = join(path, name)
         if name in replaced:
             value = Unknown(replaced[name])
         if isinstance(value, _Moved):
-            self.gaps.setdefault(join(path, name), f"{value.made.class_name} holds no such module any more")
-            children = tuple(self._children(child, value.made, join(path, name), replaced))
-            return self._same(child, children)
-        return self.node(child, value, join(path, name), replaced)
-
-    def _moved(self, child: ModuleNode, made: Instance) -> Value:
-        """What lies in a module that this version of the class has no more (CLIP's `vision_model`)."""
-        names = {name for name, value in modules_of(made) if not is_bare(value)}
-        library = isinstance(made.made_by, ClassRef) and made.made_by.scope.name.startswith(PACKAGE)
-        inner = {name for name, node in child.children if node.total}
-        if library and inner and inner <= names:
-            return _Moved(made)
-        return Unknown(made.open_reason or _NOT_FOUND)
+            self.gaps.setdefault(at, f"{value.made.class_name} holds no such module any more")
+            return self._changed(child, children=tuple(self._children(child, value.made, at, replaced)))
+        return self.node(child, value, at, replaced)
 
     def _bare(self, made: Instance) -> ModuleNode:
-        children = tuple(
-            (name, self._bare(value)) for name, value in modules_of(made) if isinstance(value, Instance)
-        )
-        attributes = _plain_attributes(made)
         return self.pool.node(
-            made.class_name, detail=_torch_detail(made), attributes=attributes, children=children
+            made.class_name,
+            detail=_torch_detail(made),
+            attributes=_plain_attributes(made),
+            children=tuple((name, self._bare(value)) for name, value in _modules_of(made)),
         )
 
-    def _unnamed(self, node: ModuleNode, path: str) -> ModuleNode:
-        children = tuple((name, self._unnamed(child, join(path, name))) for name, child in node.children)
-        return self._same(node, children)
+    def _unnamed(self, node: ModuleNode) -> ModuleNode:
+        children = tuple((name, self._unnamed(child)) for name, child in node.children)
+        return self._changed(node, children=children)
 
-    def _same(self, node: ModuleNode, children: tuple[tuple[str, ModuleNode], ...]) -> ModuleNode:
-        return self.pool.node(
-            node.class_name,
-            detail=node.detail,
-            attributes=node.attributes,
-            parameters=node.parameters,
-            buffers=node.buffers,
-            children=children,
-        )
-
-
-class _Moved(Struct, frozen=True):
-    """The children of an instance, one level deeper than its class has them now."""
-
-    made: Instance
+    def _changed(self, node: ModuleNode, **changes: Any) -> ModuleNode:
+        fields = ("class_name", "detail", "attributes", "parameters", "buffers", "children")
+        return self.pool.node(**{name: changes.get(name, getattr(node, name)) for name in fields})
 
 
 def _reason(made: Value) -> str:
@@ -139,15 +137,23 @@ def _reason(made: Value) -> str:
     return made.reason if isinstance(made, Unknown) else _NOT_FOUND
 
 
+def _moved(child: ModuleNode, made: Instance) -> Value:
+    """What a module holds that the installed version of its class has no more (CLIP's `vision_model`)."""
+    names = {name for name, value in _modules_of(made) if not _is_bare(value)}
+    library = isinstance(made.made_by, ClassRef) and made.made_by.scope.name.startswith(PACKAGE)
+    inner = {name for name, node in child.children if node.total}
+    if library and inner and inner <= names:
+        return _Moved(made)
+    return Unknown(made.open_reason or _NOT_FOUND)
+
+
+# --- attributes --------------------------------------------------------------------------------------
+
+
 def _attributes(node: ModuleNode, made: Instance) -> tuple[tuple[str, Attribute], ...]:
-    """What the code proves, under what the shapes prove."""
     shaped = dict(node.attributes)
-    found = {
-        **shaped,
-        **dict(_plain_attributes(made)),
-        **{name: shaped[name] for name in PROVEN & set(shaped)},
-    }
-    return tuple(sorted(found.items()))
+    proven = {name: shaped[name] for name in _PROVEN & set(shaped)}
+    return tuple(sorted({**shaped, **dict(_plain_attributes(made)), **proven}.items()))
 
 
 def _plain_attributes(made: Instance) -> tuple[tuple[str, Attribute], ...]:
@@ -155,9 +161,7 @@ def _plain_attributes(made: Instance) -> tuple[tuple[str, Attribute], ...]:
         sorted(
             (name, value)
             for name, value in made.attributes.items()
-            if not name.startswith(("_", "*"))
-            and name != "training"
-            and not POSITION.search(name)
+            if not (name.startswith(("_", "*")) or name == "training" or POSITION.search(name))
             and _is_plain(value)
         )
     )
@@ -166,9 +170,8 @@ def _plain_attributes(made: Instance) -> tuple[tuple[str, Attribute], ...]:
 def _is_plain(value: Value) -> bool:
     if isinstance(value, str):
         return len(value) <= _LONGEST_TEXT
-    return isinstance(value, (bool, int, float)) or (
-        isinstance(value, tuple) and all(type(each) is int for each in value)
-    )
+    whole = isinstance(value, tuple) and all(type(each) is int for each in value)
+    return whole or isinstance(value, (bool, int, float))
 
 
 def _detail(node: ModuleNode, made: Instance) -> str:
@@ -179,102 +182,59 @@ def _detail(node: ModuleNode, made: Instance) -> str:
 
 
 def _torch_detail(made: Instance) -> str:
-    if not isinstance(made.made_by, Foreign):
-        return ""
-    plain = {name: value for name, value in made.attributes.items() if _is_plain(value)}
-    return ", ".join(f"{name}={value!r}" for name, value in plain.items())
+    plain = made.attributes if isinstance(made.made_by, Foreign) else {}
+    return ", ".join(f"{name}={value!r}" for name, value in plain.items() if _is_plain(value))
 
 
-# --- fitting
-
-_LARGEST_BARE = 20
+# --- can it be this module? --------------------------------------------------------------------------
 
 
-_DEEPEST_BARE = 3
+def _is_module(value: Value) -> bool:
+    return isinstance(value, Instance) and value.is_module
 
 
-# what shapes prove, whatever the code says
-PROVEN = frozenset(
-    {
-        *("in_features", "out_features", "num_embeddings", "embedding_dim", "in_channels", "out_channels"),
-        *("kernel_size", "normalized_shape", "nf", "nx", "num_features", "num_channels"),
-    }
-)
-
-
-def modules_of(made: Instance) -> list[tuple[str, Value]]:
+def _modules_of(made: Instance) -> list[tuple[str, Value]]:
     """What an instance holds that is a module, or may be one."""
     return [
         (name, value)
         for name, value in made.attributes.items()
-        if name != "*"
-        and (isinstance(value, (Unknown, Choice)) or (isinstance(value, Instance) and value.is_module))
+        if name != "*" and (isinstance(value, (Unknown, Choice)) or _is_module(value))
     ]
 
 
-def is_bare(value: Value) -> bool:
+def _is_bare(value: Value) -> bool:
     """Whether a module is known to hold no parameters, and no more modules than an activation may."""
-    return isinstance(value, Instance) and _bare_size(value, 0) <= _LARGEST_BARE
+    return _bare_size(value, 0) <= _LARGEST_BARE
 
 
 def _bare_size(value: Value, depth: int) -> int:
     """Modules in a module without parameters; beyond the limit where it may have some, or is a maze."""
     beyond = _LARGEST_BARE + 1
-    if (
-        not isinstance(value, Instance)
-        or value.open_reason
-        or "*" in value.attributes
-        or depth > _DEEPEST_BARE
-    ):
+    if not isinstance(value, Instance) or depth > _DEEPEST_BARE or value.open_reason:
         return beyond
-    held = modules_of(value)
+    held = _modules_of(value)
     if isinstance(value.made_by, Foreign) and not held:
         return 1 if holds_no_parameters(value.class_name) else beyond
-    if len(held) > _LARGEST_BARE or any(isinstance(each, Parameter) for each in value.attributes.values()):
+    owns = "*" in value.attributes or any(isinstance(each, Parameter) for each in value.attributes.values())
+    if owns or len(held) > _LARGEST_BARE:
         return beyond
     return 1 + sum(_bare_size(each, depth + 1) for _, each in held)
 
 
-def the_fitting(node: ModuleNode, choice: Choice) -> Value:
-    """The one option whose modules are those of the node; the choice itself where several are."""
-    fitting = [
-        each for each in choice.options if isinstance(each, Instance) and fits(node, each, exactly=True)
-    ]
-    return fitting[0] if len(fitting) == 1 else choice
-
-
-def fits(node: ModuleNode, made: Instance, *, exactly: bool = False) -> bool:
+def _fits(node: ModuleNode, made: Instance, *, exactly: bool = False) -> bool:
     """Whether the code's module can be the one that the headers hold."""
     if isinstance(made.made_by, Foreign) and made.class_name in _LEAVES:
         return not node.children and _same_sizes(node, made)
-    known = {name for name, value in modules_of(made) if not is_bare(value)}
+    known = {name for name, value in _modules_of(made) if not _is_bare(value)}
     held = {name for name, child in node.children if child.total}
     if exactly:
         return known == held
-    return (
-        not held
-        or not known
-        or bool(held & known)
-        or "*" in made.attributes
-        or bool(made.open_reason)
-        or _deeper(node, known)
-    )
-
-
-def _deeper(node: ModuleNode, known: set[str]) -> bool:
+    if not held or not known or held & known or "*" in made.attributes or made.open_reason:
+        return True
     return any({name for name, _ in child.children} & known for _, child in node.children)
-
-
-_LEAVES = frozenset(
-    {"Linear", "Embedding", "LayerNorm", "RMSNorm", "GroupNorm", "Conv1d", "Conv2d", "Conv3d"}
-)
 
 
 def _same_sizes(node: ModuleNode, made: Instance) -> bool:
     """Whether sizes that both know agree."""
-    stated = dict(node.attributes)
-    for name in PROVEN & set(stated) & set(made.attributes):
-        value = made.attributes[name]
-        if type(value) is int and type(stated[name]) is int and value != stated[name]:
-            return False
-    return True
+    pairs = ((value, made.attributes.get(name)) for name, value in node.attributes if name in _PROVEN)
+    return all(one == other or type(one) is not int or type(other) is not int for one, other in pairs)
