@@ -464,7 +464,7 @@ def test_super_with_arguments_is_followed_from_the_class_that_it_names(base, beh
     )
     named, tree = names_of("self.blocks = nn.ModuleList([Block()])", blocks(1), head=head)
     assert (named["blocks.0"], named["blocks.0.fc"]) == ("Block", "Linear")
-    assert tree.gaps.classes == {}
+    assert set(tree.gaps.classes) == {""}  # what holds for paths that are not listed
 
 
 def test_layers_that_are_dicts_of_modules_stay_layers():
@@ -487,10 +487,11 @@ def test_layers_that_are_dicts_of_modules_stay_layers():
             tensors |= block(f"{path}.{n}", width)
     head = (
         "def linear(a, b):\n    return nn.Linear(a, b, bias=False)\n"
-        "def stack(count, w):\n    return nn.ModuleList([nn.ModuleDict({\n"
-        "        'ln1': nn.LayerNorm(w), 'attn': nn.ModuleDict({'qkv': linear(w, 3 * w), 'proj': linear(w, w)}),\n"
-        "        'ln2': nn.LayerNorm(w), 'mlp': nn.ModuleDict({'fc1': linear(w, 4 * w), 'fc2': linear(4 * w, w)})\n"
-        "    }) for _ in range(count)])\n"
+        "def attention(w):\n    return nn.ModuleDict({'qkv': linear(w, 3 * w), 'proj': linear(w, w)})\n"
+        "def mlp(w):\n    return nn.ModuleDict({'fc1': linear(w, 4 * w), 'fc2': linear(4 * w, w)})\n"
+        "def block(w):\n    return nn.ModuleDict({'ln1': nn.LayerNorm(w), 'attn': attention(w),\n"
+        "        'ln2': nn.LayerNorm(w), 'mlp': mlp(w)})\n"
+        "def stack(count, w):\n    return nn.ModuleList([block(w) for _ in range(count)])\n"
     )
     body = (
         "self.vision = nn.ModuleDict({'patch': linear(588, 32), 'blocks': stack(3, 32)})\n"

@@ -111,13 +111,9 @@ def _bound(  # noqa: PLR0911 - one line for each kind
         return _of_dict(machine, str(function), first, args, named)
     plain = all(isinstance(each, str) for each in args) and len(args) <= 2 and not named  # noqa: PLR2004 - replace takes two
     result = _attempted(getattr(first, str(function)), args) if plain else None
-    return (
-        Items(result)
-        if isinstance(result, list)
-        else result
-        if isinstance(result, (str, bool))
-        else Unknown()
-    )
+    if isinstance(result, list):
+        return Items(result)
+    return result if isinstance(result, (str, bool)) else Unknown()
 
 
 def _from_config(machine: Machine, what: ClassRef, maker: str, args: Values, named: Named) -> Value:
@@ -229,15 +225,7 @@ def _copied(machine: Machine, value: Value, depth: int = 0) -> Value:
 
 # --- Python's own functions, on objects --------------------------------------------------------------
 
-_KINDS: Mapping[str, type] = {
-    "builtins.int": int,
-    "builtins.float": float,
-    "builtins.str": str,
-    "builtins.bool": bool,
-    "builtins.list": Items,
-    "builtins.tuple": tuple,
-    "builtins.dict": Table,
-}
+_KINDS = {"int": int, "float": float, "str": str, "bool": bool, "list": Items, "tuple": tuple, "dict": Table}
 
 
 def _getattr(machine: Machine, owner: Value, name: Value, *default: Value) -> Value:
@@ -275,8 +263,8 @@ def _isinstance(machine: Machine, value: Value, wanted: Value) -> Value:
 def _is_of(machine: Machine, value: Value, kind: Value) -> bool | None:
     if isinstance(value, (Unknown, Foreign)):
         return None
-    if isinstance(kind, Foreign) and kind.path in _KINDS:
-        return isinstance(value, _KINDS[kind.path])
+    if isinstance(kind, Foreign) and kind.path.removeprefix("builtins.") in _KINDS:
+        return isinstance(value, _KINDS[kind.name])
     if not isinstance(kind, ClassRef):
         return None
     if isinstance(value, Instance) and isinstance(value.made_by, ClassRef):

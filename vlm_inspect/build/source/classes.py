@@ -84,10 +84,8 @@ def _open_base(bases: Values) -> str:
 
 
 def _is_module(bases: Values) -> bool:
-    return any(
-        isinstance(each, Foreign) and each.path.startswith(("torch.nn.", f"{PACKAGE}.PreTrainedModel"))
-        for each in bases
-    )
+    roots = ("torch.nn.", f"{PACKAGE}.PreTrainedModel")
+    return any(isinstance(each, Foreign) and each.path.startswith(roots) for each in bases)
 
 
 def is_config(bases: Values) -> bool:
@@ -191,10 +189,9 @@ def _method(machine: Machine, owner: ClassRef, node: ast.FunctionDef, instance: 
 def instance_of(machine: Machine, what: ClassRef, args: Values, named: Named) -> Value:
     """An instance of a class, by its constructor."""
     bases = bases_of(machine, what)
-    config = is_config(bases)
-    made = Instance(
-        what, is_module=not config and _is_module(bases), open_reason="" if config else _open_base(bases)
-    )
+    made = Instance(what)
+    if not is_config(bases):
+        made.is_module, made.open_reason = _is_module(bases), _open_base(bases)
     if what.name == "ClassInstantier" and args:
         made.attributes[INSTANTIATING] = args[0]
     else:
@@ -241,12 +238,10 @@ def _arguments(machine: Machine, function: FunctionRef, args: Values, named: Nam
     places = [*stated.posonlyargs, *stated.args]
     defaults = [*[None] * (len(places) - len(stated.defaults)), *stated.defaults, *stated.kw_defaults]
     around = Frame(function.scope, closure=function.closure)
-    bound: dict[str, Value] = {
-        place.arg: Unknown(f"{place.arg} is not given")
-        if default is None
-        else machine.evaluate(default, around)
-        for place, default in zip([*places, *stated.kwonlyargs], defaults, strict=True)
-    }
+    bound: dict[str, Value] = {}
+    for place, default in zip([*places, *stated.kwonlyargs], defaults, strict=True):
+        missing = Unknown(f"{place.arg} is not given")
+        bound[place.arg] = missing if default is None else machine.evaluate(default, around)
     rest = {name: value for name, value in named.items() if name not in bound}
     bound.update(zip((place.arg for place in places), args, strict=False))
     bound.update({name: value for name, value in named.items() if name not in rest})
