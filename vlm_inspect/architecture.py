@@ -10,31 +10,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from vlm_inspect.builder import Builder
 from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.tree import UnreadKey
+from vlm_inspect.tree import UnusedConfigKey
 
 SCHEMA_VERSION = 1
 
 Rule = Literal["family", "accessor", "name", "structure", "config", "shape", "attribute", "code"]
-StageKind = Literal[
-    "linear",
-    "activation",
-    "norm",
-    "convolution",
-    "embedding",
-    "parameter",
-    "mlp",
-    "pooling",
-    "block",
+Kind = Literal[
+    "vision-language",
+    "audio-language",
+    "omni",
+    "dual-encoder",
+    "retrieval",
+    "image-classifier",
+    "detector",
+    "segmenter",
+    "text",
     "other",
 ]
 Modality = Literal["image", "video", "audio"]
-EntryStep = Literal[
+FusionStep = Literal[
     "patches",  # raw patches, projected: there is no tower
     "codes",  # quantised: discrete tokens, which have embeddings as words have
     "queries",  # read by learned query tokens: a Q-Former, a perceiver
@@ -54,6 +54,7 @@ AttentionFeature = Literal[
     "sinks", "output gate", "indexer", "shared key-values", "shifted windows", "position table"
 ]
 Placement = Literal["before", "after", "both"]
+Size = Annotated[int, Meta(ge=0)]
 
 
 class Role(str, Enum):
@@ -64,6 +65,7 @@ class Role(str, Enum):
     PROJECTOR = "projector"
     LANGUAGE_MODEL = "language_model"
     LM_HEAD = "lm_head"
+    TASK_HEAD = "task_head"
     GENERATOR = "generator"
     OTHER = "other"
 
@@ -89,8 +91,7 @@ class Evidence(Struct, frozen=True):
 class Norm(Struct, frozen=True):
     """A normalisation layer."""
 
-    class_name: str = ""
-    """Empty where it is unknown."""
+    class_name: str | None = None
     width: int | None = None
     eps: float | None = None
     name: str = ""
@@ -216,7 +217,7 @@ class Layer(Struct, frozen=True):
     """Whether norms stand before attention and MLP, after them, or both."""
     parallel: bool = False
     """Whether attention and MLP read the same norm's output, side by side."""
-    further_attention: tuple[Attention, ...] = ()
+    extra_attention: tuple[Attention, ...] = ()
     """What mixes tokens beside `attention`: cross-attention to an encoder, a state space in parallel."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
@@ -231,30 +232,209 @@ class LayerStack(Struct, frozen=True):
     """The different kinds of layers, in the order in which they first appear."""
     order: tuple[int, ...] = ()
     """For each layer the index of its kind; empty where all are alike."""
+    passes: int = 1
+    """How many times a token goes through the whole stack."""
 
 
-class Stage(Struct, frozen=True):
-    """One step of an embedding, a projector or a head."""
+class BaseStage(Struct, frozen=True, tag_field="kind"):
+    """What every step of an embedding, a projector or a head has."""
 
-    kind: StageKind
-    class_name: str = ""
-    """Empty where it is unknown, and of an MLP whose projections lie among the other steps."""
+    class_name: str | None = None
     path: str = ""
-    sizes: tuple[int, ...] = ()
-    """linear: in, out. convolution: in, out. embedding: entries, width. mlp: in, hidden, out.
-    norm: width. parameter: its shape."""
-    kernel: tuple[int, ...] = ()
-    """Of a convolution or a pooling."""
-    eps: float | None = None
-    layers: int | None = None
-    """Of a block: how many layers it stacks."""
-    queries: int | None = None
-    """Of a block: its learned query tokens (latents of a perceiver)."""
     branch: int | None = None
     """Of steps side by side, whose outputs are added or joined: on which branch it is, counted from 0."""
     parameters: int | None = None
-    """Of what a component holds beside its layers."""
+    """Only where the step is one of a component's other modules."""
     unknown: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """`linear`, `convolution`, `norm` …: the kind that the JSON record names."""
+        return str(self.__struct_config__.tag)
+
+    @property
+    def input_width(self) -> int | None:
+        """The width that it reads; None where it reads any."""
+        return None
+
+    @property
+    def output_width(self) -> int | None:
+        """The width that it writes; None where it writes what it reads, or that is not known."""
+        return None
+
+
+class LinearStage(BaseStage, frozen=True, kw_only=True, tag="linear"):
+    """A Linear, or a layer that works as one."""
+
+    in_features: Size
+    out_features: Size
+
+    @property
+    def input_width(self) -> int:
+        """Features."""
+        return self.in_features
+
+    @property
+    def output_width(self) -> int:
+        """Features."""
+        return self.out_features
+
+
+class ConvStage(BaseStage, frozen=True, kw_only=True, tag="convolution"):
+    """A convolution."""
+
+    in_channels: Size
+    out_channels: Size
+    kernel_size: tuple[Size, ...] = ()
+
+    @property
+    def input_width(self) -> int:
+        """Channels."""
+        return self.in_channels
+
+    @property
+    def output_width(self) -> int:
+        """Channels."""
+        return self.out_channels
+
+
+class NormStage(BaseStage, frozen=True, kw_only=True, tag="norm"):
+    """A normalisation."""
+
+    width: Size | None = None
+    eps: float | None = None
+
+    @property
+    def input_width(self) -> int | None:
+        """As wide as its weight."""
+        return self.width
+
+    @property
+    def output_width(self) -> int | None:
+        """As wide as its weight."""
+        return self.width
+
+
+class EmbeddingStage(BaseStage, frozen=True, kw_only=True, tag="embedding"):
+    """A table of tokens or positions."""
+
+    num_embeddings: Size | None = None
+    """Entries; of a grid, those of all its rows."""
+    embedding_dim: Size | None = None
+    grid: tuple[Size, ...] = ()
+    """The sides of a table of positions with several: 2 for each axis, 64 places, say."""
+
+    @property
+    def output_width(self) -> int | None:
+        """The width of an entry."""
+        return self.embedding_dim
+
+
+class MlpStage(BaseStage, frozen=True, kw_only=True, tag="mlp"):
+    """A feed-forward network. It has no class where its projections lie among the other steps."""
+
+    in_features: Size | None = None
+    hidden_features: Size | None = None
+    out_features: Size | None = None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The widths that are known, in order."""
+        sizes = (self.in_features, self.hidden_features, self.out_features)
+        return tuple(size for size in sizes if size is not None)
+
+    @property
+    def input_width(self) -> int | None:
+        """The first width that is known."""
+        return self.sizes[0] if self.sizes else None
+
+    @property
+    def output_width(self) -> int | None:
+        """The last width that is known."""
+        return self.sizes[-1] if self.sizes else None
+
+
+class ParameterStage(BaseStage, frozen=True, kw_only=True, tag="parameter"):
+    """A bare parameter: a matrix, or what is added."""
+
+    shape: tuple[Size, ...] = ()
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether features can go through it."""
+        return len(self.shape) == len(("rows", "columns"))
+
+    @property
+    def input_width(self) -> int | None:
+        """The rows of a matrix."""
+        return self.shape[0] if self.is_matrix else None
+
+    @property
+    def output_width(self) -> int | None:
+        """The last side."""
+        return self.shape[-1] if self.shape else None
+
+
+class ActivationStage(BaseStage, frozen=True, tag="activation"):
+    """An activation function."""
+
+
+class PoolingStage(BaseStage, frozen=True, kw_only=True, tag="pooling"):
+    """A pooling."""
+
+    kernel_size: tuple[Size, ...] = ()
+
+
+class BlockStage(BaseStage, frozen=True, kw_only=True, tag="block"):
+    """Layers with attention: a Q-Former, a perceiver."""
+
+    num_layers: Size | None = None
+    num_queries: Size | None = None
+    """Its learned query tokens (latents of a perceiver)."""
+
+
+class OtherStage(BaseStage, frozen=True, kw_only=True, tag="other"):
+    """Any other module."""
+
+    shape: tuple[Size, ...] = ()
+    """Of its largest parameter, where it is a single module."""
+
+    @property
+    def output_width(self) -> int | None:
+        """The last side."""
+        return self.shape[-1] if self.shape else None
+
+
+Stage = (
+    LinearStage
+    | ConvStage
+    | NormStage
+    | EmbeddingStage
+    | MlpStage
+    | ParameterStage
+    | ActivationStage
+    | PoolingStage
+    | BlockStage
+    | OtherStage
+)
+"""One step of an embedding, a projector or a head."""
+
+
+class ImageInput(Struct, frozen=True):
+    """What a vision encoder takes in, and from where it hands features on."""
+
+    size: tuple[int, ...] = ()
+    """Height and width in pixels that its position table is made for."""
+    feature_layers: int | None = None
+    """How many layers' outputs the configuration lists to be handed on side by side; None where it is one."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+class HeadInfo(Struct, frozen=True):
+    """What only a head has."""
+
+    tied_to: str
+    """The parameter that is its weight, where it has none of its own."""
 
 
 class Component(Struct, frozen=True):
@@ -273,18 +453,15 @@ class Component(Struct, frozen=True):
     embeddings: tuple[Stage, ...] = ()
     stages: tuple[Stage, ...] = ()
     """What a projector or a head does, step by step."""
-    beside: tuple[Stage, ...] = ()
+    extra_modules: tuple[Stage, ...] = ()
     """What an encoder or a language model holds beside embeddings and layers: final norm, pooling head."""
-    image_size: tuple[int, ...] = ()
-    """Of a vision encoder: height and width in pixels that its position table is made for."""
-    feature_layers: int | None = None
-    """Of a vision encoder: of how many layers the configuration lists the outputs to be handed on side by
-    side; None where it is one layer's."""
-    tied_to: str | None = None
-    """Of a head: the parameter that is its weight, where it has none of its own."""
+    image: ImageInput | None = None
+    """Of a vision encoder, where anything of it is known or has a reason for being unknown."""
+    head: HeadInfo | None = None
+    """Of a head that is tied to another parameter."""
     active: int | None = None
     """Of its parameters, those that work on one text token: all but the experts that it is not routed to."""
-    stored: Mapping[str, int] = field(default_factory=dict)
+    stored_bytes: Mapping[str, int] = field(default_factory=dict)
     """Of a checkpoint whose headers were read: dtype → bytes of the tensors that the component owns."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
@@ -300,11 +477,11 @@ class Component(Struct, frozen=True):
         return tuple(kind for stack in self.stacks for kind in stack.kinds)
 
 
-class Entry(Struct, frozen=True):
+class ModalityInput(Struct, frozen=True):
     """How a modality other than text gets into the language model."""
 
     modality: Modality
-    steps: tuple[EntryStep, ...] = ()
+    steps: tuple[FusionStep, ...] = ()
     """What is done with its features, in order: `("queries", "placeholders")`."""
     token_key: str | None = None
     """The configuration's key for the placeholder token: `image_token_id`."""
@@ -323,6 +500,8 @@ class Parameters(Struct, frozen=True):
     active: int | None = None
     """Parameters that work on one text token: language model and head, embeddings included, but the experts
     that it is not routed to."""
+    uncertain: str | None = None
+    """Why the count depends on a checkpoint that was not at hand; None where the class decides it."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -352,17 +531,21 @@ class Architecture(Struct, frozen=True):
     builder: Builder
     components: tuple[Component, ...]
     parameters: Parameters
-    entries: tuple[Entry, ...] = ()
+    kind: Kind | None = None
+    """What sort of model it is."""
+    inputs: tuple[ModalityInput, ...] = ()
     """How images, videos and sounds get in; none where the model takes text alone."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Roles that the model does not have, and how that is known."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     """Fields and roles that could not be told, and why."""
-    supports: tuple[str, ...] | None = None
+    unnamed_modules: str | None = None
+    """Why the classes of some modules are not known; None where all are."""
+    attention_backends: tuple[str, ...] | None = None
     """Attention kernels that the class supports; None where the class was not seen."""
     notes: tuple[str, ...] = ()
     """What the user should know before believing the record: a sentence each."""
-    unread: tuple[UnreadKey, ...] = ()
+    unused_config_keys: tuple[UnusedConfigKey, ...] = ()
     """The keys of config.json that the built classes did not read. Where some are structural, the record may
     not be of this model. Empty, too, where nothing was built."""
     quantization: Quantization | None = None
@@ -371,12 +554,12 @@ class Architecture(Struct, frozen=True):
     schema_version: int = SCHEMA_VERSION
 
     @property
-    def misread(self) -> tuple[UnreadKey, ...]:
+    def ignored_structural_keys(self) -> tuple[UnusedConfigKey, ...]:
         """The unread keys that state a structure that was not built."""
-        return tuple(key for key in self.unread if key.structural)
+        return tuple(key for key in self.unused_config_keys if key.structural)
 
     @property
-    def unbuilt(self) -> dict[str, str]:
+    def missing_modules(self) -> dict[str, str]:
         """Where a part is that could not be built, and why: its place is known, its insides are not."""
         return {
             component.paths[0]: component.unknown["parameters"]
@@ -384,6 +567,6 @@ class Architecture(Struct, frozen=True):
             if component.paths and "parameters" in component.unknown
         }
 
-    def having(self, role: Role) -> tuple[Component, ...]:
+    def by_role(self, role: Role) -> tuple[Component, ...]:
         """The components that have a role, in the order of the module tree."""
         return tuple(component for component in self.components if component.role is role)

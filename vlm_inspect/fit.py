@@ -1,4 +1,4 @@
-"""Fit: whether a checkpoint's tensors, or an adapter's, are those of the model that its configuration builds.
+"""LoadReport: whether the tensors of a checkpoint or an adapter are those that the model expects.
 
 A tensor has two names: its key in the checkpoint, and its path in the built model. The library's loader
 turns the one into the other; what is said of a tensor says both.
@@ -16,11 +16,11 @@ from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.tree import ModuleTree, Shape
 
 Kind = Literal["missing", "unexpected", "mismatched"]
-Verdict = Literal["fits", "does not fit", "cannot be said"]
+LoadStatus = Literal["ok", "mismatch", "unknown"]
 Subject = Literal["checkpoint", "adapter"]
 
 
-class Loading(Struct, frozen=True):
+class LoadingInfo(Struct, frozen=True):
     """What transformers' own loader makes of a checkpoint's names and shapes."""
 
     tree: ModuleTree
@@ -44,7 +44,7 @@ class Loading(Struct, frozen=True):
     """Path → what came (None where it could not be put together) and what the model has."""
 
 
-class Misfit(Struct, frozen=True):
+class Mismatch(Struct, frozen=True):
     """Tensors that do not fit, in the same way and at the same place of each layer."""
 
     kind: Kind
@@ -72,7 +72,7 @@ class Misfit(Struct, frozen=True):
     """Each tensor's own name: paths, and of what is unexpected keys."""
 
 
-class Renaming(Struct, frozen=True):
+class KeyRenaming(Struct, frozen=True):
     """A part of the checkpoint that lies elsewhere in the model."""
 
     key: str
@@ -83,31 +83,31 @@ class Renaming(Struct, frozen=True):
     """Whether several tensors become one, or one several."""
 
 
-class ComponentFit(Struct, frozen=True):
+class ComponentLoad(Struct, frozen=True):
     """How much of a component is in the checkpoint; of an adapter, how many of its tensors reach it."""
 
     role: Role
     path: str | None
-    fitting: int
+    loaded: int
     expected: int | None = None
     """Tensors of the component; None of an adapter, which reaches what it likes."""
 
 
-class Fit(Struct, frozen=True):
+class LoadReport(Struct, frozen=True):
     """Whether it fits, and what does not."""
 
     model: ModelIdentity
     model_class: str | None
     subject: Subject
-    stored: int
+    tensors: int
     """Tensors in the files."""
-    fitting: int
+    loaded: int
     """Of these: how many end where they should, in their shape, those that the class leaves out aside."""
     base: ModelIdentity | None = None
     """Of an adapter: the model that it is put on."""
-    misfits: tuple[Misfit, ...] = ()
-    components: tuple[ComponentFit, ...] = ()
-    renamings: tuple[Renaming, ...] = ()
+    mismatches: tuple[Mismatch, ...] = ()
+    components: tuple[ComponentLoad, ...] = ()
+    renamings: tuple[KeyRenaming, ...] = ()
     missing_files: Mapping[str, int] = field(default_factory=dict)
     """Files that the index names and that are not there, or not to their end: how many tensors each has."""
     ignored: int = 0
@@ -118,15 +118,15 @@ class Fit(Struct, frozen=True):
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> LoadStatus:
         """Whether it fits. What is uncertain does not make good what is wrong."""
-        if self.misfits or self.missing_files:
-            return "does not fit"
-        return "cannot be said" if self.uncertain else "fits"
+        if self.mismatches or self.missing_files:
+            return "mismatch"
+        return "unknown" if self.uncertain else "ok"
 
     def counts(self) -> dict[Kind, int]:
         """How many tensors are missing, unexpected and mismatched."""
         counts: dict[Kind, int] = {"missing": 0, "unexpected": 0, "mismatched": 0}
-        for misfit in self.misfits:
-            counts[misfit.kind] += misfit.count
+        for mismatch in self.mismatches:
+            counts[mismatch.kind] += mismatch.count
         return counts

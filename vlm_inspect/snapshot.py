@@ -22,9 +22,9 @@ class Snapshot(Struct, frozen=True, eq=False):
         Evidence goes: it says how something was found, in words that may get better.
         """
         components = tuple(replace(component, evidence=()) for component in architecture.components)
-        entries = tuple(replace(entry, evidence=()) for entry in architecture.entries)
+        entries = tuple(replace(entry, evidence=()) for entry in architecture.inputs)
         bare = bare_modules(tree.root, NodePool(), {}) if tree is not None else None
-        return cls(replace(architecture, components=components, entries=entries), bare)
+        return cls(replace(architecture, components=components, inputs=entries), bare)
 
 
 def bare_modules(node: ModuleNode, pool: NodePool, known: dict[int, ModuleNode]) -> ModuleNode:

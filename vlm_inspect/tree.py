@@ -18,7 +18,7 @@ from msgspec import Struct, field
 Shape = tuple[int, ...]
 Scalar = bool | int | float | str | None
 Attribute = Scalar | tuple[int, ...]
-JoinKind = Literal["scatter", "add", "prepend", "append", "embed"]
+FusionKind = Literal["scatter", "add", "prepend", "append", "embed"]
 
 INFERRED = "?"
 """What the class name of a module begins with whose class nobody stated: `?Attention` has what an
@@ -44,7 +44,7 @@ class ModuleNode(Struct, frozen=True, eq=False):
     buffers: tuple[tuple[str, Shape], ...] = ()
     """The persistent buffers that the module holds itself: in a checkpoint, but no parameters."""
     children: tuple[tuple[str, ModuleNode], ...] = ()
-    uses: tuple[str, ...] = ()
+    forward_order: tuple[str, ...] = ()
     """Children, own parameters, and functions (activations, and what turns by position) as the class's own
     `forward` names them, in its order; what it names twice is twice among them. Empty where it has no code
     of its own."""
@@ -83,10 +83,10 @@ class ModuleNode(Struct, frozen=True, eq=False):
             yield from node.parameter_paths(join(path, name))
 
 
-class Join(Struct, frozen=True):
+class FusionOp(Struct, frozen=True):
     """A statement of a model's own code that joins two sequences, as it is written; nothing was run."""
 
-    operation: JoinKind
+    operation: FusionKind
     target: str
     """The sequence that is joined to: `inputs_embeds`; of `embed`, the table of the text's embeddings."""
     values: tuple[str, ...]
@@ -111,15 +111,15 @@ class TokenRead(Struct, frozen=True):
     """Its number in the vocabulary; None where the configuration names no such token."""
 
 
-class Forward(Struct, frozen=True):
+class ForwardInfo(Struct, frozen=True):
     """What the code of a module says that takes text: only of those that join sequences or read tokens."""
 
     path: str
-    joins: tuple[Join, ...] = ()
+    joins: tuple[FusionOp, ...] = ()
     tokens: tuple[TokenRead, ...] = ()
 
 
-class UnreadKey(Struct, frozen=True):
+class UnusedConfigKey(Struct, frozen=True):
     """A key of config.json that the built classes did not read."""
 
     path: str
@@ -128,11 +128,11 @@ class UnreadKey(Struct, frozen=True):
     """Its value as JSON, cut where it is long."""
     structural: bool = False
     """Whether it states a structure that was not built."""
-    instead: str = ""
+    built_instead: str = ""
     """What was built in its place: `embed_dim [128, 256, 512, 1024]`; empty where nothing was."""
 
 
-class Gaps(Struct, frozen=True):
+class Unknowns(Struct, frozen=True):
     """What the builder of a tree could not tell, and why. A live model leaves none."""
 
     classes: Mapping[str, str] = field(default_factory=dict)
@@ -140,9 +140,9 @@ class Gaps(Struct, frozen=True):
     shapes: Mapping[str, str] = field(default_factory=dict)
     """Parameter path → why its shape is not known. What the tree holds there is no shape of the model."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Field or role of the record → why it cannot be told: `supports`, `lm_head`."""
+    """Field or role of the record → why it cannot be told: `attention_backends`, `lm_head`."""
 
-    def why_nameless(self, path: str) -> str:
+    def why_class_unknown(self, path: str) -> str:
         """Why the class at a path is not known: what is said of the nearest path above, or in general."""
         while path and path not in self.classes:
             path = path.rpartition(".")[0]
@@ -164,22 +164,22 @@ class ModuleTree(Struct, frozen=True):
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Module paths, each with the configuration that the module and all below it were built from, where it
     is not that of the module which holds it: a part's own, whatever its key in `config` is called."""
-    supports: tuple[str, ...] = ()
+    attention_backends: tuple[str, ...] = ()
     """Attention kernels that the class says it supports: `flash_attention`, `sdpa`, `flex_attention`."""
-    forwards: tuple[Forward, ...] = ()
+    forward_info: tuple[ForwardInfo, ...] = ()
     """What the model's code says of the sequences that it joins, in the order of the tree."""
     notes: tuple[str, ...] = ()
     """What the builder chose that the user should know, a sentence each."""
-    unread: tuple[UnreadKey, ...] = ()
+    unused_config_keys: tuple[UnusedConfigKey, ...] = ()
     """The keys of config.json that the built classes did not read, in its order."""
-    unbuilt: Mapping[str, str] = field(default_factory=dict)
+    missing_modules: Mapping[str, str] = field(default_factory=dict)
     """Paths of modules that stayed empty because a package of theirs is not installed, with the reason in
     a few words. What they would hold is in no count."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the libraries that built it."""
-    gaps: Gaps = field(default_factory=Gaps)
+    unknowns: Unknowns = field(default_factory=Unknowns)
     """What its builder could not tell."""
-    stored: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    stored_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Of a checkpoint: module path → dtype → bytes of what the module itself holds, scales and other
     tensors of its storage included."""
 
@@ -235,18 +235,20 @@ class NodePool:
         parameters: tuple[tuple[str, Shape], ...] = (),
         buffers: tuple[tuple[str, Shape], ...] = (),
         children: tuple[tuple[str, ModuleNode], ...] = (),
-        uses: tuple[str, ...] = (),
+        forward_order: tuple[str, ...] = (),
     ) -> ModuleNode:
         """The node with these fields; children must come from the same pool."""
         kin = tuple((name, id(child)) for name, child in children)
         # 1, 1.0 and True are equal in Python, and not the same in a module
         kinds = tuple(type(value) for _, value in attributes)
-        key = (class_name, detail, attributes, kinds, parameters, buffers, kin, uses)
+        key = (class_name, detail, attributes, kinds, parameters, buffers, kin, forward_order)
         known = self._nodes.get(key)
         if known is None:
             own = sum(math.prod(shape) for _, shape in parameters)
             total = own + sum(child.total for _, child in children)
-            known = ModuleNode(class_name, detail, attributes, parameters, buffers, children, uses, total)
+            known = ModuleNode(
+                class_name, detail, attributes, parameters, buffers, children, forward_order, total
+            )
             self._nodes[key] = known
         return known
 

@@ -38,14 +38,14 @@ class WireNode(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     parameters: dict[Name, Sides] = {}
     buffers: dict[Name, Sides] = {}
     children: dict[Name, int] = {}
-    uses: list[Name] = []
+    forward_order: list[Name] = []
 
 
 class WireTree(msgspec.Struct, forbid_unknown_fields=True):
     """A tree: its nodes, the root last, and the other fields of a ModuleTree by name."""
 
     nodes: Annotated[list[WireNode], msgspec.Meta(min_length=1, max_length=_MOST_NODES)]
-    beside: dict[Name, Any] = {}
+    fields: dict[Name, Any] = {}
 
 
 def to_wire(tree: ModuleTree) -> WireTree:
@@ -65,7 +65,7 @@ def from_wire(wire: WireTree) -> ModuleTree:
         below = [sizes[_earlier(number, len(nodes))] for number in sent.children.values()]
         sizes.append(_checked(1 + sum(size for size, _ in below), 1 + max((d for _, d in below), default=0)))
         nodes.append(_node(sent, nodes, pool))
-    return ModuleTree(nodes[-1], **_beside(wire.beside))
+    return ModuleTree(nodes[-1], **_beside(wire.fields))
 
 
 def to_bytes(tree: ModuleTree) -> bytes:
@@ -115,7 +115,7 @@ def _number(node: ModuleNode, nodes: list[WireNode], numbers: dict[int, int]) ->
                 parameters={name: list(shape) for name, shape in node.parameters},
                 buffers={name: list(shape) for name, shape in node.buffers},
                 children=children,
-                uses=list(node.uses),
+                forward_order=list(node.forward_order),
             )
         )
         numbers[id(node)] = len(nodes) - 1
@@ -134,7 +134,7 @@ def _node(sent: WireNode, nodes: list[ModuleNode], pool: NodePool) -> ModuleNode
         parameters=_shapes(sent.parameters),
         buffers=_shapes(sent.buffers),
         children=tuple((_name(name), nodes[number]) for name, number in sent.children.items()),
-        uses=tuple(map(_printable, sent.uses)),
+        forward_order=tuple(map(_printable, sent.forward_order)),
     )
 
 

@@ -12,9 +12,9 @@ FOLDER = Path(__file__).parent.parent / "timm" / "trees"
 def to_text(tree):
     """The tree as JSON, those modules that lie inside others before them."""
     wire = tree_codec.to_wire(tree)
-    beside = [f"{_json(name)}: {_json(value)}" for name, value in wire.beside.items()]
+    fields = [f"{_json(name)}: {_json(value)}" for name, value in wire.fields.items()]
     nodes = ",\n".join(map(_json, wire.nodes))
-    return '{"beside": {' + ",\n".join(beside) + '},\n"nodes": [\n' + nodes + "]}\n"
+    return '{"fields": {' + ",\n".join(fields) + '},\n"nodes": [\n' + nodes + "]}\n"
 
 
 def stored(model_type):

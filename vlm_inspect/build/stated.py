@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from vlm_inspect.checkpoint import StatedCode
-from vlm_inspect.tree import Attribute, Gaps, ModuleNode, ModuleTree, NodePool, join
+from vlm_inspect.tree import Attribute, ModuleNode, ModuleTree, NodePool, Unknowns, join
 
 _NOT_STATED = "no class is stated of it"
 _PRINTED = re.compile(r"(?P<name>\w+)\((?P<detail>.*)\)")
@@ -26,13 +26,15 @@ def named_as_stated(tree: ModuleTree, stated: StatedCode, config: Mapping[str, A
     layer = _Layer(stated.classes, config)
     root = layer.node(tree.root, "", "")
     fields = {
-        name: why for name, why in tree.gaps.fields.items() if name != "supports" or stated.supports is None
+        name: why
+        for name, why in tree.unknowns.fields.items()
+        if name != "attention_backends" or stated.supports is None
     }
     return replace(
         tree,
         root=root,
-        supports=stated.supports or (),
-        gaps=Gaps({"": _NOT_STATED, **layer.gaps}, tree.gaps.shapes, fields),
+        attention_backends=stated.supports or (),
+        unknowns=Unknowns({"": _NOT_STATED, **layer.gaps}, tree.unknowns.shapes, fields),
     )
 
 

@@ -16,7 +16,7 @@ from vlm_inspect.build.source.library import PACKAGE
 from vlm_inspect.build.source.read import Reading
 from vlm_inspect.build.source.values import Choice, ClassRef, Foreign, Instance, Unknown, Value
 from vlm_inspect.build.walk import POSITION
-from vlm_inspect.tree import Attribute, Gaps, ModuleNode, ModuleTree, NodePool, join
+from vlm_inspect.tree import Attribute, ModuleNode, ModuleTree, NodePool, Unknowns, join
 
 _NOT_FOUND = "the code that was read does not make it"
 _OTHER = "its tensors are not those of the class in the code"
@@ -29,14 +29,16 @@ def overlay(tree: ModuleTree, reading: Reading) -> ModuleTree:
     layer = _Overlay()
     root = layer.node(tree.root, reading.model, "", {})
     fields = {
-        name: why for name, why in tree.gaps.fields.items() if name != "supports" or reading.supports is None
+        name: why
+        for name, why in tree.unknowns.fields.items()
+        if name != "attention_backends" or reading.supports is None
     }
     classes = {**({} if layer.gaps.get("") else {"": _NOT_FOUND}), **layer.gaps}
     return replace(
         tree,
         root=root,
-        supports=reading.supports or (),
-        gaps=Gaps(classes, tree.gaps.shapes, fields),
+        attention_backends=reading.supports or (),
+        unknowns=Unknowns(classes, tree.unknowns.shapes, fields),
     )
 
 
