@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 from msgspec import Struct, field
@@ -27,7 +28,7 @@ UNKNOWN_CLASS = "unknown class"
 """What is shown of a module whose class nobody stated."""
 
 
-class ModuleNode(Struct, frozen=True, eq=False):
+class ModuleNode(Struct, frozen=True, eq=False, dict=True):
     """One kind of module: its class, what it holds itself, and its children by name.
 
     Nodes are compared by identity: builders make them through `NodePool`, which gives equal
@@ -56,13 +57,21 @@ class ModuleNode(Struct, frozen=True, eq=False):
         """Whether its class is unknown, and its class name only says what it must be."""
         return self.class_name.startswith(INFERRED)
 
+    @cached_property
+    def _children_by_name(self) -> dict[str, ModuleNode]:
+        return dict(self.children)
+
+    @cached_property
+    def _attributes_by_name(self) -> dict[str, Attribute]:
+        return dict(self.attributes)
+
     def child(self, name: str) -> ModuleNode | None:
         """The direct child of that name."""
-        return next((node for key, node in self.children if key == name), None)
+        return self._children_by_name.get(name)
 
     def attribute(self, *names: str) -> Attribute:
         """The first of these attributes that the module has and that is not None."""
-        found = dict(self.attributes)
+        found = self._attributes_by_name
         return next((found[name] for name in names if found.get(name) is not None), None)
 
     def shape(self, name: str) -> Shape | None:

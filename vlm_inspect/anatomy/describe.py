@@ -7,7 +7,7 @@ from typing import Any
 
 from vlm_inspect.anatomy.components import component
 from vlm_inspect.anatomy.entry.read import read_entries
-from vlm_inspect.anatomy.gaps import with_gaps
+from vlm_inspect.anatomy.gaps import apply_unknowns
 from vlm_inspect.anatomy.kind import with_kind
 from vlm_inspect.anatomy.quantization import quantization_of
 from vlm_inspect.anatomy.roles.absences import absences
@@ -54,7 +54,7 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
         quantization=quantization_of(tree.config),
         versions={"vlm_inspect": __version__, **tree.versions},
     )
-    return with_kind(with_gaps(with_unbuilt(architecture, tree), tree))
+    return with_kind(apply_unknowns(with_unbuilt(architecture, tree), tree))
 
 
 def _parameters(tree: ModuleTree, components: Sequence[Component]) -> Parameters:

@@ -36,7 +36,7 @@ _STAGED = frozenset({Role.PROJECTOR, Role.LM_HEAD})
 _EMBEDDED = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER, Role.LANGUAGE_MODEL})
 
 
-def with_gaps(architecture: Architecture, tree: ModuleTree) -> Architecture:
+def apply_unknowns(architecture: Architecture, tree: ModuleTree) -> Architecture:
     """The record with what the tree's builder left open; the same one where it left nothing open."""
     if tree.unknowns == Unknowns() and not tree.stored_bytes:
         return architecture
@@ -66,10 +66,10 @@ def with_gaps(architecture: Architecture, tree: ModuleTree) -> Architecture:
     )
 
 
-def _unsized(gaps: Unknowns, owner: dict[str, int]) -> dict[int, str]:
+def _unsized(unknowns: Unknowns, owner: dict[str, int]) -> dict[int, str]:
     """For each component that owns a parameter of unknown shape: the first reason."""
     found: dict[int, str] = {}
-    for path, reason in gaps.shapes.items():
+    for path, reason in unknowns.shapes.items():
         holder = nearest(path, owner)
         if holder is not None:
             found.setdefault(owner[holder], reason)
@@ -87,29 +87,33 @@ def _stored(tree: ModuleTree, owner: dict[str, int]) -> dict[int, dict[str, int]
     return {index: dict(sorted(held.items())) for index, held in sums.items()}
 
 
-def _parameters(parameters: Parameters, gaps: Unknowns) -> Parameters:
-    reason = next(iter(gaps.shapes.values()), None)
+def _parameters(parameters: Parameters, unknowns: Unknowns) -> Parameters:
+    reason = next(iter(unknowns.shapes.values()), None)
     if reason is None:
         return parameters
     unknown = {**parameters.unknown, "total": reason, "active": reason}
     return replace(parameters, total=None, active=None, unknown=unknown)
 
 
-def _reason(gaps: Unknowns, path: str) -> str:
+def _reason(unknowns: Unknowns, path: str) -> str:
     """Why classes at a path are unknown: what is said of it, of the nearest above, or of one below."""
     at = path
-    while at and at not in gaps.classes:
+    while at and at not in unknowns.classes:
         at = at.rpartition(".")[0]
     if at:
-        return gaps.classes[at]
-    below = (why for place, why in gaps.classes.items() if path and is_below(place, path))
-    return next(below, gaps.classes.get("", ""))
+        return unknowns.classes[at]
+    below = (why for place, why in unknowns.classes.items() if path and is_below(place, path))
+    return next(below, unknowns.classes.get("", ""))
 
 
-def _component(component: Component, gaps: Unknowns, unsized: str, stored: Mapping[str, int]) -> Component:
+def _component(
+    component: Component, unknowns: Unknowns, unsized: str, stored: Mapping[str, int]
+) -> Component:
     if unsized:
         component = _without_sizes(component, unsized)
-    opened: Component = _Opener(gaps, unsized).open(component, component.paths[0] if component.paths else "")
+    opened: Component = _Marker(unknowns, unsized).open(
+        component, component.paths[0] if component.paths else ""
+    )
     return replace(opened, stored_bytes=stored)
 
 
@@ -126,10 +130,10 @@ def _without_sizes(component: Component, reason: str) -> Component:
     return replace(component, stages=stages, unknown=unknown)
 
 
-class _Opener(Struct, frozen=True):
+class _Marker(Struct, frozen=True):
     """Makes unknown what is only inferred, in a component and in all records inside it."""
 
-    gaps: Unknowns
+    unknowns: Unknowns
     unsized: str
     """Why its parameters cannot be counted; empty where they can."""
 
@@ -150,7 +154,7 @@ class _Opener(Struct, frozen=True):
         reasons = dict(getattr(record, "unknown", {}))
         if str(getattr(record, "class_name", "")).startswith(INFERRED):
             changed["class_name"] = None
-            reasons["class_name"] = _reason(self.gaps, path)
+            reasons["class_name"] = _reason(self.unknowns, path)
         if self.unsized and isinstance(getattr(record, "parameters", None), int):
             changed["parameters"] = None
             reasons["parameters"] = self.unsized
