@@ -31,7 +31,7 @@ Sides = Annotated[tuple[Side, ...], Meta(max_length=16)]
 Value = bool | int | float | Text | Annotated[tuple[int, ...], Meta(max_length=64)] | None
 
 
-class WireNode(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+class NodeData(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A node. Its children are indices of earlier nodes, so that there is no cycle."""
 
     class_name: Name
@@ -43,27 +43,27 @@ class WireNode(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     forward_order: tuple[Name, ...] = ()
 
 
-class WireTree(msgspec.Struct, forbid_unknown_fields=True):
+class TreeData(msgspec.Struct, forbid_unknown_fields=True):
     """A tree: its nodes, the root last, and the other fields of a ModuleTree by name."""
 
-    nodes: Annotated[list[WireNode], Meta(min_length=1, max_length=_MOST_NODES)]
+    nodes: Annotated[list[NodeData], Meta(min_length=1, max_length=_MOST_NODES)]
     fields: dict[Name, Any] = {}
 
 
-def to_wire(tree: ModuleTree) -> WireTree:
+def to_tree_data(tree: ModuleTree) -> TreeData:
     """A tree as its nodes, each once."""
-    nodes: list[WireNode] = []
+    nodes: list[NodeData] = []
     _add(tree.root, nodes, {})
     fields = {name: msgspec.to_builtins(getattr(tree, name)) for name in _field_types()}
-    return WireTree(nodes, {name: value for name, value in fields.items() if value})
+    return TreeData(nodes, {name: value for name, value in fields.items() if value})
 
 
-def from_wire(wire: WireTree) -> ModuleTree:
+def from_tree_data(data: TreeData) -> ModuleTree:
     """The tree. Raises ValueError if the nodes are not a tree, or a field is unknown or has another type."""
     pool = NodePool()
     nodes: list[ModuleNode] = []
     sizes: list[tuple[int, int]] = []
-    for node in wire.nodes:
+    for node in data.nodes:
         if not all(0 <= index < len(nodes) for index in node.children.values()):
             raise ValueError(f"{node.class_name} has a child that does not come before it")
         below = [sizes[index] for index in node.children.values()]
@@ -82,17 +82,17 @@ def from_wire(wire: WireTree) -> ModuleTree:
                 forward_order=node.forward_order,
             )
         )
-    return ModuleTree(nodes[-1], **_fields(wire.fields))
+    return ModuleTree(nodes[-1], **_fields(data.fields))
 
 
 def to_bytes(tree: ModuleTree) -> bytes:
     """The tree as JSON."""
-    return msgspec.json.encode(to_wire(tree))
+    return msgspec.json.encode(to_tree_data(tree))
 
 
 def from_bytes(data: bytes) -> ModuleTree:
     """What `to_bytes` wrote. Raises ValueError."""
-    return from_wire(decode(data, WireTree))
+    return from_tree_data(decode(data, TreeData))
 
 
 def decode(data: bytes, kind: type[Any]) -> Any:
@@ -119,11 +119,11 @@ def _fields(sent: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"not a tree: {error}") from error
 
 
-def _add(node: ModuleNode, nodes: list[WireNode], indices: dict[int, int]) -> int:
+def _add(node: ModuleNode, nodes: list[NodeData], indices: dict[int, int]) -> int:
     """The index of a node, which is added after its children if it is new."""
     if id(node) not in indices:
         nodes.append(
-            WireNode(
+            NodeData(
                 class_name=node.class_name,
                 detail=node.detail,
                 attributes=dict(node.attributes),

@@ -1,4 +1,4 @@
-"""CheckResult: what a check says of one snapshotted model."""
+"""CheckResult: the result of `check` for one snapshot file."""
 
 from __future__ import annotations
 
