@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vlm_inspect.batch import Failed, Inspected
     from vlm_inspect.difference import Difference
     from vlm_inspect.errors import VlmInspectError
-    from vlm_inspect.fit import Fit
+    from vlm_inspect.fit import LoadReport
     from vlm_inspect.verification import verify
     from vlm_inspect.version import __version__
 
@@ -24,7 +24,7 @@ _HOMES = {
     "Component": "vlm_inspect.architecture",
     "Difference": "vlm_inspect.difference",
     "Failed": "vlm_inspect.batch",
-    "Fit": "vlm_inspect.fit",
+    "LoadReport": "vlm_inspect.fit",
     "Inspected": "vlm_inspect.batch",
     "Role": "vlm_inspect.architecture",
     "VlmInspectError": "vlm_inspect.errors",
@@ -40,8 +40,8 @@ __all__ = [
     "Component",
     "Difference",
     "Failed",
-    "Fit",
     "Inspected",
+    "LoadReport",
     "Role",
     "VlmInspectError",
     "__version__",

@@ -1,40 +1,40 @@
 """Architecture: what a model is made of, as a typed record.
 
-Three things are never mixed up. *Found* is a value. *Absent* is a part that the model does not have:
-it is in no component, and `Architecture.absent` says so with its reason. *Unknown* is a part or a
-value that could not be told: the value is None, and the `unknown` beside it holds the reason. A None
-without a reason means that the question does not arise (a Linear has no layers).
+Found, absent and unknown are different. *Found* is a value. *Absent* is a part that the model does not
+have: no component has its role, and `Architecture.absent` has the reason. *Unknown* is a part or a value
+that could not be determined: the value is None or empty, and `unknown` of the same record has the reason,
+by the name of the field. A None without a reason means that the field does not apply.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from vlm_inspect.builder import Builder
 from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.tree import UnreadKey
+from vlm_inspect.tree import UnusedConfigKey
 
 SCHEMA_VERSION = 1
 
 Rule = Literal["family", "accessor", "name", "structure", "config", "shape", "attribute", "code"]
-StageKind = Literal[
-    "linear",
-    "activation",
-    "norm",
-    "convolution",
-    "embedding",
-    "parameter",
-    "mlp",
-    "pooling",
-    "block",
+Kind = Literal[
+    "vision-language",
+    "audio-language",
+    "omni",
+    "dual-encoder",
+    "retrieval",
+    "image-classifier",
+    "detector",
+    "segmenter",
+    "text",
     "other",
 ]
 Modality = Literal["image", "video", "audio"]
-EntryStep = Literal[
+FusionStep = Literal[
     "patches",  # raw patches, projected: there is no tower
     "codes",  # quantised: discrete tokens, which have embeddings as words have
     "queries",  # read by learned query tokens: a Q-Former, a perceiver
@@ -54,6 +54,7 @@ AttentionFeature = Literal[
     "sinks", "output gate", "indexer", "shared key-values", "shifted windows", "position table"
 ]
 Placement = Literal["before", "after", "both"]
+Size = Annotated[int, Meta(ge=0)]
 
 
 class Role(str, Enum):
@@ -64,33 +65,32 @@ class Role(str, Enum):
     PROJECTOR = "projector"
     LANGUAGE_MODEL = "language_model"
     LM_HEAD = "lm_head"
+    TASK_HEAD = "task_head"
     GENERATOR = "generator"
     OTHER = "other"
 
 
 ENCODERS = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER})
-"""What takes images or sound in."""
+"""Roles that read images or sound."""
 TEXT_ROLES = frozenset({Role.LANGUAGE_MODEL, Role.LM_HEAD})
-"""What every text token goes through."""
+"""Roles that process every text token."""
 
 
 class Evidence(Struct, frozen=True):
     """Why a finding was made."""
 
     finding: str
-    """What was found: `vision_encoder at model.vision_tower`."""
+    """The finding: `vision_encoder at model.vision_tower`."""
     rule: Rule
-    """The kind of rule that found it; the first that answers wins, in the order family, accessor, name,
-    structure."""
+    """The kind of rule. The first rule with a result wins, in the order family, accessor, name, structure."""
     detail: str
-    """What the rule saw: `get_encoder(modality="image") answered model.vision_tower`."""
+    """The evidence itself: `get_encoder(modality="image") answered model.vision_tower`."""
 
 
 class Norm(Struct, frozen=True):
     """A normalisation layer."""
 
-    class_name: str = ""
-    """Empty where it is unknown."""
+    class_name: str | None = None
     width: int | None = None
     eps: float | None = None
     name: str = ""
@@ -99,37 +99,37 @@ class Norm(Struct, frozen=True):
 
 
 class Rotary(Struct, frozen=True):
-    """How queries and keys are turned by their positions."""
+    """Rotary position embeddings of queries and keys."""
 
     class_name: str | None = None
-    """The module that makes the angles."""
+    """The module that computes the angles."""
     kind: str = "default"
-    """`default`, a way to stretch it (`linear`, `dynamic`, `yarn`, `longrope`, `llama3`), or `axial`: by
-    row and column. Others are the library's own names."""
+    """`default`, a scaling method (`linear`, `dynamic`, `yarn`, `longrope`, `llama3`), or `axial`: by row
+    and column. Other values are transformers' own names."""
     width: int | None = None
-    """Channels of a head that are turned: all of them, or a part."""
+    """Channels of a head that are rotated: all of them, or a part."""
     sections: tuple[int, ...] = ()
     """Channel pairs for time, height and width, where a token's position has several coordinates."""
     theta: float | None = None
     """The base of the angles' wavelengths."""
     factor: float | None = None
-    """By how much the positions are stretched."""
+    """The scaling factor of the positions."""
 
 
 class Latent(Struct, frozen=True):
-    """Attention over compressed keys and values (DeepSeek's MLA): the ranks, and what a head is made of."""
+    """Attention over compressed keys and values (DeepSeek's MLA)."""
 
     key_value_rank: int
     query_rank: int | None = None
     """None where queries are not compressed."""
     rotary_width: int | None = None
-    """Channels of a head that are turned by position, and not compressed."""
+    """Channels of a head that are rotated, and not compressed."""
     value_width: int | None = None
     """Of one head's values."""
 
 
 class Attention(Struct, frozen=True):
-    """A layer's attention, or what stands in its place."""
+    """A layer's attention, or the mixer that replaces it."""
 
     class_name: str | None = None
     kind: AttentionKind | None = None
@@ -139,13 +139,13 @@ class Attention(Struct, frozen=True):
     head_width: int | None = None
     """Of queries and keys; values may have another (`Latent.value_width`)."""
     cross: bool = False
-    """Whether it reads another sequence (the image, the encoder) than its own, or beside it."""
+    """Whether it reads another sequence (the image, the encoder), alone or together with its own."""
     sliding_window: int | None = None
-    """Tokens that it sees back, where it does not see all."""
+    """The width of its sliding window in tokens; None where it sees all."""
     chunk: int | None = None
-    """Tokens of a chunk that it does not look out of, where it does not see all."""
+    """The size of its chunks in tokens, of attention within chunks."""
     window: int | None = None
-    """Of attention inside windows of an image: their side, in patches."""
+    """The side of its windows in patches, of attention within windows of an image."""
     mechanism: Mechanism = "attention"
     latent: Latent | None = None
     qk_norm: tuple[Norm, ...] = ()
@@ -153,13 +153,13 @@ class Attention(Struct, frozen=True):
     bias: tuple[Projection, ...] = ()
     """Which projections have a bias."""
     positions: Positions | None = None
-    """How it knows where a token stands; `none`: only by what was added to the tokens, or not at all."""
+    """Its position encoding; `none`: only what was added to the embeddings, if anything."""
     rotary: Rotary | None = None
     features: tuple[AttentionFeature, ...] = ()
     state_width: int | None = None
     """Of a state space: the size of its state per channel."""
     convolution: int | None = None
-    """Of a short convolution in its place or inside it: tokens that it spans."""
+    """The kernel size of a short convolution that replaces it or is part of it."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -170,19 +170,19 @@ class Experts(Struct, frozen=True):
     per_token: int | None = None
     hidden_width: int | None = None
     shared: int | None = None
-    """Experts that every token goes through, beside those that it is routed to."""
+    """Experts that process every token, in addition to the routed ones."""
     shared_width: int | None = None
     """Hidden width of the shared experts together."""
     router: str | None = None
-    """The class that chooses."""
+    """The class that selects the experts."""
     scoring: str | None = None
-    """How the router scores: `softmax` or `sigmoid`, where a module or the configuration says."""
+    """The router's scoring function: `softmax` or `sigmoid`; None where nothing states it."""
     parameters: int | None = None
     """Parameters of one expert."""
     path: str = ""
     """Where the experts are in their layer: `mlp.experts`."""
     modality: Literal["text", "vision"] | None = None
-    """Whose tokens go through this group, where each modality has one of its own."""
+    """The modality of the tokens, where each modality has its own group of experts."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -193,13 +193,13 @@ class Mlp(Struct, frozen=True):
     """None where the layer itself holds the two projections."""
     input_width: int | None = None
     hidden_width: int | None = None
-    """The width that reaches the down projection: half of a fused gate and up projection. Of a sparse MLP
+    """The input width of the down projection: half of a fused gate and up projection. Of a sparse MLP
     without a dense part, that of one expert."""
     output_width: int | None = None
     gated: bool | None = None
     activation: str | None = None
     experts: tuple[Experts, ...] = ()
-    """None of a dense MLP; two where text and images have their own."""
+    """Empty for a dense MLP; two groups where text and images have their own."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -211,13 +211,13 @@ class Layer(Struct, frozen=True):
     attention: Attention | None = None
     mlp: Mlp | None = None
     norms: tuple[Norm, ...] = ()
-    """The norms that the layer itself holds, in order; those inside its attention are not among them."""
+    """The layer's own norms, in order, without those inside its attention."""
     norm_placement: Placement | None = None
     """Whether norms stand before attention and MLP, after them, or both."""
     parallel: bool = False
-    """Whether attention and MLP read the same norm's output, side by side."""
-    further_attention: tuple[Attention, ...] = ()
-    """What mixes tokens beside `attention`: cross-attention to an encoder, a state space in parallel."""
+    """Whether attention and MLP read the output of the same norm."""
+    extra_attention: tuple[Attention, ...] = ()
+    """Other mixers of the layer: cross-attention to an encoder, a parallel state space."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -225,36 +225,215 @@ class LayerStack(Struct, frozen=True):
     """A stack of layers, alike or not."""
 
     path: str
-    """Module path of the list: `model.language_model.layers`; empty where no module was seen."""
+    """Module path of the list: `model.language_model.layers`; empty if nothing was built."""
     count: int
     kinds: tuple[Layer, ...]
     """The different kinds of layers, in the order in which they first appear."""
     order: tuple[int, ...] = ()
     """For each layer the index of its kind; empty where all are alike."""
+    passes: int = 1
+    """How many times a token goes through the whole stack."""
 
 
-class Stage(Struct, frozen=True):
-    """One step of an embedding, a projector or a head."""
+class BaseStage(Struct, frozen=True, tag_field="kind"):
+    """The fields that all stages have."""
 
-    kind: StageKind
-    class_name: str = ""
-    """Empty where it is unknown, and of an MLP whose projections lie among the other steps."""
+    class_name: str | None = None
     path: str = ""
-    sizes: tuple[int, ...] = ()
-    """linear: in, out. convolution: in, out. embedding: entries, width. mlp: in, hidden, out.
-    norm: width. parameter: its shape."""
-    kernel: tuple[int, ...] = ()
-    """Of a convolution or a pooling."""
-    eps: float | None = None
-    layers: int | None = None
-    """Of a block: how many layers it stacks."""
-    queries: int | None = None
-    """Of a block: its learned query tokens (latents of a perceiver)."""
     branch: int | None = None
-    """Of steps side by side, whose outputs are added or joined: on which branch it is, counted from 0."""
+    """The index of its branch, of parallel steps whose outputs are added or concatenated."""
     parameters: int | None = None
-    """Of what a component holds beside its layers."""
+    """Only where the step is one of a component's other modules."""
     unknown: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """`linear`, `convolution`, `norm` …: the kind that the JSON record names."""
+        return str(self.__struct_config__.tag)
+
+    @property
+    def input_width(self) -> int | None:
+        """The width that it reads; None where it reads any."""
+        return None
+
+    @property
+    def output_width(self) -> int | None:
+        """The width that it writes; None where it writes what it reads, or that is not known."""
+        return None
+
+
+class LinearStage(BaseStage, frozen=True, kw_only=True, tag="linear"):
+    """A Linear, or a layer that works as one."""
+
+    in_features: Size
+    out_features: Size
+
+    @property
+    def input_width(self) -> int:
+        """Features."""
+        return self.in_features
+
+    @property
+    def output_width(self) -> int:
+        """Features."""
+        return self.out_features
+
+
+class ConvStage(BaseStage, frozen=True, kw_only=True, tag="convolution"):
+    """A convolution."""
+
+    in_channels: Size
+    out_channels: Size
+    kernel_size: tuple[Size, ...] = ()
+
+    @property
+    def input_width(self) -> int:
+        """Channels."""
+        return self.in_channels
+
+    @property
+    def output_width(self) -> int:
+        """Channels."""
+        return self.out_channels
+
+
+class NormStage(BaseStage, frozen=True, kw_only=True, tag="norm"):
+    """A normalisation."""
+
+    width: Size | None = None
+    eps: float | None = None
+
+    @property
+    def input_width(self) -> int | None:
+        """As wide as its weight."""
+        return self.width
+
+    @property
+    def output_width(self) -> int | None:
+        """As wide as its weight."""
+        return self.width
+
+
+class EmbeddingStage(BaseStage, frozen=True, kw_only=True, tag="embedding"):
+    """A table of tokens or positions."""
+
+    num_embeddings: Size | None = None
+    """Number of entries."""
+    embedding_dim: Size | None = None
+    grid: tuple[Size, ...] = ()
+    """The sides of a table of positions with several axes; their product is `num_embeddings`."""
+
+    @property
+    def output_width(self) -> int | None:
+        """The width of an entry."""
+        return self.embedding_dim
+
+
+class MlpStage(BaseStage, frozen=True, kw_only=True, tag="mlp"):
+    """A feed-forward network. It has no class where its projections lie among the other steps."""
+
+    in_features: Size | None = None
+    hidden_features: Size | None = None
+    out_features: Size | None = None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The widths that are known, in order."""
+        sizes = (self.in_features, self.hidden_features, self.out_features)
+        return tuple(size for size in sizes if size is not None)
+
+    @property
+    def input_width(self) -> int | None:
+        """The first width that is known."""
+        return self.sizes[0] if self.sizes else None
+
+    @property
+    def output_width(self) -> int | None:
+        """The last width that is known."""
+        return self.sizes[-1] if self.sizes else None
+
+
+class ParameterStage(BaseStage, frozen=True, kw_only=True, tag="parameter"):
+    """A bare parameter: a matrix, or what is added."""
+
+    shape: tuple[Size, ...] = ()
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether features can go through it."""
+        return len(self.shape) == len(("rows", "columns"))
+
+    @property
+    def input_width(self) -> int | None:
+        """The rows of a matrix."""
+        return self.shape[0] if self.is_matrix else None
+
+    @property
+    def output_width(self) -> int | None:
+        """The last side."""
+        return self.shape[-1] if self.shape else None
+
+
+class ActivationStage(BaseStage, frozen=True, tag="activation"):
+    """An activation function."""
+
+
+class PoolingStage(BaseStage, frozen=True, kw_only=True, tag="pooling"):
+    """A pooling."""
+
+    kernel_size: tuple[Size, ...] = ()
+
+
+class BlockStage(BaseStage, frozen=True, kw_only=True, tag="block"):
+    """Layers with attention: a Q-Former, a perceiver."""
+
+    num_layers: Size | None = None
+    num_queries: Size | None = None
+    """Its learned query tokens (latents of a perceiver)."""
+
+
+class OtherStage(BaseStage, frozen=True, kw_only=True, tag="other"):
+    """Any other module."""
+
+    shape: tuple[Size, ...] = ()
+    """Of its largest parameter, where it is a single module."""
+
+    @property
+    def output_width(self) -> int | None:
+        """The last side."""
+        return self.shape[-1] if self.shape else None
+
+
+Stage = (
+    LinearStage
+    | ConvStage
+    | NormStage
+    | EmbeddingStage
+    | MlpStage
+    | ParameterStage
+    | ActivationStage
+    | PoolingStage
+    | BlockStage
+    | OtherStage
+)
+"""One step of an embedding, a projector or a head."""
+
+
+class ImageInput(Struct, frozen=True):
+    """What a vision encoder takes in, and from where it hands features on."""
+
+    size: tuple[int, ...] = ()
+    """Height and width in pixels that its position table is made for."""
+    feature_layers: int | None = None
+    """How many layers' outputs the configuration lists to be handed on side by side; None where it is one."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+class HeadInfo(Struct, frozen=True):
+    """What only a head has."""
+
+    tied_to: str
+    """The parameter that is its weight, where it has none of its own."""
 
 
 class Component(Struct, frozen=True):
@@ -272,20 +451,17 @@ class Component(Struct, frozen=True):
     stacks: tuple[LayerStack, ...] = ()
     embeddings: tuple[Stage, ...] = ()
     stages: tuple[Stage, ...] = ()
-    """What a projector or a head does, step by step."""
-    beside: tuple[Stage, ...] = ()
-    """What an encoder or a language model holds beside embeddings and layers: final norm, pooling head."""
-    image_size: tuple[int, ...] = ()
-    """Of a vision encoder: height and width in pixels that its position table is made for."""
-    feature_layers: int | None = None
-    """Of a vision encoder: of how many layers the configuration lists the outputs to be handed on side by
-    side; None where it is one layer's."""
-    tied_to: str | None = None
-    """Of a head: the parameter that is its weight, where it has none of its own."""
+    """The steps of a projector or a head, in order."""
+    extra_modules: tuple[Stage, ...] = ()
+    """Modules of an encoder or a language model other than embeddings and layers: norm, pooling head."""
+    image: ImageInput | None = None
+    """Of a vision encoder, where anything of it is known or has a reason for being unknown."""
+    head: HeadInfo | None = None
+    """Of a head that is tied to another parameter."""
     active: int | None = None
-    """Of its parameters, those that work on one text token: all but the experts that it is not routed to."""
-    stored: Mapping[str, int] = field(default_factory=dict)
-    """Of a checkpoint whose headers were read: dtype → bytes of the tensors that the component owns."""
+    """Parameters used for one text token: all but the experts that it is not routed to."""
+    stored_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of the component's tensors by dtype, if the checkpoint's headers were read."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
 
@@ -300,12 +476,12 @@ class Component(Struct, frozen=True):
         return tuple(kind for stack in self.stacks for kind in stack.kinds)
 
 
-class Entry(Struct, frozen=True):
-    """How a modality other than text gets into the language model."""
+class ModalityInput(Struct, frozen=True):
+    """How a modality other than text is fed to the language model."""
 
     modality: Modality
-    steps: tuple[EntryStep, ...] = ()
-    """What is done with its features, in order: `("queries", "placeholders")`."""
+    steps: tuple[FusionStep, ...] = ()
+    """The steps of the fusion, in order: `("queries", "placeholders")`."""
     token_key: str | None = None
     """The configuration's key for the placeholder token: `image_token_id`."""
     token_id: int | None = None
@@ -321,26 +497,28 @@ class Parameters(Struct, frozen=True):
     ties: tuple[tuple[str, ...], ...] = ()
     """Groups of paths that are one parameter; the first of each group is the one that counts."""
     active: int | None = None
-    """Parameters that work on one text token: language model and head, embeddings included, but the experts
+    """Parameters used for one text token: language model and head, with embeddings, without the experts
     that it is not routed to."""
+    uncertain: str | None = None
+    """Why the count depends on a checkpoint that was not at hand; None where the class decides it."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 class Quantization(Struct, frozen=True):
-    """How a repository's weights are packed. Parameters are counted as the model has them, never packed."""
+    """Quantization of the weights. Parameters are always counted unpacked."""
 
     method: str
     """`gptq`, `awq`, `bitsandbytes`, `compressed-tensors`, `fp8`, `mxfp4`, `mlx`: as config.json names it."""
     bits: int | None = None
-    """Of a quantised weight; None where nothing says."""
+    """Bits of a weight; None where nothing states them."""
     number: str | None = None
-    """What the bits are: `nf4`, `int`, `e4m3`."""
+    """The number format: `nf4`, `int`, `e4m3`."""
     group: tuple[int, ...] = ()
-    """Weights that share a scale: how many in a row, or the sides of a block."""
+    """Group size: weights in a row that share a scale, or the sides of a block."""
     packing: str | None = None
-    """How they lie in the file, where that is said: `pack-quantized`, `gemm`."""
+    """The storage format, where it is stated: `pack-quantized`, `gemm`."""
     path: str = "quantization_config"
-    """The key that says it: `text_config.quantization_config`."""
+    """The configuration key: `text_config.quantization_config`."""
 
 
 class Architecture(Struct, frozen=True):
@@ -352,38 +530,42 @@ class Architecture(Struct, frozen=True):
     builder: Builder
     components: tuple[Component, ...]
     parameters: Parameters
-    entries: tuple[Entry, ...] = ()
-    """How images, videos and sounds get in; none where the model takes text alone."""
+    kind: Kind | None = None
+    """What sort of model it is."""
+    inputs: tuple[ModalityInput, ...] = ()
+    """How images, videos and sounds are fed in; empty where the model reads text alone."""
     absent: Mapping[str, str] = field(default_factory=dict)
-    """Roles that the model does not have, and how that is known."""
+    """Roles that the model does not have, with the reason."""
     unknown: Mapping[str, str] = field(default_factory=dict)
-    """Fields and roles that could not be told, and why."""
-    supports: tuple[str, ...] | None = None
-    """Attention kernels that the class supports; None where the class was not seen."""
+    """Fields and roles that are unknown, with the reason."""
+    unnamed_modules: str | None = None
+    """Why the classes of some modules are not known; None where all are."""
+    attention_backends: tuple[str, ...] | None = None
+    """Attention implementations that the class supports; None where the class is not known."""
     notes: tuple[str, ...] = ()
-    """What the user should know before believing the record: a sentence each."""
-    unread: tuple[UnreadKey, ...] = ()
-    """The keys of config.json that the built classes did not read. Where some are structural, the record may
-    not be of this model. Empty, too, where nothing was built."""
+    """Warnings, one sentence each."""
+    unused_config_keys: tuple[UnusedConfigKey, ...] = ()
+    """Keys of config.json that the built classes did not read. If some are structural, the record may not
+    describe this model. Empty if nothing was built."""
     quantization: Quantization | None = None
-    """None where the configuration says of none."""
+    """None if the configuration has none."""
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
-    def misread(self) -> tuple[UnreadKey, ...]:
-        """The unread keys that state a structure that was not built."""
-        return tuple(key for key in self.unread if key.structural)
+    def ignored_structural_keys(self) -> tuple[UnusedConfigKey, ...]:
+        """Unused keys that describe a structure that was not built."""
+        return tuple(key for key in self.unused_config_keys if key.structural)
 
     @property
-    def unbuilt(self) -> dict[str, str]:
-        """Where a part is that could not be built, and why: its place is known, its insides are not."""
+    def missing_modules(self) -> dict[str, str]:
+        """Paths of parts that could not be built, with the reason."""
         return {
             component.paths[0]: component.unknown["parameters"]
             for component in self.components
             if component.paths and "parameters" in component.unknown
         }
 
-    def having(self, role: Role) -> tuple[Component, ...]:
+    def by_role(self, role: Role) -> tuple[Component, ...]:
         """The components that have a role, in the order of the module tree."""
         return tuple(component for component in self.components if component.role is role)

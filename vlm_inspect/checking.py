@@ -19,7 +19,7 @@ from vlm_inspect.ref import ModelIdentity, is_hub_id
 from vlm_inspect.requested import Request
 from vlm_inspect.snapshot_files import Stored
 from vlm_inspect.upkeep import model_in, named, taken_of, write
-from vlm_inspect.verdict import Cause, Verdict
+from vlm_inspect.verdict import Cause, CheckResult
 
 _DEFAULTS = Asking()
 _LONGEST_SHOWN = 200
@@ -28,7 +28,7 @@ _LONGEST_SHOWN = 200
 class Checked(Struct, frozen=True):
     """A verdict, and what the file should say; None where that could not be told."""
 
-    verdict: Verdict
+    verdict: CheckResult
     now: Stored | None = None
     notes: tuple[str, ...] = ()
 
@@ -58,7 +58,7 @@ def check(
             yield from _checked(case, taken, options, latest=latest)
         except VlmInspectError as error:
             message, hint = error.message, error.hint
-            yield Checked(Verdict(case.model, case.path.name, "failed", message=message, hint=hint))
+            yield Checked(CheckResult(case.model, case.path.name, "failed", message=message, hint=hint))
     yield from _unused(folder, {case.path.name for case in cases})
 
 
@@ -136,7 +136,7 @@ def _pinned(stored: Stored) -> str | None:
 def _checked(case: _Case, taken: Taken, options: Asking, *, latest: bool) -> Iterator[Checked]:
     """The file with the model as it builds now, at its commit; then, if asked, that with the newest."""
     if not case.path.is_file():
-        yield Checked(Verdict(case.model, case.path.name, "missing"), taken.stored, taken.notes)
+        yield Checked(CheckResult(case.model, case.path.name, "missing"), taken.stored, taken.notes)
         return
     stored = snapshot_files.read(case.path)
     now = Stored(taken.snapshot, stored.follows)
@@ -153,21 +153,21 @@ def _unused(folder: Path, seen: Collection[str]) -> Iterator[Checked]:
     for path in snapshot_files.files_in(folder):
         model = model_in(path) if path.name not in seen else None
         if model is not None:
-            yield Checked(Verdict(model, path.name, "unused"))
+            yield Checked(CheckResult(model, path.name, "orphaned"))
 
 
 def _judged(
     path: Path, before: Stored, after: Stored, notes: tuple[str, ...], cause: Cause | None = None
 ) -> Checked:
     model = after.snapshot.architecture.model.id
-    lost = after.snapshot.architecture.unbuilt
-    if lost and not before.snapshot.architecture.unbuilt:  # the file knows what is unknown here
+    lost = after.snapshot.architecture.missing_modules
+    if lost and not before.snapshot.architecture.missing_modules:  # the file knows what is unknown here
         told = ", ".join(f"{part} {why}" for part, why in lost.items())
-        return Checked(Verdict(model, path.name, "failed", message=f"not everything was built: {told}"))
+        return Checked(CheckResult(model, path.name, "failed", message=f"not everything was built: {told}"))
     difference = compare(before.snapshot, after.snapshot)
     if difference.empty:
-        return Checked(Verdict(model, path.name, "same", difference=difference), after, notes)
-    verdict = Verdict(model, path.name, "different", cause or _cause(difference), difference)
+        return Checked(CheckResult(model, path.name, "same", difference=difference), after, notes)
+    verdict = CheckResult(model, path.name, "different", cause or _cause(difference), difference)
     return Checked(verdict, after, notes)
 
 

@@ -1,4 +1,4 @@
-"""Fit: whether a checkpoint's tensors, or an adapter's, are those of the model that its configuration builds.
+"""LoadReport: whether the tensors of a checkpoint or an adapter are those that the model expects.
 
 A tensor has two names: its key in the checkpoint, and its path in the built model. The library's loader
 turns the one into the other; what is said of a tensor says both.
@@ -16,12 +16,12 @@ from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.tree import ModuleTree, Shape
 
 Kind = Literal["missing", "unexpected", "mismatched"]
-Verdict = Literal["fits", "does not fit", "cannot be said"]
+LoadStatus = Literal["ok", "mismatch", "unknown"]
 Subject = Literal["checkpoint", "adapter"]
 
 
-class Loading(Struct, frozen=True):
-    """What transformers' own loader makes of a checkpoint's names and shapes."""
+class LoadingInfo(Struct, frozen=True):
+    """The result of transformers' loader for a checkpoint's names and shapes."""
 
     tree: ModuleTree
     shapes: Mapping[str, Shape]
@@ -29,104 +29,104 @@ class Loading(Struct, frozen=True):
     paths: Mapping[str, str]
     """Key in the checkpoint → path in the model, whether the model has it or not."""
     converted: frozenset[str] = frozenset()
-    """The keys that are not only renamed: several make one parameter, or one makes several."""
+    """Keys that are merged into one parameter or split into several."""
     not_by_peft: frozenset[str] = frozenset()
-    """Of an adapter: the keys that the library's own loader finds a place for, and PEFT's does not."""
+    """Adapter keys that transformers loads and PEFT does not."""
     missing: frozenset[str] = frozenset()
-    """Paths that got nothing and needed something: no ties, no buffers that the class computes itself."""
+    """Paths without a tensor that need one: no ties, no buffers that the class computes itself."""
     unexpected: frozenset[str] = frozenset()
-    """Keys that go nowhere."""
+    """Keys without a place in the model."""
     ignored: frozenset[str] = frozenset()
-    """Keys that go nowhere, and that the class says to leave out."""
+    """Unexpected keys that the class declares as ignored."""
     tied: frozenset[str] = frozenset()
-    """Paths that are another parameter, and need nothing of their own."""
+    """Paths that are tied to another parameter."""
     mismatched: Mapping[str, tuple[Shape | None, Shape]] = field(default_factory=dict)
-    """Path → what came (None where it could not be put together) and what the model has."""
+    """Path → shape in the checkpoint (None if its tensors could not be merged) and shape in the model."""
 
 
-class Misfit(Struct, frozen=True):
-    """Tensors that do not fit, in the same way and at the same place of each layer."""
+class Mismatch(Struct, frozen=True):
+    """Tensors with the same problem, at the same place of each layer."""
 
     kind: Kind
     path: str = ""
-    """In the model; `*` for the number where it is of several layers. Empty where there is no such path."""
+    """Path in the model, `*` for the numbers of several layers; empty if there is none."""
     key: str = ""
-    """In the checkpoint; of what is missing the key that it would have. Empty where that is unknown."""
+    """Key in the checkpoint; of missing tensors the expected key, or empty if it is not known."""
     count: int = 1
-    """Tensors."""
+    """Number of tensors."""
     parameters: int | None = None
-    """Numbers in all of them."""
+    """Number of parameters in all of them."""
     is_module: bool = False
-    """Whether it is a whole module, with all tensors in it, and not one tensor (of each layer)."""
+    """Whether it is a whole module with all its tensors."""
     expected: Shape | None = None
-    """Of one tensor: its shape in the model."""
+    """Shape in the model, of a single tensor."""
     stored: Shape | None = None
-    """Of one tensor: its shape in the checkpoint."""
+    """Shape in the checkpoint, of a single tensor."""
     role: Role | None = None
-    """Of the component that it is in; None where it is in none."""
+    """Role of its component; None if it is in none."""
     component: str | None = None
-    """That component's path."""
+    """Path of its component."""
     reason: str = ""
-    """Why, where more can be said: `model-00002-of-00004.safetensors is not there`."""
+    """The reason, if known: `model-00002-of-00004.safetensors is not there`."""
     names: tuple[str, ...] = ()
-    """Each tensor's own name: paths, and of what is unexpected keys."""
+    """Paths of all tensors; keys of unexpected ones."""
 
 
-class Renaming(Struct, frozen=True):
-    """A part of the checkpoint that lies elsewhere in the model."""
+class KeyRenaming(Struct, frozen=True):
+    """A prefix of the checkpoint that has another name in the model."""
 
     key: str
     path: str
     count: int
-    """Tensors."""
+    """Number of tensors."""
     is_converted: bool = False
-    """Whether several tensors become one, or one several."""
+    """Whether tensors are merged or split."""
 
 
-class ComponentFit(Struct, frozen=True):
-    """How much of a component is in the checkpoint; of an adapter, how many of its tensors reach it."""
+class ComponentLoad(Struct, frozen=True):
+    """How many tensors of a component are loaded; of an adapter, how many of its tensors target it."""
 
     role: Role
     path: str | None
-    fitting: int
+    loaded: int
     expected: int | None = None
-    """Tensors of the component; None of an adapter, which reaches what it likes."""
+    """Tensors of the component; None for an adapter."""
 
 
-class Fit(Struct, frozen=True):
-    """Whether it fits, and what does not."""
+class LoadReport(Struct, frozen=True):
+    """Whether the tensors load into the model, and what does not."""
 
     model: ModelIdentity
     model_class: str | None
     subject: Subject
-    stored: int
-    """Tensors in the files."""
-    fitting: int
-    """Of these: how many end where they should, in their shape, those that the class leaves out aside."""
+    tensors: int
+    """Number of tensors in the files."""
+    loaded: int
+    """Number of tensors that load with the right shape, without ignored ones."""
     base: ModelIdentity | None = None
-    """Of an adapter: the model that it is put on."""
-    misfits: tuple[Misfit, ...] = ()
-    components: tuple[ComponentFit, ...] = ()
-    renamings: tuple[Renaming, ...] = ()
+    """Base model of an adapter."""
+    mismatches: tuple[Mismatch, ...] = ()
+    components: tuple[ComponentLoad, ...] = ()
+    renamings: tuple[KeyRenaming, ...] = ()
     missing_files: Mapping[str, int] = field(default_factory=dict)
-    """Files that the index names and that are not there, or not to their end: how many tensors each has."""
+    """Missing or truncated files of the index → number of tensors in each."""
     ignored: int = 0
-    """Tensors that the class leaves out."""
+    """Number of tensors that the class declares as ignored."""
     uncertain: tuple[str, ...] = ()
-    """What could not be checked, a sentence each."""
+    """What could not be checked, one sentence each."""
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def verdict(self) -> Verdict:
-        """Whether it fits. What is uncertain does not make good what is wrong."""
-        if self.misfits or self.missing_files:
-            return "does not fit"
-        return "cannot be said" if self.uncertain else "fits"
+    def verdict(self) -> LoadStatus:
+        """`mismatch` if anything is wrong, whatever else is uncertain."""
+        if self.mismatches or self.missing_files:
+            return "mismatch"
+        return "unknown" if self.uncertain else "ok"
 
     def counts(self) -> dict[Kind, int]:
         """How many tensors are missing, unexpected and mismatched."""
         counts: dict[Kind, int] = {"missing": 0, "unexpected": 0, "mismatched": 0}
-        for misfit in self.misfits:
-            counts[misfit.kind] += misfit.count
+        for mismatch in self.mismatches:
+            counts[mismatch.kind] += mismatch.count
         return counts

@@ -130,7 +130,7 @@ def _from_snapshot(snapshot: Snapshot) -> Inspection:
         snapshot.modules,
         record.parameters.ties,
         notes=record.notes,
-        unbuilt=record.unbuilt,
+        missing_modules=record.missing_modules,
         versions=record.versions,
     )
     return Inspection(architecture, tree)

@@ -65,7 +65,7 @@ def _new(checkpoint: Checkpoint, way: Way, place: str | None) -> Answer:
         if place is not None:
             store.shared().put(place, error)
         raise
-    unbuilt = tuple(note(path, why) for path, why in built.tree.unbuilt.items())
+    unbuilt = tuple(note(path, why) for path, why in built.tree.missing_modules.items())
     record = describe(built.tree, checkpoint.identity, built.builder)
     made = Answer(record, built.tree, (*built.notes, *unbuilt))
     if place is not None and built.lasting:

@@ -1,16 +1,17 @@
 """ModuleTree: a model's modules as plain data.
 
-Every builder ends here, and everything after it starts here; nothing behind this line needs torch.
+Every builder returns one, and the rest of the program reads it without torch.
 
-Nodes do not know their own name or place, so modules that are alike are *one* object: the 32 equal
-layers of a decoder are 32 names of one node. What is computed once per node is therefore computed
-once per kind of layer, and "are these layers alike?" is `is`.
+Nodes do not know their own name or path, so equal modules are *one* object: the 32 equal layers of a
+decoder are 32 names of one node. Work per node is therefore work per kind of layer, and layers are
+compared with `is`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Literal
 
 from msgspec import Struct, field
@@ -18,17 +19,17 @@ from msgspec import Struct, field
 Shape = tuple[int, ...]
 Scalar = bool | int | float | str | None
 Attribute = Scalar | tuple[int, ...]
-JoinKind = Literal["scatter", "add", "prepend", "append", "embed"]
+FusionKind = Literal["scatter", "add", "prepend", "append", "embed"]
 
 INFERRED = "?"
-"""What the class name of a module begins with whose class nobody stated: `?Attention` has what an
-attention has. No class of Python can be called so."""
+"""Prefix of inferred class names: `?Attention` has the tensors of an attention, but its class is not known.
+It cannot start the name of a Python class."""
 UNKNOWN_CLASS = "unknown class"
-"""What is shown of a module whose class nobody stated."""
+"""Shown in place of an inferred class name."""
 
 
-class ModuleNode(Struct, frozen=True, eq=False):
-    """One kind of module: its class, what it holds itself, and its children by name.
+class ModuleNode(Struct, frozen=True, eq=False, dict=True):
+    """One kind of module: its class, its own tensors and attributes, and its children by name.
 
     Nodes are compared by identity: builders make them through `NodePool`, which gives equal
     modules the same node.
@@ -36,33 +37,40 @@ class ModuleNode(Struct, frozen=True, eq=False):
 
     class_name: str
     detail: str = ""
-    """What torch prints between the parentheses: `in_features=1024, out_features=4096, bias=True`."""
+    """Its `extra_repr`: `in_features=1024, out_features=4096, bias=True`."""
     attributes: tuple[tuple[str, Attribute], ...] = ()
     """Public scalar attributes of the module (`eps`, `num_heads`), sorted by name."""
     parameters: tuple[tuple[str, Shape], ...] = ()
-    """The parameters that the module holds itself, in order."""
+    """Its own parameters, in order."""
     buffers: tuple[tuple[str, Shape], ...] = ()
-    """The persistent buffers that the module holds itself: in a checkpoint, but no parameters."""
+    """Its own persistent buffers."""
     children: tuple[tuple[str, ModuleNode], ...] = ()
-    uses: tuple[str, ...] = ()
-    """Children, own parameters, and functions (activations, and what turns by position) as the class's own
-    `forward` names them, in its order; what it names twice is twice among them. Empty where it has no code
-    of its own."""
+    forward_order: tuple[str, ...] = ()
+    """Children, own parameters, and functions (activations, rotary embeddings) in the order in which the
+    class's `forward` uses them, with repetitions. Empty if it has no source."""
     total: int = 0
-    """Parameters of this node and all below, tied ones counted wherever they appear."""
+    """Parameters of this node and its descendants; tied ones are counted each time."""
 
     @property
     def inferred(self) -> bool:
-        """Whether its class is unknown, and its class name only says what it must be."""
+        """Whether the class name is inferred."""
         return self.class_name.startswith(INFERRED)
+
+    @cached_property
+    def _children_by_name(self) -> dict[str, ModuleNode]:
+        return dict(self.children)
+
+    @cached_property
+    def _attributes_by_name(self) -> dict[str, Attribute]:
+        return dict(self.attributes)
 
     def child(self, name: str) -> ModuleNode | None:
         """The direct child of that name."""
-        return next((node for key, node in self.children if key == name), None)
+        return self._children_by_name.get(name)
 
     def attribute(self, *names: str) -> Attribute:
         """The first of these attributes that the module has and that is not None."""
-        found = dict(self.attributes)
+        found = self._attributes_by_name
         return next((found[name] for name in names if found.get(name) is not None), None)
 
     def shape(self, name: str) -> Shape | None:
@@ -83,18 +91,18 @@ class ModuleNode(Struct, frozen=True, eq=False):
             yield from node.parameter_paths(join(path, name))
 
 
-class Join(Struct, frozen=True):
-    """A statement of a model's own code that joins two sequences, as it is written; nothing was run."""
+class FusionOp(Struct, frozen=True):
+    """A statement in a model's code that combines two sequences, read from the source without running it."""
 
-    operation: JoinKind
+    operation: FusionKind
     target: str
-    """The sequence that is joined to: `inputs_embeds`; of `embed`, the table of the text's embeddings."""
+    """The sequence that is changed: `inputs_embeds`; of `embed`, the table of token embeddings."""
     values: tuple[str, ...]
-    """The names in what is put there: `image_features`."""
+    """Names in the inserted expression: `image_features`."""
     mask: tuple[str, ...] = ()
-    """The names in what says where: `special_image_mask`."""
+    """Names in the mask: `special_image_mask`."""
     sources: tuple[str, ...] = ()
-    """The values' names, and those that they were made from in the same function, step by step."""
+    """Names of the values, and of what they were computed from in the same function."""
     where: str = ""
     """Class and method: `LlavaModel.forward`."""
     statement: str = ""
@@ -104,46 +112,46 @@ class TokenRead(Struct, frozen=True):
     """A token that a model's code reads from the configuration."""
 
     name: str
-    """As the code calls it: `image_token_id`."""
+    """Its name in the code: `image_token_id`."""
     key: str
-    """As the configuration keeps it: `image_token_index`."""
+    """Its key in the configuration: `image_token_index`."""
     number: int | None = None
     """Its number in the vocabulary; None where the configuration names no such token."""
 
 
-class Forward(Struct, frozen=True):
-    """What the code of a module says that takes text: only of those that join sequences or read tokens."""
+class ForwardInfo(Struct, frozen=True):
+    """What the source of a text module's `forward` shows of fused sequences and special tokens."""
 
     path: str
-    joins: tuple[Join, ...] = ()
+    joins: tuple[FusionOp, ...] = ()
     tokens: tuple[TokenRead, ...] = ()
 
 
-class UnreadKey(Struct, frozen=True):
+class UnusedConfigKey(Struct, frozen=True):
     """A key of config.json that the built classes did not read."""
 
     path: str
-    """Where it stands: `vision_config.dim_embed`."""
+    """Its path: `vision_config.dim_embed`."""
     value: str
     """Its value as JSON, cut where it is long."""
     structural: bool = False
-    """Whether it states a structure that was not built."""
-    instead: str = ""
-    """What was built in its place: `embed_dim [128, 256, 512, 1024]`; empty where nothing was."""
+    """Whether it describes a structure that was not built."""
+    built_instead: str = ""
+    """The value that was built instead: `embed_dim [128, 256, 512, 1024]`; empty if there is none."""
 
 
-class Gaps(Struct, frozen=True):
-    """What the builder of a tree could not tell, and why. A live model leaves none."""
+class Unknowns(Struct, frozen=True):
+    """What the builder of a tree could not determine, with reasons. Empty for a built class."""
 
     classes: Mapping[str, str] = field(default_factory=dict)
-    """Module path → why the classes at it and below are not known; the nearest path above speaks."""
+    """Module path → why the classes at it and below are not known; the nearest ancestor counts."""
     shapes: Mapping[str, str] = field(default_factory=dict)
-    """Parameter path → why its shape is not known. What the tree holds there is no shape of the model."""
+    """Parameter path → why its shape is not known. The shape in the tree is not that of the model."""
     fields: Mapping[str, str] = field(default_factory=dict)
-    """Field or role of the record → why it cannot be told: `supports`, `lm_head`."""
+    """Field or role of the record → why it is not known: `attention_backends`, `lm_head`."""
 
-    def why_nameless(self, path: str) -> str:
-        """Why the class at a path is not known: what is said of the nearest path above, or in general."""
+    def why_class_unknown(self, path: str) -> str:
+        """Why the class at a path is not known: the reason at the nearest ancestor."""
         while path and path not in self.classes:
             path = path.rpartition(".")[0]
         return self.classes.get(path, "its builder could not tell")
@@ -156,32 +164,31 @@ class ModuleTree(Struct, frozen=True):
     ties: tuple[tuple[str, ...], ...] = ()
     """Groups of parameter paths that are one parameter; the first of each group is the one that counts."""
     accessors: Mapping[str, str] = field(default_factory=dict)
-    """What the model's own accessors answered, as paths: `get_output_embeddings` → `lm_head`.
-    An accessor that the model has not, that failed, or that answered None, is left out. Unchecked:
-    transformers' `get_encoder` answers with the model itself where it finds no encoder."""
+    """Results of the model's accessors, as paths: `get_output_embeddings` → `lm_head`. Accessors that are
+    missing, failed or returned None are left out. Unchecked: transformers' `get_encoder` returns the model
+    itself if it finds no encoder."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """The configuration as the built classes read it, their defaults filled in."""
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Module paths, each with the configuration that the module and all below it were built from, where it
-    is not that of the module which holds it: a part's own, whatever its key in `config` is called."""
-    supports: tuple[str, ...] = ()
-    """Attention kernels that the class says it supports: `flash_attention`, `sdpa`, `flex_attention`."""
-    forwards: tuple[Forward, ...] = ()
-    """What the model's code says of the sequences that it joins, in the order of the tree."""
+    """Module path → the configuration that the module and its descendants were built from, where it differs
+    from that of the parent module."""
+    attention_backends: tuple[str, ...] = ()
+    """Attention implementations that the class supports: `flash_attention`, `sdpa`, `flex_attention`."""
+    forward_info: tuple[ForwardInfo, ...] = ()
+    """Fused sequences and special tokens by module, in the order of the tree."""
     notes: tuple[str, ...] = ()
-    """What the builder chose that the user should know, a sentence each."""
-    unread: tuple[UnreadKey, ...] = ()
+    """Warnings of the builder, one sentence each."""
+    unused_config_keys: tuple[UnusedConfigKey, ...] = ()
     """The keys of config.json that the built classes did not read, in its order."""
-    unbuilt: Mapping[str, str] = field(default_factory=dict)
-    """Paths of modules that stayed empty because a package of theirs is not installed, with the reason in
-    a few words. What they would hold is in no count."""
+    missing_modules: Mapping[str, str] = field(default_factory=dict)
+    """Module path → why it is empty: a package that it needs is not installed. Its parameters are not
+    counted."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of the libraries that built it."""
-    gaps: Gaps = field(default_factory=Gaps)
-    """What its builder could not tell."""
-    stored: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Of a checkpoint: module path → dtype → bytes of what the module itself holds, scales and other
-    tensors of its storage included."""
+    unknowns: Unknowns = field(default_factory=Unknowns)
+    """What its builder could not determine."""
+    stored_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Module path → dtype → bytes of its own tensors in the checkpoint, with quantization scales."""
 
     def find(self, path: str) -> ModuleNode | None:
         """The node at a path, or None."""
@@ -202,7 +209,7 @@ class ModuleTree(Struct, frozen=True):
         return self.configs.get(path, self.config)
 
     def tied_surplus(self) -> Iterator[int]:
-        """For each path that is tied to an earlier one: the parameters that must not be counted again."""
+        """The parameters of each path that is tied to an earlier one, which must not be counted again."""
         shapes = self.shapes_of({path for group in self.ties for path in group})
         for group in self.ties:
             for path in group[1:]:
@@ -221,7 +228,7 @@ class ModuleTree(Struct, frozen=True):
 
 
 class NodePool:
-    """Makes nodes, and gives equal modules the same node."""
+    """Creates nodes; equal modules get the same node."""
 
     def __init__(self) -> None:
         self._nodes: dict[tuple[object, ...], ModuleNode] = {}
@@ -235,18 +242,20 @@ class NodePool:
         parameters: tuple[tuple[str, Shape], ...] = (),
         buffers: tuple[tuple[str, Shape], ...] = (),
         children: tuple[tuple[str, ModuleNode], ...] = (),
-        uses: tuple[str, ...] = (),
+        forward_order: tuple[str, ...] = (),
     ) -> ModuleNode:
         """The node with these fields; children must come from the same pool."""
         kin = tuple((name, id(child)) for name, child in children)
         # 1, 1.0 and True are equal in Python, and not the same in a module
         kinds = tuple(type(value) for _, value in attributes)
-        key = (class_name, detail, attributes, kinds, parameters, buffers, kin, uses)
+        key = (class_name, detail, attributes, kinds, parameters, buffers, kin, forward_order)
         known = self._nodes.get(key)
         if known is None:
             own = sum(math.prod(shape) for _, shape in parameters)
             total = own + sum(child.total for _, child in children)
-            known = ModuleNode(class_name, detail, attributes, parameters, buffers, children, uses, total)
+            known = ModuleNode(
+                class_name, detail, attributes, parameters, buffers, children, forward_order, total
+            )
             self._nodes[key] = known
         return known
 

@@ -1,4 +1,4 @@
-"""Verdict: what a check says of one snapshotted model."""
+"""CheckResult: the result of `check` for one snapshot file."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from msgspec import Struct
 
 from vlm_inspect.difference import Difference
 
-Status = Literal["same", "different", "missing", "unused", "failed"]
+Status = Literal["same", "different", "missing", "orphaned", "failed"]
 Cause = Literal["library", "repository", "unknown"]
 
 
-class Verdict(Struct, frozen=True):
+class CheckResult(Struct, frozen=True):
     """Whether a model is still what its snapshot file says."""
 
     model: str

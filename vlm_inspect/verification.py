@@ -18,7 +18,7 @@ from vlm_inspect.errors import (
     UnverifiableError,
     VlmInspectError,
 )
-from vlm_inspect.fit import Fit
+from vlm_inspect.fit import LoadReport
 from vlm_inspect.fitting import Adapter, adapter_keys, fit_adapter, fit_checkpoint, targets_of
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources import SourceOptions, adapters, headers
@@ -32,7 +32,7 @@ _PROMPTS = {"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNI
 class Verified(Struct, frozen=True):
     """Whether it fits, and what the sources had to say."""
 
-    fit: Fit
+    fit: LoadReport
     notes: tuple[str, ...] = ()
 
 
@@ -44,7 +44,7 @@ def verify(  # noqa: PLR0913 - the options of the command, by name
     token: str | None = None,
     cache_dir: Path | None = None,
     offline: bool = False,
-) -> Fit:
+) -> LoadReport:
     """Whether the tensors of a checkpoint are those of the model that its config builds; no weight is read.
 
     `model` is `org/name`, `org/name@revision` or a folder; of an adapter, `base` is the model that it is put

@@ -16,7 +16,7 @@ def part(class_name, parameters=(), attributes=(), uses=(), **children):
         attributes=tuple(sorted(dict(attributes).items())),
         parameters=tuple(dict(parameters).items()),
         children=tuple(children.items()),
-        uses=tuple(uses),
+        forward_order=tuple(uses),
     )
 
 

@@ -148,7 +148,7 @@ def test_cross_attention_beside_self_attention_is_told_beside_it():
         layer(self_attn=attention(), encoder_attn=attention(), fc1=linear(32, 96), fc2=linear(96, 32))
     )
     assert not told.attention.cross
-    assert [each.cross for each in told.further_attention] == [True]
+    assert [each.cross for each in told.extra_attention] == [True]
     assert (told.mlp.hidden_width, told.mlp.class_name) == (96, None)
 
 
@@ -156,7 +156,7 @@ def test_a_state_space_beside_attention_is_told_beside_it():
     mamba = part("SomeMamba", {"A_log": (4,), "D": (4,)}, out_proj=linear(32, 32))
     told = read(layer(mamba=mamba, self_attn=attention()))
     assert told.attention.mechanism == "attention"
-    assert [each.mechanism for each in told.further_attention] == ["state space"]
+    assert [each.mechanism for each in told.extra_attention] == ["state space"]
 
 
 def test_keys_of_another_width_come_from_elsewhere():

@@ -27,7 +27,7 @@ def answer(config):
 
 
 def test_what_the_configuration_states_is_told():
-    (language,) = answer(PHI3_V).having(Role.LANGUAGE_MODEL)
+    (language,) = answer(PHI3_V).by_role(Role.LANGUAGE_MODEL)
     assert (language.layer_count, language.width) == (32, 3072)
     assert language.layers[0].mlp.hidden_width == 8192
     assert language.layers[0].attention.heads == 32
@@ -38,14 +38,14 @@ def test_what_it_does_not_state_is_unknown_with_the_reason():
     assert architecture.parameters.total is None
     assert architecture.parameters.unknown == {"total": "remote code", "active": "remote code"}
     assert architecture.unknown["lm_head"] == "remote code"
-    (language,) = architecture.having(Role.LANGUAGE_MODEL)
+    (language,) = architecture.by_role(Role.LANGUAGE_MODEL)
     assert language.class_name is None
     assert language.unknown["class_name"] == "remote code"
     assert not architecture.absent
 
 
 def test_a_vision_encoder_without_sizes_is_there_and_its_layers_unknown():
-    (vision,) = answer(PHI3_V).having(Role.VISION_ENCODER)
+    (vision,) = answer(PHI3_V).by_role(Role.VISION_ENCODER)
     assert vision.layer_count is None
     assert vision.unknown["stacks"] == "remote code"
 

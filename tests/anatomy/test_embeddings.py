@@ -16,6 +16,7 @@ from tests.anatomy.small_trees import (
     text,
 )
 from tests.every_type.answers import answer_of
+from tests.stages import sizes
 from vlm_inspect.anatomy import describe
 from vlm_inspect.anatomy.layers.stacks import is_stack
 from vlm_inspect.architecture import Role
@@ -25,15 +26,15 @@ TEXTS, EYES, EARS = Role.LANGUAGE_MODEL, Role.VISION_ENCODER, Role.AUDIO_ENCODER
 
 
 def part(model_type, role):
-    return answer_of(model_type).having(role)[0]
+    return answer_of(model_type).by_role(role)[0]
 
 
 def described(tree, role):
-    return describe(tree, ModelIdentity("m", source="local"), "transformers").having(role)[0]
+    return describe(tree, ModelIdentity("m", source="local"), "transformers").by_role(role)[0]
 
 
 @pytest.mark.parametrize(
-    ("model_type", "role", "sizes"),
+    ("model_type", "role", "expected"),
     [
         ("llava", EYES, [(3, 1024), (577, 1024)]),
         ("chameleon", EYES, [(3, 128)]),
@@ -52,29 +53,29 @@ def described(tree, role):
         ("florence2", TEXTS, [(50265, 1024), (1026, 1024), (1026, 1024)]),
     ],
 )
-def test_what_takes_the_input_in(model_type, role, sizes):
-    assert [stage.sizes for stage in part(model_type, role).embeddings] == sizes
+def test_what_takes_the_input_in(model_type, role, expected):
+    assert [sizes(stage) for stage in part(model_type, role).embeddings] == expected
 
 
 def test_a_stem_of_many_convolutions_ends_in_its_linear():
     stem = part("nemotron_h_omni", EARS).embeddings
     assert [stage.kind for stage in stem] == ["convolution"] * 5 + ["linear"]
-    assert (stem[0].sizes, stem[-1].sizes) == ((1, 256), (4096, 1024))
+    assert (sizes(stem[0]), sizes(stem[-1])) == ((1, 256), (4096, 1024))
 
 
 def test_what_convolves_between_stages_lies_beside_them():
-    beside = part("fast_vlm", EYES).beside
+    beside = part("fast_vlm", EYES).extra_modules
     assert {"downsample", "pos_emb"} <= {stage.path.rpartition(".")[2] for stage in beside}
 
 
 def test_a_convolution_behind_the_layers_that_reads_their_width_takes_nothing_in():
     ear = listener("SomeAudioModel", after=convolution(VISION, 2 * VISION, 2))
     tree = model(audio_tower=ear, multi_modal_projector=linear(2 * VISION, TEXT), language_model=text())
-    assert [stage.sizes for stage in described(tree, EARS).embeddings] == [(1, VISION)]
+    assert [sizes(stage) for stage in described(tree, EARS).embeddings] == [(1, VISION)]
 
 
 def test_a_table_that_is_another_one_again_is_not_told_again():
-    names = [stage.path.rpartition(".")[2] for stage in part("florence2", TEXTS).beside]
+    names = [stage.path.rpartition(".")[2] for stage in part("florence2", TEXTS).extra_modules]
     assert "embed_tokens" not in names
     assert names.count("layernorm_embedding") == 2
 
@@ -82,11 +83,13 @@ def test_a_table_that_is_another_one_again_is_not_told_again():
 def test_the_norm_beside_an_embedding_inside_its_module_is_told():
     embeddings = module("SomeEmbeddings", word_embeddings=table(1000, TEXT), LayerNorm=norm(TEXT))
     body = module("TextModel", embeddings=embeddings, layers=layers(TEXT))
-    assert [stage.kind for stage in described(model(model=body), TEXTS).beside] == ["norm"]
+    assert [stage.kind for stage in described(model(model=body), TEXTS).extra_modules] == ["norm"]
 
 
 def test_what_lies_beside_says_its_parameters():
-    beside = {stage.path.rpartition(".")[2]: stage.parameters for stage in part("gemma4", TEXTS).beside}
+    beside = {
+        stage.path.rpartition(".")[2]: stage.parameters for stage in part("gemma4", TEXTS).extra_modules
+    }
     assert beside["embed_tokens_per_layer"] == 262_144 * 35 * 256
 
 

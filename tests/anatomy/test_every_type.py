@@ -34,7 +34,7 @@ def test_the_record_survives_json(model_type):
 
 @pytest.mark.parametrize("model_type", TYPES)
 def test_its_classes_read_all_of_its_configuration_that_is_structure(model_type):
-    assert answer_of(model_type).misread == ()
+    assert answer_of(model_type).ignored_structural_keys == ()
 
 
 @pytest.mark.parametrize("model_type", ["chameleon", "qwen3_omni_moe"])

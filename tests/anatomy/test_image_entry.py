@@ -74,7 +74,7 @@ def described(tree):
 
 
 def entries(tree):
-    return {entry.modality: entry for entry in described(tree).entries}
+    return {entry.modality: entry for entry in described(tree).inputs}
 
 
 @pytest.mark.parametrize("model_type", WAYS)
@@ -114,14 +114,14 @@ def test_a_published_blip_2_names_its_placeholder():
 
 
 def test_without_code_a_way_that_only_code_tells_is_unknown():
-    (image,) = entries(replace(tree_of("llava"), forwards=())).values()
+    (image,) = entries(replace(tree_of("llava"), forward_info=())).values()
     assert image.steps == ()
     assert list(image.unknown) == ["steps"]
     assert image.token_id is None
 
 
 def test_cross_attention_is_seen_without_code():
-    (image,) = entries(replace(tree_of("mllama"), forwards=())).values()
+    (image,) = entries(replace(tree_of("mllama"), forward_info=())).values()
     assert image.steps == CROSS
 
 
@@ -138,5 +138,5 @@ def test_a_talkers_code_is_not_the_language_models():
 
 def test_a_text_model_has_no_entries():
     tree = native.build({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, "text")
-    assert described(tree).entries == ()
-    assert "entries" not in described(tree).unknown
+    assert described(tree).inputs == ()
+    assert "inputs" not in described(tree).unknown

@@ -4,13 +4,15 @@ import pytest
 
 from tests.anatomy.small_trees import module, norm
 from vlm_inspect.anatomy.image_size import image_size
-from vlm_inspect.architecture import Stage
+from vlm_inspect.architecture import ConvStage, EmbeddingStage, LinearStage
 
-PATCHES = Stage("convolution", "Conv2d", "patch", (3, 64), kernel=(14, 14))
+PATCHES = ConvStage("Conv2d", "patch", in_channels=3, out_channels=64, kernel_size=(14, 14))
 
 
 def table(places):
-    return Stage("embedding", "Parameter", "embeddings.position_embedding", (places, 64))
+    return EmbeddingStage(
+        "Parameter", "embeddings.position_embedding", num_embeddings=places, embedding_dim=64
+    )
 
 
 @pytest.mark.parametrize("places", [24 * 24, 24 * 24 + 1, 24 * 24 + 5])
@@ -20,7 +22,7 @@ def test_a_table_that_fits_the_configuration_confirms_it(places):
 
 
 def test_a_table_for_another_size_than_stated_is_believed():
-    linear = Stage("linear", "Linear", "patch", (768, 64))
+    linear = LinearStage("Linear", "patch", in_features=768, out_features=64)
     config = {"image_size": 224, "patch_size": 16}
     assert image_size([module("Tower", norm=norm(64))], (linear, table(128 * 128)), config) == (2048, 2048)
 

@@ -6,6 +6,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from tests.every_type.answers import answer_of
 from tests.published import GEMMA_3_4B, LLAMA_3_2_11B_VISION, QWEN2_5_VL_7B
+from tests.stages import sizes
 from vlm_inspect.anatomy import describe
 from vlm_inspect.architecture import Role
 from vlm_inspect.build import native
@@ -27,7 +28,7 @@ def of_text_type(model_type):
 
 
 def stack_of(architecture, role=TEXT, index=0):
-    return architecture.having(role)[0].stacks[index]
+    return architecture.by_role(role)[0].stacks[index]
 
 
 def attentions(architecture, role=TEXT, index=0):
@@ -153,12 +154,12 @@ def test_layers_that_read_the_image_are_a_kind_of_their_own():
 @pytest.mark.parametrize("model_type", ["blip", "vision-encoder-decoder", "pix2struct", "pp_formulanet"])
 def test_the_decoder_reads_the_encoder_beside_itself(model_type):
     layer = stack_of(answer_of(model_type)).kinds[0]
-    assert [each.cross for each in layer.further_attention] == [True]
+    assert [each.cross for each in layer.extra_attention] == [True]
     assert not layer.attention.cross
 
 
 def test_encoder_and_decoder_are_told_apart_by_their_paths():
-    stacks = answer_of("florence2").having(TEXT)[0].stacks
+    stacks = answer_of("florence2").by_role(TEXT)[0].stacks
     assert [stack.path.rpartition(".")[0].rpartition(".")[2] for stack in stacks] == ["encoder", "decoder"]
 
 
@@ -218,7 +219,7 @@ def test_active_parameters_are_what_authors_publish(model_type, total, active):
 def test_one_publisher_leaves_the_embedding_out():
     """gpt-oss-120b's card counts 116.83B and 5.13B active: the head counted, the embedding not."""
     record = of_text_type("gpt_oss")
-    embedding = record.having(TEXT)[0].embeddings[0].sizes
+    embedding = sizes(record.by_role(TEXT)[0].embeddings[0])
     assert record.parameters.total == 116_829_156_672
     assert record.parameters.active - embedding[0] * embedding[1] == 5_132_849_472
 
@@ -226,7 +227,7 @@ def test_one_publisher_leaves_the_embedding_out():
 def test_all_of_a_dense_language_model_and_its_head_is_active():
     record = answer_of("llava")
     assert all(part.active == part.parameters for part in record.components)
-    (language,), (head,) = record.having(TEXT), record.having(Role.LM_HEAD)
+    (language,), (head,) = record.by_role(TEXT), record.by_role(Role.LM_HEAD)
     assert record.parameters.active == language.parameters + head.parameters
 
 

@@ -105,21 +105,21 @@ def answer(config, folder):
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name in NATIVE])
 def test_no_published_configuration_is_misread(name):
-    assert [key.path for key in native.build(CONFIGS[name], name).unread if key.structural] == []
+    assert [key.path for key in native.build(CONFIGS[name], name).unused_config_keys if key.structural] == []
 
 
 @pytest.mark.parametrize("config", MISREAD.values(), ids=MISREAD)
 def test_a_misread_one_is_answered_and_says_so(config, tmp_path):
     record = answer(config, tmp_path)
     assert record.builder == "transformers"
-    assert record.misread
+    assert record.ignored_structural_keys
 
 
 def test_sizes_that_are_not_stated_are_the_classes_own(tmp_path):
     # repositories leave out what equals a default: LLaVA-1.5 says nothing of its language model's sizes
     assert "hidden_size" not in LLAVA_1_5_7B["text_config"]
     record = answer(LLAVA_1_5_7B, tmp_path)
-    assert (record.parameters.total, record.unread[0].structural) == (7_063_427_072, False)
+    assert (record.parameters.total, record.unused_config_keys[0].structural) == (7_063_427_072, False)
 
 
 def test_an_architecture_that_only_shares_its_types_name_is_answered_from_the_configuration(tmp_path):
@@ -134,7 +134,7 @@ def test_an_architecture_that_only_shares_its_types_name_is_answered_from_the_co
         40,
     )
     # nobody read it, so nobody misread it
-    assert record.unread == ()
+    assert record.unused_config_keys == ()
 
 
 def test_an_architecture_of_another_type_is_built_and_said(tmp_path):

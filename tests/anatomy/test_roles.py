@@ -5,6 +5,7 @@ import pytest
 from tests.every_type import TYPES
 from tests.every_type.answers import answer_of
 from tests.published import FUYU_8B, GEMMA_3_4B, LLAMA_3_2_11B_VISION, QWEN2_5_VL_7B
+from tests.stages import sizes
 from vlm_inspect.anatomy import describe
 from vlm_inspect.architecture import Role
 from vlm_inspect.build import native
@@ -19,12 +20,12 @@ def answer(config):
 
 
 def paths(architecture, role):
-    return [component.paths for component in architecture.having(role)]
+    return [component.paths for component in architecture.by_role(role)]
 
 
 def test_an_inner_projector_owns_what_is_below_it():
     architecture = answer(QWEN2_5_VL_7B)
-    tower, merger = architecture.having(VISION)[0], architecture.having(PROJECTOR)[0]
+    tower, merger = architecture.by_role(VISION)[0], architecture.by_role(PROJECTOR)[0]
     assert tower.paths == ("model.visual",)
     assert merger.paths == ("model.visual.merger",)
     assert merger.parameters == 44_574_464
@@ -33,7 +34,7 @@ def test_an_inner_projector_owns_what_is_below_it():
 
 def test_patches_that_go_straight_to_the_language_model_are_no_tower():
     architecture = answer(FUYU_8B)
-    assert not architecture.having(VISION)
+    assert not architecture.by_role(VISION)
     assert architecture.absent["vision_encoder"] == (
         "no layers see the pixels before the language model: model.vision_embed_tokens maps them to its width"
     )
@@ -41,22 +42,22 @@ def test_patches_that_go_straight_to_the_language_model_are_no_tower():
 
 
 def test_a_tied_head_owns_nothing_and_says_what_it_is_tied_to():
-    head = answer(GEMMA_3_4B).having(HEAD)[0]
+    head = answer(GEMMA_3_4B).by_role(HEAD)[0]
     assert head.parameters == 0
-    assert head.tied_to == "model.language_model.embed_tokens.weight"
+    assert head.head.tied_to == "model.language_model.embed_tokens.weight"
 
 
 def test_a_head_that_transforms_first_owns_what_it_transforms_with():
-    head = answer_of("blip").having(HEAD)[0]
+    head = answer_of("blip").by_role(HEAD)[0]
     assert head.paths == ("text_decoder.cls.predictions",)
-    assert [stage.sizes for stage in head.stages if stage.kind == "linear"] == [(768, 768), (768, 30524)]
+    assert [sizes(stage) for stage in head.stages if stage.kind == "linear"] == [(768, 768), (768, 30524)]
     # the transform's Linear and norm, and the bias; the Linear to the vocabulary is tied
     assert head.parameters == 768 * 768 + 768 + 2 * 768 + 30524
-    assert head.tied_to == "text_decoder.bert.embeddings.word_embeddings.weight"
+    assert head.head.tied_to == "text_decoder.bert.embeddings.word_embeddings.weight"
 
 
 def test_cross_attention_layers_are_a_kind_of_their_own():
-    language = answer(LLAMA_3_2_11B_VISION).having(LANGUAGE)[0]
+    language = answer(LLAMA_3_2_11B_VISION).by_role(LANGUAGE)[0]
     (stack,) = language.stacks
     assert stack.count == 40
     assert [kind.attention.cross for kind in stack.kinds] == [False, True]
@@ -64,32 +65,32 @@ def test_cross_attention_layers_are_a_kind_of_their_own():
 
 
 def test_sliding_layers_are_told_from_global_ones():
-    (stack,) = answer(GEMMA_3_4B).having(LANGUAGE)[0].stacks
+    (stack,) = answer(GEMMA_3_4B).by_role(LANGUAGE)[0].stacks
     assert [kind.attention.sliding_window for kind in stack.kinds] == [1024, None]
 
 
 def test_query_tokens_beside_a_qformer_belong_to_it():
-    qformer, projection = answer_of("blip-2").having(PROJECTOR)
+    qformer, projection = answer_of("blip-2").by_role(PROJECTOR)
     assert qformer.paths == ("qformer", "query_tokens")
-    assert (qformer.stages[0].layers, qformer.stages[0].queries) == (12, 32)
+    assert (qformer.stages[0].num_layers, qformer.stages[0].num_queries) == (12, 32)
     assert projection.paths == ("language_projection",)
 
 
 def test_a_learned_newline_belongs_to_the_projector():
-    (projector,) = answer_of("llava_next").having(PROJECTOR)
+    (projector,) = answer_of("llava_next").by_role(PROJECTOR)
     assert projector.paths == ("model.multi_modal_projector", "model.image_newline")
     assert [stage.kind for stage in projector.stages] == ["linear", "activation", "linear"]
 
 
 def test_a_projector_without_a_module_of_its_own_is_one_component():
-    image, speech, both = answer_of("phi4_multimodal").having(PROJECTOR)
+    image, speech, both = answer_of("phi4_multimodal").by_role(PROJECTOR)
     assert [path.rpartition(".")[2] for path in image.paths] == [
         "img_projection_up",
         "img_projection_down",
         "global_img_feature_extensor",
         "sub_img_feature_extensor",
     ]
-    assert [stage.sizes for stage in image.stages if stage.kind == "linear"] == [(1152, 3072), (3072, 3072)]
+    assert [sizes(stage) for stage in image.stages if stage.kind == "linear"] == [(1152, 3072), (3072, 3072)]
     assert [path.rpartition(".")[2] for path in speech.paths] == [
         "up_proj_for_speech",
         "down_proj_for_speech",
@@ -101,14 +102,14 @@ def test_a_projector_without_a_module_of_its_own_is_one_component():
 
 
 def test_a_language_model_spread_over_the_root_is_called_after_its_layers():
-    (language,) = answer_of("udop").having(LANGUAGE)
+    (language,) = answer_of("udop").by_role(LANGUAGE)
     assert language.class_name == "UdopStack"
     assert language.layer_count == 48
 
 
 def test_queries_beside_an_encoder_are_among_its_embeddings():
-    _, encoder = answer_of("deepseek_ocr2").having(VISION)
-    queries = [stage.sizes for stage in encoder.embeddings if "query" in stage.path]
+    _, encoder = answer_of("deepseek_ocr2").by_role(VISION)
+    queries = [sizes(stage) for stage in encoder.embeddings if "query" in stage.path]
     assert queries == [(144, 896), (256, 896)]
 
 

@@ -6,16 +6,16 @@ from tests.anatomy.small_trees import TEXT, VISION, convolution, linear, model, 
 from tests.every_type.answers import answer_of
 from vlm_inspect.anatomy import describe
 from vlm_inspect.anatomy.steps.branches import with_branches
-from vlm_inspect.architecture import Role, Stage
+from vlm_inspect.architecture import ActivationStage, LinearStage, NormStage, Role
 from vlm_inspect.ref import ModelIdentity
 
 
 def projectors(model_type):
-    return answer_of(model_type).having(Role.PROJECTOR)
+    return answer_of(model_type).by_role(Role.PROJECTOR)
 
 
 def linear_stage(given, made):
-    return Stage("linear", "Linear", "", (given, made))
+    return LinearStage("Linear", in_features=given, out_features=made)
 
 
 def numbers(stages):
@@ -43,7 +43,7 @@ def test_steps_stand_in_the_order_in_which_the_code_takes_them(model_type, kinds
 
 def test_the_projections_of_an_mlp_among_other_steps_have_no_class_of_their_own():
     *_, mlp = projectors("glm4v")[0].stages
-    assert (mlp.class_name, mlp.sizes) == ("", (4096, 13696, 4096))
+    assert (mlp.class_name, mlp.sizes) == (None, (4096, 13696, 4096))
 
 
 def test_a_function_that_no_module_stands_for_is_a_step_where_the_code_calls_it():
@@ -78,7 +78,7 @@ def test_two_maps_of_two_towers_that_end_at_one_width_are_branches():
 
 
 def test_half_of_a_width_is_a_gate_only_behind_an_activation():
-    silu = Stage("activation", "SiLU")
+    silu = ActivationStage("SiLU")
     assert numbers([linear_stage(64, 32), silu, linear_stage(16, 32)]) == [None] * 3
     assert numbers([linear_stage(64, 32), linear_stage(16, 32)]) == [0, 1]
 
@@ -88,7 +88,7 @@ def test_ways_that_end_at_different_widths_are_not_proven_to_be_branches():
 
 
 def test_a_norm_alone_is_no_branch():
-    assert numbers([Stage("norm", "LayerNorm", "", (24,)), linear_stage(64, 24)]) == [None, None]
+    assert numbers([NormStage("LayerNorm", width=24), linear_stage(64, 24)]) == [None, None]
 
 
 def test_a_list_that_is_declared_in_order_stays_in_order():
@@ -99,5 +99,5 @@ def test_a_list_that_is_declared_in_order_stays_in_order():
         vision_tower=tower("SomeVisionModel"), multi_modal_projector=projector, language_model=text()
     )
     record = describe(tree, ModelIdentity("m", source="local"), "transformers")
-    (found,) = record.having(Role.PROJECTOR)
+    (found,) = record.by_role(Role.PROJECTOR)
     assert [stage.kind for stage in found.stages] == ["norm", "convolution", "linear"]

@@ -50,11 +50,11 @@ SMALL_LLAVA = {
 
 
 def unread(config):
-    return {key.path: key for key in native.build(config, "org/name").unread}
+    return {key.path: key for key in native.build(config, "org/name").unused_config_keys}
 
 
 def structural(config):
-    return {path: key.instead for path, key in unread(config).items() if key.structural}
+    return {path: key.built_instead for path, key in unread(config).items() if key.structural}
 
 
 def with_key(part, key, value):

@@ -8,7 +8,7 @@ from vlm_inspect.tree import TokenRead
 
 
 def forwards(model_type):
-    return {forward.path: forward for forward in native.build(config_of(model_type), model_type).forwards}
+    return {forward.path: forward for forward in native.build(config_of(model_type), model_type).forward_info}
 
 
 def test_a_scatter_is_read_where_it_is_written():
@@ -46,5 +46,5 @@ def test_a_token_that_the_configuration_leaves_out_has_no_number():
     "config", [{"model_type": "llama"}, {"model_type": "qwen2"}], ids=lambda each: each["model_type"]
 )
 def test_a_text_model_joins_no_features(config):
-    joins = [join for forward in native.build(config, "text").forwards for join in forward.joins]
+    joins = [join for forward in native.build(config, "text").forward_info for join in forward.joins]
     assert not {join.operation for join in joins} & {"scatter", "prepend", "append"}

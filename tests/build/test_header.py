@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.every_type import NEEDS_EXTRA, TYPES, config_of
+from tests.stages import sizes
 from vlm_inspect.anatomy import describe
 from vlm_inspect.architecture import Role
 from vlm_inspect.build import native
@@ -126,7 +127,7 @@ def llava():
 
 
 def test_no_class_is_named_that_no_tensor_names(llava):
-    tower = llava.having(Role.VISION_ENCODER)[0]
+    tower = llava.by_role(Role.VISION_ENCODER)[0]
     layer = tower.layers[0]
     assert (llava.model_class, tower.class_name, layer.class_name) == (None, None, None)
     assert layer.attention.class_name is None
@@ -140,33 +141,34 @@ def test_no_class_is_named_that_no_tensor_names(llava):
 
 
 def test_what_shapes_prove_is_named(llava):
-    tower = llava.having(Role.VISION_ENCODER)[0]
-    assert [(stage.class_name, stage.sizes) for stage in tower.embeddings] == [
+    tower = llava.by_role(Role.VISION_ENCODER)[0]
+    assert [(stage.class_name, sizes(stage)) for stage in tower.embeddings] == [
         ("Conv2d", (3, 1024)),
         ("Embedding", (577, 1024)),
     ]
     assert tower.layers[0].norms[0].class_name == "LayerNorm"
-    assert llava.having(Role.LANGUAGE_MODEL)[0].layers[0].norms[0].class_name == ""
+    assert llava.by_role(Role.LANGUAGE_MODEL)[0].layers[0].norms[0].class_name is None
 
 
 def test_heads_are_those_of_the_part_of_the_configuration_that_has_the_width(llava):
     heads = [
-        llava.having(role)[0].layers[0].attention.heads for role in (Role.VISION_ENCODER, Role.LANGUAGE_MODEL)
+        llava.by_role(role)[0].layers[0].attention.heads
+        for role in (Role.VISION_ENCODER, Role.LANGUAGE_MODEL)
     ]
     assert heads == [16, 32]
 
 
 def test_what_headers_cannot_hold_is_unknown_with_a_reason(llava):
-    layer = llava.having(Role.LANGUAGE_MODEL)[0].layers[0]
+    layer = llava.by_role(Role.LANGUAGE_MODEL)[0].layers[0]
     assert layer.norms[0].eps is None
     assert "eps" in layer.norms[0].unknown
-    assert llava.supports is None
-    assert "supports" in llava.unknown
+    assert llava.attention_backends is None
+    assert "attention_backends" in llava.unknown
 
 
 def test_an_activation_is_the_one_that_the_configuration_states_or_unknown():
     def language(config):
-        return answered(config, small()).having(Role.LANGUAGE_MODEL)[0].layers[0].mlp
+        return answered(config, small()).by_role(Role.LANGUAGE_MODEL)[0].layers[0].mlp
 
     assert language({"hidden_act": "silu"}).activation == "silu"
     assert language({}).activation is None
@@ -174,7 +176,7 @@ def test_an_activation_is_the_one_that_the_configuration_states_or_unknown():
 
 
 def test_stored_dtypes_are_told_for_each_component(llava):
-    assert {part.role: dict(part.stored) for part in llava.components} == {
+    assert {part.role: dict(part.stored_bytes) for part in llava.components} == {
         part.role: {"F32": part.parameters * 4} for part in llava.components
     }
 
@@ -200,14 +202,14 @@ def answered(config, headers):
 
 def test_a_head_that_is_not_stored_is_the_embedding_where_the_configuration_says_so():
     record = answered({"tie_word_embeddings": True}, small())
-    head = record.having(Role.LM_HEAD)[0]
-    assert (head.paths, head.parameters, head.tied_to) == (("lm_head",), 0, "model.embed_tokens.weight")
+    head = record.by_role(Role.LM_HEAD)[0]
+    assert (head.paths, head.parameters, head.head.tied_to) == (("lm_head",), 0, "model.embed_tokens.weight")
 
 
 def test_a_head_in_the_old_layout_is_tied_beside_the_inner_model():
     headers = small(names=("language_model.model.embed_tokens.weight",))
     record = answered({"text_config": {"tie_word_embeddings": True}}, headers)
-    assert record.having(Role.LM_HEAD)[0].paths == ("language_model.lm_head",)
+    assert record.by_role(Role.LM_HEAD)[0].paths == ("language_model.lm_head",)
 
 
 def test_a_stored_head_that_is_tied_counts_once():
@@ -258,7 +260,7 @@ def without(headers, tensor):
 
 def test_tensors_of_a_file_that_is_not_there_leave_counts_unknown():
     record = answered({"tie_word_embeddings": False}, without(small(), -1))
-    language = record.having(Role.LANGUAGE_MODEL)[0]
+    language = record.by_role(Role.LANGUAGE_MODEL)[0]
     reason = "model-00002.safetensors is not there"
     assert (record.parameters.total, record.parameters.unknown["total"]) == (None, reason)
     assert (language.parameters, language.unknown["parameters"]) == (None, reason)

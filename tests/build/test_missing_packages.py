@@ -44,15 +44,15 @@ def without(request):
 
 def test_the_tower_keeps_its_place_and_its_class(without):
     model_type, tree, record = without
-    (tower,) = record.having(Role.VISION_ENCODER)
+    (tower,) = record.by_role(Role.VISION_ENCODER)
     assert tower.paths == (TOWER,)
-    assert tower.class_name == answer_of(model_type).having(Role.VISION_ENCODER)[0].class_name
-    assert tree.unbuilt == {TOWER: REASONS[model_type]}
+    assert tower.class_name == answer_of(model_type).by_role(Role.VISION_ENCODER)[0].class_name
+    assert tree.missing_modules == {TOWER: REASONS[model_type]}
 
 
 def test_what_it_holds_is_unknown_with_what_to_install(without):
     model_type, _, record = without
-    (tower,) = record.having(Role.VISION_ENCODER)
+    (tower,) = record.by_role(Role.VISION_ENCODER)
     assert tower.parameters is None
     assert tower.unknown["parameters"] == tower.unknown["stacks"] == REASONS[model_type]
     assert not tower.stacks
@@ -85,7 +85,7 @@ def test_the_user_is_told_how_to_have_it_built(without):
 
 def test_classes_are_left_as_they_were(without):
     _, tree, _ = without
-    assert tree.unbuilt
+    assert tree.missing_modules
     assert TimmWrapperModel.__init__.__qualname__ == "TimmWrapperModel.__init__"
     with pytest.raises(ImportError, match="timm"):
         TimmWrapperModel(TimmWrapperModel.config_class())
@@ -154,7 +154,7 @@ def test_a_snapshot_keeps_what_could_not_be_built(without):
     _, tree, record = without
     text = snapshot_files.to_text(Stored(Snapshot.of(record, tree)))
     again = snapshot_files.from_text(text.encode(), "x.json").snapshot.architecture
-    assert again.unbuilt == tree.unbuilt
+    assert again.missing_modules == tree.missing_modules
     assert again.parameters == record.parameters
 
 

@@ -159,7 +159,7 @@ def test_internvl2_has_the_parameters_that_its_tensors_have(internvl):
 
 
 def test_heads_of_a_fused_projection_are_those_of_the_configuration(internvl):
-    attention = internvl.having(Role.LANGUAGE_MODEL)[0].layers[0].attention
+    attention = internvl.by_role(Role.LANGUAGE_MODEL)[0].layers[0].attention
     assert (attention.heads, attention.key_value_heads, attention.head_width) == (16, 8, 128)
 
 

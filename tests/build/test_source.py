@@ -56,9 +56,10 @@ def test_the_row_of_phi_3_vision_is_complete(tree):
         "Linear(3072 -> 32064)",
     ]
     assert record.parameters.total == 4_146_621_440
-    assert record.supports == ("flash_attention",)
+    assert record.attention_backends == ("flash_attention",)
     # the 2024 wrapper inside the tower, which the installed class no longer has
-    assert set(record.unknown) == {"modules"}
+    assert not record.unknown
+    assert record.unnamed_modules
 
 
 def test_the_stand_in_has_the_tensors_that_the_published_index_names():
@@ -103,7 +104,7 @@ def test_attention_that_nobody_selects_is_unknown_and_the_choice_is_told():
     config = {key: value for key, value in phi3_v.CONFIG.items() if key != "_attn_implementation"}
     tree = answered(phi3_v.CODE, config)
     record = describe(tree, IDENTITY, "header")
-    attention = record.having(Role.LANGUAGE_MODEL)[0].layers[0].attention
+    attention = record.by_role(Role.LANGUAGE_MODEL)[0].layers[0].attention
     assert attention.class_name is None
     expected = "chosen when it runs: Phi3Attention or Phi3FlashAttention2 or Phi3SdpaAttention"
     assert attention.unknown["class_name"] == expected
@@ -206,7 +207,7 @@ UNPROVEN = {
 def test_what_the_code_does_not_prove_stays_unknown_with_a_reason(pattern, replacement):
     tree = answered(phi3_v.changed(pattern, replacement))
     record = describe(tree, IDENTITY, "header")
-    mlp = record.having(Role.LANGUAGE_MODEL)[0].layers[0].mlp
+    mlp = record.by_role(Role.LANGUAGE_MODEL)[0].layers[0].mlp
     assert (mlp.class_name, bool(mlp.unknown["class_name"])) == (None, True)
     assert (mlp.input_width, mlp.hidden_width, mlp.output_width) == (3072, 8192, 3072)
     assert record.parameters.total == 4_146_621_440
@@ -221,7 +222,7 @@ def test_code_of_another_model_names_nothing_that_does_not_fit():
     }
     tree = answered(code)
     assert tree.find("model").inferred
-    assert tree.gaps.classes["model"] == "its tensors are not those of the class in the code"
+    assert tree.unknowns.classes["model"] == "its tensors are not those of the class in the code"
 
 
 def test_a_class_of_other_sizes_is_not_believed():
@@ -229,7 +230,7 @@ def test_a_class_of_other_sizes_is_not_believed():
         phi3_v.changed(r"self\.lm_head = nn\.Linear\(config\.hidden_size", "self.lm_head = nn.Linear(7")
     )
     assert tree.find("lm_head").inferred is False  # its shape says that it is a Linear
-    assert tree.gaps.classes["lm_head"] == "its tensors are not those of the class in the code"
+    assert tree.unknowns.classes["lm_head"] == "its tensors are not those of the class in the code"
 
 
 @pytest.mark.parametrize(
@@ -464,7 +465,7 @@ def test_super_with_arguments_is_followed_from_the_class_that_it_names(base, beh
     )
     named, tree = names_of("self.blocks = nn.ModuleList([Block()])", blocks(1), head=head)
     assert (named["blocks.0"], named["blocks.0.fc"]) == ("Block", "Linear")
-    assert set(tree.gaps.classes) == {""}  # what holds for paths that are not listed
+    assert set(tree.unknowns.classes) == {""}  # what holds for paths that are not listed
 
 
 def test_layers_that_are_dicts_of_modules_stay_layers():
@@ -509,7 +510,7 @@ def test_layers_that_are_dicts_of_modules_stay_layers():
         Role.LANGUAGE_MODEL: (("text",), 4),
         Role.LM_HEAD: (("lm_head",), None),
     }
-    assert "ModuleDict" in tree.gaps.classes["text.blocks.0.attn"]
+    assert "ModuleDict" in tree.unknowns.classes["text.blocks.0.attn"]
 
 
 def test_a_part_is_built_by_its_type():
@@ -543,4 +544,4 @@ def test_a_choice_of_norms_is_made_by_the_configuration():
     by_own, tree = names_of(body, {"norm.weight": (4,)}, {"norm_type": "rms_norm"}, head)
     assert by_layer["norm"] == "LayerNorm"
     assert "norm" not in by_own
-    assert tree.gaps.classes["norm"]
+    assert tree.unknowns.classes["norm"]

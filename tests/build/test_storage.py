@@ -129,7 +129,7 @@ def test_four_bits_beside_a_bias_have_the_shape_that_it_leaves():
 def test_a_row_of_known_length_leaves_the_model_countable():
     tree = header.build({}, headers(FOUR_BITS), "org/name")
     assert tree.total == OUT * IN
-    assert not tree.gaps.shapes
+    assert not tree.unknowns.shapes
 
 
 UNKNOWN = {
@@ -159,7 +159,7 @@ def test_sizes_that_contradict_each_other_are_not_believed():
 
 def test_an_unknown_packing_leaves_counts_unknown_and_says_why():
     tree = header.build({}, headers(UNKNOWN["hqq"]), "org/name")
-    assert list(tree.gaps.shapes) == ["up.weight"]
+    assert list(tree.unknowns.shapes) == ["up.weight"]
 
 
 def test_microscaled_experts_are_unpacked():
@@ -188,4 +188,4 @@ def test_quantised_weights_beside_plain_ones_are_told_apart():
     plain = {"norm.weight": ("F16", (IN,)), "head.weight": ("F16", (100, IN))}
     tree = header.build({}, headers({**GPTQ, **plain}), "org/name")
     assert tree.total == IN * OUT + IN + 100 * IN
-    assert tree.stored["up"] == {"F16": 64, "I32": 192}
+    assert tree.stored_bytes["up"] == {"F16": 64, "I32": 192}

@@ -54,12 +54,12 @@ def test_show_says_it_near_the_top(odd, name):
 
 def test_json_holds_every_unread_key(odd):
     answer = call("show", odd, "--format", "json")
-    unread = {key["path"]: key for key in json.loads(answer.stdout)["unread"]}
+    unread = {key["path"]: key for key in json.loads(answer.stdout)["unused_config_keys"]}
     assert unread["hidden_size"] == {
         "path": "hidden_size",
         "value": "5120",
         "structural": True,
-        "instead": "text_config.hidden_size 4096",
+        "built_instead": "text_config.hidden_size 4096",
     }
     assert not unread["mm_vision_select_layer"]["structural"]
     assert "this may not be the model" in answer.stderr
@@ -73,7 +73,7 @@ def test_what_else_is_answered_of_it_warns_too(odd, good, command):
 
 def test_a_difference_tells_what_only_one_of_them_misread(odd, good):
     changes = json.loads(call("diff", odd, good, "--format", "json").stdout)["changes"]
-    (change,) = [change for change in changes if change["field"] == "misread keys"]
+    (change,) = [change for change in changes if change["field"] == "ignored config keys"]
     assert change["before"][0] == "hidden_size"
     assert change["after"] is None
 

@@ -41,7 +41,7 @@ def config_of(model_type):
 
 def verify(folder, *options):
     answer = call("verify", folder, "--format", "json", *options)
-    assert answer.data["verdict"] == {0: "fits", 1: "does not fit", 3: "cannot be said"}[answer.code]
+    assert answer.data["verdict"] == {0: "ok", 1: "mismatch", 3: "unknown"}[answer.code]
     return answer
 
 
@@ -57,9 +57,9 @@ def llava_2024():
 def test_a_native_checkpoint_fits(tmp_path, model_type):
     folder = checkpoints.save(tmp_path / "m", config_of(model_type), shards=3)
     answer = verify(folder)
-    assert answer.code == 0, answer.data["misfits"]
+    assert answer.code == 0, answer.data["mismatches"]
     tensors = checkpoints.tensors_of(config_of(model_type))
-    assert (answer.data["stored"], answer.data["fitting"]) == (len(tensors), len(tensors))
+    assert (answer.data["tensors"], answer.data["loaded"]) == (len(tensors), len(tensors))
     assert sum(part["expected"] for part in answer.data["components"]) == len(tensors)
     assert "renamings" not in answer.data
 
@@ -69,8 +69,8 @@ def test_a_checkpoint_in_the_names_of_2024_fits(tmp_path, model_type):
     config = config_of(model_type)
     old = checkpoints.renamed(checkpoints.tensors_of(config), OLD_LAYOUTS[model_type])
     answer = verify(checkpoints.save(tmp_path / "m", config, old))
-    assert answer.code == 0, answer.data["misfits"]
-    assert answer.data["fitting"] == len(old)
+    assert answer.code == 0, answer.data["mismatches"]
+    assert answer.data["loaded"] == len(old)
     assert sum(each["count"] for each in answer.data["renamings"]) == len(
         old.keys() - checkpoints.tensors_of(config)
     )
@@ -98,7 +98,7 @@ def test_buffers_that_models_used_to_save_are_left_out(tmp_path, llava_2024):
     buffers = {f"language_model.model.layers.{n}.self_attn.rotary_emb.inv_freq": (64,) for n in range(32)}
     buffers["vision_tower.vision_model.embeddings.position_ids"] = ("I64", (1, 577))
     answer = verify(checkpoints.save(tmp_path / "m", LLAVA, {**llava_2024, **buffers}))
-    assert (answer.code, answer.data["ignored"], answer.data["fitting"]) == (0, 33, 686)
+    assert (answer.code, answer.data["ignored"], answer.data["loaded"]) == (0, 33, 686)
 
 
 def experts(count=4):
@@ -125,7 +125,7 @@ def experts(count=4):
 def test_experts_that_the_model_holds_as_one_are_put_together(tmp_path):
     config, tensors = experts()
     answer = verify(checkpoints.save(tmp_path / "m", config, tensors))
-    assert answer.code == 0, answer.data["misfits"]
+    assert answer.code == 0, answer.data["mismatches"]
     converted = {each["key"] for each in answer.data["renamings"] if each["is_converted"]}
     assert any(key.endswith("experts.*.gate_proj.weight") for key in converted)
 
@@ -135,7 +135,7 @@ def test_an_expert_that_is_missing_makes_another_shape(tmp_path):
     gone = next(name for name in tensors if "layers.1.mlp.experts.3.down_proj" in name)
     del tensors[gone]
     answer = verify(checkpoints.save(tmp_path / "m", config, tensors))
-    (misfit,) = answer.data["misfits"]
+    (misfit,) = answer.data["mismatches"]
     assert (misfit["kind"], misfit["stored"], misfit["expected"]) == ("mismatched", [3, 64, 32], [4, 64, 32])
     assert misfit["key"] == "model.language_model.layers.1.mlp.experts.*.down_proj.weight"
 
@@ -144,7 +144,7 @@ def test_experts_of_different_shapes_cannot_be_put_together(tmp_path):
     config, tensors = experts()
     tensors[next(name for name in tensors if "layers.1.mlp.experts.3.down_proj" in name)] = (64, 31)
     answer = verify(checkpoints.save(tmp_path / "m", config, tensors))
-    (misfit,) = answer.data["misfits"]
+    (misfit,) = answer.data["mismatches"]
     assert (misfit["kind"], misfit["reason"]) == ("mismatched", "its 4 tensors cannot be put together")
 
 
@@ -169,14 +169,14 @@ def test_three_faults_are_exactly_three_by_name(broken):
     answer = verify(broken)
     assert answer.code == 1
     assert answer.data["counts"] == {"missing": 1, "unexpected": 1, "mismatched": 1}
-    told = {each["kind"]: each for each in answer.data["misfits"]}
+    told = {each["kind"]: each for each in answer.data["mismatches"]}
     assert told["missing"]["names"] == ["model.language_model.layers.7.mlp.up_proj.weight"]
     assert told["missing"]["key"] == "language_model.model.layers.7.mlp.up_proj.weight"
     assert told["missing"]["role"] == "language_model"
     assert told["unexpected"]["names"] == ["talker.weight"]
     assert told["mismatched"]["names"] == ["model.language_model.layers.3.self_attn.q_proj.weight"]
     assert (told["mismatched"]["stored"], told["mismatched"]["expected"]) == ([4096, 4000], [4096, 4096])
-    assert (answer.data["stored"], answer.data["fitting"]) == (686, 684)
+    assert (answer.data["tensors"], answer.data["loaded"]) == (686, 684)
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "csv", "latex", "html", "json"])
@@ -189,7 +189,7 @@ def test_every_format_names_the_three(broken, form):
 def test_layers_that_lack_the_same_are_one_line(tmp_path, llava_2024):
     tensors = {name: shape for name, shape in llava_2024.items() if "q_proj" not in name}
     answer = verify(checkpoints.save(tmp_path / "m", LLAVA, tensors))
-    language = next(each for each in answer.data["misfits"] if each["role"] == "language_model")
+    language = next(each for each in answer.data["mismatches"] if each["role"] == "language_model")
     assert (language["path"], language["count"]) == (
         "model.language_model.layers.*.self_attn.q_proj.weight",
         32,
@@ -201,7 +201,7 @@ def test_layers_that_lack_the_same_are_one_line(tmp_path, llava_2024):
 def test_a_whole_tower_that_is_missing_is_one_line(tmp_path, llava_2024):
     tensors = {name: shape for name, shape in llava_2024.items() if "vision_tower" not in name}
     answer = verify(checkpoints.save(tmp_path / "m", LLAVA, tensors))
-    (misfit,) = answer.data["misfits"]
+    (misfit,) = answer.data["mismatches"]
     assert (misfit["path"], misfit["count"], misfit["parameters"]) == ("model.vision_tower", 391, 303_507_456)
     assert misfit["is_module"] is True
 
@@ -210,7 +210,7 @@ def test_an_untied_head_that_the_checkpoint_has_not_is_missing(tmp_path):
     tensors = checkpoints.tensors_of(QWEN2_5_VL_7B)
     del tensors["lm_head.weight"]
     answer = verify(checkpoints.save(tmp_path / "m", QWEN2_5_VL_7B, tensors))
-    assert [each["path"] for each in answer.data["misfits"]] == ["lm_head.weight"]
+    assert [each["path"] for each in answer.data["mismatches"]] == ["lm_head.weight"]
 
 
 def test_a_config_of_other_sizes_than_its_checkpoint_does_not_fit(tmp_path, llava_2024):
@@ -218,7 +218,7 @@ def test_a_config_of_other_sizes_than_its_checkpoint_does_not_fit(tmp_path, llav
     answer = verify(checkpoints.save(tmp_path / "m", config, llava_2024))
     assert answer.code == 1
     assert answer.data["counts"]["mismatched"] > 100
-    assert any(each["path"] == "model.language_model.layers.*" for each in answer.data["misfits"])
+    assert any(each["path"] == "model.language_model.layers.*" for each in answer.data["mismatches"])
 
 
 def test_an_unfinished_download_says_what_is_not_there(tmp_path, llava_2024):
@@ -230,7 +230,7 @@ def test_an_unfinished_download_says_what_is_not_there(tmp_path, llava_2024):
     files = answer.data["missing_files"]
     assert list(files) == ["model-00002-of-00004.safetensors", "model-00003-of-00004.safetensors"]
     assert answer.data["counts"] == {"missing": sum(files.values()), "unexpected": 0, "mismatched": 0}
-    assert {each["reason"].partition(" ")[2] for each in answer.data["misfits"]} == {
+    assert {each["reason"].partition(" ")[2] for each in answer.data["mismatches"]} == {
         "is not there",
         "ends too early",
     }

@@ -77,10 +77,10 @@ def verify(folder, *options):
 
 def test_an_adapter_in_the_names_of_its_base_reaches_all_of_it(bases):
     answer = verify(save(bases, lora("model.language_model")))
-    assert (answer.code, answer.data["verdict"]) == (0, "fits")
-    assert (answer.data["stored"], answer.data["fitting"]) == (4, 4)
+    assert (answer.code, answer.data["verdict"]) == (0, "ok")
+    assert (answer.data["tensors"], answer.data["loaded"]) == (4, 4)
     assert answer.data["components"] == [
-        {"role": "language_model", "path": "model.language_model", "fitting": 4}
+        {"role": "language_model", "path": "model.language_model", "loaded": 4}
     ]
     assert (answer.data["model"]["id"], answer.data["base"]["id"]) == ("adapter", "llava")
 
@@ -105,8 +105,8 @@ def test_an_adapter_that_only_the_librarys_loader_renames_cannot_be_said(bases, 
 
 def test_an_adapter_for_modules_that_are_not_there_reaches_nothing(bases):
     answer = verify(save(bases, lora("transformer"), "./qwen"))
-    assert (answer.code, answer.data["fitting"]) == (1, 0)
-    told = {each["kind"]: each for each in answer.data["misfits"]}
+    assert (answer.code, answer.data["loaded"]) == (1, 0)
+    told = {each["kind"]: each for each in answer.data["mismatches"]}
     assert told["unexpected"]["reason"] == "the model has no such module"
     assert told["unexpected"]["key"] == "base_model.model.transformer.layers.*.self_attn.q_proj"
     assert told["missing"]["path"] == "model.language_model.layers.*.self_attn.q_proj"
@@ -116,8 +116,8 @@ def test_an_adapter_for_modules_that_are_not_there_reaches_nothing(bases):
 
 def test_an_adapter_that_its_own_target_modules_do_not_name_reaches_nothing(bases):
     answer = verify(save(bases, lora("language_model.model"), targets=r"language_model\.model\..*q_proj"))
-    assert (answer.code, answer.data["fitting"]) == (1, 0)
-    assert {each["reason"] for each in answer.data["misfits"]} == {
+    assert (answer.code, answer.data["loaded"]) == (1, 0)
+    assert {each["reason"] for each in answer.data["mismatches"]} == {
         "its target_modules does not name that module"
     }
 
@@ -125,7 +125,7 @@ def test_an_adapter_that_its_own_target_modules_do_not_name_reaches_nothing(base
 def test_targets_without_tensors_are_missing(bases):
     answer = verify(save(bases, lora("model.language_model"), targets=["q_proj"]))
     assert answer.code == 1
-    (misfit,) = answer.data["misfits"]
+    (misfit,) = answer.data["mismatches"]
     assert (misfit["kind"], misfit["count"], misfit["role"]) == ("missing", 4, "vision_encoder")
 
 
@@ -138,7 +138,7 @@ def test_layers_and_modules_may_be_left_out(bases):
 
 def test_all_linear_is_every_linear_but_the_head(bases):
     answer = verify(save(bases, lora("model.language_model"), targets="all-linear"))
-    paths = {each["path"] for each in answer.data["misfits"]}
+    paths = {each["path"] for each in answer.data["mismatches"]}
     assert "model.language_model.layers.*.mlp.up_proj" in paths
     assert "model.multi_modal_projector.linear_1" in paths
     assert not any("lm_head" in path for path in paths)
@@ -149,7 +149,7 @@ def test_one_tensor_of_a_wrong_shape_is_told_by_name(bases):
     name = "base_model.model.model.language_model.layers.1.self_attn.q_proj.lora_B.weight"
     tensors[name] = (60, 4)
     answer = verify(save(bases, tensors))
-    (misfit,) = answer.data["misfits"]
+    (misfit,) = answer.data["mismatches"]
     assert (misfit["kind"], misfit["key"]) == ("mismatched", name)
     assert (misfit["stored"], misfit["expected"]) == ([60, 4], [64, 4])
 
@@ -165,7 +165,7 @@ def test_half_a_pair_does_nothing(bases):
     gone = next(name for name in tensors if "layers.1" in name and "lora_B" in name)
     del tensors[gone]
     answer = verify(save(bases, tensors))
-    (misfit,) = answer.data["misfits"]
+    (misfit,) = answer.data["mismatches"]
     assert (misfit["kind"], misfit["reason"]) == ("missing", "lora_A is there alone")
     assert misfit["names"] == ["model.language_model.layers.1.self_attn.q_proj.lora_B"]
 
@@ -185,7 +185,7 @@ def test_embeddings_convolutions_biases_and_magnitudes_have_shapes_of_their_own(
         f"{head}.lora_magnitude_vector.weight": (128,),
     }
     answer = verify(save(bases, tensors, targets=["embed_tokens", "patch_embedding", "lm_head"]))
-    assert answer.code == 0, answer.data["misfits"]
+    assert answer.code == 0, answer.data["mismatches"]
 
 
 def test_a_module_that_is_saved_whole_is_compared_whole(bases):
@@ -193,7 +193,7 @@ def test_a_module_that_is_saved_whole_is_compared_whole(bases):
     assert verify(save(bases, tensors, modules_to_save=["lm_head"])).code == 0
     tensors["base_model.model.lm_head.weight"] = (130, 64)
     answer = verify(save(bases, tensors, modules_to_save=["lm_head"]))
-    (misfit,) = answer.data["misfits"]
+    (misfit,) = answer.data["mismatches"]
     assert (misfit["kind"], misfit["path"]) == ("mismatched", "lm_head.weight")
 
 

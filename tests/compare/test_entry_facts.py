@@ -3,28 +3,28 @@
 from msgspec.structs import replace
 
 from tests.compare.conftest import of_type
-from vlm_inspect.architecture import Entry
+from vlm_inspect.architecture import ModalityInput
 from vlm_inspect.compare import compare
 from vlm_inspect.difference import Change, Incomparable
 
 
 def with_entries(snapshot, *entries, unknown=()):
-    record = replace(snapshot.architecture, entries=entries, unknown=dict(unknown))
+    record = replace(snapshot.architecture, inputs=entries, unknown=dict(unknown))
     return replace(snapshot, architecture=record)
 
 
 def test_another_way_in_is_a_change():
     before = of_type("paligemma")
-    after = with_entries(before, Entry("image", ("prefix",)))
+    after = with_entries(before, ModalityInput("image", ("prefix",)))
     assert compare(before, after).changes == (
         Change((), "image entry", ("placeholders",), ("prefix",)),
-        Change((), "image token", before.architecture.entries[0].token_id, None),
+        Change((), "image token", before.architecture.inputs[0].token_id, None),
     )
 
 
 def test_an_unknown_way_in_is_equal_to_nothing():
     before = of_type("paligemma")
-    after = with_entries(before, Entry("image", unknown={"steps": "nothing tells"}))
+    after = with_entries(before, ModalityInput("image", unknown={"steps": "nothing tells"}))
     difference = compare(before, after)
     assert Incomparable((), "image entry", None, "nothing tells") in difference.incomparable
     assert "image entry" not in [change.field for change in difference.changes]
@@ -32,7 +32,7 @@ def test_an_unknown_way_in_is_equal_to_nothing():
 
 def test_what_was_not_built_is_equal_to_nothing():
     before = of_type("paligemma")
-    after = with_entries(before, unknown={"entries": "remote code"})
+    after = with_entries(before, unknown={"inputs": "remote code"})
     difference = compare(before, after)
     assert difference.changes == ()
     assert {(fact.field, fact.after) for fact in difference.incomparable} == {
@@ -42,4 +42,4 @@ def test_what_was_not_built_is_equal_to_nothing():
 
 
 def test_evidence_is_no_part_of_a_snapshot():
-    assert all(not entry.evidence for entry in of_type("paligemma").architecture.entries)
+    assert all(not entry.evidence for entry in of_type("paligemma").architecture.inputs)

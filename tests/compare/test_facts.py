@@ -153,7 +153,7 @@ def test_a_parameter_that_came_is_told_beside_a_fact_that_changed():
 def test_more_layers_are_one_change():
     old = of_type("llava")
     modules = edited(old.modules, "model.language_model.layers", lambda children: children[:-2])
-    text = old.architecture.having(TEXT)[0]
+    text = old.architecture.by_role(TEXT)[0]
     fewer = replace(text, stacks=(replace(text.stacks[0], count=30),))
     parts = tuple(fewer if part is text else part for part in old.architecture.components)
     new = replace(old, architecture=replace(old.architecture, components=parts), modules=modules)

@@ -58,7 +58,7 @@ def experts(**fields):
         (replace(LAYER, norm_placement="both"), {"norm placement": ("before", "both")}),
         (replace(LAYER, parallel=True), {"parallel": (None, True)}),
         (
-            replace(LAYER, further_attention=(Attention("B", heads=2),)),
+            replace(LAYER, extra_attention=(Attention("B", heads=2),)),
             {"mixer 2 attention": (None, "B"), "mixer 2 heads": (None, 2)},
         ),
     ],
@@ -105,7 +105,7 @@ def test_every_field_is_compared_or_follows(record):
         Experts: "count per_token hidden_width shared shared_width router scoring",
         Rotary: "kind width sections theta factor",
         Mlp: "class_name hidden_width gated activation experts",
-        Layer: "class_name attention mlp norms norm_placement parallel further_attention",
+        Layer: "class_name attention mlp norms norm_placement parallel extra_attention",
     }[type(record)].split()
     assert {each.name for each in fields(record)} == {*known} | (
         {each.name for each in fields(record)} & SILENT

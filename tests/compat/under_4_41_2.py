@@ -69,7 +69,7 @@ def test_a_tree_is_the_print_of_2024(path):
 
 def test_a_head_inside_the_language_model_is_no_part_of_it():
     record = described(LLAVA)
-    (model,), (head,) = record.having(Role.LANGUAGE_MODEL), record.having(Role.LM_HEAD)
+    (model,), (head,) = record.by_role(Role.LANGUAGE_MODEL), record.by_role(Role.LM_HEAD)
     assert (model.paths, model.class_name) == (("language_model",), "LlamaForCausalLM")
     assert (head.paths, head.parameters) == (("language_model.lm_head",), 32064 * 4096)
     assert model.parameters + head.parameters == 7_063_427_072 - 303_507_456 - 20_979_712

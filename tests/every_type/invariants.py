@@ -1,5 +1,7 @@
 """What must hold of a model's record, whatever the model: of a live one and of a golden one alike."""
 
+from msgspec import Struct
+
 from vlm_inspect.architecture import Role
 from vlm_inspect.tree import is_below
 
@@ -31,8 +33,8 @@ def every_parameter_lies_below_a_component(record, tree):
 
 def the_main_parts_are_found_or_named_absent(record, _tree):
     for role in MAIN_ROLES:
-        assert bool(record.having(role)) != (role.value in record.absent)
-    assert record.having(Role.LANGUAGE_MODEL)
+        assert bool(record.by_role(role)) != (role.value in record.absent)
+    assert record.by_role(Role.LANGUAGE_MODEL)
 
 
 def layer_orders_match_their_counts(record, _tree):
@@ -94,6 +96,33 @@ def what_works_on_a_token_is_of_language_model_and_head(record, _tree):
         assert sparse or part.active in {None, part.parameters}
 
 
+def what_is_unknown_is_an_empty_field_or_a_role(record, _tree=None):
+    for part in _records(record):
+        allowed = set(part.__struct_fields__)
+        if part is record:
+            allowed |= {role.value for role in Role}
+        for name in getattr(part, "unknown", {}):
+            assert name in allowed, (type(part).__name__, name)
+            if name in part.__struct_fields__:
+                assert getattr(part, name) in {None, ()}, (type(part).__name__, name, getattr(part, name))
+            else:
+                assert not record.by_role(Role(name)), name
+
+
+def a_class_is_a_name_or_unknown(record, _tree=None):
+    assert all(getattr(part, "class_name", None) != "" for part in _records(record))
+
+
+def _records(part):
+    if isinstance(part, tuple):
+        for each in part:
+            yield from _records(each)
+    elif isinstance(part, Struct):
+        yield part
+        for name in part.__struct_fields__:
+            yield from _records(getattr(part, name))
+
+
 def _paths(record):
     return [path for component in record.components for path in component.paths]
 
@@ -103,7 +132,7 @@ def _stacks(record):
 
 
 def _attentions(layer):
-    return [each for each in (layer.attention, *layer.further_attention) if each is not None]
+    return [each for each in (layer.attention, *layer.extra_attention) if each is not None]
 
 
 def _owned_by_inner(component, record):
@@ -127,4 +156,6 @@ INVARIANTS = (
     key_value_heads_divide_the_heads,
     experts_are_counted_within_their_layer,
     what_works_on_a_token_is_of_language_model_and_head,
+    what_is_unknown_is_an_empty_field_or_a_role,
+    a_class_is_a_name_or_unknown,
 )

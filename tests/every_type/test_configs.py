@@ -25,7 +25,7 @@ def test_it_builds_the_model_of_the_size_that_is_told(model_type):
 
 @pytest.mark.parametrize("model_type", STATED)
 def test_no_key_of_it_is_left_unread_that_states_a_size(model_type):
-    assert not [key for key in tree_of(model_type).unread if key.structural]
+    assert not [key for key in tree_of(model_type).unused_config_keys if key.structural]
 
 
 @pytest.mark.parametrize("path", STATED.values(), ids=STATED)

@@ -14,7 +14,11 @@ from msgspec.structs import replace
 
 from tests.every_type import TYPES
 from tests.every_type.answers import answer_of, tree_of
-from tests.every_type.invariants import INVARIANTS
+from tests.every_type.invariants import (
+    INVARIANTS,
+    a_class_is_a_name_or_unknown,
+    what_is_unknown_is_an_empty_field_or_a_role,
+)
 from vlm_inspect import snapshot_files
 from vlm_inspect.render import render
 from vlm_inspect.render.card import build_card
@@ -26,6 +30,7 @@ from vlm_inspect.snapshot import Snapshot
 from vlm_inspect.snapshot_files import Stored
 
 GOLDEN = Path(__file__).parent / "golden"
+SNAPSHOTS = Path(__file__).parent.parent.parent / "snapshots"
 # of all types together: they are read in a review
 LARGEST = 2_000_000
 
@@ -53,6 +58,13 @@ def test_what_is_blessed_is_possible(model_type):
     record = snapshot_files.read(path).snapshot.architecture
     for holds in INVARIANTS:
         holds(record, tree_of(model_type))
+
+
+@pytest.mark.parametrize("path", sorted(SNAPSHOTS.glob("*.json")), ids=lambda path: path.stem)
+def test_what_is_unknown_in_a_snapshot_is_an_empty_field_or_a_role(path):
+    record = snapshot_files.read(path).snapshot.architecture
+    what_is_unknown_is_an_empty_field_or_a_role(record)
+    a_class_is_a_name_or_unknown(record)
 
 
 def test_every_golden_file_is_of_a_type():

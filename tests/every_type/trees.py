@@ -11,10 +11,10 @@ FOLDER = Path(__file__).parent.parent / "timm" / "trees"
 
 def to_text(tree):
     """The tree as JSON, those modules that lie inside others before them."""
-    wire = tree_codec.to_wire(tree)
-    beside = [f"{_json(name)}: {_json(value)}" for name, value in wire.beside.items()]
-    nodes = ",\n".join(map(_json, wire.nodes))
-    return '{"beside": {' + ",\n".join(beside) + '},\n"nodes": [\n' + nodes + "]}\n"
+    data = tree_codec.to_tree_data(tree)
+    fields = [f"{_json(name)}: {_json(value)}" for name, value in data.fields.items()]
+    nodes = ",\n".join(map(_json, data.nodes))
+    return '{"fields": {' + ",\n".join(fields) + '},\n"nodes": [\n' + nodes + "]}\n"
 
 
 def stored(model_type):

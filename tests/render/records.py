@@ -3,18 +3,28 @@
 from msgspec.structs import replace
 
 from vlm_inspect.architecture import (
+    ActivationStage,
     Architecture,
     Attention,
+    BlockStage,
     Component,
+    ConvStage,
+    EmbeddingStage,
     Evidence,
     Experts,
+    HeadInfo,
+    ImageInput,
     Layer,
     LayerStack,
+    LinearStage,
     Mlp,
+    MlpStage,
     Norm,
+    NormStage,
     Parameters,
+    ParameterStage,
+    PoolingStage,
     Role,
-    Stage,
 )
 from vlm_inspect.ref import ModelIdentity
 
@@ -26,24 +36,26 @@ NO_SUCH_MODULE = "no module of the built model has this role; all parameters are
 
 
 def linear(inputs, outputs, path=""):
-    return Stage("linear", "Linear", path, (inputs, outputs))
+    return LinearStage("Linear", path, in_features=inputs, out_features=outputs)
 
 
 def act(name="GELUActivation"):
-    return Stage("activation", name)
+    return ActivationStage(name)
 
 
 def norm_stage(width, eps=1e-6, name="LayerNorm"):
-    return Stage("norm", name, "", (width,), eps=eps)
+    return NormStage(name, width=width, eps=eps)
 
 
 def patches(width, size=14, name="Conv2d"):
     kernel = (size, size) if name == "Conv2d" else (2, size, size)
-    return Stage("convolution", name, "embeddings.patch_embedding", (3, width), kernel=kernel)
+    return ConvStage(
+        name, "embeddings.patch_embedding", in_channels=3, out_channels=width, kernel_size=kernel
+    )
 
 
 def table(entries, width, name="Embedding"):
-    return Stage("embedding", name, "embeddings.position_embedding", (entries, width))
+    return EmbeddingStage(name, "embeddings.position_embedding", num_embeddings=entries, embedding_dim=width)
 
 
 def norms(class_name, width, eps, *names):
@@ -82,7 +94,7 @@ def clip_tower(path="model.vision_tower", image=336, entries=577, parameters=303
         1024,
         (LayerStack(f"{path}.encoder.layers", 24, (layer,)),),
         (patches(1024), table(entries, 1024)),
-        image_size=(image, image),
+        image=ImageInput((image, image)),
         evidence=(
             Evidence(
                 f"vision_encoder at {path}",
@@ -103,7 +115,7 @@ def so400m_tower(class_name, prefix, path, image, entries, parameters, mlp_prefi
         1152,
         (LayerStack(f"{path}.encoder.layers", 27, (layer,)),),
         (patches(1152), table(entries, 1152)),
-        image_size=(image, image),
+        image=ImageInput((image, image)),
     )
 
 
@@ -135,7 +147,7 @@ def language(path, class_name, parameters, width, entries, count, layer):
         parameters,
         width,
         (LayerStack(f"{path}.layers", count, (layer,)),),
-        (Stage("embedding", "Embedding", f"{path}.embed_tokens", (entries, width)),),
+        (EmbeddingStage("Embedding", f"{path}.embed_tokens", num_embeddings=entries, embedding_dim=width),),
     )
 
 
@@ -152,7 +164,7 @@ def lm_head(width, entries, parameters=None, tied_to=None):
         "Linear",
         count,
         stages=(linear(width, entries, "lm_head"),),
-        tied_to=tied_to,
+        head=HeadInfo(tied_to) if tied_to else None,
     )
 
 
@@ -164,7 +176,7 @@ def record(id_, model_type, model_class, components, total, **more):
         builder="transformers",
         components=components,
         parameters=Parameters(total, more.pop("ties", ())),
-        supports=more.pop("supports", FLASH),
+        attention_backends=more.pop("attention_backends", FLASH),
         versions=VERSIONS,
         **more,
     )
@@ -200,13 +212,18 @@ IDEFICS2 = record(
             743_219_200,
             4096,
             stages=(
-                Stage("mlp", "Idefics2MLP", "model.connector.modality_projection", (1152, 14336, 4096)),
-                Stage(
-                    "block",
+                MlpStage(
+                    "Idefics2MLP",
+                    "model.connector.modality_projection",
+                    in_features=1152,
+                    hidden_features=14336,
+                    out_features=4096,
+                ),
+                BlockStage(
                     "Idefics2PerceiverResampler",
                     "model.connector.perceiver_resampler",
-                    layers=3,
-                    queries=64,
+                    num_layers=3,
+                    num_queries=64,
                 ),
             ),
         ),
@@ -248,7 +265,7 @@ PHI3 = Architecture(
         config_only_part(Role.LANGUAGE_MODEL, 32, 3072, 8192, 32),
     ),
     parameters=Parameters(unknown={"total": REASON}),
-    unknown={"projector": REASON, "lm_head": REASON, "supports": REASON},
+    unknown={"projector": REASON, "lm_head": REASON, "attention_backends": REASON},
     notes=("Phi3VForCausalLM is code of its own repo. This answer is from the configuration alone.",),
 )
 
@@ -328,12 +345,14 @@ MLLAMA = record(
             ),
             (
                 patches(1280),
-                Stage("embedding", "Parameter", "model.vision_model.position", (1601, 1280)),
+                EmbeddingStage(
+                    "Parameter", "model.vision_model.position", num_embeddings=1601, embedding_dim=1280
+                ),
                 table(9, 8197120),
                 table(9, 5120),
                 table(9, 5120),
             ),
-            image_size=(560, 560),
+            image=ImageInput((560, 560)),
         ),
         Component(
             Role.LANGUAGE_MODEL,
@@ -352,7 +371,14 @@ MLLAMA = record(
                     MLLAMA_ORDER,
                 ),
             ),
-            (Stage("embedding", "Embedding", "model.language_model.embed_tokens", (128264, 4096)),),
+            (
+                EmbeddingStage(
+                    "Embedding",
+                    "model.language_model.embed_tokens",
+                    num_embeddings=128264,
+                    embedding_dim=4096,
+                ),
+            ),
         ),
         Component(
             Role.PROJECTOR,
@@ -364,7 +390,7 @@ MLLAMA = record(
         lm_head(4096, 128256),
     ),
     10_670_220_835,
-    supports=("flex_attention", "sdpa"),
+    attention_backends=("flex_attention", "sdpa"),
 )
 
 VIDEO_LLAVA = record(
@@ -379,7 +405,7 @@ VIDEO_LLAVA = record(
         lm_head(4096, 32064),
     ),
     7_366_279_168,
-    supports=("flash_attention", "sdpa"),
+    attention_backends=("flash_attention", "sdpa"),
 )
 
 
@@ -416,8 +442,8 @@ GEMMA3 = record(
             2_950_272,
             stages=(
                 norm_stage(1152, name="Gemma3RMSNorm"),
-                Stage("pooling", "AvgPool2d", kernel=(4,)),
-                Stage("parameter", "Parameter", "mm_input_projection_weight", (1152, 2560)),
+                PoolingStage("AvgPool2d", kernel_size=(4,)),
+                ParameterStage("Parameter", "mm_input_projection_weight", shape=(1152, 2560)),
             ),
         ),
         Component(
@@ -434,7 +460,11 @@ GEMMA3 = record(
                     tuple(int(index % 6 == 5) for index in range(34)),
                 ),
             ),
-            (Stage("embedding", "Gemma3TextScaledWordEmbedding", EMBEDDING, (262208, 2560)),),
+            (
+                EmbeddingStage(
+                    "Gemma3TextScaledWordEmbedding", EMBEDDING, num_embeddings=262208, embedding_dim=2560
+                ),
+            ),
         ),
         lm_head(2560, 262208, parameters=0, tied_to=EMBEDDING),
     ),
@@ -476,7 +506,7 @@ QWEN = record(
     (
         replace(
             so400m_tower("Qwen3_5MoeVisionModel", "Qwen3_5MoeVision", "model.visual", 0, 2304, 415_891_440),
-            image_size=(),
+            image=None,
             embeddings=(patches(1152, 16, "Conv3d"), table(2304, 1152)),
         ),
         merger(norm_stage(1152), *MERGER_STEPS),

@@ -13,9 +13,10 @@ from vlm_inspect.architecture import (
     LayerStack,
     Mlp,
     Norm,
+    NormStage,
+    OtherStage,
     Role,
     Rotary,
-    Stage,
 )
 from vlm_inspect.render.attention_wording import attention_words, positions_cell
 from vlm_inspect.render.cells import plain
@@ -129,9 +130,9 @@ def test_where_norms_stand(placement, parallel, words):
 
 
 def test_what_else_mixes_tokens_has_lines_of_its_own():
-    layer = Layer("L", 10, Attention("A"), further_attention=(Attention("B", cross=True, positions="none"),))
+    layer = Layer("L", 10, Attention("A"), extra_attention=(Attention("B", cross=True, positions="none"),))
     told = lines_of(layer)
-    assert ("And", "B, cross-attention") in told
+    assert ("Also", "B, cross-attention") in told
     assert ("Positions", "none in attention") in told
 
 
@@ -146,6 +147,6 @@ def test_stacks_are_told_by_their_paths_where_there_are_several():
 
 
 def test_what_lies_beside_the_layers_is_told_by_name():
-    stages = (Stage("norm", "LayerNorm", "model.norm", (8,), eps=1e-5), Stage("other", "Pool", "model.head"))
-    told = dict(lines_of(Layer("L", 5), beside=stages))
-    assert told["Beside"] == "norm LayerNorm((8,), eps=1e-05), head Pool"
+    stages = (NormStage("LayerNorm", "model.norm", width=8, eps=1e-5), OtherStage("Pool", "model.head"))
+    told = dict(lines_of(Layer("L", 5), extra_modules=stages))
+    assert told["Other modules"] == "norm LayerNorm((8,), eps=1e-05), head Pool"

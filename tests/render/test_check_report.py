@@ -12,7 +12,7 @@ from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.render.check_formats import report_annotations, report_data, report_markdown, report_text
 from vlm_inspect.render.check_report import report_lines, summary
 from vlm_inspect.render.terminal_check import coloured_report
-from vlm_inspect.verdict import Verdict
+from vlm_inspect.verdict import CheckResult
 
 OLD, NEW = {"transformers": "5.5.4"}, {"transformers": "5.6.0"}
 
@@ -29,7 +29,7 @@ def verdict(name, *, moves=(), changes=(), paths=(), cause="library", totals=(7,
         versions_before=OLD,
         versions_after=NEW,
     )
-    return Verdict(name, f"{name}.json", "different", cause, difference)
+    return CheckResult(name, f"{name}.json", "different", cause, difference)
 
 
 def flattened(tower, parameters):
@@ -48,10 +48,10 @@ UPGRADE = [
     ),
     verdict("janus", changes=(Change((Role.LM_HEAD,), "tied", after=True, before=False),), totals=(70, 60)),
     verdict("llama", changes=(Change((Role.LANGUAGE_MODEL,), "layers", 32, 40),), cause="repository"),
-    Verdict("gone", "gone.json", "unused"),
-    Verdict("new", "new.json", "missing"),
-    Verdict("broken", "broken.json", "failed", message="broken.json: not JSON.", hint="Write it again."),
-    Verdict("calm", "calm.json", "same"),
+    CheckResult("gone", "gone.json", "orphaned"),
+    CheckResult("new", "new.json", "missing"),
+    CheckResult("broken", "broken.json", "failed", message="broken.json: not JSON.", hint="Write it again."),
+    CheckResult("calm", "calm.json", "same"),
 ]
 
 
@@ -79,7 +79,7 @@ def test_models_that_are_the_same_are_only_counted():
 
 
 def test_of_several_verdicts_on_a_model_the_gravest_counts():
-    calm = Verdict("llama", "llama.json", "same")
+    calm = CheckResult("llama", "llama.json", "same")
     assert summary([calm, UPGRADE[4]]) == summary([UPGRADE[4], calm]) == "1 model: 1 changed"
 
 

@@ -14,7 +14,16 @@ from tests.render.records import (
     act,
     linear,
 )
-from vlm_inspect.architecture import Component, Mlp, Parameters, Role, Stage
+from vlm_inspect.architecture import (
+    BlockStage,
+    Component,
+    ConvStage,
+    Mlp,
+    NormStage,
+    OtherStage,
+    Parameters,
+    Role,
+)
 from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.render.cells import Span, plain
 from vlm_inspect.render.columns import COLUMNS
@@ -103,7 +112,7 @@ def test_a_size_letter_needs_all_three_figures_and_no_gate():
 
 
 def test_what_has_layers_without_attention_is_called_no_transformer():
-    clip = VisionTransformer.of(LLAVA.having(Role.VISION_ENCODER)[0])
+    clip = VisionTransformer.of(LLAVA.by_role(Role.VISION_ENCODER)[0])
     assert str(replace(clip, attends=False)) == "CLIP (24 layers, width 1024, patch 14)"
 
 
@@ -122,12 +131,15 @@ def test_an_encoder_that_grows_wider_is_no_vit():
         ((linear(1, 2),), "Linear"),
         ((linear(1, 2), act(), linear(2, 2), act(), linear(2, 2)), "3-layer MLP (GELU)"),
         (
-            (Stage("block", "Blip2QFormerModel", layers=12, queries=32), linear(1, 2)),
+            (BlockStage("Blip2QFormerModel", num_layers=12, num_queries=32), linear(1, 2)),
             "Q-Former (12 layers) + linear",
         ),
-        ((Stage("convolution", "Conv2d", kernel=(3, 3)), linear(1, 2)), "Convolution (3 x 3) + linear"),
-        ((Stage("norm", "LayerNorm", sizes=(2,)),), "None"),
-        ((Stage("other", "Odd"),), "Odd"),
+        (
+            (ConvStage("Conv2d", in_channels=3, out_channels=8, kernel_size=(3, 3)), linear(1, 2)),
+            "Convolution (3 x 3) + linear",
+        ),
+        ((NormStage("LayerNorm", width=2),), "None"),
+        ((OtherStage("Odd"),), "Odd"),
     ],
 )
 def test_projections(stages, words):

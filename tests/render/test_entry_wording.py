@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.render.records import LLAVA, MLLAMA
-from vlm_inspect.architecture import Entry, EntryStep, Evidence
+from vlm_inspect.architecture import Evidence, FusionStep, ModalityInput
 from vlm_inspect.render.card import build_card
 from vlm_inspect.render.cells import plain
 from vlm_inspect.render.entry_wording import entry_cell, entry_lines
@@ -12,11 +12,11 @@ from vlm_inspect.render.rows import Row
 from vlm_inspect.render.table import build_table
 
 WHY = Evidence("image: placeholders", "code", "LlavaModel.forward: inputs_embeds = …")
-PLACED = Entry("image", ("placeholders",), "image_token_index", 32000, evidence=(WHY,))
+PLACED = ModalityInput("image", ("placeholders",), "image_token_index", 32000, evidence=(WHY,))
 
 
 def taking(*entries):
-    return replace(LLAVA, entries=entries)
+    return replace(LLAVA, inputs=entries)
 
 
 def lines(record, *, explain=False):
@@ -28,38 +28,38 @@ def test_a_line_names_the_way_and_the_placeholder():
 
 
 def test_steps_are_told_in_order():
-    way = Entry("image", ("queries", "placeholders"))
+    way = ModalityInput("image", ("queries", "placeholders"))
     assert plain(entry_cell(taking(way), "image")) == "learned queries, then placeholder tokens"
 
 
-@pytest.mark.parametrize("step", EntryStep.__args__)
+@pytest.mark.parametrize("step", FusionStep.__args__)
 def test_every_step_has_words(step):
-    assert plain(entry_cell(taking(Entry("image", (step,))), "image"))
+    assert plain(entry_cell(taking(ModalityInput("image", (step,))), "image"))
 
 
 def test_videos_that_go_the_images_way_are_not_told_twice():
-    alike = taking(PLACED, Entry("video", ("placeholders",), "video_token_index", 32001))
+    alike = taking(PLACED, ModalityInput("video", ("placeholders",), "video_token_index", 32001))
     assert plain(entry_cell(alike, "image")) == "placeholder tokens"
 
 
 def test_videos_that_go_another_way_are_told():
-    unlike = taking(PLACED, Entry("video", ("queries", "prefix")))
+    unlike = taking(PLACED, ModalityInput("video", ("queries", "prefix")))
     told = "image: placeholder tokens; video: learned queries, then before the text"
     assert plain(entry_cell(unlike, "image")) == told
 
 
 def test_a_model_without_images_has_none():
-    assert plain(entry_cell(taking(Entry("audio", ("addition",))), "image")) == "none"
+    assert plain(entry_cell(taking(ModalityInput("audio", ("addition",))), "image")) == "none"
     assert lines(taking()) == []
 
 
 def test_an_unknown_way_says_why():
-    lost = taking(Entry("image", unknown={"steps": "nothing tells"}))
+    lost = taking(ModalityInput("image", unknown={"steps": "nothing tells"}))
     assert plain(entry_cell(lost, "image")) == "unknown (nothing tells)"
 
 
 def test_a_model_that_was_not_built_says_why():
-    unbuilt = replace(LLAVA, unknown={"entries": "remote code"})
+    unbuilt = replace(LLAVA, unknown={"inputs": "remote code"})
     assert plain(entry_cell(unbuilt, "audio")) == "unknown (remote code)"
     assert lines(unbuilt) == [("Image entry", "unknown (remote code)")]
 
@@ -72,15 +72,15 @@ def test_why_is_told_where_it_is_asked_for():
 
 
 def test_a_card_has_the_lines():
-    crossed = replace(MLLAMA, entries=(Entry("image", ("cross-attention",)),))
+    crossed = replace(MLLAMA, inputs=(ModalityInput("image", ("cross-attention",)),))
     assert ("Image entry", "cross-attention") in [
         (title, plain(cell)) for title, cell in build_card(crossed).about
     ]
 
 
 def test_a_table_has_the_columns():
-    table = build_table("architectures", [Row("m", taking(PLACED))], ["image_entry", "audio_entry"])
+    table = build_table("architectures", [Row("m", taking(PLACED))], ["image_fusion", "audio_fusion"])
     assert (table.headers, [plain(cell) for cell in table.rows[0]]) == (
-        ("Image Entry", "Audio Entry"),
+        ("Image Fusion", "Audio Fusion"),
         ["placeholder tokens", "none"],
     )

@@ -14,15 +14,18 @@ from vlm_inspect.render.misreadings import misreading, quantization_words
 from vlm_inspect.render.rows import Row
 from vlm_inspect.render.table import build_table
 from vlm_inspect.render.terminal_card import card_text
-from vlm_inspect.tree import UnreadKey
+from vlm_inspect.tree import UnusedConfigKey
 
-HARMLESS = UnreadKey("vision_config.vocab_size", "32000")
-DIM_EMBED = UnreadKey(
-    "vision_config.dim_embed", "[256, 512]", structural=True, instead="vision_config.embed_dim [128, 256]"
+HARMLESS = UnusedConfigKey("vision_config.vocab_size", "32000")
+DIM_EMBED = UnusedConfigKey(
+    "vision_config.dim_embed",
+    "[256, 512]",
+    structural=True,
+    built_instead="vision_config.embed_dim [128, 256]",
 )
-TOWER = UnreadKey("mm_vision_tower", '"openai/clip-vit-large-patch14-336"', structural=True)
-DOUBTFUL = replace(LLAVA, unread=(HARMLESS, DIM_EMBED, TOWER))
-READ = replace(LLAVA, unread=(HARMLESS,))
+TOWER = UnusedConfigKey("mm_vision_tower", '"openai/clip-vit-large-patch14-336"', structural=True)
+DOUBTFUL = replace(LLAVA, unused_config_keys=(HARMLESS, DIM_EMBED, TOWER))
+READ = replace(LLAVA, unused_config_keys=(HARMLESS,))
 
 
 def flat(text):
@@ -39,12 +42,12 @@ def test_the_warning_names_the_keys_their_values_and_what_was_built():
 
 def test_keys_that_change_nothing_are_no_warning():
     assert misreading(READ) is None
-    assert READ.misread == ()
+    assert READ.ignored_structural_keys == ()
 
 
 def test_many_keys_are_cut():
-    keys = tuple(UnreadKey(f"key_{number}_size", "1", structural=True) for number in range(40))
-    assert misreading(replace(LLAVA, unread=keys)).endswith("key_7_size 1 and 32 more.")
+    keys = tuple(UnusedConfigKey(f"key_{number}_size", "1", structural=True) for number in range(40))
+    assert misreading(replace(LLAVA, unused_config_keys=keys)).endswith("key_7_size 1 and 32 more.")
 
 
 @pytest.mark.parametrize("kind", ["architectures", "comparison"])
@@ -61,12 +64,14 @@ def test_a_table_marks_the_model_and_says_why_below(name, kind):
 @pytest.mark.parametrize("name", FORMATS)
 def test_rows_of_models_that_were_read_do_not_change_by_a_byte(name):
     good = build_table("architectures", [Row("a", LLAVA), Row("b", GEMMA3)])
-    listed = build_table("architectures", [Row("a", READ), Row("b", replace(GEMMA3, unread=(HARMLESS,)))])
+    listed = build_table(
+        "architectures", [Row("a", READ), Row("b", replace(GEMMA3, unused_config_keys=(HARMLESS,)))]
+    )
     assert render(good, name) == render(listed, name)
 
 
 def test_a_column_names_the_keys():
-    table = build_table("architectures", [Row("odd", DOUBTFUL), Row("good", READ)], ["misread"])
+    table = build_table("architectures", [Row("odd", DOUBTFUL), Row("good", READ)], ["ignored_config_keys"])
     assert [plain(row[0]) for row in table.rows] == ["vision_config.dim_embed, mm_vision_tower", "—"]
 
 
@@ -86,22 +91,22 @@ def test_a_card_in_every_format_says_it(name):
 
 def test_the_record_keeps_every_unread_key():
     data = to_data(DOUBTFUL)
-    assert data["unread"] == [
+    assert data["unused_config_keys"] == [
         {"path": "vision_config.vocab_size", "value": "32000", "structural": False},
         {
             "path": "vision_config.dim_embed",
             "value": "[256, 512]",
             "structural": True,
-            "instead": "vision_config.embed_dim [128, 256]",
+            "built_instead": "vision_config.embed_dim [128, 256]",
         },
         {"path": "mm_vision_tower", "value": '"openai/clip-vit-large-patch14-336"', "structural": True},
     ]
     assert architecture_from_data(data) == DOUBTFUL
-    assert "unread" not in to_data(LLAVA)
+    assert "unused_config_keys" not in to_data(LLAVA)
 
 
 def test_what_a_stranger_wrote_into_a_key_is_made_visible():
-    odd = replace(LLAVA, unread=(UnreadKey("a\x1b[31m_size", '"\u202e"', structural=True),))
+    odd = replace(LLAVA, unused_config_keys=(UnusedConfigKey("a\x1b[31m_size", '"\u202e"', structural=True),))
     for name in FORMATS:
         for text in (render(build_table("comparison", [Row("odd", odd)]), name), card_text(build_card(odd))):
             assert "\x1b" not in text

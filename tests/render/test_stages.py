@@ -4,7 +4,18 @@ import pytest
 
 from tests.every_type.answers import answer_of
 from tests.render.records import act, linear
-from vlm_inspect.architecture import Component, Layer, LayerStack, Norm, Role, Stage
+from vlm_inspect.architecture import (
+    Component,
+    EmbeddingStage,
+    Layer,
+    LayerStack,
+    LinearStage,
+    MlpStage,
+    Norm,
+    NormStage,
+    OtherStage,
+    Role,
+)
 from vlm_inspect.render import wording
 from vlm_inspect.render.beside_wording import beside_cell
 from vlm_inspect.render.cells import code, concat, plain, text
@@ -15,11 +26,11 @@ from vlm_inspect.render.stage_wording import stages_cell
 
 
 def on(branch, given, made, path="Linear"):
-    return Stage("linear", "Linear", path, (given, made), branch=branch)
+    return LinearStage("Linear", path, in_features=given, out_features=made, branch=branch)
 
 
 def told(model_type, role, word):
-    return plain(word(answer_of(model_type).having(role)[0]))
+    return plain(word(answer_of(model_type).by_role(role)[0]))
 
 
 JOINED = (on(0, 768, 2048), on(1, 1024, 2048), act(), linear(4096, 4096))
@@ -40,7 +51,7 @@ LIST = (
         (JOINED, "(Linear(768 -> 2048) beside Linear(1024 -> 2048)) + GELU + Linear(4096 -> 4096)"),
         (APART, "(Linear(64 -> 4096) + Linear) beside (Linear(128 -> 4096) + Linear)"),
         (LIST, "Linear(8 -> 16) + 3 x (Linear(64 -> 8) + Linear(8 -> 16))"),
-        ((Stage("mlp", "", "", (8, 32, 8)),), "gated MLP (8 -> 32 -> 8)"),
+        ((MlpStage(in_features=8, hidden_features=32, out_features=8),), "gated MLP (8 -> 32 -> 8)"),
     ],
 )
 def test_steps_in_words(stages, words):
@@ -53,7 +64,10 @@ def test_steps_in_words(stages, words):
         (JOINED, "(linear beside linear) + linear"),
         (APART, "2 x 2-layer MLP, side by side"),
         (LIST, "Linear + 3 x 2-layer MLP"),
-        ((Stage("embedding", "SomeTable", "", (65536, 8)),), "Embedding table (65536 entries)"),
+        (
+            (EmbeddingStage("SomeTable", num_embeddings=65536, embedding_dim=8),),
+            "Embedding table (65536 entries)",
+        ),
     ],
 )
 def test_projections_in_words(stages, words):
@@ -106,7 +120,7 @@ def test_stacks_that_do_different_things_are_named(model_type, words):
 def test_of_many_stacks_the_depths_are_told():
     assert told("fast_vlm", Role.VISION_ENCODER, wording.layers) == "2 + 12 + 24 + 4 + 2 layers"
     assert (
-        wording.depths(answer_of("florence2").having(Role.LANGUAGE_MODEL)[0])
+        wording.depths(answer_of("florence2").by_role(Role.LANGUAGE_MODEL)[0])
         == "encoder 12 + decoder 12 layers"
     )
 
@@ -138,13 +152,15 @@ def test_norms_of_many_widths_are_a_range():
 
 def test_what_lies_beside_is_named_and_weighed():
     beside = (
-        Stage("norm", "SomeNorm", "model.a.norm", (8,), parameters=8),
-        Stage("norm", "OtherNorm", "model.b.norm", (8,), parameters=8),
-        Stage("other", "Down", "model.0.down", parameters=5_000_000),
-        Stage("other", "Down", "model.1.down", parameters=5_000_000),
-        Stage("embedding", "Embedding", "model.table", (1000, 2_000), parameters=2_000_000),
+        NormStage("SomeNorm", "model.a.norm", width=8, parameters=8),
+        NormStage("OtherNorm", "model.b.norm", width=8, parameters=8),
+        OtherStage("Down", "model.0.down", parameters=5_000_000),
+        OtherStage("Down", "model.1.down", parameters=5_000_000),
+        EmbeddingStage(
+            "Embedding", "model.table", num_embeddings=1000, embedding_dim=2_000, parameters=2_000_000
+        ),
     )
-    component = Component(Role.LANGUAGE_MODEL, parameters=300_000_000, beside=beside)
+    component = Component(Role.LANGUAGE_MODEL, parameters=300_000_000, extra_modules=beside)
     assert plain(beside_cell(component)) == (
         "a.norm SomeNorm, b.norm OtherNorm, 2 x down Down (5M parameters), table Embedding(1000)"
     )

@@ -33,7 +33,7 @@ from vlm_inspect.render.terminal_difference import difference_text
 from vlm_inspect.render.terminal_tree import terminal_tree
 from vlm_inspect.snapshot import Snapshot
 from vlm_inspect.tree import ModuleTree, NodePool
-from vlm_inspect.verdict import Verdict
+from vlm_inspect.verdict import CheckResult
 
 ALPHABET = (
     "|\\`*_[]()<>&\"'=+-@$%#{}~^!:;,. \t\r\n\x00\x07\x1b\x7f\x85\x9b\xa0\xad\u200b\u200f\u202e\u2028"
@@ -125,8 +125,8 @@ def test_a_difference_of_strange_words_has_only_words_in_every_format(words, nam
     no_faults(difference_text(report, width=70, colour=True), "terminal")
     no_faults(difference_json(difference), "json")
     no_faults(difference_names(difference), "text")
-    verdict = Verdict(words[0], words[-1], "different", difference)
-    check_report([verdict, Verdict(words[0], "file.json", "failed", message=words[0], hint=words[-1])])
+    verdict = CheckResult(words[0], words[-1], "different", difference)
+    check_report([verdict, CheckResult(words[0], "file.json", "failed", message=words[0], hint=words[-1])])
 
 
 def check_report(verdicts):

@@ -17,7 +17,21 @@ from tests.render.records import (
     norm_stage,
     table,
 )
-from vlm_inspect.architecture import Attention, Component, Experts, Layer, LayerStack, Mlp, Norm, Role, Stage
+from vlm_inspect.architecture import (
+    Attention,
+    BlockStage,
+    Component,
+    ConvStage,
+    Experts,
+    Layer,
+    LayerStack,
+    LinearStage,
+    Mlp,
+    Norm,
+    OtherStage,
+    PoolingStage,
+    Role,
+)
 from vlm_inspect.render import wording
 from vlm_inspect.render.cells import code, plain
 from vlm_inspect.render.figures import exact_count, share, short_count
@@ -146,16 +160,16 @@ def test_cells_of_real_models(record, title, words):
         ((linear(8, 16), linear(16, 8)), "Linear(8 -> 16) + Linear(16 -> 8)"),
         ((linear(8, 32), act("SiLU"), linear(16, 16)), "Linear(8 -> 32) + SiLU + Linear(16 -> 16)"),
         ((norm_stage(8), linear(8, 8)), "LayerNorm((8,), eps=1e-06) + Linear(8 -> 8)"),
-        ((Stage("linear", "QuantLinear", "", (8, 4)),), "QuantLinear (8 -> 4)"),
-        ((Stage("pooling", "AvgPool2d", kernel=(2, 3)),), "AvgPool2d(2, 3)"),
-        ((Stage("pooling", "AdaptiveAvgPool2d"),), "AdaptiveAvgPool2d"),
+        ((LinearStage("QuantLinear", in_features=8, out_features=4),), "QuantLinear (8 -> 4)"),
+        ((PoolingStage("AvgPool2d", kernel_size=(2, 3)),), "AvgPool2d(2, 3)"),
+        ((PoolingStage("AdaptiveAvgPool2d"),), "AdaptiveAvgPool2d"),
         (
-            (Stage("block", "Blip2QFormerModel", layers=12, queries=32),),
+            (BlockStage("Blip2QFormerModel", num_layers=12, num_queries=32),),
             "Blip2QFormerModel (12 layers, 32 query tokens)",
         ),
-        ((Stage("block", "Adapter", layers=1),), "Adapter (1 layer)"),
-        ((Stage("other", "Odd", sizes=(3, 4)),), "Odd (3, 4)"),
-        ((Stage("convolution", "Conv3d", sizes=(3, 8)), table(5, 8, "Own")), "Conv3d(3, 8) + Own (5)"),
+        ((BlockStage("Adapter", num_layers=1),), "Adapter (1 layer)"),
+        ((OtherStage("Odd", shape=(3, 4)),), "Odd (3, 4)"),
+        ((ConvStage("Conv3d", in_channels=3, out_channels=8), table(5, 8, "Own")), "Conv3d(3, 8) + Own (5)"),
         ((), ""),
     ],
 )
@@ -330,6 +344,6 @@ def test_shares():
 
 
 def test_patches_come_before_the_tables_added_to_them():
-    declared = (table(257, 8, "Parameter"), Stage("convolution", "Conv2d", sizes=(3, 8)))
+    declared = (table(257, 8, "Parameter"), ConvStage("Conv2d", in_channels=3, out_channels=8))
     component = Component(Role.VISION_ENCODER, embeddings=declared)
     assert plain(wording.embeddings(component)) == "Conv2d(3, 8) + Parameter(257)"

@@ -151,7 +151,7 @@ def test_the_attention_is_what_the_configuration_selects(selected, class_name):
 def test_an_attention_that_the_configuration_does_not_select_is_unknown(selected):
     tree = phi3_vision(_attn_implementation=selected)
     assert tree.find("model.layers.0.self_attn").inferred
-    why = tree.gaps.why_nameless("model.layers.0.self_attn")
+    why = tree.unknowns.why_class_unknown("model.layers.0.self_attn")
     assert why == "chosen when it runs: Phi3Attention or Phi3FlashAttention2 or Phi3SdpaAttention"
     assert tree.find("model.layers.0.mlp").class_name == "Phi3MLP"
 

@@ -31,7 +31,7 @@ def test_the_stored_tree_is_what_is_built_here(built):
 
 def test_every_part_is_built(built):
     _, tree = built
-    assert not tree.unbuilt
+    assert not tree.missing_modules
     assert not tree.notes
 
 
@@ -45,7 +45,7 @@ def test_the_record_holds_together(built):
     record = describe(tree, ModelIdentity(model_type, source="local"), "transformers")
     for holds in INVARIANTS:
         holds(record, tree)
-    assert record.having(Role.VISION_ENCODER)
+    assert record.by_role(Role.VISION_ENCODER)
 
 
 def test_the_tower_is_as_large_as_timm_makes_it():

@@ -136,10 +136,10 @@ def content():
             lambda text: text.replace('"components": [', f'"components": [{"[" * 900}{"]" * 900}, '),
             "nested too deep",
         ),
-        (lambda text: text.replace('"sizes": [3, 1024]', '"sizes": []'), "a convolution of the sizes ()"),
+        (lambda text: text.replace('"in_channels": 3,', ""), "missing required field `in_channels`"),
         (
-            lambda text: text.replace('"sizes": [3, 1024]', '"sizes": [3, -1]'),
-            "a convolution of the sizes (3, -1)",
+            lambda text: text.replace('"out_channels": 1024', '"out_channels": -1'),
+            "Expected `int` >= 0",
         ),
         (lambda _: deep(250), "nested more than 200 deep"),
         (lambda _: wide(60), "more than 200,000 modules"),

@@ -10,7 +10,7 @@ import pytest
 from vlm_inspect import snapshot_files
 from vlm_inspect.compare import compare
 from vlm_inspect.render.check_report import report_lines
-from vlm_inspect.verdict import Verdict
+from vlm_inspect.verdict import CheckResult
 
 FOLDER = Path(__file__).parent / "upgrade"
 TYPES = sorted(path.stem for path in (FOLDER / "5.5.4").glob("*.json"))
@@ -65,7 +65,7 @@ def test_what_did_not_change_is_silent():
 
 def test_the_cause_is_said_once_over_all():
     verdicts = [
-        Verdict(name, f"{name}.json", "different", "library", found)
+        CheckResult(name, f"{name}.json", "different", "library", found)
         for name in TYPES
         if not (found := difference(name)).empty
     ]

@@ -65,7 +65,7 @@ def test_a_missing_file_is_told_and_written_by_update(kept):
 
 def test_a_file_of_a_model_that_is_no_longer_configured_is_unused_and_pruned(kept):
     folder, requests = kept
-    assert [verdict.status for verdict in verdicts(folder, requests[:1])] == ["same", "unused"]
+    assert [verdict.status for verdict in verdicts(folder, requests[:1])] == ["same", "orphaned"]
     kept_files = [written.file for written in upkeep.snapshot(requests[:1], folder)]
     assert [path.name for path in upkeep.prune(folder, kept_files)] == ["two.json"]
 

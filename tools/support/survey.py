@@ -97,7 +97,7 @@ def told(architecture: Any) -> Answer:
         "parameters": architecture.parameters.total,
         "roles": roles,
         "other": {component.paths[0]: component.parameters for component in other},
-        "unbuilt": dict(architecture.unbuilt),
+        "unbuilt": dict(architecture.missing_modules),
     }
     return {name: value for name, value in answer.items() if value not in ({}, None)}
 

@@ -17,10 +17,21 @@ from vlm_inspect.anatomy.roles.claims import Claim
 from vlm_inspect.anatomy.roles.kinds import holds_stack
 from vlm_inspect.anatomy.roles.text_home import text_home
 from vlm_inspect.anatomy.steps.embeddings import embedding_stages, text_stages
-from vlm_inspect.anatomy.steps.leaf_stages import leaf_stage, learned_queries
+from vlm_inspect.anatomy.steps.leaf_stages import embedding_stage, leaf_stage, learned_queries
 from vlm_inspect.anatomy.steps.rest import rest
 from vlm_inspect.anatomy.steps.stages import projector_stages, with_activation, with_queries
-from vlm_inspect.architecture import ENCODERS, Component, Evidence, Layer, LayerStack, Role, Stage
+from vlm_inspect.architecture import (
+    ENCODERS,
+    Component,
+    EmbeddingStage,
+    Evidence,
+    HeadInfo,
+    ImageInput,
+    Layer,
+    LayerStack,
+    Role,
+    Stage,
+)
 from vlm_inspect.tree import ModuleNode, ModuleTree, is_below, join
 
 # projectors and heads are told step by step, all of them
@@ -51,21 +62,13 @@ def component(tree: ModuleTree, claim: Claim, count: int, claimed: Collection[st
         stacks=() if claim.role is Role.PROJECTOR else stacks,
         embeddings=embeddings,
         stages=_stages(tree, claim),
-        beside=() if claim.role in _STAGED else tuple(_beside(tree, claim, told, embeddings)),
-        image_size=_image_size(tree, claim, stacks, embeddings) if claim.role is Role.VISION_ENCODER else (),
-        feature_layers=_feature_layers(tree, claim, stacks),
-        tied_to=tied,
+        extra_modules=() if claim.role in _STAGED else tuple(_beside(tree, claim, told, embeddings)),
+        image=_image(tree, claim, stacks, embeddings) if claim.role is Role.VISION_ENCODER else None,
+        head=HeadInfo(tied) if tied else None,
         active=None if unknown else count - unused,
         unknown={"active": unknown} if unknown else {},
         evidence=tuple(evidence),
     )
-
-
-def _feature_layers(tree: ModuleTree, claim: Claim, stacks: tuple[LayerStack, ...]) -> int | None:
-    stack = tree.find(stacks[0].path) if stacks else None
-    if claim.role is not Role.VISION_ENCODER or stack is None:
-        return None
-    return feature_layers(tree.config, _config(tree, claim.role, stacks[0].path, stack))
 
 
 def _nodes(tree: ModuleTree, claim: Claim) -> Iterator[tuple[str, ModuleNode]]:
@@ -111,7 +114,7 @@ def _embeddings(
     home = text_home(tree) if claim.role is Role.LANGUAGE_MODEL else None
     table = tree.find(home.embedding) if home is not None else None
     if home is not None and table is not None:
-        yield Stage("embedding", table.class_name, home.embedding, home.sizes)
+        yield embedding_stage(table.class_name, home.embedding, home.sizes)
         for path, node in _nodes(tree, claim):
             yield from text_stages(node, path, home.embedding, told)
 
@@ -119,7 +122,7 @@ def _embeddings(
 def _tables(leaf: ModuleNode, path: str) -> Iterator[Stage]:
     """A table that a component has at a path of its own: the queries beside an encoder."""
     stage = leaf_stage(leaf, path)
-    if stage is not None and stage.kind == "embedding":
+    if isinstance(stage, EmbeddingStage):
         yield stage
 
 
@@ -180,13 +183,14 @@ def _layer_width(layer: Layer) -> int | None:
     return next((width for width in (*norms, layer.mlp and layer.mlp.input_width) if width), None)
 
 
-def _image_size(
+def _image(
     tree: ModuleTree, claim: Claim, stacks: tuple[LayerStack, ...], embeddings: tuple[Stage, ...]
-) -> tuple[int, ...]:
-    at = stacks[0].path if stacks else claim.paths[0]
-    first = tree.find(at) if stacks else None
-    config = _config(tree, claim.role, at, first) if first is not None else tree.config
-    return image_size([node for _, node in _nodes(tree, claim)], embeddings, config)
+) -> ImageInput | None:
+    stack = tree.find(stacks[0].path) if stacks else None
+    config = _config(tree, claim.role, stacks[0].path, stack) if stack is not None else tree.config
+    size = image_size([node for _, node in _nodes(tree, claim)], embeddings, config)
+    layers = feature_layers(tree.config, config) if stack is not None else None
+    return ImageInput(size, layers) if size or layers else None
 
 
 def _tie_of(tree: ModuleTree, path: str) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vlm_inspect.anatomy.kind import with_kind
 from vlm_inspect.anatomy.quantization import quantization_of
 from vlm_inspect.architecture import (
     Architecture,
@@ -46,23 +47,25 @@ def describe_config(checkpoint: Checkpoint, refusal: NotNativeError) -> Architec
         raise refusal
     components = tuple(_components(config, reason))
     found = {component.role for component in components}
-    return Architecture(
-        model=checkpoint.identity,
-        model_type=_text(config.get("model_type")),
-        model_class=_first_architecture(config),
-        builder="config",
-        components=components,
-        parameters=Parameters(unknown={"total": reason, "active": reason}),
-        unknown={
-            role.value: reason
-            for role in (Role.VISION_ENCODER, Role.PROJECTOR, Role.LANGUAGE_MODEL, Role.LM_HEAD)
-            if role not in found
-        }
-        | {"supports": reason, "entries": reason}
-        | ({} if _first_architecture(config) else {"model_class": reason}),
-        quantization=quantization_of(config),
-        versions={"vlm_inspect": __version__},
-        notes=(f"{refusal.message} This answer is from the configuration alone.",),
+    return with_kind(
+        Architecture(
+            model=checkpoint.identity,
+            model_type=_text(config.get("model_type")),
+            model_class=_first_architecture(config),
+            builder="config",
+            components=components,
+            parameters=Parameters(unknown={"total": reason, "active": reason}),
+            unknown={
+                role.value: reason
+                for role in (Role.VISION_ENCODER, Role.PROJECTOR, Role.LANGUAGE_MODEL, Role.LM_HEAD)
+                if role not in found
+            }
+            | {"attention_backends": reason, "inputs": reason}
+            | ({} if _first_architecture(config) else {"model_class": reason}),
+            quantization=quantization_of(config),
+            versions={"vlm_inspect": __version__},
+            notes=(f"{refusal.message} This answer is from the configuration alone.",),
+        )
     )
 
 

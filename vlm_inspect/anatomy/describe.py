@@ -7,7 +7,8 @@ from typing import Any
 
 from vlm_inspect.anatomy.components import component
 from vlm_inspect.anatomy.entry.read import read_entries
-from vlm_inspect.anatomy.gaps import with_gaps
+from vlm_inspect.anatomy.gaps import apply_unknowns
+from vlm_inspect.anatomy.kind import with_kind
 from vlm_inspect.anatomy.quantization import quantization_of
 from vlm_inspect.anatomy.roles.absences import absences
 from vlm_inspect.anatomy.roles.claims import Claim
@@ -36,7 +37,7 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
     components = tuple(
         component(tree, claim, count, claimed)
         for claim, count in zip(claims, counts, strict=True)
-        if count or claim.role is not Role.OTHER or claim.paths[0] in tree.unbuilt
+        if count or claim.role is not Role.OTHER or claim.paths[0] in tree.missing_modules
     )
     architecture = Architecture(
         model=model,
@@ -45,15 +46,15 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
         builder=builder,
         components=components,
         parameters=_parameters(tree, components),
-        entries=read_entries(tree, components),
+        inputs=read_entries(tree, components),
         absent=dict(absences(tree, claims)),
-        supports=tree.supports,
+        attention_backends=tree.attention_backends,
         notes=tree.notes,
-        unread=tree.unread,
+        unused_config_keys=tree.unused_config_keys,
         quantization=quantization_of(tree.config),
         versions={"vlm_inspect": __version__, **tree.versions},
     )
-    return with_gaps(with_unbuilt(architecture, tree), tree)
+    return with_kind(apply_unknowns(with_unbuilt(architecture, tree), tree))
 
 
 def _parameters(tree: ModuleTree, components: Sequence[Component]) -> Parameters:
@@ -61,7 +62,7 @@ def _parameters(tree: ModuleTree, components: Sequence[Component]) -> Parameters
     text = [part for part in components if part.role in TEXT_ROLES]
     reasons = [part.unknown["active"] for part in text if "active" in part.unknown]
     active = None if reasons else sum(part.active or 0 for part in text)
-    return Parameters(tree.total, tree.ties, active, {"active": reasons[0]} if reasons else {})
+    return Parameters(tree.total, tree.ties, active, unknown={"active": reasons[0]} if reasons else {})
 
 
 def _model_type(config: Mapping[str, Any]) -> str | None:

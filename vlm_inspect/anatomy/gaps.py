@@ -17,14 +17,15 @@ from vlm_inspect.architecture import (
     Architecture,
     Attention,
     Component,
+    ImageInput,
     Layer,
     Mlp,
     Norm,
+    NormStage,
     Parameters,
     Role,
-    Stage,
 )
-from vlm_inspect.tree import INFERRED, Gaps, ModuleTree, is_below
+from vlm_inspect.tree import INFERRED, ModuleTree, Unknowns, is_below
 
 _ACTIVATION = "activations leave no trace in headers"
 _EPS = "headers hold no eps"
@@ -35,41 +36,40 @@ _STAGED = frozenset({Role.PROJECTOR, Role.LM_HEAD})
 _EMBEDDED = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER, Role.LANGUAGE_MODEL})
 
 
-def with_gaps(architecture: Architecture, tree: ModuleTree) -> Architecture:
+def apply_unknowns(architecture: Architecture, tree: ModuleTree) -> Architecture:
     """The record with what the tree's builder left open; the same one where it left nothing open."""
-    if tree.gaps == Gaps() and not tree.stored:
+    if tree.unknowns == Unknowns() and not tree.stored_bytes:
         return architecture
     owner = {
         path: index for index, component in enumerate(architecture.components) for path in component.paths
     }
-    unsized, stored = _unsized(tree.gaps, owner), _stored(tree, owner)
+    unsized, stored = _unsized(tree.unknowns, owner), _stored(tree, owner)
     components = tuple(
-        _component(component, tree.gaps, unsized.get(index, ""), stored.get(index, {}))
+        _component(component, tree.unknowns, unsized.get(index, ""), stored.get(index, {}))
         for index, component in enumerate(architecture.components)
     )
-    open_fields = dict(tree.gaps.fields)
-    if tree.gaps.shapes:  # a part may be among what is not known: not found is not absent
-        open_fields |= dict.fromkeys(architecture.absent, next(iter(tree.gaps.shapes.values())))
+    open_fields = dict(tree.unknowns.fields)
+    if tree.unknowns.shapes:  # a part may be among what is not known: not found is not absent
+        open_fields |= dict.fromkeys(architecture.absent, next(iter(tree.unknowns.shapes.values())))
     if (architecture.model_class or "").startswith(INFERRED):
-        open_fields["model_class"] = _reason(tree.gaps, "")
+        open_fields["model_class"] = _reason(tree.unknowns, "")
     nameless = next((path for path, node in tree.root.walk() if node.inferred), None)
-    if nameless is not None:
-        open_fields["modules"] = _reason(tree.gaps, nameless)
     return replace(
         architecture,
         model_class=None if "model_class" in open_fields else architecture.model_class,
-        supports=None if "supports" in open_fields else architecture.supports,
+        attention_backends=None if "attention_backends" in open_fields else architecture.attention_backends,
+        unnamed_modules=_reason(tree.unknowns, nameless) if nameless is not None else None,
         components=components,
-        parameters=_parameters(architecture.parameters, tree.gaps),
+        parameters=_parameters(architecture.parameters, tree.unknowns),
         absent={role: why for role, why in architecture.absent.items() if role not in open_fields},
         unknown={**architecture.unknown, **open_fields},
     )
 
 
-def _unsized(gaps: Gaps, owner: dict[str, int]) -> dict[int, str]:
+def _unsized(unknowns: Unknowns, owner: dict[str, int]) -> dict[int, str]:
     """For each component that owns a parameter of unknown shape: the first reason."""
     found: dict[int, str] = {}
-    for path, reason in gaps.shapes.items():
+    for path, reason in unknowns.shapes.items():
         holder = nearest(path, owner)
         if holder is not None:
             found.setdefault(owner[holder], reason)
@@ -79,7 +79,7 @@ def _unsized(gaps: Gaps, owner: dict[str, int]) -> dict[int, str]:
 def _stored(tree: ModuleTree, owner: dict[str, int]) -> dict[int, dict[str, int]]:
     """Dtype → bytes, for each component; what a component holds as a bare parameter counts by its module."""
     sums: dict[int, dict[str, int]] = {}
-    for path, held in tree.stored.items():
+    for path, held in tree.stored_bytes.items():
         holder = nearest(path, owner)
         for dtype, size in held.items() if holder is not None else ():
             into = sums.setdefault(owner[holder or ""], {})
@@ -87,36 +87,40 @@ def _stored(tree: ModuleTree, owner: dict[str, int]) -> dict[int, dict[str, int]
     return {index: dict(sorted(held.items())) for index, held in sums.items()}
 
 
-def _parameters(parameters: Parameters, gaps: Gaps) -> Parameters:
-    reason = next(iter(gaps.shapes.values()), None)
+def _parameters(parameters: Parameters, unknowns: Unknowns) -> Parameters:
+    reason = next(iter(unknowns.shapes.values()), None)
     if reason is None:
         return parameters
     unknown = {**parameters.unknown, "total": reason, "active": reason}
     return replace(parameters, total=None, active=None, unknown=unknown)
 
 
-def _reason(gaps: Gaps, path: str) -> str:
+def _reason(unknowns: Unknowns, path: str) -> str:
     """Why classes at a path are unknown: what is said of it, of the nearest above, or of one below."""
     at = path
-    while at and at not in gaps.classes:
+    while at and at not in unknowns.classes:
         at = at.rpartition(".")[0]
     if at:
-        return gaps.classes[at]
-    below = (why for place, why in gaps.classes.items() if path and is_below(place, path))
-    return next(below, gaps.classes.get("", ""))
+        return unknowns.classes[at]
+    below = (why for place, why in unknowns.classes.items() if path and is_below(place, path))
+    return next(below, unknowns.classes.get("", ""))
 
 
-def _component(component: Component, gaps: Gaps, unsized: str, stored: Mapping[str, int]) -> Component:
+def _component(
+    component: Component, unknowns: Unknowns, unsized: str, stored: Mapping[str, int]
+) -> Component:
     if unsized:
         component = _without_sizes(component, unsized)
-    opened: Component = _Opener(gaps, unsized).open(component, component.paths[0] if component.paths else "")
-    return replace(opened, stored=stored)
+    opened: Component = _Marker(unknowns, unsized).open(
+        component, component.paths[0] if component.paths else ""
+    )
+    return replace(opened, stored_bytes=stored)
 
 
 def _without_sizes(component: Component, reason: str) -> Component:
     """Steps that are known by their sizes cannot be told without them: not found is not absent."""
     unknown = dict(component.unknown)
-    stages = tuple(stage for stage in component.stages if stage.sizes)
+    stages = tuple(stage for stage in component.stages if stage.output_width is not None)
     if not stages and component.role in _STAGED:
         unknown["stages"] = reason
     if not component.embeddings and component.role in _EMBEDDED:
@@ -126,10 +130,10 @@ def _without_sizes(component: Component, reason: str) -> Component:
     return replace(component, stages=stages, unknown=unknown)
 
 
-class _Opener(Struct, frozen=True):
+class _Marker(Struct, frozen=True):
     """Makes unknown what is only inferred, in a component and in all records inside it."""
 
-    gaps: Gaps
+    unknowns: Unknowns
     unsized: str
     """Why its parameters cannot be counted; empty where they can."""
 
@@ -149,8 +153,8 @@ class _Opener(Struct, frozen=True):
         changed: dict[str, Any] = {}
         reasons = dict(getattr(record, "unknown", {}))
         if str(getattr(record, "class_name", "")).startswith(INFERRED):
-            changed["class_name"] = "" if isinstance(record, (Norm, Stage)) else None
-            reasons["class_name"] = _reason(self.gaps, path)
+            changed["class_name"] = None
+            reasons["class_name"] = _reason(self.unknowns, path)
         if self.unsized and isinstance(getattr(record, "parameters", None), int):
             changed["parameters"] = None
             reasons["parameters"] = self.unsized
@@ -161,8 +165,10 @@ class _Opener(Struct, frozen=True):
             changed["positions"] = None
             reasons["positions"] = _POSITIONS
         reasons = dict.fromkeys(_headless(record), _HEADS) | reasons
-        if isinstance(record, Component) and record.role is Role.VISION_ENCODER and not record.image_size:
-            reasons["image_size"] = _IMAGE_SIZE
+        if isinstance(record, Component) and record.role is Role.VISION_ENCODER:
+            image = record.image or ImageInput()
+            if not image.size:
+                changed["image"] = replace(image, unknown={"size": _IMAGE_SIZE})
         if self.unsized and isinstance(record, Layer):
             parts = {"norms": record.norms, "mlp": record.mlp, "attention": record.attention}
             reasons |= {name: self.unsized for name, part in parts.items() if not part}
@@ -182,5 +188,4 @@ def _headless(record: Any) -> tuple[str, ...]:
 
 
 def _lacks_eps(record: Any) -> bool:
-    is_norm = isinstance(record, Norm) or (isinstance(record, Stage) and record.kind == "norm")
-    return is_norm and record.eps is None
+    return isinstance(record, Norm | NormStage) and record.eps is None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vlm_inspect.anatomy.roles.kinds import kinds
-from vlm_inspect.architecture import Stage
+from vlm_inspect.architecture import ConvStage, EmbeddingStage, Stage
 from vlm_inspect.tree import ModuleNode
 
 _MOST_EXTRA = 16  # class tokens and registers, which have positions too and are no patches
@@ -40,13 +40,15 @@ def image_size(
 def _places(embeddings: Sequence[Stage]) -> Iterator[int]:
     """The entries of the tables of positions, the first first."""
     for stage in embeddings:
-        if stage.kind == "embedding" and "pos" in stage.path.rpartition(".")[2]:
-            yield math.prod(stage.sizes[:-1])
+        if isinstance(stage, EmbeddingStage) and "pos" in stage.path.rpartition(".")[2]:
+            yield stage.num_embeddings or 1
 
 
 def _patch(embeddings: Sequence[Stage], config: Mapping[str, Any]) -> int | None:
     """The side of a patch in pixels: that of the convolution over the image, or as the configuration says."""
-    seen = (stage.kernel[-1] for stage in embeddings if stage.kind == "convolution" and stage.kernel)
+    seen = (
+        stage.kernel_size[-1] for stage in embeddings if isinstance(stage, ConvStage) and stage.kernel_size
+    )
     stated = config.get("patch_size")
     return next(seen, stated if isinstance(stated, int) and stated > 0 else None)
 

@@ -64,7 +64,7 @@ def is_activation(node: ModuleNode) -> bool:
 def used_activations(node: ModuleNode) -> tuple[str, ...]:
     """The activation functions that a module's code calls and that no module stands for."""
     held = {name for name, _ in node.children}
-    return tuple(name for name in node.uses if name in _FUNCTIONS and name not in held)
+    return tuple(name for name in node.forward_order if name in _FUNCTIONS and name not in held)
 
 
 def is_pooling(node: ModuleNode) -> bool:

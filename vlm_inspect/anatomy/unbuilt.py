@@ -27,7 +27,7 @@ _NAMES = (
 
 def unbuilt_parts(tree: ModuleTree, claimed: Sequence[str]) -> tuple[Claim, ...]:
     """The parts that were not built. Structure says nothing of them: accessors and names do."""
-    return tuple(_claim(tree, path) for path in tree.unbuilt if path not in claimed)
+    return tuple(_claim(tree, path) for path in tree.missing_modules if path not in claimed)
 
 
 def _claim(tree: ModuleTree, path: str) -> Claim:
@@ -47,9 +47,9 @@ def _claim(tree: ModuleTree, path: str) -> Claim:
 
 def with_unbuilt(architecture: Architecture, tree: ModuleTree) -> Architecture:
     """The record with what was not built said to be unknown; as it is where everything was built."""
-    if not tree.unbuilt:
+    if not tree.missing_modules:
         return architecture
-    why = next(iter(tree.unbuilt.values()))
+    why = next(iter(tree.missing_modules.values()))
     components = tuple(_told(component, tree) for component in _in_order(architecture.components, tree))
     text_is_whole = all("parameters" not in part.unknown for part in components if part.role in TEXT_ROLES)
     return replace(
@@ -74,7 +74,7 @@ def _in_order(components: Sequence[Component], tree: ModuleTree) -> list[Compone
 
 
 def _told(component: Component, tree: ModuleTree) -> Component:
-    why = next((tree.unbuilt[path] for path in component.paths if path in tree.unbuilt), None)
+    why = next((tree.missing_modules[path] for path in component.paths if path in tree.missing_modules), None)
     if why is None:
         return component
     fields = _STEPS if component.role in {Role.PROJECTOR, Role.LM_HEAD} else _INSIDES

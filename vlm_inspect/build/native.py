@@ -96,7 +96,7 @@ def _read(selected: Any, config: Mapping[str, Any]) -> ModuleTree:
     tree = read_model(live, resolved, notes)
     unread = config_reading.unread_keys(stated, resolved, base, reads, tree.root)
     said = (*tree.notes, *omissions(stated, resolved, tree))
-    return replace(tree, notes=said, unbuilt=unbuilt, unread=unread)
+    return replace(tree, notes=said, missing_modules=unbuilt, unused_config_keys=unread)
 
 
 def resolve(selected: Any, config: Mapping[str, Any]) -> Any:

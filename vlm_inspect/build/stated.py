@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from vlm_inspect.checkpoint import StatedCode
-from vlm_inspect.tree import Attribute, Gaps, ModuleNode, ModuleTree, NodePool, join
+from vlm_inspect.tree import Attribute, ModuleNode, ModuleTree, NodePool, Unknowns, join
 
 _NOT_STATED = "no class is stated of it"
 _PRINTED = re.compile(r"(?P<name>\w+)\((?P<detail>.*)\)")
@@ -25,15 +25,11 @@ def named_as_stated(tree: ModuleTree, stated: StatedCode, config: Mapping[str, A
     """
     layer = _Layer(stated.classes, config)
     root = layer.node(tree.root, "", "")
-    fields = {
-        name: why for name, why in tree.gaps.fields.items() if name != "supports" or stated.supports is None
-    }
-    return replace(
-        tree,
-        root=root,
-        supports=stated.supports or (),
-        gaps=Gaps({"": _NOT_STATED, **layer.gaps}, tree.gaps.shapes, fields),
-    )
+    fields = dict(tree.unknowns.fields)
+    if stated.supports is not None:
+        fields.pop("attention_backends", None)
+    unknowns = Unknowns({"": _NOT_STATED, **layer.unknown}, tree.unknowns.shapes, fields)
+    return replace(tree, root=root, attention_backends=stated.supports or (), unknowns=unknowns)
 
 
 class _Layer(Struct):
@@ -41,7 +37,7 @@ class _Layer(Struct):
 
     classes: Mapping[str, str | Mapping[str, str]]
     config: Mapping[str, Any]
-    gaps: dict[str, str] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
     _pool: NodePool = field(default_factory=NodePool)
 
     def node(self, node: ModuleNode, path: str, pattern: str) -> ModuleNode:
@@ -89,7 +85,7 @@ class _Layer(Struct):
             stated = options.get(str(self.config.get(stated["key"])))
             if stated is None:
                 names = " or ".join(sorted(_parsed(printed)[0] for printed in options.values()))
-                self.gaps[path] = f"chosen when it runs: {names}"
+                self.unknown[path] = f"chosen when it runs: {names}"
         return None if stated is None else _parsed(stated)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlm_inspect.build.code.forwards import read_forwards
 from vlm_inspect.build.code.usage import used_in_order
-from vlm_inspect.tree import Attribute, Forward, ModuleNode, ModuleTree, NodePool, Shape, join
+from vlm_inspect.tree import Attribute, ForwardInfo, ModuleNode, ModuleTree, NodePool, Shape, join
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,8 +41,8 @@ def read_model(live: nn.Module, config: Any, notes: tuple[str, ...] = ()) -> Mod
         accessors=walk.accessors,
         config=config.to_dict(),
         configs=walk.configs,
-        supports=walk.supports,
-        forwards=walk.forwards,
+        attention_backends=walk.supports,
+        forward_info=walk.forwards,
         notes=notes,
         versions={"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]},
     )
@@ -87,7 +87,7 @@ class Walk:
         return {path: plain[id(config)] for path, config in found}
 
     @property
-    def forwards(self) -> tuple[Forward, ...]:
+    def forwards(self) -> tuple[ForwardInfo, ...]:
         """What the code of the model's modules says of the sequences that they join."""
         return tuple(read_forwards(self._model))
 
@@ -108,7 +108,7 @@ class Walk:
             parameters=parameters,
             buffers=_persistent_buffers(module),
             children=children,
-            uses=used_in_order(module),
+            forward_order=used_in_order(module),
         )
 
 

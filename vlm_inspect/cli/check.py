@@ -18,7 +18,7 @@ from vlm_inspect.cli.snapshot import Folder
 from vlm_inspect.errors import SettingsError
 
 if TYPE_CHECKING:
-    from vlm_inspect.verdict import Verdict
+    from vlm_inspect.verdict import CheckResult
 
 
 class CheckFormat(str, Enum):
@@ -110,7 +110,7 @@ def command(
     return _code(verdicts, updated=update)
 
 
-def _text(verdicts: Sequence[Verdict], format: CheckFormat, out: Output, folder: Path) -> str:
+def _text(verdicts: Sequence[CheckResult], format: CheckFormat, out: Output, folder: Path) -> str:
     from vlm_inspect.render.check_formats import (
         report_annotations,
         report_data,
@@ -140,10 +140,10 @@ def _in_workspace(folder: Path) -> str:
     return resolved.relative_to(workspace).as_posix() if resolved.is_relative_to(workspace) else folder.name
 
 
-def _code(verdicts: Sequence[Verdict], *, updated: bool) -> int:
+def _code(verdicts: Sequence[CheckResult], *, updated: bool) -> int:
     statuses = {verdict.status for verdict in verdicts}
     if "failed" in statuses:
         return exits.NOT_ANSWERED
     if updated:
-        return exits.DIFFERENT if "unused" in statuses else 0
-    return exits.DIFFERENT if statuses & {"different", "missing", "unused"} else 0
+        return exits.DIFFERENT if "orphaned" in statuses else 0
+    return exits.DIFFERENT if statuses & {"different", "missing", "orphaned"} else 0

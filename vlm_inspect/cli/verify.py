@@ -12,7 +12,7 @@ from vlm_inspect.cli.output import Output
 from vlm_inspect.sources import SourceOptions
 
 if TYPE_CHECKING:
-    from vlm_inspect.fit import Fit, Verdict
+    from vlm_inspect.fit import LoadReport, LoadStatus
 
 Model = Annotated[
     str,
@@ -28,10 +28,10 @@ Base = Annotated[
     ),
 ]
 
-_CODES: dict[Verdict, int] = {
-    "fits": 0,
-    "does not fit": exits.DIFFERENT,
-    "cannot be said": exits.NOT_ANSWERED,
+_CODES: dict[LoadStatus, int] = {
+    "ok": 0,
+    "mismatch": exits.DIFFERENT,
+    "unknown": exits.NOT_ANSWERED,
 }
 
 
@@ -66,7 +66,7 @@ def command(
     return _CODES[verified.fit.verdict]
 
 
-def _text(fit: Fit, out: Output) -> str:
+def _text(fit: LoadReport, out: Output) -> str:
     from vlm_inspect.render import render
     from vlm_inspect.render.fit_tables import fit_json, fit_tables
 

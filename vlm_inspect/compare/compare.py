@@ -75,7 +75,7 @@ def _pairs(before: Architecture, after: Architecture, places: Places) -> list[Pa
     """Each component with its counterpart: at the same path, of the same class, or next of its role."""
     pairs: list[Pair] = []
     for role in Role:
-        old, new = list(before.having(role)), list(after.having(role))
+        old, new = list(before.by_role(role)), list(after.by_role(role))
         for same in (
             # before what moved: a tower that got a wrapper inside is still where it was
             lambda a, b: _first(a) == _first(b),
@@ -157,7 +157,7 @@ def _unseen(before: Snapshot, after: Snapshot) -> Iterator[Incomparable]:
     if reasons != (None, None):
         yield Incomparable((), "module paths", *reasons)
         return
-    nameless = before.architecture.unknown.get("modules"), after.architecture.unknown.get("modules")
+    nameless = before.architecture.unnamed_modules, after.architecture.unnamed_modules
     if nameless != (None, None):
         yield Incomparable((), "module classes", *nameless)
 

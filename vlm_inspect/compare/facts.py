@@ -6,9 +6,14 @@ from collections.abc import Iterator
 
 from vlm_inspect.architecture import (
     Architecture,
+    BlockStage,
     Component,
+    ConvStage,
+    EmbeddingStage,
     Layer,
     LayerStack,
+    LinearStage,
+    MlpStage,
     Quantization,
     Role,
     Stage,
@@ -31,6 +36,8 @@ def facts_of(component: Component) -> Facts:
     """
     known = {name: value for name, value in _named(component) if value not in (None, (), "")}
     unknown = renamed(component.unknown, COMPONENT_FIELDS)
+    if component.image is not None:
+        unknown |= renamed(component.image.unknown, {}, part="image ")
     unknown.pop("active", None)  # it follows from the experts
     # a component that was not seen has no path: its class says as much
     unseen = unknown.pop("paths", unknown.get("parameters"))
@@ -43,7 +50,7 @@ def facts_of(component: Component) -> Facts:
 def _nameless(component: Component) -> Iterator[tuple[str, str]]:
     """Steps and modules whose classes are unknown, by the facts that would name them."""
     named = [*((stage, "steps") for stage in component.stages)]
-    named += [(stage, f"module {stage.path.rpartition('.')[2]}") for stage in component.beside]
+    named += [(stage, f"module {stage.path.rpartition('.')[2]}") for stage in component.extra_modules]
     for stage, name in named:
         if "class_name" in stage.unknown:
             yield name, stage.unknown["class_name"]
@@ -61,7 +68,7 @@ def model_facts(architecture: Architecture, *, read: bool = True) -> Facts:
         **dict(_entries(architecture)),
     }
     if read:
-        named["misread keys"] = tuple(key.path for key in architecture.misread) or None
+        named["ignored config keys"] = tuple(key.path for key in architecture.ignored_structural_keys) or None
     unknown = {
         name.replace("_", " "): reason
         for name, reason in architecture.unknown.items()
@@ -75,15 +82,15 @@ def model_facts(architecture: Architecture, *, read: bool = True) -> Facts:
 
 def _entries(architecture: Architecture) -> Named:
     """How each modality gets in, and its placeholder token."""
-    for entry in architecture.entries:
+    for entry in architecture.inputs:
         yield f"{entry.modality} entry", entry.steps or None
         yield f"{entry.modality} token", entry.token_id
 
 
 def _unknown_entries(architecture: Architecture) -> Iterator[tuple[str, str]]:
-    if "entries" in architecture.unknown:
-        yield "entries", architecture.unknown["entries"]
-    for entry in architecture.entries:
+    if "inputs" in architecture.unknown:
+        yield "inputs", architecture.unknown["inputs"]
+    for entry in architecture.inputs:
         names = {"steps": f"{entry.modality} entry", "token_id": f"{entry.modality} token"}
         yield from ((names[field], reason) for field, reason in entry.unknown.items())
 
@@ -105,7 +112,7 @@ def _named(component: Component) -> Named:
         yield from _projector(component.stages)
     else:
         yield from _embeddings(component)
-    for stage in component.beside:
+    for stage in component.extra_modules:
         yield f"module {stage.path.rpartition('.')[2]}", _step(stage)
     for prefix, stack in _stacks(component):
         yield f"{prefix}layer order", _order(stack)
@@ -114,20 +121,21 @@ def _named(component: Component) -> Named:
 
 
 def _head(component: Component) -> Named:
-    linear = next((stage for stage in component.stages if stage.kind == "linear"), None)
+    linear = next((stage for stage in component.stages if isinstance(stage, LinearStage)), None)
     if linear is not None:
-        yield "input width", linear.sizes[0]
-        yield "vocabulary", linear.sizes[1]
-    yield "tied", component.tied_to is not None
+        yield "input width", linear.in_features
+        yield "vocabulary", linear.out_features
+    yield "tied", component.head is not None
     yield "steps", tuple(_step(stage) for stage in component.stages if stage is not linear)
 
 
 def _projector(stages: tuple[Stage, ...]) -> Named:
     """Widths where it begins and ends, and the steps without what follows from those."""
     widths = [
-        (stage.sizes[0], stage.sizes[-1])
+        (stage.input_width, stage.output_width)
         for stage in stages
-        if stage.kind in {"linear", "mlp"} and stage.sizes
+        if isinstance(stage, LinearStage | MlpStage)
+        if stage.input_width is not None and stage.output_width is not None
     ]
     if widths:
         yield "input width", widths[0][0]
@@ -135,25 +143,29 @@ def _projector(stages: tuple[Stage, ...]) -> Named:
         yield "inner widths", tuple(side for pair in widths for side in pair)[1:-1]
     if all(stage.class_name for stage in stages):
         yield "steps", tuple(_step(stage) for stage in stages)
-    yield "query tokens", next((stage.queries for stage in stages if stage.queries), None)
-    yield "resampler layers", next((stage.layers for stage in stages if stage.layers), None)
+    blocks = [stage for stage in stages if isinstance(stage, BlockStage)]
+    yield "query tokens", next((block.num_queries for block in blocks if block.num_queries), None)
+    yield "resampler layers", next((block.num_layers for block in blocks if block.num_layers), None)
 
 
 def _embeddings(component: Component) -> Named:
-    tables = [stage for stage in component.embeddings if stage.kind == "embedding" and stage.sizes]
-    patch = next((stage for stage in component.embeddings if stage.kind in {"convolution", "linear"}), None)
+    tables = [stage for stage in component.embeddings if isinstance(stage, EmbeddingStage)]
+    tables = [table for table in tables if table.num_embeddings is not None]
+    patches = (stage for stage in component.embeddings if isinstance(stage, ConvStage | LinearStage))
+    patch = next(patches, None)
     if component.role is Role.LANGUAGE_MODEL:
-        yield "vocabulary", tables[0].sizes[0] if tables else None
+        yield "vocabulary", tables[0].num_embeddings if tables else None
         yield "embedding class", tables[0].class_name if tables else None
-        yield "further tables", tuple(str(stage.sizes[0]) for stage in tables[1:])
+        yield "further tables", tuple(str(table.num_embeddings) for table in tables[1:])
         return
     if patch is not None:
         yield "patch projection", patch.class_name
-        yield "patch size", patch.kernel
-        yield "input channels", patch.sizes[0] if patch.kind == "convolution" else None
-    yield "positions", tables[0].sizes[0] if tables else None
-    yield "further tables", tuple(str(stage.sizes[0]) for stage in tables[1:])
-    yield "image size", component.image_size
+        if isinstance(patch, ConvStage):
+            yield "patch size", patch.kernel_size
+            yield "input channels", patch.in_channels
+    yield "positions", tables[0].num_embeddings if tables else None
+    yield "further tables", tuple(str(table.num_embeddings) for table in tables[1:])
+    yield "image size", component.image.size if component.image is not None else None
 
 
 def _stacks(component: Component) -> Iterator[tuple[str, LayerStack]]:

@@ -97,9 +97,9 @@ _PART_OF = {
     **dict.fromkeys(_EXPERT_FACTS, ("experts", "MLP", "layers")),
     **dict.fromkeys(_NORM_FACTS, ("norms", "layers")),
     **dict.fromkeys(("layer class", "layer order"), ("layers",)),
-    **dict.fromkeys(_ENTRY_FACTS, ("entries",)),
+    **dict.fromkeys(_ENTRY_FACTS, ("inputs",)),
 }
-GROUPS = frozenset({"embeddings", "stages", "entries"})
+GROUPS = frozenset({"embeddings", "stages", "inputs"})
 """Unknown fields that are no fact of their own: what is unknown are the facts that they would hold."""
 
 

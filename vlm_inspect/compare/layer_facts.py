@@ -28,7 +28,7 @@ def layer_facts(layer: Layer) -> Named:
     if layer.mlp is not None:
         yield from _mlp(layer.mlp)
     if all(norm.class_name for norm in layer.norms):
-        yield "norm", tuple(dict.fromkeys(norm.class_name for norm in layer.norms))
+        yield "norm", tuple(dict.fromkeys(norm.class_name or "" for norm in layer.norms))
     yield "norm eps", _one([norm.eps for norm in layer.norms if norm.eps is not None])
     yield "norms", tuple(norm.name for norm in layer.norms)
     yield "norm placement", layer.norm_placement
@@ -52,7 +52,7 @@ def unknown_of_layer(layer: Layer, prefix: str) -> dict[str, str]:
 
 
 def _further(layer: Layer) -> Iterator[tuple[str, Attention]]:
-    for number, further in enumerate(layer.further_attention, 2):
+    for number, further in enumerate(layer.extra_attention, 2):
         yield f"mixer {number} ", further
 
 
@@ -76,7 +76,7 @@ def _attention(attention: Attention) -> Named:
     yield "attention window", attention.window
     if attention.latent is not None:
         yield from _latent(attention.latent)
-    yield "q/k norm", tuple(dict.fromkeys(norm.class_name for norm in attention.qk_norm))
+    yield "q/k norm", tuple(dict.fromkeys(norm.class_name or "" for norm in attention.qk_norm))
     yield "q/k norm width", next((norm.width for norm in attention.qk_norm), None)
     yield "attention bias", attention.bias
     yield "attention positions", attention.positions

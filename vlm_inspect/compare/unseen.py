@@ -21,7 +21,7 @@ def seen_alike(
 
 def _hidden(one: Architecture, other: Architecture) -> Iterator[str]:
     """The places of what was not built, and of what stands for it in the other model."""
-    unbuilt = one.unbuilt
+    unbuilt = one.missing_modules
     yield from unbuilt
     roles = {
         component.role

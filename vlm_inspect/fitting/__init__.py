@@ -1,4 +1,4 @@
-"""What the loader said of a checkpoint's names and shapes, to a `Fit`. No torch, no file, no network."""
+"""From the loader's names and shapes to a `LoadReport`. No torch, no file, no network."""
 
 from vlm_inspect.fitting.adapter import Adapter, fit_adapter
 from vlm_inspect.fitting.adapter_keys import adapter_keys

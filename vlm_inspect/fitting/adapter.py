@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Struct
 
 from vlm_inspect.architecture import Architecture, Component
-from vlm_inspect.fit import ComponentFit, Fit, Loading, Misfit
+from vlm_inspect.fit import ComponentLoad, LoadingInfo, LoadReport, Mismatch
 from vlm_inspect.fitting.adapter_keys import AdapterKey
 from vlm_inspect.fitting.groups import Tensor, component_of, grouped
 from vlm_inspect.fitting.lora_shapes import lora_shape, rank_of
@@ -60,7 +60,9 @@ class Adapter(Struct, frozen=True):
         return self.config.get("peft_type") in ("LORA", None)
 
 
-def fit_adapter(adapter: Adapter, loading: Loading, targets: Targets, architecture: Architecture) -> Fit:
+def fit_adapter(
+    adapter: Adapter, loading: LoadingInfo, targets: Targets, architecture: Architecture
+) -> LoadReport:
     """Whether an adapter's tensors reach modules of its base model, in shapes that these can take.
 
     `loading` says where the loader would look for each key's parameter (`AdapterKey.lookup`).
@@ -78,14 +80,14 @@ def fit_adapter(adapter: Adapter, loading: Loading, targets: Targets, architectu
         for kind in ("unexpected", "mismatched", "missing")
         for group in _grouped([tensor for tensor in (*wrong, *missing) if tensor.kind == kind], components)
     ]
-    return Fit(
+    return LoadReport(
         model=adapter.identity,
         model_class=architecture.model_class,
         subject="adapter",
-        stored=len(shapes),
-        fitting=len(reached),
+        tensors=len(shapes),
+        loaded=len(reached),
         base=architecture.model,
-        misfits=tuple(misfits),
+        mismatches=tuple(misfits),
         components=tuple(_components(reached, components)),
         renamings=Names({each.own_name: each.path for each in placed if each.is_there}).renamings(),
         uncertain=tuple(_uncertain(adapter, loading, targets)),
@@ -94,7 +96,7 @@ def fit_adapter(adapter: Adapter, loading: Loading, targets: Targets, architectu
     )
 
 
-def _placed(key: AdapterKey, shape: Shape, loading: Loading) -> _Placed:
+def _placed(key: AdapterKey, shape: Shape, loading: LoadingInfo) -> _Placed:
     path = loading.paths[key.lookup]
     if not key.module:
         return _Placed(key, shape, path, path in loading.shapes)
@@ -102,7 +104,7 @@ def _placed(key: AdapterKey, shape: Shape, loading: Loading) -> _Placed:
     return _Placed(key, shape, place, loading.tree.find(place) is not None)
 
 
-def _grouped(tensors: Sequence[Tensor], components: Sequence[Component]) -> tuple[Misfit, ...]:
+def _grouped(tensors: Sequence[Tensor], components: Sequence[Component]) -> tuple[Mismatch, ...]:
     """Told by module: the two matrices of one as one, and nothing above it."""
     modules = {tensor.name: tensor.name.rpartition(f".{_part_of(tensor.name)}")[0] for tensor in tensors}
     return grouped(tensors, [module or name for name, module in modules.items()], components)
@@ -125,7 +127,9 @@ def _unreached(placed: Sequence[_Placed], targets: Targets) -> Iterator[Tensor]:
         yield Tensor("unexpected", each.path, each.key.key, stored=each.shape, reason=reason)
 
 
-def _wrong_shapes(placed: Sequence[_Placed], config: Mapping[str, Any], loading: Loading) -> Iterator[Tensor]:
+def _wrong_shapes(
+    placed: Sequence[_Placed], config: Mapping[str, Any], loading: LoadingInfo
+) -> Iterator[Tensor]:
     ranks = _ranks(placed, config)
     for each in placed:
         node = loading.tree.find(each.place) if each.is_there else None
@@ -160,7 +164,7 @@ def _halves(placed: Sequence[_Placed]) -> Iterator[Tensor]:
             yield Tensor("missing", join(each.place, partner), key, reason=f"{each.key.part} is there alone")
 
 
-def _untouched(placed: Sequence[_Placed], targets: Targets, loading: Loading) -> Iterator[Tensor]:
+def _untouched(placed: Sequence[_Placed], targets: Targets, loading: LoadingInfo) -> Iterator[Tensor]:
     """Modules that the configuration asks for, and that no tensor is for."""
     if targets.modules is None:
         return
@@ -174,15 +178,15 @@ def _untouched(placed: Sequence[_Placed], targets: Targets, loading: Loading) ->
                 yield Tensor("missing", join(path, name), reason=reason)
 
 
-def _components(reached: Sequence[_Placed], components: Sequence[Component]) -> Iterator[ComponentFit]:
+def _components(reached: Sequence[_Placed], components: Sequence[Component]) -> Iterator[ComponentLoad]:
     counts = Counter(id(component_of(each.place, components)) for each in reached)
     for component in components:
         if counts[id(component)]:
             path = component.paths[0] if component.paths else None
-            yield ComponentFit(component.role, path, counts[id(component)])
+            yield ComponentLoad(component.role, path, counts[id(component)])
 
 
-def _uncertain(adapter: Adapter, loading: Loading, targets: Targets) -> Iterator[str]:
+def _uncertain(adapter: Adapter, loading: LoadingInfo, targets: Targets) -> Iterator[str]:
     converted = [key.key for key in adapter.keys if key.lookup in loading.converted]
     if converted:
         yield (
@@ -202,7 +206,7 @@ def _uncertain(adapter: Adapter, loading: Loading, targets: Targets) -> Iterator
         yield f"The shapes of {kind} tensors are not checked, only which modules they reach."
 
 
-def _depends_on_loader(key: AdapterKey, loading: Loading) -> bool:
+def _depends_on_loader(key: AdapterKey, loading: LoadingInfo) -> bool:
     """Whether PEFT does not rename a key as the library does; it never does for a whole parameter."""
     path = loading.paths[key.lookup]
     if key.module:

@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from vlm_inspect.architecture import Architecture, Component
-from vlm_inspect.fit import ComponentFit, Fit, Loading, Misfit
+from vlm_inspect.fit import ComponentLoad, LoadingInfo, LoadReport, Mismatch
 from vlm_inspect.fitting.groups import Tensor, component_of, grouped
 from vlm_inspect.fitting.names import Names
 from vlm_inspect.tensors import TensorHeaders
 
 
-def fit_checkpoint(loading: Loading, headers: TensorHeaders, architecture: Architecture) -> Fit:
+def fit_checkpoint(loading: LoadingInfo, headers: TensorHeaders, architecture: Architecture) -> LoadReport:
     """Whether a checkpoint fits, and what of it does not."""
     stored = {tensor.name: tensor.shape for tensor in headers.tensors}
     names = Names(
@@ -30,13 +30,13 @@ def fit_checkpoint(loading: Loading, headers: TensorHeaders, architecture: Archi
         *grouped(list(_unexpected(loading, stored)), fitting_keys, components),
     )
     fitting = {key for key in stored if loading.paths[key] not in lost}
-    return Fit(
+    return LoadReport(
         model=architecture.model,
         model_class=architecture.model_class,
         subject="checkpoint",
-        stored=len(stored),
-        fitting=len(fitting - loading.unexpected - loading.ignored),
-        misfits=_in_order(misfits, components),
+        tensors=len(stored),
+        loaded=len(fitting - loading.unexpected - loading.ignored),
+        mismatches=_in_order(misfits, components),
         components=tuple(_components(needed, lost, components)),
         renamings=names.renamings(),
         missing_files=_missing_files(headers),
@@ -46,13 +46,13 @@ def fit_checkpoint(loading: Loading, headers: TensorHeaders, architecture: Archi
     )
 
 
-def _needed(loading: Loading, stored: Mapping[str, object]) -> set[str]:
+def _needed(loading: LoadingInfo, stored: Mapping[str, object]) -> set[str]:
     """The paths that need a tensor of their own: a tied one only where the checkpoint gives it one."""
     reached = {loading.paths[key] for key in stored}
     return {path for path in loading.shapes if path in reached or path not in loading.tied}
 
 
-def _missing(loading: Loading, headers: TensorHeaders, names: Names) -> Iterator[Tensor]:
+def _missing(loading: LoadingInfo, headers: TensorHeaders, names: Names) -> Iterator[Tensor]:
     """What no tensor came for, and what lies in a file that ends too early for any of it to be read."""
     cut = {file.name for file in headers.files if file.is_cut}
     in_cut = [(tensor.name, tensor.file) for tensor in headers.tensors if tensor.file in cut]
@@ -71,7 +71,9 @@ def _missing(loading: Loading, headers: TensorHeaders, names: Names) -> Iterator
             yield Tensor("missing", path, key, expected=shape, reason=reason)
 
 
-def _mismatched(loading: Loading, stored: Mapping[str, tuple[int, ...]], names: Names) -> Iterator[Tensor]:
+def _mismatched(
+    loading: LoadingInfo, stored: Mapping[str, tuple[int, ...]], names: Names
+) -> Iterator[Tensor]:
     keys: dict[str, list[str]] = {}
     for key in stored:
         keys.setdefault(loading.paths[key], []).append(key)
@@ -88,7 +90,7 @@ def _apart(count: int) -> str:
     return f"its {count} tensors cannot be put together" if count > 1 else "its tensor cannot be converted"
 
 
-def _unexpected(loading: Loading, stored: Mapping[str, tuple[int, ...]]) -> Iterator[Tensor]:
+def _unexpected(loading: LoadingInfo, stored: Mapping[str, tuple[int, ...]]) -> Iterator[Tensor]:
     for key, shape in stored.items():
         if key in loading.unexpected:
             yield Tensor("unexpected", loading.paths[key], key, stored=shape)
@@ -96,7 +98,7 @@ def _unexpected(loading: Loading, stored: Mapping[str, tuple[int, ...]]) -> Iter
 
 def _components(
     needed: set[str], lost: Collection[str], components: Sequence[Component]
-) -> Iterator[ComponentFit]:
+) -> Iterator[ComponentLoad]:
     owners = {path: component_of(path, components) for path in needed}
     expected = Counter(id(owner) for owner in owners.values())
     short = Counter(id(owners[path]) for path in lost if path in owners)
@@ -104,7 +106,7 @@ def _components(
         count = expected[id(component)]
         if count:
             path = component.paths[0] if component.paths else None
-            yield ComponentFit(component.role, path, count - short[id(component)], count)
+            yield ComponentLoad(component.role, path, count - short[id(component)], count)
 
 
 def _missing_files(headers: TensorHeaders) -> dict[str, int]:
@@ -114,7 +116,7 @@ def _missing_files(headers: TensorHeaders) -> dict[str, int]:
     return dict(sorted({**files, **{file: counts[file] for file in cut}}.items()))
 
 
-def _in_order(misfits: Sequence[Misfit], components: Sequence[Component]) -> tuple[Misfit, ...]:
+def _in_order(misfits: Sequence[Mismatch], components: Sequence[Component]) -> tuple[Mismatch, ...]:
     """By component, in the model's order; what is in none last."""
     order = {component.paths[:1]: index for index, component in enumerate(components)}
     last = len(order)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from msgspec import Struct
 
 from vlm_inspect.architecture import Component
-from vlm_inspect.fit import Kind, Misfit
+from vlm_inspect.fit import Kind, Mismatch
 from vlm_inspect.patterns import folded_path
 from vlm_inspect.tree import Shape, is_below
 
@@ -57,7 +57,7 @@ class _Place(Struct, frozen=True):
 
 def grouped(
     tensors: Sequence[Tensor], fitting: Collection[str], components: Sequence[Component]
-) -> tuple[Misfit, ...]:
+) -> tuple[Mismatch, ...]:
     """The misfits of one kind, `fitting` being the names of what does fit, in the same name space."""
     places = list(_places(tensors, fitting))
     groups: dict[tuple[object, ...], list[_Place]] = {}
@@ -112,14 +112,14 @@ def _cut(other: str, name: str, root: str) -> str:
     return other[: len(other) - len(below)] if other.endswith(below) else ""
 
 
-def _misfit(places: Sequence[_Place], component: Component | None) -> Misfit:
+def _misfit(places: Sequence[_Place], component: Component | None) -> Mismatch:
     first = places[0]
     names, others = {place.name for place in places}, {place.other for place in places}
     name = first.name if len(names) == 1 else folded_path(first.name)
     other = first.other if len(others) == 1 else folded_path(first.other)
     counts = [place.tensor.parameters for place in places]
     by_key = first.tensor.kind == "unexpected"
-    return Misfit(
+    return Mismatch(
         kind=first.tensor.kind,
         path=other if by_key else name,
         key=name if by_key else other,

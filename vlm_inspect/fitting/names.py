@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from vlm_inspect.fit import Renaming
+from vlm_inspect.fit import KeyRenaming
 from vlm_inspect.patterns import Pattern, split, text
 
 Ends = tuple[Pattern, Pattern]
@@ -44,10 +44,10 @@ class Names:
                 return _numbered(text((*head, *pattern[length:])), numbers)
         return ""
 
-    def renamings(self) -> tuple[Renaming, ...]:
+    def renamings(self) -> tuple[KeyRenaming, ...]:
         """The parts that have another name in the model, those with most tensors first."""
         told = [
-            Renaming(text(key), text(path), count, is_converted)
+            KeyRenaming(text(key), text(path), count, is_converted)
             for ((key, path), is_converted), count in self._ends.items()
             if key != path
         ]

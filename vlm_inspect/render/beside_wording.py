@@ -19,7 +19,7 @@ _SHARE = 100
 def beside_cell(component: Component) -> Cell:
     """`` `norm` LlamaRMSNorm ``: by name, with the parameters of what holds more than a hundredth of all."""
     named: dict[tuple[str, Cell], int] = {}
-    for name, stage in zip(_names(component.beside), component.beside, strict=True):
+    for name, stage in zip(_names(component.extra_modules), component.extra_modules, strict=True):
         told = concat(text(" "), stages_cell([stage]), text(_size(stage, component.parameters)))
         named[name, told] = named.get((name, told), 0) + 1
     cells = [

@@ -23,6 +23,7 @@ _ROLE_NAMES = {
     Role.PROJECTOR: "Projector",
     Role.LANGUAGE_MODEL: "Language model",
     Role.LM_HEAD: "LM head",
+    Role.TASK_HEAD: "Task head",
     Role.GENERATOR: "Generator",
     Role.OTHER: "Other",
 }
@@ -108,7 +109,7 @@ def _about(architecture: Architecture) -> Iterator[Line]:
     yield "Source", text(_SOURCES[architecture.model.source])
     libraries = {name: number for name, number in architecture.versions.items() if name != "vlm_inspect"}
     versions = ", ".join(f"{package} {number}" for package, number in libraries.items())
-    yield "Read from", text(_BUILDERS[architecture.builder] + (f" ({versions})" if versions else ""))
+    yield "Built from", text(_BUILDERS[architecture.builder] + (f" ({versions})" if versions else ""))
     if any(part.active != part.parameters or "active" in part.unknown for part in architecture.components):
         yield from active_line(architecture.parameters.active, None, architecture.parameters.unknown)
     yield "Flash attention", flash_attention(architecture)

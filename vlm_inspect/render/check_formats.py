@@ -10,12 +10,12 @@ from vlm_inspect.codec import to_data
 from vlm_inspect.render.cells import text, visible
 from vlm_inspect.render.check_report import Line, report_lines, summary
 from vlm_inspect.render.markdown import inline
-from vlm_inspect.verdict import Verdict
+from vlm_inspect.verdict import CheckResult
 
 _STEP = 2
 
 
-def report_text(verdicts: Sequence[Verdict], width: int = 100) -> str:
+def report_text(verdicts: Sequence[CheckResult], width: int = 100) -> str:
     """The report for a terminal or a log, without colours."""
     lines = (*report_lines(verdicts), Line("", summary(verdicts)))
     return "".join(f"{line}\n" for line in plain_lines(lines, width))
@@ -35,7 +35,7 @@ def plain_lines(lines: Sequence[Line], width: int) -> Iterator[str]:
         )
 
 
-def report_markdown(verdicts: Sequence[Verdict]) -> str:
+def report_markdown(verdicts: Sequence[CheckResult]) -> str:
     """The report as a pull request comment or a job summary."""
     lines = [f"### vlm-inspect: {summary(verdicts)}", ""]
     for line in report_lines(verdicts):
@@ -44,14 +44,14 @@ def report_markdown(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def report_data(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+def report_data(verdicts: Sequence[CheckResult]) -> dict[str, Any]:
     """The verdicts as JSON-able data."""
     return {"summary": summary(verdicts), "models": [to_data(verdict) for verdict in verdicts]}
 
 
-def report_annotations(verdicts: Sequence[Verdict], folder: str) -> str:
+def report_annotations(verdicts: Sequence[CheckResult], folder: str) -> str:
     """Workflow commands: an error for what differs or failed, a warning for surplus and missing files."""
-    levels = {"different": "error", "failed": "error", "missing": "error", "unused": "warning"}
+    levels = {"different": "error", "failed": "error", "missing": "error", "orphaned": "warning"}
     told = [each for each in verdicts if each.status in levels]
     return (
         "".join(f"{_annotation(levels[each.status], each, folder)}\n" for each in told)
@@ -59,7 +59,7 @@ def report_annotations(verdicts: Sequence[Verdict], folder: str) -> str:
     )
 
 
-def _annotation(level: str, verdict: Verdict, folder: str) -> str:
+def _annotation(level: str, verdict: CheckResult, folder: str) -> str:
     message = "\n".join(plain_lines(report_lines([verdict]), 1000))
     file = _property(f"{folder}/{verdict.file}")
     return f"::{level} file={file},title={_property(f'vlm-inspect: {verdict.model}')}::{_escaped(message)}"

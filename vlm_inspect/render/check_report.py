@@ -14,7 +14,7 @@ from msgspec import Struct
 from vlm_inspect.difference import Change, Difference, Move, PathChange, Value
 from vlm_inspect.render.cells import visible
 from vlm_inspect.render.figures import counted, exact_count
-from vlm_inspect.verdict import Verdict
+from vlm_inspect.verdict import CheckResult
 
 Sign = Literal["=", "~", ">", "+", "-", "!", ""]
 
@@ -35,12 +35,12 @@ class Line(Struct, frozen=True):
     indent: int = 0
 
 
-def report_lines(verdicts: Sequence[Verdict]) -> tuple[Line, ...]:
+def report_lines(verdicts: Sequence[CheckResult]) -> tuple[Line, ...]:
     """The report. What is shared by several models is said once over all of them."""
     return tuple(Line(line.sign, visible(line.text), line.indent) for line in _lines(verdicts))
 
 
-def summary(verdicts: Sequence[Verdict]) -> str:
+def summary(verdicts: Sequence[CheckResult]) -> str:
     """One line: how many models are as before, and how many are not."""
     models: dict[str, str] = {}
     for each in sorted(verdicts, key=lambda each: list(_STATUS_WORDS).index(each.status), reverse=True):
@@ -53,13 +53,13 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 _STATUS_WORDS: Mapping[str, str] = {
     "different": "changed",
     "missing": "without a snapshot",
-    "unused": "no longer configured",
+    "orphaned": "no longer configured",
     "failed": "not answered",
     "same": "as before",
 }
 
 
-def _lines(verdicts: Sequence[Verdict]) -> Iterator[Line]:
+def _lines(verdicts: Sequence[CheckResult]) -> Iterator[Line]:
     for cause, title in _CAUSES.items():
         of_cause = [each for each in verdicts if each.status == "different" and each.cause == cause]
         if of_cause:
@@ -68,14 +68,14 @@ def _lines(verdicts: Sequence[Verdict]) -> Iterator[Line]:
             yield from _own(of_cause)
     yield from _listed(verdicts, "missing", "+", "no snapshot file (vlm-inspect snapshot writes it)")
     yield from _listed(
-        verdicts, "unused", "-", "no longer configured (vlm-inspect snapshot --prune removes it)"
+        verdicts, "orphaned", "-", "no longer configured (vlm-inspect snapshot --prune removes it)"
     )
     for each in verdicts:
         if each.status == "failed":
             yield Line("!", f"{each.model}: {each.message}{' ' + each.hint if each.hint else ''}")
 
 
-def _versions(verdicts: Sequence[Verdict]) -> str:
+def _versions(verdicts: Sequence[CheckResult]) -> str:
     pairs = {
         (
             each.difference.versions_before.get("transformers"),
@@ -88,7 +88,7 @@ def _versions(verdicts: Sequence[Verdict]) -> str:
     return f" ({', '.join(said)})"
 
 
-def _shared_moves(verdicts: Sequence[Verdict]) -> Iterator[Line]:
+def _shared_moves(verdicts: Sequence[CheckResult]) -> Iterator[Line]:
     """Moves of one cause: what was renamed, whatever lies above it."""
     models: dict[tuple[str, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for verdict in verdicts:
@@ -114,7 +114,7 @@ def _renamed(move: Move) -> tuple[str, ...]:
     return tuple(".".join([*lead, *parts[common:], *below]) for parts in (before, after))
 
 
-def _own(verdicts: Sequence[Verdict]) -> Iterator[Line]:
+def _own(verdicts: Sequence[CheckResult]) -> Iterator[Line]:
     """What of each model no move tells."""
     for verdict in sorted(verdicts, key=lambda each: each.model):
         difference = verdict.difference
@@ -164,7 +164,7 @@ def said(value: Value | None) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _listed(verdicts: Sequence[Verdict], status: str, sign: Sign, what: str) -> Iterator[Line]:
+def _listed(verdicts: Sequence[CheckResult], status: str, sign: Sign, what: str) -> Iterator[Line]:
     files = sorted(each.file for each in verdicts if each.status == status)
     if files:
         yield Line(sign, f"{what}:")

@@ -94,7 +94,7 @@ def _active(record: Architecture) -> Cell:
 
 def _parameters_of(*roles: Role) -> Callable[[Architecture], Cell]:
     def read(record: Architecture) -> Cell:
-        parts = [part for role in roles for part in record.having(role)]
+        parts = [part for role in roles for part in record.by_role(role)]
         if not parts:
             return _no_parts(record, roles)
         reason = next((part.unknown.get("parameters", "") for part in parts if part.parameters is None), None)
@@ -152,11 +152,11 @@ COLUMNS: tuple[Column, ...] = (
         "Other Parameters",
         _parameters_of(Role.AUDIO_ENCODER, Role.GENERATOR, Role.OTHER),
     ),
-    _optional("image_entry", "Image Entry", partial(entry_cell, modality="image")),
-    _optional("audio_entry", "Audio Entry", partial(entry_cell, modality="audio")),
+    _optional("image_fusion", "Image Fusion", partial(entry_cell, modality="image")),
+    _optional("audio_fusion", "Audio Fusion", partial(entry_cell, modality="audio")),
     _optional("model_type", "Model Type", lambda record: _said(record.model_type)),
     _optional("quantization", "Quantization", _quantization),
-    _optional("misread", "Misread Configuration", misread_keys),
+    _optional("ignored_config_keys", "Ignored Configuration Keys", misread_keys),
     _optional("builder", "Builder", lambda record: text(record.builder)),
     _optional("commit", "Commit", lambda record: _said(record.model.revision)),
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from vlm_inspect.architecture import Architecture, Component, Role
+from vlm_inspect.architecture import Architecture, Component, ConvStage, LinearStage, Role
 from vlm_inspect.render import projection as projections
 from vlm_inspect.render.cells import Cell, concat, link, text
 from vlm_inspect.render.figures import short_count
@@ -43,13 +43,15 @@ def vision_encoder(architecture: Architecture) -> Cell:
 
 def pooling(architecture: Architecture) -> Cell:
     """`Learned queries (64 latents)`; what pools inside an encoder is no step of a projector."""
-    projectors = architecture.having(Role.PROJECTOR)
+    projectors = architecture.by_role(Role.PROJECTOR)
     if not projectors or not any(projector.stages for projector in projectors):
         return of_role(architecture, Role.PROJECTOR, projections.projection)
-    towers = architecture.having(Role.VISION_ENCODER)
+    towers = architecture.by_role(Role.VISION_ENCODER)
     widths = {width for part in towers for width in (part.width, *part_widths(part))}
     width = widths.pop() if len(widths) == 1 else None
-    layers = next((each.feature_layers for each in towers if each.feature_layers), None)
+    layers = next(
+        (each.image.feature_layers for each in towers if each.image and each.image.feature_layers), None
+    )
     words = [
         word
         for part in _of_images(projectors, towers)
@@ -66,12 +68,12 @@ def _of_images(projectors: Sequence[Component], towers: Sequence[Component]) -> 
 def _reads(part: Component, projectors: Sequence[Component], towers: Sequence[Component]) -> bool:
     """Whether a projector reads what a tower's layers write: not one behind the tower's own last steps."""
     writes = {
-        stage.sizes[-1]
+        stage.output_width
         for tower in towers
-        for stage in tower.beside
-        if stage.kind in {"linear", "convolution"} and stage.sizes
+        for stage in tower.extra_modules
+        if isinstance(stage, LinearStage | ConvStage)
     }
-    if part.stages and part.stages[0].sizes and part.stages[0].sizes[0] in writes:
+    if part.stages and part.stages[0].input_width in writes:
         return False
     tops = [f"{path}." for tower in towers for path in tower.paths]
     inside = [each for each in projectors if any(path.startswith(tuple(tops)) for path in each.paths[:1])]
@@ -100,7 +102,7 @@ def flash_attention(architecture: Architecture) -> Cell:
     """`Yes` where the model's class supports it."""
     supported = supports_flash_attention(architecture)
     if supported is None:
-        return missing("supports", architecture.unknown, otherwise=unknown(""))
+        return missing("attention_backends", architecture.unknown, otherwise=unknown(""))
     return text("Yes" if supported else "No")
 
 
@@ -114,7 +116,7 @@ def model_card(architecture: Architecture) -> Cell:
 
 def language_parameters(architecture: Architecture) -> int | None:
     """Parameters of the language model and its head; None where one of them is not known."""
-    parts = (*architecture.having(Role.LANGUAGE_MODEL), *architecture.having(Role.LM_HEAD))
+    parts = (*architecture.by_role(Role.LANGUAGE_MODEL), *architecture.by_role(Role.LM_HEAD))
     counts = [part.parameters for part in parts]
     known = [count for count in counts if count is not None]
     return sum(known) if counts and len(known) == len(counts) else None
@@ -122,7 +124,11 @@ def language_parameters(architecture: Architecture) -> int | None:
 
 def supports_flash_attention(architecture: Architecture) -> bool | None:
     """Whether the class says so; None where it was not seen."""
-    return None if architecture.supports is None else "flash_attention" in architecture.supports
+    return (
+        None
+        if architecture.attention_backends is None
+        else "flash_attention" in architecture.attention_backends
+    )
 
 
 def _vision_name(component: Component) -> Cell:

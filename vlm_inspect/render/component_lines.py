@@ -24,21 +24,21 @@ def component_lines(component: Component) -> Iterator[Line]:
     """What it takes in, its layers and what each kind is made of, its steps."""
     if component.width:
         yield "Width", text(str(component.width))
-    if component.image_size:
-        yield "Images", text(f"{square(component.image_size)} pixels")
-    elif "image_size" in component.unknown:
-        yield "Images", missing("image_size", component.unknown)
+    if component.image and component.image.size:
+        yield "Image size", text(f"{square(component.image.size)} pixels")
+    elif component.image and "size" in component.image.unknown:
+        yield "Image size", missing("size", component.image.unknown)
     yield from active_line(component.active, component.parameters, component.unknown)
     if component.embeddings:
         yield "Embeddings", embeddings_cell(component.embeddings)
     if component.stages:
-        yield "Steps", stages_cell(component.stages)
-    if component.tied_to:
-        yield "Weight", concat(text("tied to "), code(component.tied_to))
+        yield "Layers", stages_cell(component.stages)
+    if component.head:
+        yield "Weight", concat(text("tied to "), code(component.head.tied_to))
     if len(component.layers) > 1 or "stacks" in component.unknown:
         yield "Layers", layers(component)
-    if component.beside:
-        yield "Beside", beside_cell(component)
+    if component.extra_modules:
+        yield "Other modules", beside_cell(component)
     for stack in component.stacks:
         yield from _stack_lines(stack, named=len(component.stacks) > 1)
 
@@ -70,8 +70,8 @@ def _kind_lines(kind: Layer) -> Iterator[Line]:
     if kind.attention is None and kind.mlp is None and not kind.unknown:
         return  # a convolution, say: its class and size are all there is
     yield from _attention_lines("Attention", kind.attention, kind)
-    for further in kind.further_attention:
-        yield from _attention_lines("And", further, kind)
+    for further in kind.extra_attention:
+        yield from _attention_lines("Also", further, kind)
     yield "  MLP", _mlp(kind)
     for experts in kind.mlp.experts if kind.mlp else ():
         yield "  Experts", _experts(experts)

@@ -18,6 +18,7 @@ ROLE_NAMES: Mapping[Role, str] = {
     Role.PROJECTOR: "Projector",
     Role.LANGUAGE_MODEL: "Language model",
     Role.LM_HEAD: "LM head",
+    Role.TASK_HEAD: "Task head",
     Role.GENERATOR: "Generator",
     Role.OTHER: "Other",
 }

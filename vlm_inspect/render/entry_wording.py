@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from vlm_inspect.architecture import Architecture, Entry, EntryStep, Modality
+from vlm_inspect.architecture import Architecture, FusionStep, Modality, ModalityInput
 from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.states import ABSENT, missing, unknown
 
 Line = tuple[str, Cell]
 
-_STEPS: Mapping[EntryStep, str] = {
+_STEPS: Mapping[FusionStep, str] = {
     "patches": "raw patches",
     "codes": "discrete tokens",
     "queries": "learned queries",
@@ -28,9 +28,9 @@ _TITLES: Mapping[Modality, str] = {"image": "Image entry", "video": "Video entry
 def entry_cell(architecture: Architecture, modality: Modality) -> Cell:
     """`learned queries, then placeholder tokens`; of images, with the videos where those have another way."""
     shown: tuple[Modality, ...] = ("image", "video") if modality == "image" else (modality,)
-    entries = [entry for entry in architecture.entries if entry.modality in shown]
+    entries = [entry for entry in architecture.inputs if entry.modality in shown]
     if not entries:
-        return missing("entries", architecture.unknown, otherwise=ABSENT)
+        return missing("inputs", architecture.unknown, otherwise=ABSENT)
     cells = {entry.modality: _steps(entry) for entry in entries}
     if len(set(cells.values())) == 1:
         return next(iter(cells.values()))
@@ -39,25 +39,25 @@ def entry_cell(architecture: Architecture, modality: Modality) -> Cell:
 
 def entry_lines(architecture: Architecture, *, explain: bool = False) -> Iterator[Line]:
     """A card's line for each modality, with its placeholder token; `explain` adds why it is believed."""
-    if "entries" in architecture.unknown:
-        yield _TITLES["image"], unknown(architecture.unknown["entries"])
-    for entry in architecture.entries:
+    if "inputs" in architecture.unknown:
+        yield _TITLES["image"], unknown(architecture.unknown["inputs"])
+    for entry in architecture.inputs:
         yield _TITLES[entry.modality], concat(_steps(entry), _token(entry))
         for evidence in entry.evidence if explain else ():
             yield "Why", text(f"{evidence.finding}, by {evidence.rule}: {evidence.detail}")
 
 
-def _steps(entry: Entry) -> Cell:
+def _steps(entry: ModalityInput) -> Cell:
     if not entry.steps:
         return missing("steps", entry.unknown)
     return text(_in_words(entry.steps))
 
 
-def _in_words(steps: Sequence[EntryStep]) -> str:
+def _in_words(steps: Sequence[FusionStep]) -> str:
     return ", then ".join(_STEPS[step] for step in steps)
 
 
-def _token(entry: Entry) -> Cell:
+def _token(entry: ModalityInput) -> Cell:
     """`` (`image_token_index` 32000) ``."""
     if entry.token_key is None or entry.token_id is None:
         return ()

@@ -111,7 +111,7 @@ def _language_counts(architecture: Architecture) -> Iterator[int]:
     if with_head is None:
         return
     yield with_head
-    yield sum(part.parameters or 0 for part in architecture.having(Role.LANGUAGE_MODEL))
+    yield sum(part.parameters or 0 for part in architecture.by_role(Role.LANGUAGE_MODEL))
     if architecture.parameters.total is not None:
         yield architecture.parameters.total
 
@@ -125,7 +125,7 @@ def _flash_truth(stated: Fact, architecture: Architecture) -> str | None:
 
 
 def _vision_truth(stated: Fact, architecture: Architecture) -> str | None:
-    towers = [VisionTransformer.of(part) for part in architecture.having(Role.VISION_ENCODER)]
+    towers = [VisionTransformer.of(part) for part in architecture.by_role(Role.VISION_ENCODER)]
     if not towers or any(not _differs(str(stated), tower) for tower in towers):
         return None
     return f"the model has {plain(vision_encoder(architecture))}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vlm_inspect.codec import to_data
-from vlm_inspect.fit import Fit
+from vlm_inspect.fit import LoadReport
 from vlm_inspect.render.cells import Table, text
 from vlm_inspect.render.difference_wording import ROLE_NAMES
 from vlm_inspect.render.figures import counted
@@ -23,24 +23,24 @@ from vlm_inspect.render.fit_wording import (
 from vlm_inspect.render.records import json_text
 
 
-def fit_tables(fit: Fit) -> tuple[Table, ...]:
+def fit_tables(fit: LoadReport) -> tuple[Table, ...]:
     """The verdict, the components, what does not fit, and the two name spaces side by side."""
     return tuple(table for table in (_verdict(fit), *_parts(fit)) if table.rows)
 
 
-def fit_json(fit: Fit) -> str:
+def fit_json(fit: LoadReport) -> str:
     """A fit as JSON: the verdict first, and every tensor that does not fit by its name."""
     counts = dict(fit.counts())
-    return json_text({"verdict": fit.verdict, "counts": counts, "misfits": [], **to_data(fit)})
+    return json_text({"verdict": fit.verdict, "counts": counts, "mismatches": [], **to_data(fit)})
 
 
-def _verdict(fit: Fit) -> Table:
+def _verdict(fit: LoadReport) -> Table:
     rows = [(text("Verdict"), text(verdict(fit))), (text("Tensors"), text(account(fit)))]
     rows += [(text("Uncertain"), text(sentence)) for sentence in fit.uncertain]
     return Table((f"{fit.subject.capitalize()}", heading(fit)), tuple(rows), title="Verdict", notes=fit.notes)
 
 
-def _parts(fit: Fit) -> Iterator[Table]:
+def _parts(fit: LoadReport) -> Iterator[Table]:
     files = tuple(
         (name_cell(file), text(counted(count, "tensor") if count else "tensors unknown"))
         for file, count in fit.missing_files.items()
@@ -51,7 +51,7 @@ def _parts(fit: Fit) -> Iterator[Table]:
         (
             text(ROLE_NAMES[part.role]),
             name_cell(part.path or ""),
-            text(str(part.fitting) if part.expected is None else f"{part.fitting} of {part.expected}"),
+            text(str(part.loaded) if part.expected is None else f"{part.loaded} of {part.expected}"),
         )
         for part in fit.components
     )
@@ -67,7 +67,7 @@ def _parts(fit: Fit) -> Iterator[Table]:
     yield Table(("In the checkpoint", "In the model", "Of"), renamed, title="Names")
 
 
-def _misfits(fit: Fit) -> Table:
+def _misfits(fit: LoadReport) -> Table:
     rows = tuple(
         (
             text(kind_title(fit, misfit.kind).partition(":")[0]),
@@ -77,7 +77,7 @@ def _misfits(fit: Fit) -> Table:
             text(about(misfit)),
         )
         for kind in kinds(fit)
-        for misfit in fit.misfits
+        for misfit in fit.mismatches
         if misfit.kind == kind
     )
     headers = ("What", "Component", "In the model", "In the checkpoint", "Tensors")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from vlm_inspect.fit import Fit, Kind, Misfit
+from vlm_inspect.fit import Kind, LoadReport, Mismatch
 from vlm_inspect.patterns import split
 from vlm_inspect.render.cells import Cell, code, text
 from vlm_inspect.render.difference_wording import ROLE_NAMES, model_name
@@ -15,14 +15,14 @@ _MOST_RUNS = 6
 _KINDS: dict[Kind, str] = {"missing": "missing", "unexpected": "unexpected", "mismatched": "of another shape"}
 
 
-def heading(fit: Fit) -> str:
+def heading(fit: LoadReport) -> str:
     """`org/name@0123456 — LlavaForConditionalGeneration`; of an adapter what it is put on."""
     on = f" on {model_name(fit.base)}" if fit.base else ""
     built = f" — {fit.model_class}" if fit.model_class else ""
     return f"{model_name(fit.model)}{on}{built}"
 
 
-def verdict(fit: Fit) -> str:
+def verdict(fit: LoadReport) -> str:
     """`does not fit: 1 missing, 1 of another shape`."""
     told = [f"{exact_count(count)} {_KINDS[kind]}" for kind, count in fit.counts().items() if count]
     if fit.missing_files:
@@ -30,28 +30,28 @@ def verdict(fit: Fit) -> str:
     return fit.verdict + (f": {', '.join(told)}" if told else "")
 
 
-def account(fit: Fit) -> str:
+def account(fit: LoadReport) -> str:
     """How many tensors there are, and what becomes of them."""
     if fit.subject == "adapter":
-        stored, fitting = exact_count(fit.stored), exact_count(fit.fitting)
+        stored, fitting = exact_count(fit.tensors), exact_count(fit.loaded)
         return f"{stored} tensors in the adapter, {fitting} of them reach a module that takes them."
     left_out = (
         f", {exact_count(fit.ignored)} are left out by the class, as its authors want it"
         if fit.ignored
         else ""
     )
-    stored, fitting = exact_count(fit.stored), exact_count(fit.fitting)
+    stored, fitting = exact_count(fit.tensors), exact_count(fit.loaded)
     return f"{stored} tensors in the checkpoint, {fitting} of them load{left_out}."
 
 
-def kinds(fit: Fit) -> tuple[Kind, ...]:
+def kinds(fit: LoadReport) -> tuple[Kind, ...]:
     """The kinds in the order in which they matter: of an adapter first what has no effect."""
     if fit.subject == "adapter":
         return ("unexpected", "mismatched", "missing")
     return ("missing", "unexpected", "mismatched")
 
 
-def kind_title(fit: Fit, kind: Kind) -> str:
+def kind_title(fit: LoadReport, kind: Kind) -> str:
     """What all misfits of a kind have in common, as a heading."""
     if fit.subject == "adapter":
         return {
@@ -66,7 +66,7 @@ def kind_title(fit: Fit, kind: Kind) -> str:
     }[kind]
 
 
-def component_title(misfit: Misfit) -> str:
+def component_title(misfit: Mismatch) -> str:
     """The component's role by name; what is in none is `elsewhere`."""
     return ROLE_NAMES[misfit.role] if misfit.role else "Elsewhere"
 
@@ -76,12 +76,12 @@ def name_cell(name: str) -> Cell:
     return code(name) if name else NOT_ASKED
 
 
-def about(misfit: Misfit) -> str:
+def about(misfit: Mismatch) -> str:
     """`4096 x 4000, not 4096 x 4096`; `391 tensors, 304M parameters`; with the layers, and why."""
     return "; ".join(part for part in (_size(misfit), _which(misfit), misfit.reason) if part)
 
 
-def _size(misfit: Misfit) -> str:
+def _size(misfit: Mismatch) -> str:
     if misfit.is_module:
         total = f", {short_count(misfit.parameters)} parameters" if misfit.parameters is not None else ""
         return f"{exact_count(misfit.count)} tensors{total}"
@@ -97,7 +97,7 @@ def _shape(shape: tuple[int, ...]) -> str:
     return square(shape) if shape else "a single number"
 
 
-def _which(misfit: Misfit) -> str:
+def _which(misfit: Mismatch) -> str:
     """`layers 0-11, 14`: what `*` stands for, where one place of the path has several numbers."""
     name = misfit.key if misfit.kind == "unexpected" else misfit.path
     pattern = split(name)[0]

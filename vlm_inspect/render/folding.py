@@ -55,8 +55,8 @@ class _Folding:
 
     def __init__(self, tree: ModuleTree) -> None:
         self._surplus = _surplus(tree)
-        self._unbuilt = tree.unbuilt
-        self._gaps = tree.gaps
+        self._unbuilt = tree.missing_modules
+        self._unknowns = tree.unknowns
         self._tied_to = {path: group[0] for group in tree.ties for path in group[1:]}
         self._shapes: dict[int, object] = {}
         self._known: dict[object, int] = {}
@@ -75,7 +75,7 @@ class _Folding:
             tied_to=self._tie_of(node, path),
             is_cut=is_cut,
             unbuilt=next((why for at, why in self._unbuilt.items() if is_below(at, path)), ""),
-            nameless=self._gaps.why_nameless(path) if node.inferred else "",
+            nameless=self._unknowns.why_class_unknown(path) if node.inferred else "",
         )
 
     def _children(self, node: ModuleNode, path: str, depth: int | None) -> Iterator[Folded]:

@@ -65,8 +65,8 @@ def _scope(layer: Layer) -> Cell:
 
 
 def _further(layer: Layer) -> Cell:
-    crossing = any(each.cross for each in layer.further_attention)
-    named = [] if crossing else [each.mechanism for each in layer.further_attention]
+    crossing = any(each.cross for each in layer.extra_attention)
+    named = [] if crossing else [each.mechanism for each in layer.extra_attention]
     if crossing:
         return text("with cross-attention")
     return text(f"with {named[0]}" if named else "self-attention alone")

@@ -6,7 +6,7 @@ from vlm_inspect.architecture import Architecture, Quantization
 from vlm_inspect.render.cells import Cell, code, join
 from vlm_inspect.render.figures import counted, square
 from vlm_inspect.render.states import NOT_ASKED
-from vlm_inspect.tree import UnreadKey
+from vlm_inspect.tree import UnusedConfigKey
 
 MARK = " (!)"
 """What stands behind a model's name where there is a warning."""
@@ -16,7 +16,7 @@ _MOST_KEYS = 8
 
 def misreading(architecture: Architecture) -> str | None:
     """The warning; None where all that states structure was read."""
-    keys = architecture.misread
+    keys = architecture.ignored_structural_keys
     if not keys:
         return None
     told = ", ".join(_told(key) for key in keys[:_MOST_KEYS])
@@ -31,7 +31,7 @@ def misreading(architecture: Architecture) -> str | None:
 
 def misread_keys(architecture: Architecture) -> Cell:
     """The keys alone, for a column."""
-    keys = architecture.misread
+    keys = architecture.ignored_structural_keys
     return join((code(key.path) for key in keys), ", ") if keys else NOT_ASKED
 
 
@@ -52,5 +52,5 @@ def _group_words(group: tuple[int, ...]) -> list[str]:
     return [f"groups of {group[0]}"] if len(group) == 1 else [f"blocks of {square(group)}"]
 
 
-def _told(key: UnreadKey) -> str:
-    return f"{key.path} {key.value}" + (f" (built: {key.instead})" if key.instead else "")
+def _told(key: UnusedConfigKey) -> str:
+    return f"{key.path} {key.value}" + (f" (built: {key.built_instead})" if key.built_instead else "")

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vlm_inspect.architecture import Component, Stage
+from vlm_inspect.architecture import (
+    ActivationStage,
+    BlockStage,
+    Component,
+    ConvStage,
+    EmbeddingStage,
+    LinearStage,
+    MlpStage,
+    NormStage,
+    OtherStage,
+    ParameterStage,
+    PoolingStage,
+    Stage,
+)
 from vlm_inspect.render.cells import Cell, text
 from vlm_inspect.render.figures import counted, square
 from vlm_inspect.render.stage_groups import Group, groups, repeated
 from vlm_inspect.render.stage_wording import activation_name, query_words
 from vlm_inspect.render.states import missing
 
-_PERCEPTRON = {"linear", "activation", "norm"}
+_PERCEPTRON = (LinearStage, ActivationStage, NormStage)
 
 
 def projection(component: Component) -> Cell:
@@ -53,8 +66,9 @@ def _repeated(group: Group) -> str:
 
 def _tables(stages: Sequence[Stage]) -> str:
     """What looks features up, where nothing else is done: Ovis' visual words."""
-    tables = [stage for stage in stages if stage.kind == "embedding" and stage.sizes]
-    return f"embedding table ({tables[0].sizes[0]} entries)" if tables else "none"
+    tables = (stage for stage in stages if isinstance(stage, EmbeddingStage) and stage.num_embeddings)
+    table = next(tables, None)
+    return f"embedding table ({table.num_embeddings} entries)" if table else "none"
 
 
 def pooling(component: Component, vision_width: int | None, layers: int | None = None) -> list[str]:
@@ -76,20 +90,20 @@ def _joined_inside(stages: Sequence[Stage]) -> Iterator[int]:
     """How many tokens later steps take in side by side: several times the width that was written."""
     written: int | None = None
     for stage in stages:
-        if stage.kind in {"linear", "mlp"} and stage.sizes:
-            times, rest = divmod(stage.sizes[0], written) if written else (1, 0)
-            if times > 1 and not rest:
-                yield times
-        if stage.kind not in {"activation", "norm"}:
-            written = stage.sizes[-1] if stage.kind in {"linear", "mlp"} and stage.sizes else None
+        maps = isinstance(stage, LinearStage | MlpStage)
+        times, rest = divmod(stage.input_width or 0, written) if maps and written else (1, 0)
+        if times > 1 and not rest:
+            yield times
+        if not isinstance(stage, ActivationStage | NormStage):
+            written = stage.output_width if maps else None
 
 
 def _projections(stages: Sequence[Stage]) -> Iterator[str]:
     perceptron: list[Stage] = []
     for stage in stages:
-        if stage.kind in _PERCEPTRON:
+        if isinstance(stage, _PERCEPTRON):
             perceptron.append(stage)
-        if stage.kind in _PERCEPTRON or stage.kind == "embedding":  # what is added on the way maps nothing
+        if isinstance(stage, (*_PERCEPTRON, EmbeddingStage)):  # what is added on the way maps nothing
             continue
         yield from _perceptron(perceptron)
         perceptron = []
@@ -99,27 +113,28 @@ def _projections(stages: Sequence[Stage]) -> Iterator[str]:
 
 
 def _perceptron(stages: Sequence[Stage]) -> Iterator[str]:
-    linears = sum(stage.kind == "linear" for stage in stages)
+    linears = sum(isinstance(stage, LinearStage) for stage in stages)
     if linears == 1:
         yield "linear"
     elif linears:
-        names = dict.fromkeys(activation_name(s.class_name) for s in stages if s.kind == "activation")
+        called = [stage.class_name or "" for stage in stages if isinstance(stage, ActivationStage)]
+        names = dict.fromkeys(map(activation_name, called))
         activations = f" ({', '.join(names)})" if names else ""
         yield f"{linears}-layer MLP{activations}"
 
 
 def _single(stage: Stage) -> str | None:
-    if stage.kind == "mlp":
+    if isinstance(stage, MlpStage):
         return "MLP"
-    if stage.kind == "block":
-        layers = f" ({counted(stage.layers, 'layer')})" if stage.layers else ""
-        return f"{_block_name(stage.class_name)}{layers}"
-    if stage.kind == "convolution":
-        kernel = f" ({square(stage.kernel)})" if stage.kernel else ""
+    if isinstance(stage, BlockStage):
+        layers = f" ({counted(stage.num_layers, 'layer')})" if stage.num_layers else ""
+        return f"{_block_name(stage.class_name or '')}{layers}"
+    if isinstance(stage, ConvStage):
+        kernel = f" ({square(stage.kernel_size)})" if stage.kernel_size else ""
         return f"convolution{kernel}"
-    if stage.kind == "parameter" and len(stage.sizes) == 2:  # noqa: PLR2004 - a matrix
-        return f"weight matrix ({square(stage.sizes)})"
-    return stage.class_name if stage.kind == "other" else None
+    if isinstance(stage, ParameterStage) and stage.is_matrix:
+        return f"weight matrix ({square(stage.shape)})"
+    return stage.class_name or "" if isinstance(stage, OtherStage) else None
 
 
 def _block_name(class_name: str) -> str:
@@ -132,14 +147,14 @@ def _block_name(class_name: str) -> str:
 
 
 def _pooling(stage: Stage) -> str | None:
-    if stage.queries:
+    if isinstance(stage, BlockStage) and stage.num_queries:
         return f"Learned queries ({query_words(stage)})"
-    if stage.kind == "block" and "pool" in stage.path.rpartition(".")[2]:
+    if isinstance(stage, BlockStage) and "pool" in stage.path.rpartition(".")[2]:
         return "Attention pooling"
-    if stage.kind != "pooling":
+    if not isinstance(stage, PoolingStage):
         return None
-    sides = stage.kernel * 2 if len(stage.kernel) == 1 else stage.kernel
-    how = "Max" if "Max" in stage.class_name else "Average"
+    sides = stage.kernel_size * 2 if len(stage.kernel_size) == 1 else stage.kernel_size
+    how = "Max" if "Max" in (stage.class_name or "") else "Average"
     return f"{how} pooling ({square(sides)})" if sides else f"{how} pooling"
 
 
@@ -148,8 +163,9 @@ def _features_joined(stages: Sequence[Stage], vision_width: int | None) -> int |
 
     Neighbours on the grid, or those of several layers: shapes alone cannot tell the two apart.
     """
-    first = next((stage for stage in stages if stage.kind in {"linear", "mlp", "block", "parameter"}), None)
-    if first is None or first.kind not in {"linear", "mlp"} or not vision_width or not first.sizes:
+    maps = (LinearStage, MlpStage, BlockStage, ParameterStage)
+    first = next((stage for stage in stages if isinstance(stage, maps)), None)
+    if not isinstance(first, LinearStage | MlpStage) or not vision_width or first.input_width is None:
         return None
-    times, rest = divmod(first.sizes[0], vision_width)
+    times, rest = divmod(first.input_width, vision_width)
     return times if times > 1 and not rest else None

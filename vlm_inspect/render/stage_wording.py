@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from vlm_inspect.architecture import Norm, Stage, StageKind
+from vlm_inspect.architecture import (
+    ActivationStage,
+    BlockStage,
+    ConvStage,
+    EmbeddingStage,
+    LinearStage,
+    MlpStage,
+    Norm,
+    NormStage,
+    ParameterStage,
+    PoolingStage,
+    Stage,
+)
 from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.figures import counted
 from vlm_inspect.render.repetition import runs
@@ -24,8 +36,7 @@ _PERCEIVER = re.compile(r"(Perceiver|Resampler)")
 _ACTIVATION_WRAPPING = re.compile(r"^(Pytorch|New|Fast|Accurate)|Activation$|(?<=GELU)Tanh$")
 _ACTIVATION_SPELLING = {"gelu": "GELU", "silu": "SiLU", "swish": "SiLU", "relu": "ReLU", "quick": "Quick"}
 _ACTIVATION_DETAILS = {"pytorch", "tanh", "new", "fast", "python"}
-_NAMELESS: Mapping[StageKind, str] = {"mlp": "MLP", "other": "module"}
-_TABLES: frozenset[StageKind] = frozenset({"embedding", "parameter"})
+_NAMELESS = {"mlp": "MLP", "other": "module"}
 
 
 def stages_cell(stages: Sequence[Stage]) -> Cell:
@@ -41,7 +52,7 @@ def embeddings_cell(stages: Sequence[Stage]) -> Cell:
 
     That is the order of use, which the order of declaration need not be.
     """
-    ordered = sorted(stages, key=lambda stage: stage.kind in _TABLES)
+    ordered = sorted(stages, key=lambda stage: isinstance(stage, EmbeddingStage | ParameterStage))
     return join((several(cell, count) for cell, count in runs(tuple(_words(ordered)))), " + ")
 
 
@@ -55,9 +66,9 @@ def several(cell: Cell, count: int) -> Cell:
 
 def norm_cell(norm: Norm) -> Cell:
     """`LayerNorm((1024,), eps=1e-05)` for torch's own; a model's own class by its name."""
-    if not norm.class_name and "class_name" in norm.unknown:
+    if norm.class_name is None:
         sized = f"width {norm.width}, " if norm.width else ""
-        return concat(text(f"{sized}class "), unknown(norm.unknown["class_name"]))
+        return concat(text(f"{sized}class "), unknown(norm.unknown.get("class_name", "")))
     shaped = _TORCH_NORM.fullmatch(norm.class_name)
     if not shaped and not _TORCH_CHANNEL_NORM.fullmatch(norm.class_name):
         return code(norm.class_name)
@@ -81,10 +92,10 @@ def widths(values: Sequence[int | None]) -> str:
     return " -> ".join("?" if value is None else str(value) for value in values)
 
 
-def query_words(stage: Stage) -> str:
+def query_words(stage: BlockStage) -> str:
     """`64 latents` of a perceiver, `32 query tokens` of anything else."""
-    noun = "latent" if _PERCEIVER.search(stage.class_name) else "query token"
-    return counted(stage.queries or 0, noun)
+    noun = "latent" if _PERCEIVER.search(stage.class_name or "") else "query token"
+    return counted(stage.num_queries or 0, noun)
 
 
 def _parts(stages: Sequence[Stage]) -> Iterator[Cell]:
@@ -99,7 +110,7 @@ def _parts(stages: Sequence[Stage]) -> Iterator[Cell]:
         else:
             yield from _words(group.stages, given, is_first=is_first)
         given = _width_after(group.stages[-1], given)
-        is_first = is_first and all(stage.kind != "linear" for stage in group.stages)
+        is_first = is_first and not any(isinstance(stage, LinearStage) for stage in group.stages)
 
 
 def _times(stages: Sequence[Stage], times: int) -> Cell:
@@ -118,18 +129,17 @@ def _beside(branches: Sequence[Sequence[Stage]], *, alone: bool) -> Cell:
 
 def _words(stages: Sequence[Stage], given: int | None = None, *, is_first: bool = True) -> Iterator[Cell]:
     for stage in stages:
-        if stage.kind == "linear" and not is_first and stage.sizes == (given, given):
-            yield _class_name(stage)
-        else:
-            yield _WORDS[stage.kind](stage)
-        is_first = is_first and stage.kind != "linear"
+        is_linear = isinstance(stage, LinearStage)
+        keeps_width = is_linear and stage.input_width == stage.output_width == given
+        yield _class_name(stage) if keeps_width and not is_first else _word(stage)
+        is_first = is_first and not is_linear
         given = _width_after(stage, given)
 
 
 def _width_after(stage: Stage, given: int | None) -> int | None:
-    if stage.kind in {"activation", "pooling"} or not stage.sizes:
-        return None if stage.kind == "block" else given
-    return stage.sizes[-1]
+    if isinstance(stage, BlockStage):
+        return None
+    return given if stage.output_width is None else stage.output_width
 
 
 def _class_name(stage: Stage) -> Cell:
@@ -149,49 +159,45 @@ def _with(stage: Stage, inside: str) -> Cell:
     return concat(_class_name(stage), text(f"{gap}({inside})"))
 
 
-def _through(stage: Stage) -> Cell:
-    return _with(stage, widths(stage.sizes))
+def _embedding(stage: EmbeddingStage) -> str:
+    return " x ".join(
+        map(str, stage.grid or ([stage.num_embeddings] if stage.num_embeddings is not None else []))
+    )
 
 
-def _sized(stage: Stage) -> Cell:
-    return _with(stage, ", ".join(str(size) for size in stage.sizes))
-
-
-def _embedding(stage: Stage) -> Cell:
-    entries = stage.sizes[:-1] or stage.sizes
-    return _with(stage, " x ".join(str(side) for side in entries))
-
-
-def _activation(stage: Stage) -> Cell:
-    return text(activation_name(stage.class_name))
-
-
-def _norm(stage: Stage) -> Cell:
+def _norm(stage: NormStage) -> Cell:
     if not stage.class_name:
-        return _with(stage, ", ".join(str(size) for size in stage.sizes))
-    return norm_cell(Norm(stage.class_name, stage.sizes[0] if stage.sizes else None, stage.eps))
+        return _with(stage, "" if stage.width is None else str(stage.width))
+    return norm_cell(Norm(stage.class_name, stage.width, stage.eps))
 
 
-def _pooling(stage: Stage) -> Cell:
-    sides = dict.fromkeys(stage.kernel)
-    return _with(stage, ", ".join(str(side) for side in (sides if len(sides) == 1 else stage.kernel)))
+def _block(stage: BlockStage) -> str:
+    inside = [counted(stage.num_layers, "layer")] if stage.num_layers else []
+    return ", ".join([*inside, *([query_words(stage)] if stage.num_queries else [])])
 
 
-def _block(stage: Stage) -> Cell:
-    inside = [counted(stage.layers, "layer")] if stage.layers else []
-    inside += [query_words(stage)] if stage.queries else []
-    return _with(stage, ", ".join(inside))
+def _listed(sizes: Sequence[int]) -> str:
+    return ", ".join(map(str, sizes))
 
 
-_WORDS: Mapping[StageKind, Callable[[Stage], Cell]] = {
-    "linear": _through,
-    "activation": _activation,
-    "norm": _norm,
-    "convolution": _sized,
-    "embedding": _embedding,
-    "parameter": _sized,
-    "mlp": _through,
-    "pooling": _pooling,
-    "block": _block,
-    "other": _sized,
-}
+def _word(stage: Stage) -> Cell:  # noqa: PLR0911 - one for each kind of step
+    match stage:
+        case LinearStage():
+            return _with(stage, widths((stage.in_features, stage.out_features)))
+        case MlpStage():
+            return _with(stage, widths(stage.sizes))
+        case ActivationStage():
+            return text(activation_name(stage.class_name or ""))
+        case NormStage():
+            return _norm(stage)
+        case ConvStage():
+            return _with(stage, _listed((stage.in_channels, stage.out_channels)))
+        case EmbeddingStage():
+            return _with(stage, _embedding(stage))
+        case PoolingStage():
+            sides = dict.fromkeys(stage.kernel_size)
+            return _with(stage, _listed(list(sides) if len(sides) == 1 else stage.kernel_size))
+        case BlockStage():
+            return _with(stage, _block(stage))
+        case _:
+            return _with(stage, _listed(stage.shape))

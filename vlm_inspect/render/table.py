@@ -32,7 +32,7 @@ def build_table(kind: Kind, rows: Sequence[Row], columns: Sequence[str] | None =
 
 def _cells(row: Row, columns: Sequence[Column]) -> tuple[Cell, ...]:
     if row.architecture is not None:
-        is_doubtful = bool(row.architecture.misread)
+        is_doubtful = bool(row.architecture.ignored_structural_keys)
         return tuple(
             concat(column.cell(row), text(MARK)) if is_doubtful and column.id == "model" else column.cell(row)
             for column in columns

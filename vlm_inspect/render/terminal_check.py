@@ -10,12 +10,12 @@ from vlm_inspect.render.check_formats import plain_lines
 from vlm_inspect.render.check_report import Line, Sign, report_lines, summary
 from vlm_inspect.render.layout import Layout
 from vlm_inspect.render.terminal_console import printed
-from vlm_inspect.verdict import Verdict
+from vlm_inspect.verdict import CheckResult
 
 _STYLES: dict[Sign, str] = {"+": "green", "-": "red", "~": "yellow", ">": "cyan", "!": "bold red"}
 
 
-def coloured_report(verdicts: Sequence[Verdict], width: int) -> str:
+def coloured_report(verdicts: Sequence[CheckResult], width: int) -> str:
     """The report with each line in the colour of its sign."""
     lines = [*_coloured(report_lines(verdicts), width), Text(summary(verdicts), style="bold")]
     return printed(lines, Layout(width, colour=True))

@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from vlm_inspect.fit import Fit, Kind, Misfit
+from vlm_inspect.fit import Kind, LoadReport, Mismatch
 from vlm_inspect.render.cells import Cell, Span, text, visible
 from vlm_inspect.render.difference_wording import ROLE_NAMES
 from vlm_inspect.render.figures import counted
@@ -29,7 +29,7 @@ from vlm_inspect.render.layout import Layout
 from vlm_inspect.render.terminal_console import FAINT, HEADING, NARROWEST, printed, styled
 from vlm_inspect.render.terminal_lines import GAP, INDENT
 
-_STYLES = {"fits": "bold green", "does not fit": "bold red", "cannot be said": "bold yellow"}
+_STYLES = {"ok": "bold green", "mismatch": "bold red", "unknown": "bold yellow"}
 _SIGNS: dict[Kind, tuple[str, str]] = {
     "missing": ("-", "red"),
     "unexpected": ("+", "green"),
@@ -44,12 +44,12 @@ _OTHER_NAME: dict[Kind, str] = {
 _MOST_RENAMINGS = 12
 
 
-def fit_text(fit: Fit, *, width: int = 100, colour: bool = False) -> str:
+def fit_text(fit: LoadReport, *, width: int = 100, colour: bool = False) -> str:
     """The fit as text, never wider than the terminal, legible without colour."""
     return printed(_parts(fit), Layout(max(width, NARROWEST), colour))
 
 
-def _parts(fit: Fit) -> Iterator[RenderableType]:
+def _parts(fit: LoadReport) -> Iterator[RenderableType]:
     yield Text(visible(heading(fit)), style=HEADING, overflow="fold")
     yield Text(visible(verdict(fit)), style=_STYLES[fit.verdict], overflow="fold")
     yield Text(account(fit), overflow="fold")
@@ -57,7 +57,7 @@ def _parts(fit: Fit) -> Iterator[RenderableType]:
     if fit.missing_files:
         yield from _titled("Files that are not there or not whole", _files(fit))
     for kind in kinds(fit):
-        misfits = [misfit for misfit in fit.misfits if misfit.kind == kind]
+        misfits = [misfit for misfit in fit.mismatches if misfit.kind == kind]
         if misfits:
             yield from _titled(kind_title(fit, kind), _misfits(misfits))
     if fit.components:
@@ -75,7 +75,7 @@ def _titled(title: str, parts: Sequence[RenderableType]) -> Iterator[RenderableT
     yield from (Padding(part, (0, 0, 0, INDENT)) for part in parts)
 
 
-def _files(fit: Fit) -> list[RenderableType]:
+def _files(fit: LoadReport) -> list[RenderableType]:
     rows = [
         (name_cell(file), text(counted(count, "tensor") if count else "tensors unknown"))
         for file, count in fit.missing_files.items()
@@ -83,7 +83,7 @@ def _files(fit: Fit) -> list[RenderableType]:
     return [_grid(rows)]
 
 
-def _misfits(misfits: Sequence[Misfit]) -> list[RenderableType]:
+def _misfits(misfits: Sequence[Mismatch]) -> list[RenderableType]:
     parts: list[RenderableType] = []
     for title, group in groupby(misfits, key=component_title):
         parts.append(Text(title, style=FAINT))
@@ -91,7 +91,7 @@ def _misfits(misfits: Sequence[Misfit]) -> list[RenderableType]:
     return parts
 
 
-def _misfit(misfit: Misfit) -> RenderableType:
+def _misfit(misfit: Mismatch) -> RenderableType:
     """Its sign, the name that it is known by, its other name where that is another, and what it is."""
     sign, style = _SIGNS[misfit.kind]
     first, second = (misfit.key, misfit.path) if misfit.kind == "unexpected" else (misfit.path, misfit.key)
@@ -105,15 +105,15 @@ def _misfit(misfit: Misfit) -> RenderableType:
     return grid
 
 
-def _components(fit: Fit) -> RenderableType:
+def _components(fit: LoadReport) -> RenderableType:
     rows = []
     for part in fit.components:
-        count = str(part.fitting) if part.expected is None else f"{part.fitting} of {part.expected}"
+        count = str(part.loaded) if part.expected is None else f"{part.loaded} of {part.expected}"
         rows.append((text(ROLE_NAMES[part.role]), name_cell(part.path or ""), text(f"{count} tensors")))
     return _grid(rows)
 
 
-def _renamings(fit: Fit) -> RenderableType:
+def _renamings(fit: LoadReport) -> RenderableType:
     rows = [
         (
             name_cell(each.key),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from vlm_inspect.architecture import Component
+from vlm_inspect.architecture import Component, ConvStage
 
 # (width, layers, MLP width) → size. Two would not do: Qwen2.5-VL's tower has ViT-H's width and depth
 PUBLISHED_SIZES: Mapping[tuple[int, int, int], str] = {
@@ -72,7 +72,7 @@ class VisionTransformer(Struct, frozen=True):
             mlp_width=mlp.hidden_width if mlp else None,
             gated=mlp.gated if mlp else None,
             patch=_patch(component) if attends else None,
-            image=component.image_size,
+            image=component.image.size if component.image else (),
             attends=attends,
         )
 
@@ -116,7 +116,7 @@ def part_widths(component: Component) -> tuple[int, ...]:
 
 def _patch(component: Component) -> int | None:
     """The side of a patch: the kernel of the one convolution that takes the pixels in; a stem has several."""
-    kernels = [stage.kernel for stage in component.embeddings if stage.kind == "convolution"]
+    kernels = [stage.kernel_size for stage in component.embeddings if isinstance(stage, ConvStage)]
     return kernels[0][-1] if len(kernels) == 1 and kernels[0] else None
 
 

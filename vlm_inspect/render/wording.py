@@ -36,7 +36,7 @@ def of_role(architecture: Architecture, role: Role, word: Word, *, counts: bool 
     `counts` is for what there are several of: two towers are `` 2 x `CLIPVisionModel` ``, and yet have
     one sort of attention.
     """
-    components = architecture.having(role)
+    components = architecture.by_role(role)
     if not components:
         otherwise = {"otherwise": ABSENT} if role.value in architecture.absent else {}
         return missing(role.value, architecture.unknown, **otherwise)
@@ -129,7 +129,7 @@ def projector(component: Component) -> Cell:
 def head(component: Component) -> Cell:
     """`Linear(4096 -> 32064)`, and whether its weight is the embedding's."""
     told = stages_cell(component.stages) if component.stages else _whole(component)
-    return concat(told, text(", tied")) if component.tied_to else told
+    return concat(told, text(", tied")) if component.head else told
 
 
 def _whole(component: Component) -> Cell:

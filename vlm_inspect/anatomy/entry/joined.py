@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
-from vlm_inspect.architecture import EntryStep, Modality
-from vlm_inspect.tree import Forward, Join
+from vlm_inspect.architecture import FusionStep, Modality
+from vlm_inspect.tree import ForwardInfo, FusionOp
 
 # the text's own sequence, by the names that its variables have in every model's code
 _TEXT = re.compile(
@@ -31,12 +31,12 @@ class Joined(Struct, frozen=True):
     """One statement that brings a modality in: how, and where it stands."""
 
     modality: Modality
-    step: EntryStep
-    statement: Join
-    forward: Forward
+    step: FusionStep
+    statement: FusionOp
+    forward: ForwardInfo
 
 
-def joined(forwards: Iterable[Forward]) -> tuple[Joined, ...]:
+def joined(forwards: Iterable[ForwardInfo]) -> tuple[Joined, ...]:
     """Every statement that brings a modality in, in the order of the tree."""
     found = [each for forward in forwards for join in forward.joins for each in _read(forward, join)]
     return (*found, *_videos_as_images(found))
@@ -49,14 +49,14 @@ def modality_of(names: Iterable[str]) -> set[Modality]:
     return found or ({"image"} if any(map(_PIXELS.search, told)) else set())
 
 
-def _read(forward: Forward, join: Join) -> Iterator[Joined]:
+def _read(forward: ForwardInfo, join: FusionOp) -> Iterator[Joined]:
     steps = tuple(_steps(forward, join))
     for modality in sorted(_modalities(join)) if steps else ():
         for step in steps:
             yield Joined(modality, step, join, forward)
 
 
-def _modalities(join: Join) -> set[Modality]:
+def _modalities(join: FusionOp) -> set[Modality]:
     """By the names of what is put there, or what that was made from, or else by where it is put."""
     moves_text = any("text" in name for name in join.mask)  # to its places between the images
     if moves_text or any(map(_TOKEN.search, join.values)):
@@ -68,7 +68,7 @@ def _modalities(join: Join) -> set[Modality]:
     return made if len(made) == 1 else modality_of(join.mask) or made
 
 
-def _steps(forward: Forward, join: Join) -> Iterator[EntryStep]:
+def _steps(forward: ForwardInfo, join: FusionOp) -> Iterator[FusionStep]:
     if join.operation == "embed":  # not the text's own tokens: those that something was quantised into
         if not any(map(_TEXT.search, join.values)):
             yield "codes"
@@ -85,7 +85,7 @@ def _steps(forward: Forward, join: Join) -> Iterator[EntryStep]:
         yield step
 
 
-def _way(forward: Forward, join: Join) -> EntryStep | None:
+def _way(forward: ForwardInfo, join: FusionOp) -> FusionStep | None:
     adds = join.operation == "add" or _adds_to_itself(forward, join)
     if join.target.endswith("hidden_states") and adds:
         return "layers"
@@ -96,13 +96,13 @@ def _way(forward: Forward, join: Join) -> EntryStep | None:
     return "prefix" if join.operation == "prepend" else "suffix"
 
 
-def _adds_to_itself(forward: Forward, join: Join) -> bool:
+def _adds_to_itself(forward: ForwardInfo, join: FusionOp) -> bool:
     """Whether what is written there is a sum with what stood there: `x[mask] = x[mask] + features`."""
     sums = [other for other in forward.joins if other.operation == "add" and other.where == join.where]
     return any(other.target == join.target and set(other.values) <= set(join.sources) for other in sums)
 
 
-def _is_scattered(forward: Forward, join: Join) -> bool:
+def _is_scattered(forward: ForwardInfo, join: FusionOp) -> bool:
     """Whether the sum is part of a scatter, which says more."""
     return any(other.operation == "scatter" and other.statement == join.statement for other in forward.joins)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from vlm_inspect.anatomy.entry.joined import modality_of
 from vlm_inspect.anatomy.leaves import embedding_sizes
-from vlm_inspect.architecture import Component, EntryStep, Evidence, Modality, Role
+from vlm_inspect.architecture import Component, Evidence, FusionStep, Modality, Role
 from vlm_inspect.tree import ModuleTree
 
-Step = tuple[EntryStep, Evidence]
+Step = tuple[FusionStep, Evidence]
 
 _TOWERS: Mapping[Role, Modality] = {Role.VISION_ENCODER: "image", Role.AUDIO_ENCODER: "audio"}
 _MERGED = re.compile(r"(pooling_kernel|merge)_size$")
@@ -59,7 +59,7 @@ def towers_of(components: Sequence[Component], modality: Modality) -> list[Compo
 
 def _patch(tree: ModuleTree, projector: Component) -> str | None:
     """The raw patches that a projector reads: its input is as wide as one has values."""
-    given = next((stage.sizes[0] for stage in projector.stages if stage.sizes), None)
+    given = next((stage.input_width for stage in projector.stages if stage.input_width), None)
     for config in (tree.config, *(part for part in tree.config.values() if isinstance(part, Mapping))):
         for side in _patch_sides(config):
             if given == side * side * _CHANNELS:

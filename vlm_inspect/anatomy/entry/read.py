@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from vlm_inspect.anatomy.entry.joined import Joined, joined, modality_of
 from vlm_inspect.anatomy.entry.parts import Step, is_projector_of, sense, steps_before, towers_of
-from vlm_inspect.architecture import Component, Entry, EntryStep, Evidence, Modality, Role
-from vlm_inspect.tree import Forward, ModuleTree, TokenRead, is_below
+from vlm_inspect.architecture import Component, Evidence, FusionStep, Modality, ModalityInput, Role
+from vlm_inspect.tree import ForwardInfo, ModuleTree, TokenRead, is_below
 
 _NAMES: Mapping[Modality, str] = {"image": "images", "video": "videos", "audio": "sounds"}
 _CROSS = re.compile(
@@ -25,7 +25,7 @@ _CROSS_CLASS = re.compile(r"(CrossAttention|CrossAttn|MergedAttention)")
 # a token that only begins or ends an image is no place for its features
 _NO_PLACE = re.compile(r"(start|begin|end|bos|eos|boi|eoi|row|newline|break)(?=_)")
 # ways into the sequence itself, in the order in which they are told
-_WAYS: tuple[EntryStep, ...] = (
+_WAYS: tuple[FusionStep, ...] = (
     "codes",
     "placeholders",
     "added placeholders",
@@ -43,20 +43,22 @@ class _Model(Struct, frozen=True):
 
     tree: ModuleTree
     components: Sequence[Component]
-    forwards: Sequence[Forward]
+    forwards: Sequence[ForwardInfo]
     ways: Sequence[Joined]
 
     @classmethod
     def of(cls, tree: ModuleTree, components: Sequence[Component]) -> _Model:
         outside = [path for part in components if part.role is Role.GENERATOR for path in part.paths]
-        forwards = [each for each in tree.forwards if not any(is_below(each.path, path) for path in outside)]
+        forwards = [
+            each for each in tree.forward_info if not any(is_below(each.path, path) for path in outside)
+        ]
         return cls(tree, components, forwards, joined(forwards))
 
     def ways_of(self, modality: Modality) -> list[Joined]:
         return [way for way in self.ways if way.modality == modality]
 
 
-def read_entries(tree: ModuleTree, components: Sequence[Component]) -> tuple[Entry, ...]:
+def read_entries(tree: ModuleTree, components: Sequence[Component]) -> tuple[ModalityInput, ...]:
     """The way in of each modality that the model takes beside text."""
     model = _Model.of(tree, components)
     return tuple(_entry(model, modality) for modality in _NAMES if _is_taken(model, modality))
@@ -72,15 +74,17 @@ def _is_taken(model: _Model, modality: Modality) -> bool:
     return modality in brought and (has_projector or sense(modality) in coded)
 
 
-def _entry(model: _Model, modality: Modality) -> Entry:
+def _entry(model: _Model, modality: Modality) -> ModalityInput:
     ways = model.ways_of(modality)
     token = _placeholder_token(modality, [*(way.forward for way in ways), *model.forwards])
     found = [*_by_code(ways, token), *_by_cross_attention(model, modality)]
     steps = [*steps_before(model.tree, model.components, modality), *found] if found else []
     told = tuple(dict.fromkeys(step for step, _ in steps))
     if token is None or not _INTO_TOKENS & set(told):
-        return Entry(modality, told, unknown=_unknown(told, None), evidence=tuple(why for _, why in steps))
-    return Entry(
+        return ModalityInput(
+            modality, told, unknown=_unknown(told, None), evidence=tuple(why for _, why in steps)
+        )
+    return ModalityInput(
         modality,
         told,
         token_key=token.key,
@@ -90,7 +94,7 @@ def _entry(model: _Model, modality: Modality) -> Entry:
     )
 
 
-def _unknown(steps: Sequence[EntryStep], token: TokenRead | None) -> dict[str, str]:
+def _unknown(steps: Sequence[FusionStep], token: TokenRead | None) -> dict[str, str]:
     if not steps:
         return {"steps": _WHY_UNKNOWN}
     if token is not None and token.number is None:
@@ -110,7 +114,7 @@ def _by_code(ways: Sequence[Joined], token: TokenRead | None) -> Iterator[Step]:
     Code that has two ways (a prefix in older models, placeholders in newer ones) takes the one that the
     configuration provides for.
     """
-    first: dict[EntryStep, Joined] = {}
+    first: dict[FusionStep, Joined] = {}
     for way in ways:
         first.setdefault(way.step, way)
     if "prefix" in first and "placeholders" in first:
@@ -154,7 +158,7 @@ def _is_encoder_decoder(tree: ModuleTree, path: str) -> bool:
     return any(config.get("is_encoder_decoder") is True for config in (tree.config_at(path), tree.config))
 
 
-def _placeholder_token(modality: Modality, forwards: Iterable[Forward]) -> TokenRead | None:
+def _placeholder_token(modality: Modality, forwards: Iterable[ForwardInfo]) -> TokenRead | None:
     """The placeholder token that the code reads; one with a number before one that was left empty."""
     read = [
         token

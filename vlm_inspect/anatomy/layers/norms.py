@@ -70,7 +70,7 @@ def placement(layer: ModuleNode) -> tuple[Placement | None, bool]:
 
 def _has_order(node: ModuleNode) -> bool:
     """Whether the order of use is known: by the class's own code, or because containers run in order."""
-    return bool(node.uses) or len(node.children) == 1 or _is_list(node)
+    return bool(node.forward_order) or len(node.children) == 1 or _is_list(node)
 
 
 def _uses(node: ModuleNode, path: str, *, inside: bool) -> Iterator[Use]:
@@ -84,7 +84,7 @@ def _uses(node: ModuleNode, path: str, *, inside: bool) -> Iterator[Use]:
 
 def _steps(node: ModuleNode, path: str, *, inside: bool) -> Iterator[Use]:
     """`inside` an attention that wraps another, all that is no norm belongs to it."""
-    used = [name for name in node.uses if node.child(name)]
+    used = [name for name in node.forward_order if node.child(name)]
     for name in dict.fromkeys(used or (name for name, _ in node.children)):
         child = node.child(name)
         at = join(path, name)

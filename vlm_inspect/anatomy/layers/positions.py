@@ -85,16 +85,18 @@ def _is_off(flag: object) -> bool:
 
 def _turns(node: ModuleNode) -> bool | None:
     """Whether the attention's own code turns anything; None where no code was seen."""
-    seen = [child for child in (node, *(child for _, child in breadth_first(node))) if child.uses]
-    if not node.uses:
+    seen = [child for child in (node, *(child for _, child in breadth_first(node))) if child.forward_order]
+    if not node.forward_order:
         return None
-    return any(_TURNS.search(name) for child in seen for name in child.uses)
+    return any(_TURNS.search(name) for child in seen for name in child.forward_order)
 
 
 def _is_biased_by_distance(node: ModuleNode, around: Surroundings) -> bool:
     """ALiBi: the attention's own code takes it, and no configuration says that it is off."""
     stated = around.config.get("alibi")
-    takes = any("alibi" in child.uses for child in (node, *(child for _, child in breadth_first(node))))
+    takes = any(
+        "alibi" in child.forward_order for child in (node, *(child for _, child in breadth_first(node)))
+    )
     return stated is True or (takes and stated is None)
 
 

@@ -66,7 +66,7 @@ def read_layer(node: ModuleNode, around: Surroundings) -> Layer:
         norms=norms,
         norm_placement=where,
         parallel=side_by_side,
-        further_attention=tuple(each for each in attentions if each is not own),
+        extra_attention=tuple(each for each in attentions if each is not own),
         unknown=unknown,
     )
 

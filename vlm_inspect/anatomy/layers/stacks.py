@@ -116,5 +116,5 @@ def skeleton(node: ModuleNode, known: dict[int, Skeleton] | None = None) -> Skel
             for name, child in node.children
             if child.total or child.children or not _PASSING.search(child.class_name)
         )
-        known[id(node)] = (node.class_name, telling, node.parameters, node.uses, below)
+        known[id(node)] = (node.class_name, telling, node.parameters, node.forward_order, below)
     return known[id(node)]

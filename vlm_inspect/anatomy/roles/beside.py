@@ -59,7 +59,7 @@ def from_elsewhere(tree: ModuleTree, claims: Sequence[Claim]) -> list[Claim]:
 
     One that is named for another modality stays: its tower may not have been built, or not be needed.
     """
-    has_source = bool(tree.unbuilt) or any(claim.role in _SOURCES for claim in claims)
+    has_source = bool(tree.missing_modules) or any(claim.role in _SOURCES for claim in claims)
     patterns = (names.VISION, names.AUDIO, names.ANOTHER_MODALITY)
     return [
         claim

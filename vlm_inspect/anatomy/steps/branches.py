@@ -11,11 +11,15 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from vlm_inspect.architecture import Stage
+from vlm_inspect.architecture import (
+    ActivationStage,
+    BlockStage,
+    ConvStage,
+    LinearStage,
+    MlpStage,
+    Stage,
+)
 
-_MAPS = frozenset({"linear", "mlp", "convolution"})
-_WIDE = _MAPS | {"norm"}
-_MATRIX = 2
 _FEWEST = 2
 
 
@@ -40,15 +44,15 @@ def _segments(stages: Sequence[Stage]) -> list[list[Stage]]:
     written: int | None = None
     activated = False
     for stage in stages:
-        given = _given(stage)
+        given = stage.input_width
         if given and written and not _fits(written, given, activated=activated):
             segments.append([])
         segments[-1].append(stage)
-        if stage.kind == "block":
+        if isinstance(stage, BlockStage):
             written = None
         elif given:
-            written, activated = stage.sizes[-1], False
-        activated = activated or stage.kind == "activation"
+            written, activated = stage.output_width, False
+        activated = activated or isinstance(stage, ActivationStage)
     return segments
 
 
@@ -57,26 +61,23 @@ def _fits(written: int, given: int, *, activated: bool) -> bool:
     return given % written == 0 or (activated and written == 2 * given)
 
 
-def _given(stage: Stage) -> int | None:
-    is_matrix = stage.kind == "parameter" and len(stage.sizes) == _MATRIX
-    return stage.sizes[0] if stage.sizes and (stage.kind in _WIDE or is_matrix) else None
-
-
 def _joined(segments: list[list[Stage]]) -> tuple[list[list[Stage]], list[Stage]]:
     """The branches, and the steps after them where one takes in as much as all branches write."""
     *before, last = segments
     for index, stage in enumerate(last):
         own = _end(last[:index])
-        if own and _given(stage) == sum(_end(segment) or 0 for segment in before) + own and before:
-            while last[index - 1].kind == "activation":  # the same before the branches are joined and after
+        if own and stage.input_width == sum(_end(segment) or 0 for segment in before) + own and before:
+            while isinstance(
+                last[index - 1], ActivationStage
+            ):  # the same before the branches are joined and after
                 index -= 1  # noqa: PLW2901 - the loop ends here
             return [*before, last[:index]], last[index:]
     return segments, []
 
 
 def _end(segment: Sequence[Stage]) -> int | None:
-    return next((stage.sizes[-1] for stage in reversed(segment) if _given(stage)), None)
+    return next((stage.output_width for stage in reversed(segment) if stage.input_width), None)
 
 
 def _maps(segment: Sequence[Stage]) -> bool:
-    return any(stage.kind in _MAPS for stage in segment)
+    return any(isinstance(stage, LinearStage | MlpStage | ConvStage) for stage in segment)

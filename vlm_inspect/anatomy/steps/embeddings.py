@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from vlm_inspect.anatomy.layers.stacks import find_stacks
 from vlm_inspect.anatomy.leaves import convolution_channels, embedding_sizes, leaves, linear_widths
 from vlm_inspect.anatomy.steps.leaf_stages import POSITION, leaf_stage, position_stage, position_table
-from vlm_inspect.architecture import Stage
+from vlm_inspect.architecture import ConvStage, EmbeddingStage, LinearStage, Stage
 from vlm_inspect.tree import ModuleNode, is_below, join
 
 _PLACE = re.compile(r"(embed|patch|pos_|position|pos$)", re.IGNORECASE)
@@ -70,10 +70,11 @@ class _Reader:
 
     def _leaf(self, node: ModuleNode, path: str) -> Iterator[Stage]:
         stage = position_table(node, path) or leaf_stage(node, path)
-        if stage is None or stage.kind not in {"linear", "convolution", "embedding"}:
+        if not isinstance(stage, LinearStage | ConvStage | EmbeddingStage):
             return
-        if stage.kind == "embedding" or not self._passed:
-            self._begun = self._begun or stage.kind != "embedding"
+        is_table = isinstance(stage, EmbeddingStage)
+        if is_table or not self._passed:
+            self._begun = self._begun or not is_table
             yield replace(stage, path=path)
 
     def _is_ahead(self, node: ModuleNode, path: str) -> bool:
@@ -98,7 +99,7 @@ class _Reader:
             begins = channels is not None and channels[0] <= _MOST_CHANNELS
             follows = written is not None and given is not None and given % written == 0
             stage = leaf_stage(child, at) if at not in self._without and (begins or follows) else None
-            written = stage.sizes[-1] if stage is not None and stage.kind == "convolution" else None
+            written = stage.out_channels if isinstance(stage, ConvStage) else None
             if stage is not None:
                 yield stage
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from vlm_inspect.anatomy.layers.norms import read_norm
 from vlm_inspect.anatomy.leaves import (
@@ -14,7 +15,17 @@ from vlm_inspect.anatomy.leaves import (
     is_pooling,
     linear_widths,
 )
-from vlm_inspect.architecture import Stage
+from vlm_inspect.architecture import (
+    ActivationStage,
+    ConvStage,
+    EmbeddingStage,
+    LinearStage,
+    NormStage,
+    OtherStage,
+    ParameterStage,
+    PoolingStage,
+    Stage,
+)
 from vlm_inspect.tree import ModuleNode, Shape, join
 
 POSITION = re.compile(r"pos")
@@ -29,10 +40,10 @@ def leaf_stage(node: ModuleNode, path: str) -> Stage | None:
     if sized is not None:
         return sized
     if is_activation(node):
-        return Stage("activation", node.class_name, path)
+        return ActivationStage(node.class_name, path)
     if is_pooling(node):
-        return Stage("pooling", node.class_name, path, kernel=_kernel(node))
-    return Stage("other", node.class_name, path, _largest(node)) if node.parameters else None
+        return PoolingStage(node.class_name, path, kernel_size=_kernel(node))
+    return OtherStage(node.class_name, path, shape=_largest(node)) if node.parameters else None
 
 
 def parameter_stages(node: ModuleNode, path: str) -> Iterator[Stage]:
@@ -45,10 +56,10 @@ def parameter_stages(node: ModuleNode, path: str) -> Iterator[Stage]:
         if POSITION.search(name) and len(shape) > 1:
             yield position_stage(join(path, name), shape)
         else:
-            yield Stage("parameter", "Parameter", join(path, name), shape)
+            yield ParameterStage("Parameter", join(path, name), shape=shape)
 
 
-def position_table(node: ModuleNode, path: str) -> Stage | None:
+def position_table(node: ModuleNode, path: str) -> EmbeddingStage | None:
     """A module that holds a bare table of positions and nothing else."""
     tables = [(name, shape) for name, shape in node.parameters if POSITION.search(name) and len(shape) > 1]
     if len(tables) != 1 or embedding_sizes(node) is not None:
@@ -57,9 +68,21 @@ def position_table(node: ModuleNode, path: str) -> Stage | None:
     return position_stage(join(path, name), shape)
 
 
-def position_stage(path: str, shape: Shape) -> Stage:
+def position_stage(path: str, shape: Shape) -> EmbeddingStage:
     """A bare table of positions: its sides but those of one, and the width."""
-    return Stage("embedding", "Parameter", path, tuple(side for side in shape if side != 1))
+    return embedding_stage("Parameter", path, tuple(side for side in shape if side != 1))
+
+
+def embedding_stage(class_name: str, path: str, sizes: Sequence[int]) -> EmbeddingStage:
+    """A table, from its entries (several sides where it is a grid) and their width."""
+    grid, width = (sizes[:-1], sizes[-1]) if len(sizes) > 1 else (sizes, None)
+    return EmbeddingStage(
+        class_name,
+        path,
+        num_embeddings=math.prod(grid) if grid else None,
+        embedding_dim=width,
+        grid=tuple(grid) if len(grid) > 1 else (),
+    )
 
 
 def learned_queries(node: ModuleNode) -> int | None:
@@ -72,14 +95,17 @@ def learned_queries(node: ModuleNode) -> int | None:
 def _sized_stage(node: ModuleNode, path: str) -> Stage | None:
     """A module that has widths, channels or entries."""
     if (widths := linear_widths(node)) is not None:
-        return Stage("linear", node.class_name, path, widths)
+        return LinearStage(node.class_name, path, in_features=widths[0], out_features=widths[1])
     if (channels := convolution_channels(node)) is not None:
-        return Stage("convolution", node.class_name, path, channels, kernel=_kernel(node))
+        given, made = channels
+        return ConvStage(
+            node.class_name, path, in_channels=given, out_channels=made, kernel_size=_kernel(node)
+        )
     if is_norm(node):
         norm = read_norm("", node)
-        return Stage("norm", node.class_name, path, (norm.width,) if norm.width else (), eps=norm.eps)
+        return NormStage(node.class_name, path, width=norm.width or None, eps=norm.eps)
     sizes = embedding_sizes(node)
-    return Stage("embedding", node.class_name, path, sizes) if sizes is not None else None
+    return embedding_stage(node.class_name, path, sizes) if sizes is not None else None
 
 
 def _kernel(node: ModuleNode) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.steps.leaf_stages import leaf_stage
-from vlm_inspect.architecture import Stage
+from vlm_inspect.architecture import OtherStage, Stage
 from vlm_inspect.tree import ModuleNode, ModuleTree, is_below, join
 
 
@@ -55,4 +55,4 @@ def _whole(node: ModuleNode, path: str, told: Told) -> Iterator[Stage]:
     own = sum(math.prod(shape) for at, shape in node.parameter_paths(path) if at not in told.again)
     if own:
         stage = leaf_stage(node, path) if not node.children else None
-        yield replace(stage or Stage("other", node.class_name, path), parameters=own)
+        yield replace(stage or OtherStage(node.class_name, path), parameters=own)

@@ -19,7 +19,7 @@ from vlm_inspect.anatomy.leaves import (
 )
 from vlm_inspect.anatomy.steps.branches import breaks, with_branches
 from vlm_inspect.anatomy.steps.leaf_stages import leaf_stage, learned_queries, parameter_stages
-from vlm_inspect.architecture import Stage
+from vlm_inspect.architecture import ActivationStage, BlockStage, LinearStage, MlpStage, Stage
 from vlm_inspect.tree import ModuleNode, join
 
 _MLP_CLASS = re.compile(r"(MLP|FeedForward|FFN)", re.IGNORECASE)
@@ -40,7 +40,7 @@ def with_activation(stages: tuple[Stage, ...], holder: ModuleNode | None) -> tup
 
     That is a module between them, or else the one function that the holder's code calls.
     """
-    if holder is None or any(stage.kind != "linear" for stage in stages):
+    if holder is None or not all(isinstance(stage, LinearStage) for stage in stages):
         return stages
     names = [name for name, _ in holder.children]
     places = [names.index(stage.path.rpartition(".")[2]) for stage in stages]
@@ -48,14 +48,14 @@ def with_activation(stages: tuple[Stage, ...], holder: ModuleNode | None) -> tup
     called = {child.class_name for child in between if is_activation(child)} or set(used_activations(holder))
     if len(called) != 1:
         return stages
-    return tuple(_activation_between([*stages, Stage("activation", called.pop())]))
+    return tuple(_activation_between([*stages, ActivationStage(called.pop())]))
 
 
 def with_queries(stages: tuple[Stage, ...], queries: int | None) -> tuple[Stage, ...]:
     """Query tokens that lie beside the block which reads them (a Q-Former's) go to the first block."""
     for index, stage in enumerate(stages):
-        if queries and stage.kind == "block" and stage.queries is None:
-            return (*stages[:index], replace(stage, queries=queries), *stages[index + 1 :])
+        if queries and isinstance(stage, BlockStage) and stage.num_queries is None:
+            return (*stages[:index], replace(stage, num_queries=queries), *stages[index + 1 :])
     return stages
 
 
@@ -66,12 +66,12 @@ def _steps(node: ModuleNode, path: str, *, is_root: bool) -> Iterator[Stage]:
             yield stage
         return
     if is_attention(node) and not is_root:
-        yield Stage("block", node.class_name, path, queries=learned_queries(node))
+        yield BlockStage(node.class_name, path, num_queries=learned_queries(node))
         return
     stacked = list(find_stacks(node, path))
     if stacked and not _holds_projection_beside(node) and not (is_root and is_list(node)):
         count = sum(len(stack.children) for _, stack in stacked)
-        yield Stage("block", node.class_name, path, layers=count, queries=learned_queries(node))
+        yield BlockStage(node.class_name, path, num_layers=count, num_queries=learned_queries(node))
         return
     if _is_mlp(node) and not is_root:
         yield _mlp_stage(node, path)
@@ -89,7 +89,7 @@ def _in_order(node: ModuleNode, path: str) -> tuple[Stage, ...]:
 def _by_use(node: ModuleNode) -> Children:
     """The children in the order of their first use; one that is not used stays behind its neighbour."""
     places: dict[str, int] = {}
-    for index, name in enumerate(node.uses):
+    for index, name in enumerate(node.forward_order):
         places.setdefault(name, index)
     keys, last = {}, -1
     for name, _ in node.children:
@@ -107,7 +107,7 @@ def _sequence(node: ModuleNode, path: str, children: Children) -> Iterator[Stage
             continue
         if gated and name == _GATED[2]:
             alone = not any(child.total for other, child in children if other not in _GATED)
-            yield replace(_mlp_stage(node, path), class_name=node.class_name if alone else "")
+            yield replace(_mlp_stage(node, path), class_name=node.class_name if alone else None)
         elif is_stack(child):
             yield _stack_block(node, child, join(path, name))
         else:
@@ -128,7 +128,7 @@ def _with_own(steps: Sequence[Stage], node: ModuleNode, path: str) -> list[Stage
     told = list(steps)
     own = [(stage.path.removeprefix(path).strip("."), stage) for stage in parameter_stages(node, path)]
     if not {name for name, _ in node.children} >= set(_GATED):
-        own += [(name, Stage("activation", name)) for name in dict.fromkeys(used_activations(node))]
+        own += [(name, ActivationStage(name)) for name in dict.fromkeys(used_activations(node))]
     for name, stage in own:
         later = _after(node, name)
         firsts = (index for index, step in enumerate(told) if _child(step, path) in later)
@@ -138,7 +138,7 @@ def _with_own(steps: Sequence[Stage], node: ModuleNode, path: str) -> list[Stage
 
 def _after(node: ModuleNode, name: str) -> set[str]:
     """What a module's code first uses after it used one of its parameters."""
-    order = list(dict.fromkeys(node.uses))
+    order = list(dict.fromkeys(node.forward_order))
     return set(order[order.index(name) + 1 :]) if name in order else set()
 
 
@@ -151,7 +151,7 @@ def _stack_block(holder: ModuleNode, stack: ModuleNode, path: str) -> Stage:
     """Layers among other steps, under the layers' class; lists of parts have none and take their holder's."""
     layer = stack.children[0][1]
     name = holder.class_name if is_list(layer) else layer.class_name
-    return Stage("block", name, path, layers=len(stack.children))
+    return BlockStage(name, path, num_layers=len(stack.children))
 
 
 def _holds_projection_beside(node: ModuleNode) -> bool:
@@ -171,10 +171,15 @@ def _is_mlp(node: ModuleNode) -> bool:
     )
 
 
-def _mlp_stage(node: ModuleNode, path: str) -> Stage:
+def _mlp_stage(node: ModuleNode, path: str) -> MlpStage:
     mlp = read_mlp(node, {})
-    widths = (mlp.input_width, mlp.hidden_width, mlp.output_width)
-    return Stage("mlp", node.class_name, path, tuple(width for width in widths if width is not None))
+    return MlpStage(
+        node.class_name,
+        path,
+        in_features=mlp.input_width,
+        hidden_features=mlp.hidden_width,
+        out_features=mlp.output_width,
+    )
 
 
 def _activation_between(stages: list[Stage]) -> list[Stage]:
@@ -182,11 +187,11 @@ def _activation_between(stages: list[Stage]) -> list[Stage]:
 
     Order of declaration is not order of use, and at either end it would do nothing that an MLP is for.
     """
-    linears = [index for index, stage in enumerate(stages) if stage.kind == "linear"]
-    lone = [index for index, stage in enumerate(stages) if stage.kind == "activation"]
+    linears = [index for index, stage in enumerate(stages) if isinstance(stage, LinearStage)]
+    lone = [index for index, stage in enumerate(stages) if isinstance(stage, ActivationStage)]
     if len(lone) != 1 or len(linears) < _MLP_LINEARS or linears[0] < lone[0] < linears[-1]:
         return stages
     activation = stages.pop(lone[0])
-    first = next(index for index, stage in enumerate(stages) if stage.kind == "linear")
+    first = next(index for index, stage in enumerate(stages) if isinstance(stage, LinearStage))
     stages.insert(first + 1, activation)
     return stages

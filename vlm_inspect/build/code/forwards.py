@@ -19,7 +19,7 @@ from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from vlm_inspect.build.code.statements import joins_in
-from vlm_inspect.tree import Forward, Join, TokenRead, join
+from vlm_inspect.tree import ForwardInfo, FusionOp, TokenRead, join
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,10 +38,10 @@ _MODALITY = re.compile(r"image|img|vis|video|frame|audio|speech|sound|pixel|patc
 # what every model inherits: its base classes' machinery says nothing of its own sequences
 _MACHINERY = ("torch.", "transformers.modeling", "transformers.generation", "transformers.utils")
 
-Said = tuple[tuple[Join, ...], tuple[str, ...]]
+Said = tuple[tuple[FusionOp, ...], tuple[str, ...]]
 
 
-def read_forwards(model: nn.Module) -> Iterator[Forward]:
+def read_forwards(model: nn.Module) -> Iterator[ForwardInfo]:
     """What the code of a model's modules says, in the order of the tree.
 
     Of what is numbered the first alone is looked at: a stack's layers are one class, many times.
@@ -52,7 +52,7 @@ def read_forwards(model: nn.Module) -> Iterator[Forward]:
         kind: Any = type(module)
         joins, names = _of_class(kind)
         if joins or names:
-            yield Forward(path, joins, tuple(_token(module, name) for name in names))
+            yield ForwardInfo(path, joins, tuple(_token(module, name) for name in names))
         pending[:0] = [
             (join(path, name), child)
             for name, child in module._modules.items()  # noqa: SLF001 - named_children() leaves shared ones out
@@ -121,7 +121,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _joins(kind: type, name: str, function: FunctionType) -> tuple[Join, ...]:
+def _joins(kind: type, name: str, function: FunctionType) -> tuple[FusionOp, ...]:
     definition = _definition(function) if any(map(_may_join, _codes(function.__code__))) else None
     if definition is None:
         return ()

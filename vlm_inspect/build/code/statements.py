@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from vlm_inspect.tree import Join, JoinKind
+from vlm_inspect.tree import FusionKind, FusionOp
 
 _SCATTERS = frozenset({"masked_scatter", "masked_scatter_", "index_put", "index_put_"})
 _CONCATENATIONS = frozenset({"cat", "concat"})
@@ -19,7 +19,7 @@ Statement = ast.Assign | ast.AugAssign | ast.Return | ast.Expr
 Sources = Mapping[str, frozenset[str]]
 
 
-def joins_in(function: ast.FunctionDef, where: str) -> Iterator[Join]:
+def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
     """The statements of a function that write into, add to, or lengthen a sequence."""
     statements = [node for node in ast.walk(function) if isinstance(node, _STATEMENTS)]
     found = [(each, *operation) for each in statements for operation in _operations(each)]
@@ -27,7 +27,7 @@ def joins_in(function: ast.FunctionDef, where: str) -> Iterator[Join]:
     for statement, operation, sequence, value, mask in found:
         target, values = _base(sequence), _names(value)
         if isinstance(target, ast.Name) and values:
-            yield Join(
+            yield FusionOp(
                 operation=operation,
                 target=target.id,
                 values=tuple(sorted(values)),
@@ -38,7 +38,7 @@ def joins_in(function: ast.FunctionDef, where: str) -> Iterator[Join]:
             )
 
 
-Operation = tuple[JoinKind, ast.expr, ast.expr, "ast.expr | None"]
+Operation = tuple[FusionKind, ast.expr, ast.expr, "ast.expr | None"]
 
 
 def _operations(statement: Statement) -> Iterator[Operation]:

@@ -22,7 +22,7 @@ from vlm_inspect.build.headers.storage import logical
 from vlm_inspect.build.headers.ties import tie
 from vlm_inspect.errors import BadHeaderError
 from vlm_inspect.tensors import TensorHeaders
-from vlm_inspect.tree import INFERRED, Gaps, ModuleNode, ModuleTree, NodePool, Shape, join
+from vlm_inspect.tree import INFERRED, ModuleNode, ModuleTree, NodePool, Shape, Unknowns, join
 
 NO_CODE = "headers hold tensors, not classes"
 """Why a class is unknown where nothing but headers was read."""
@@ -47,8 +47,10 @@ def build(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> Modu
         ties=tensors.ties,
         config=explicit_parts(config),
         notes=(*headers.notes, *tensors.notes),
-        gaps=Gaps({"": NO_CODE}, _unsized(tensors.tensors), {"supports": NO_CODE, **tensors.unknown}),
-        stored=reader.stored,
+        unknowns=Unknowns(
+            {"": NO_CODE}, _unsized(tensors.tensors), {"attention_backends": NO_CODE, **tensors.unknown}
+        ),
+        stored_bytes=reader.stored,
     )
 
 

@@ -16,7 +16,7 @@ from vlm_inspect.build.loader.names import renamed, renamed_by_peft, require_ren
 from vlm_inspect.build.misread.omissions import omissions
 from vlm_inspect.build.walk import read_model
 from vlm_inspect.errors import UnverifiableError
-from vlm_inspect.fit import Loading
+from vlm_inspect.fit import LoadingInfo
 from vlm_inspect.tensors import TensorHeaders, TensorInfo
 from vlm_inspect.tree import ModuleTree
 
@@ -37,13 +37,13 @@ _DTYPES = {
 }
 
 
-def load(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> Loading:
+def load(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> LoadingInfo:
     """What becomes of a checkpoint's tensors in the model that the config builds.
 
     Raises what `native.with_class` raises, and UnverifiableError where the loader itself fails.
     """
 
-    def work(selected: Any, config: Mapping[str, Any]) -> Loading:
+    def work(selected: Any, config: Mapping[str, Any]) -> LoadingInfo:
         require_renames(model)
         resolved = native.resolve(selected, config)
         live, said = _loaded(selected, resolved, headers.tensors, model)
@@ -54,17 +54,17 @@ def load(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> Loadi
     return native.with_class(config, model, work)
 
 
-def rename(config: Mapping[str, Any], keys: Sequence[str], model: str) -> Loading:
+def rename(config: Mapping[str, Any], keys: Sequence[str], model: str) -> LoadingInfo:
     """Where the loader would look for parameters of these names; nothing is loaded."""
 
-    def work(selected: Any, config: Mapping[str, Any]) -> Loading:
+    def work(selected: Any, config: Mapping[str, Any]) -> LoadingInfo:
         require_renames(model)
         resolved = native.resolve(selected, config)
         live = empty_model(selected.model_class, resolved)
         state = live.state_dict()
         paths, converted = renamed(live, state, keys)
         by_peft = renamed_by_peft(live, keys)
-        return Loading(
+        return LoadingInfo(
             tree=read_model(live, resolved, selected.notes),
             shapes={path: tuple(tensor.shape) for path, tensor in state.items()},
             paths=paths,
@@ -114,7 +114,7 @@ def _loaded(
     return live, said
 
 
-def _loading(live: Any, tree: ModuleTree, said: Mapping[str, Any], headers: TensorHeaders) -> Loading:
+def _loading(live: Any, tree: ModuleTree, said: Mapping[str, Any], headers: TensorHeaders) -> LoadingInfo:
     state = live.state_dict()
     names = [tensor.name for tensor in headers.tensors]
     to_come = [name for names in headers.missing.values() for name in names]
@@ -125,7 +125,7 @@ def _loading(live: Any, tree: ModuleTree, said: Mapping[str, Any], headers: Tens
     mismatched = {path: (tuple(came), tuple(has)) for path, came, has in said["mismatched_keys"]}
     # what got tensors and is missing all the same could not be put together from them
     apart = {path: (None, tuple(state[path].shape)) for path in missing & reached}
-    return Loading(
+    return LoadingInfo(
         tree=tree,
         shapes={path: tuple(tensor.shape) for path, tensor in state.items()},
         paths=paths,

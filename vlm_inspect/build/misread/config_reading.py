@@ -19,7 +19,7 @@ from typing import Any
 from msgspec import Struct
 
 from vlm_inspect.build.misread.built_values import BuiltValues, Part
-from vlm_inspect.tree import ModuleNode, UnreadKey
+from vlm_inspect.tree import ModuleNode, UnusedConfigKey
 
 Reads = set[tuple[type, str]]
 """Which attributes of which configuration class were asked for."""
@@ -61,7 +61,7 @@ def recorded(base: type) -> Iterator[Reads]:
 
 def unread_keys(
     stated: Mapping[str, Any], resolved: Any, base: type, reads: Reads, root: ModuleNode
-) -> tuple[UnreadKey, ...]:
+) -> tuple[UnusedConfigKey, ...]:
     """The keys of a config.json that nobody read, in its order. A key that is null states nothing."""
     parts = tuple(_parts(resolved, base, ""))
     built = BuiltValues(parts, root)
@@ -182,10 +182,10 @@ def _is_made_of(part: Part, stated: Mapping[str, Any]) -> bool:
     )
 
 
-def _judged(statement: _Statement, built: BuiltValues) -> UnreadKey:
+def _judged(statement: _Statement, built: BuiltValues) -> UnusedConfigKey:
     instead = built.instead_of(statement.key, statement.value, statement.part)
-    return UnreadKey(
-        statement.path, in_short(statement.value), structural=instead is not None, instead=instead or ""
+    return UnusedConfigKey(
+        statement.path, in_short(statement.value), structural=instead is not None, built_instead=instead or ""
     )
 
 

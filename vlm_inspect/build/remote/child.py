@@ -21,7 +21,7 @@ import msgspec
 
 from vlm_inspect.build.limits import counted_modules
 from vlm_inspect.build.remote import confinement
-from vlm_inspect.tree_codec import Name, Text, WireTree, to_wire
+from vlm_inspect.tree_codec import Name, Text, TreeData, to_tree_data
 
 if TYPE_CHECKING:
     from vlm_inspect.tree import ModuleTree
@@ -52,7 +52,7 @@ class Task(msgspec.Struct):
 class Answer(msgspec.Struct, forbid_unknown_fields=True):
     """What a child says: a tree, or why there is none."""
 
-    tree: WireTree | None = None
+    tree: TreeData | None = None
     error: Text = ""
     kind: Name = "failed"
 
@@ -92,7 +92,7 @@ def _hold(inner: int, leash: int) -> None:
 def _run_inner(task: Task, *, namespaces: bool) -> None:
     try:
         confinement.confine([Path(task.code)], task.memory, task.seconds)
-        answer = Answer(tree=to_wire(_build(task, namespaces=namespaces)))
+        answer = Answer(tree=to_tree_data(_build(task, namespaces=namespaces)))
     except ModuleNotFoundError as error:
         answer = Answer(error=_reason(error), kind="package")
     except confinement.CannotConfineError as error:

@@ -21,7 +21,7 @@ from vlm_inspect.build.remote.child import Answer
 from vlm_inspect.errors import RemoteCodeError
 from vlm_inspect.short_waits import short_waits
 from vlm_inspect.tree import ModuleTree
-from vlm_inspect.tree_codec import MOST_BYTES, decode, from_wire
+from vlm_inspect.tree_codec import MOST_BYTES, decode, from_tree_data
 
 _HINT = "Leave out --trust-remote-code: the model is then answered from its headers and its source, unrun."
 _START = "import sys; sys.path.append(sys.argv[1]); from vlm_inspect.build.remote.child import main; main()"
@@ -154,7 +154,7 @@ def _tree(heard: _Heard, model: str) -> ModuleTree:
     try:
         answer: Answer = decode(bytes(heard.answer), Answer)
         if answer.tree is not None:
-            return from_wire(answer.tree)
+            return from_tree_data(answer.tree)
     except ValueError as error:
         raise _error(f"its code answers nonsense: {_plain(str(error))}", model) from error
     raise _failure(answer, model)

@@ -27,7 +27,7 @@ from vlm_inspect.build.source.values import (
     words,
 )
 from vlm_inspect.build.walk import POSITION
-from vlm_inspect.tree import Attribute, Gaps, ModuleNode, ModuleTree, NodePool, join
+from vlm_inspect.tree import Attribute, ModuleNode, ModuleTree, NodePool, Unknowns, join
 
 _NOT_FOUND = "the code that was read does not make it"
 _OTHER = "its tensors are not those of the class in the code"
@@ -54,19 +54,19 @@ def overlay(tree: ModuleTree, reading: Reading) -> ModuleTree:
     """The tree with the class names that the code proves, and the reasons for those that it does not."""
     layer = _Overlay()
     root = layer.node(tree.root, reading.model, "", {})
-    fields = {
-        name: why for name, why in tree.gaps.fields.items() if name != "supports" or reading.supports is None
-    }
-    classes = {**({} if layer.gaps.get("") else {"": _NOT_FOUND}), **layer.gaps}
-    gaps = Gaps(classes, tree.gaps.shapes, fields)
-    return replace(tree, root=root, supports=reading.supports or (), gaps=gaps)
+    fields = dict(tree.unknowns.fields)
+    if reading.supports is not None:
+        fields.pop("attention_backends", None)
+    classes = {**({} if layer.unknown.get("") else {"": _NOT_FOUND}), **layer.unknown}
+    unknowns = Unknowns(classes, tree.unknowns.shapes, fields)
+    return replace(tree, root=root, attention_backends=reading.supports or (), unknowns=unknowns)
 
 
 class _Overlay(Struct):
     """The nodes with class names, and why class names are missing where they are."""
 
     pool: NodePool = field(default_factory=NodePool)
-    gaps: dict[str, str] = field(default_factory=dict)
+    unknown: dict[str, str] = field(default_factory=dict)
 
     def node(self, node: ModuleNode, made: Value, path: str, replaced: Mapping[str, str]) -> ModuleNode:
         """A node of the header tree with the class that the code makes."""
@@ -74,11 +74,11 @@ class _Overlay(Struct):
             fitting = [each for each in made.options if _is_module(each) and _fits(node, each, exactly=True)]
             made = fitting[0] if len(fitting) == 1 else made
         if not _is_module(made) or not _fits(node, made):
-            self.gaps.setdefault(path, _OTHER if _is_module(made) else _reason(made))
+            self.unknown.setdefault(path, _OTHER if _is_module(made) else _reason(made))
             return self._unnamed(node)
         class_name = made.class_name
         if class_name == "ModuleDict" and node.inferred and node.class_name not in {LIST, MODULE}:
-            self.gaps.setdefault(path, _DICT)
+            self.unknown.setdefault(path, _DICT)
             class_name = node.class_name  # what its tensors say is more than that it is a dict
         return self._changed(
             node,
@@ -109,7 +109,7 @@ class _Overlay(Struct):
         if name in replaced:
             value = Unknown(replaced[name])
         if isinstance(value, _Moved):
-            self.gaps.setdefault(at, f"{value.made.class_name} holds no such module any more")
+            self.unknown.setdefault(at, f"{value.made.class_name} holds no such module any more")
             return self._changed(child, children=tuple(self._children(child, value.made, at, replaced)))
         return self.node(child, value, at, replaced)
 
