@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vlm_inspect.build import health as libraries
-from vlm_inspect.cache import health as answers
 from vlm_inspect.diagnosis import Finding
 from vlm_inspect.sources import SourceOptions
 from vlm_inspect.sources import health as hub
+from vlm_inspect.storage import cache
 from vlm_inspect.version import __version__
 
 
@@ -17,4 +17,4 @@ def look(options: SourceOptions) -> Iterator[Finding]:
     yield Finding("vlm-inspect", __version__)
     yield from libraries.look()
     yield from hub.look(options)
-    yield from answers.look()
+    yield from cache.run_checks()

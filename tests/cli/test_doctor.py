@@ -85,11 +85,11 @@ def test_a_cache_that_cannot_be_written_is_wrong():
 def test_the_answers_that_are_kept_are_counted(here):
     place = {"cwd": here, "HF_HOME": str(here / "home")}
     run("show", save(here, "model"), **place)
-    kept = findings(run("doctor", "--offline", "--format", "json", **place))["kept answers"]
+    kept = findings(run("doctor", "--offline", "--format", "json", **place))["result cache"]
     assert kept["state"] == "ok"
     assert kept["said"].startswith(f"1 in {here / 'home'}")
     place["HF_ASSETS_CACHE"] = "/proc/nowhere"
-    unwritable = findings(run("doctor", "--offline", "--format", "json", **place))["kept answers"]
+    unwritable = findings(run("doctor", "--offline", "--format", "json", **place))["result cache"]
     assert unwritable["state"] == "note"
     assert "HF_ASSETS_CACHE" in unwritable["hint"]
 
