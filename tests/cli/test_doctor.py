@@ -136,7 +136,7 @@ def test_a_torch_that_does_not_import_is_told_as_that(found_with):
     found = found_with("torch", "raise ImportError('libtorch_cpu.so: cannot open')\n")
     assert "libtorch_cpu.so" in found["torch"]["said"]
     for other in ("accelerate", "transformers"):  # which is not to blame
-        assert found[other]["said"].endswith("not tried, for it needs torch")
+        assert found[other]["said"].endswith("not tried, because it needs torch")
         assert found[other]["hint"] == found["torch"]["hint"]
     assert "model classes" not in found
 
@@ -148,7 +148,7 @@ def test_a_torch_that_ends_the_program_is_told_as_one_that_does_not_import(found
 
 def test_a_transformers_without_a_version_is_told_as_damaged(found_with):
     found = found_with("transformers", "")
-    assert "does not say its version" in found["transformers"]["said"]
+    assert "has no version" in found["transformers"]["said"]
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "csv", "latex", "html"])
