@@ -19,7 +19,6 @@ from msgspec import Meta, Struct, field
 
 from vlm_inspect.errors import InvalidReferenceError, SettingsError
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.storage.blocks import BLOCK_NAME
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -32,6 +31,8 @@ DEFAULT_KIND = "architectures"
 _OWN_NAME = "vlm-inspect.toml"
 _PYPROJECT = "pyproject.toml"
 _SECTION = "tool.vlm-inspect"
+# the same as in storage/blocks.py, which takes time to import
+_BLOCK_NAME = r"[A-Za-z0-9][A-Za-z0-9_.\-]*"
 _PATH_STARTS = ("./", "../", "/", "~", ".\\", "..\\")
 
 _Text = Annotated[str, Meta(pattern=r"\A(?!\s*\Z)[^\0]+\Z")]
@@ -329,7 +330,7 @@ def _check_unique(models: tuple[ModelEntry, ...], place: _Place) -> None:
 
 
 def _table(name: str, data: Any, place: _Place, settings: Settings, allowed: AllowedNames) -> TableEntry:
-    if not re.fullmatch(BLOCK_NAME, name):
+    if not re.fullmatch(_BLOCK_NAME, name):
         raise place.error(
             "a table's name is that of a marked block: letters, digits, '_', '.' and '-', "
             "and the first a letter or digit."

@@ -24,9 +24,7 @@ from msgspec import Struct
 from vlm_inspect.errors import DocumentError
 from vlm_inspect.storage.atomic import directory_lock, io_error, write_file
 
-BLOCK_NAME = r"[A-Za-z0-9][A-Za-z0-9_.\-]*"
-"""A regular expression for the name of a block."""
-
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.\-]*"
 # Not str.splitlines, which also splits at form feeds and U+2028.
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 _LINE_END = re.compile(r"\r\n|\r|\n")
@@ -38,7 +36,7 @@ _INLINE_CODE = re.compile(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", re.DOTALL)
 _MARKER_LIKE = re.compile(r"<!--[ \t]*vlm-inspect[ \t]*:", re.IGNORECASE)
 _MARKER = re.compile(
     r" {0,3}<!--[ \t]*vlm-inspect:[ \t]*"
-    rf"(?:begin[ \t]+(?P<begin>{BLOCK_NAME})|(?P<end>end)(?:[ \t]+(?P<ended>{BLOCK_NAME}))?)"
+    rf"(?:begin[ \t]+(?P<begin>{_NAME})|(?P<end>end)(?:[ \t]+(?P<ended>{_NAME}))?)"
     r"[ \t]*-->[ \t]*"
 )
 # Half a surrogate pair, which JSON can hold, has no bytes in UTF-8.
