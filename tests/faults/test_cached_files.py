@@ -1,18 +1,13 @@
 """Cache files: read as they were written or as if they were not there, and written again after damage."""
 
 import os
-import stat
-import tempfile
-from pathlib import Path
 
 import pytest
 
-from tests.faults.nursery import Task
 from vlm_inspect.storage.cache import read_cached, write_cached
 
 CONTENT = bytes(range(256)) * 40
 LIMIT = len(CONTENT)
-NOBODY = 65534
 
 
 @pytest.fixture
@@ -97,31 +92,3 @@ def test_a_cache_that_cannot_be_written_raises_nothing(tmp_path):
     assert read_cached(tmp_path / "file" / "entry", LIMIT) is None
     assert read_cached(tmp_path / "folder", LIMIT) is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
-
-
-def read_and_write(entry, limit):
-    """As another user than root: read an entry, and write it if there is none."""
-    if os.geteuid() == 0:
-        os.setgroups([])
-        os.setgid(NOBODY)
-        os.setuid(NOBODY)
-    path = Path(entry)
-    found = read_cached(path, int(limit)) is not None
-    if not found:
-        write_cached(path, CONTENT)
-    print(found, read_cached(path, int(limit)) == CONTENT)  # noqa: T201 - to the test
-
-
-@pytest.mark.skipif("os.geteuid() != 0", reason="takes two users")
-@pytest.mark.parametrize(("mode", "found"), [(0o644, ["True", "True"]), (0o600, ["False", "False"])])
-def test_the_cache_of_another_user_is_read_if_possible_and_never_changed(nursery, mode, found):
-    with tempfile.TemporaryDirectory(dir=Path("/tmp").resolve()) as name:  # noqa: S108 - pytest's are private
-        Path(name).chmod(0o755)
-        entry = Path(name) / "entry"
-        write_cached(entry, CONTENT)
-        entry.chmod(mode)
-        before = entry.stat()
-        ended = nursery.run(Task("/", (str(entry), str(LIMIT)), f"{__name__}:read_and_write"))
-        assert (ended.code, ended.said.split()) == (0, found)
-        assert (entry.stat().st_ino, entry.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-        assert stat.S_IMODE(entry.stat().st_mode) == mode

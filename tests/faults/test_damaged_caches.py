@@ -6,7 +6,7 @@ import os
 import pytest
 
 from tests import sparse
-from tests.cli.program import LLAVA, call, run
+from tests.cli.program import LLAVA, call
 from tests.faults.test_cached_files import cut, empty, garbage, link_to_nowhere, loop, zeros
 from vlm_inspect.errors import HubUnavailableError, InvalidConfigError
 from vlm_inspect.ref import ModelRef
@@ -90,15 +90,6 @@ def test_a_damaged_branch_in_the_hubs_cache_is_asked_for_again(config_file, opti
     assert load(ModelRef(NAME), offline).config == CONFIG
 
 
-def test_offline_the_catalogue_answers_for_a_damaged_cache(hub, options):
-    name = "llava-hf/llava-1.5-7b-hf"
-    commit = hub.add_model(name, {"config.json": CONFIG})
-    load(ModelRef(name), options)
-    cut(options.cache_dir / f"models--{name.replace('/', '--')}" / "snapshots" / commit / "config.json")
-    answered = load(ModelRef(name), SourceOptions(cache_dir=options.cache_dir, offline=True))
-    assert answered.identity.source == "catalogue"
-
-
 def test_a_model_whose_configuration_is_none_is_no_damaged_cache(hub, options):
     hub.add_model(NAME, {"config.json": b"<html>"})
     with pytest.raises(InvalidConfigError, match="HTML page") as caught:
@@ -144,26 +135,3 @@ def test_a_header_cache_without_a_folder_is_done_without(kept_headers, what):
     place.rmdir()
     place.touch() if what == "a file" else place.symlink_to(place)
     assert call(*words) == answer
-
-
-# --- answers
-
-
-def test_damaged_answers_are_made_again_by_the_installed_program(hub, tmp_path):
-    sparse.write_sharded(tmp_path / "model", TENSORS, 2)
-    hub.add_model(NAME, {"config.json": LLAVA, **{p.name: p for p in (tmp_path / "model").iterdir()}})
-    home = tmp_path / "home"
-
-    def ask():
-        return run("show", NAME, "--builder", "header", cwd=tmp_path, HF_HOME=str(home))
-
-    answer = ask()
-    assert answer.code == 0, answer.stderr
-    (kept,) = home.rglob("*.answer")
-    sound = kept.read_bytes()
-    for damage in (cut, loop):
-        damage(kept)
-        assert ask() == answer
-        assert kept.read_bytes() == sound
-    kept.write_bytes(sound)
-    assert ask() == answer

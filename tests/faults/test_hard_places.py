@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.program import SCRIPT, environment
+from tests.cli.program import environment
 from tests.faults.nursery import ROOT, Task
 from tests.faults.readme import FRESH
 
@@ -124,24 +124,6 @@ def test_a_file_that_is_a_mount_point_as_in_containers_is_an_error(project):
     assert "'README.md' could not be written: the file is a mount point and cannot be replaced" in done.stderr
     assert (project / "original.md").read_text() == FRESH
     assert not list(project.rglob(".*"))
-
-
-@pytest.mark.parametrize("way", ["--output", ">"])
-def test_a_full_device_is_an_error_and_stays_a_device(project, way):
-    device = Path("/dev/full")
-    if os.geteuid() == 0:  # who could do harm to the machine's own
-        device = project / "full"
-        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 7))
-    words = [*SCRIPT, "show", "llava.json", *(["--output", device] if way == "--output" else [])]
-    with device.open("wb", 0) as full:
-        stdout = full if way == ">" else subprocess.PIPE
-        done = subprocess.run(
-            words, cwd=project, env=environment(), stdout=stdout, stderr=subprocess.PIPE, check=False
-        )
-    assert done.returncode == 2
-    assert b"could not be written: " in done.stderr
-    assert b"Traceback" not in done.stderr
-    assert device.is_char_device()
 
 
 # --- no permission
@@ -257,11 +239,3 @@ def test_snapshots_go_to_a_folder_that_is_a_link_and_not_to_a_file(ask, project,
     ended = ask("snapshot")
     assert (ended.code, "snapshots" in ended.said) == (3, True)
     assert (project / "snapshots").read_text() == "somebody's own"
-
-
-def test_a_folder_with_a_strange_name_is_written_to(ask, project):
-    strange = project / "a b\n\u202eé*?" / "README.md"
-    strange.parent.mkdir()
-    strange.write_text(FRESH)
-    assert ask("table", "--write", strange).code == 0
-    assert TABLE in strange.read_text()

@@ -10,7 +10,6 @@ from tests.cli.program import LLAVA, SCRIPT, environment, run
 from tests.faults.nursery import Task
 from tests.faults.readme import END, FRESH, wait_until
 from vlm_inspect.storage.blocks import read_document, update_document
-from vlm_inspect.storage.cache import read_cached, write_cached
 
 MANY = 20
 NAME = "org/name"
@@ -56,24 +55,6 @@ def test_twenty_that_write_a_block_each_of_one_readme_lose_none(nursery, tmp_pat
     assert {(each.code, each.said) for each in ended} == {(0, "")}, ended
     assert read_document(path).text == "".join(blocks.format(*text) for text in texts.items())
     assert [each.name for each in tmp_path.iterdir()] == ["README.md"]
-
-
-def write_entry(folder, text):
-    """Write the entry that the others write, too, with other content."""
-    path = Path(folder) / "entry"
-    for _ in range(8):
-        write_cached(path, text.encode() * 20_000)
-        read = read_cached(path, 10**6)
-        assert read is not None
-        assert read == read[:1] * 20_000
-
-
-def test_twenty_that_write_one_cache_entry_read_one_of_theirs(nursery, tmp_path):
-    texts = "abcdefghijklmnopqrst"
-    tasks = [Task(str(tmp_path), (str(tmp_path), text), f"{__name__}:write_entry") for text in texts]
-    ended = nursery.run_at_once(tasks)
-    assert {(each.code, each.said) for each in ended} == {(0, "")}, ended
-    assert [each.name for each in tmp_path.iterdir()] == ["entry"]
 
 
 def test_twenty_with_one_empty_cache_give_the_answer_of_one_and_leave_it_right(nursery, hub, tmp_path):
