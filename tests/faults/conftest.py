@@ -1,19 +1,13 @@
-"""The project of these tests, and the process that forks their children."""
+"""The project of these tests."""
 
 import shutil
 
 import pytest
 
-from tests.faults.nursery import ROOT, Nursery
+from tests.faults.nursery import ROOT
 from tests.faults.readme import FRESH
 
 LLAVA = ROOT / "snapshots" / "llava-hf--llava-1.5-7b-hf.json"
-
-
-@pytest.fixture(scope="package")
-def nursery():
-    with Nursery() as nursery:
-        yield nursery
 
 
 @pytest.fixture

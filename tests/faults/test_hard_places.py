@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import environment
+from tests.faults import nursery
 from tests.faults.nursery import ROOT, Task
 from tests.faults.readme import FRESH
 
@@ -20,7 +21,7 @@ WRITE = ("table", "--write", "README.md")
 
 
 @pytest.fixture
-def ask(nursery, project):
+def ask(project):
     def asked(*words, function="vlm_inspect.__main__:main", folder=project):
         ended = nursery.run(Task(str(folder), tuple(map(str, words)), function))
         assert "Traceback" not in ended.said

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.program import SCRIPT, environment, run
+from tests.faults import nursery
 from tests.faults.conftest import ROOT
 from tests.faults.nursery import Task
 from tests.faults.readme import wait_until
@@ -28,7 +29,7 @@ def temporary(folder):
 
 
 @pytest.mark.parametrize("words", ["table --write README.md", "snapshot", "check --update -q"])
-def test_killed_at_every_third_step_each_file_is_the_old_one_or_the_new_one(nursery, project, words):
+def test_killed_at_every_third_step_each_file_is_the_old_one_or_the_new_one(project, words):
     task = Task(str(project), tuple(words.split()))
     assert nursery.run(Task(str(project), ("snapshot",))).code == 0
     (snapshot,) = (project / "snapshots").iterdir()
@@ -50,7 +51,7 @@ def test_killed_at_every_third_step_each_file_is_the_old_one_or_the_new_one(nurs
     assert step > 20  # a file is opened, written, flushed and renamed in no fewer
 
 
-def test_killed_at_every_step_a_cache_entry_is_the_old_one_the_new_one_or_none(nursery, tmp_path):
+def test_killed_at_every_step_a_cache_entry_is_the_old_one_the_new_one_or_none(tmp_path):
     entry = tmp_path / "entry"
     for step in count(1):
         write_cached(entry, OLD)

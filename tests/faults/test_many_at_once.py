@@ -7,6 +7,7 @@ import pytest
 
 from tests import sparse
 from tests.cli.program import LLAVA, SCRIPT, environment, run
+from tests.faults import nursery
 from tests.faults.nursery import Task
 from tests.faults.readme import END, FRESH, wait_until
 from vlm_inspect.storage.blocks import read_document, update_document
@@ -22,7 +23,7 @@ def state(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_twenty_commands_on_one_project_write_the_same_as_one_of_each(nursery, project):
+def test_twenty_commands_on_one_project_write_the_same_as_one_of_each(project):
     for words in WORDS:
         assert nursery.run(Task(str(project), words)).code == 0
     expected = state(project)
@@ -44,7 +45,7 @@ def write_block(path, name, text):
     update_document(Path(path), change)
 
 
-def test_twenty_that_write_a_block_each_of_one_readme_lose_none(nursery, tmp_path):
+def test_twenty_that_write_a_block_each_of_one_readme_lose_none(tmp_path):
     names = [f"block-{index}" for index in range(MANY)]
     path = tmp_path / "README.md"
     blocks = "<!-- vlm-inspect:begin {0} -->\n{1}<!-- vlm-inspect:end {0} -->\n"
@@ -57,7 +58,7 @@ def test_twenty_that_write_a_block_each_of_one_readme_lose_none(nursery, tmp_pat
     assert [each.name for each in tmp_path.iterdir()] == ["README.md"]
 
 
-def test_twenty_with_one_empty_cache_give_the_answer_of_one_and_leave_it_right(nursery, hub, tmp_path):
+def test_twenty_with_one_empty_cache_give_the_answer_of_one_and_leave_it_right(hub, tmp_path):
     sparse.write_sharded(tmp_path / "model", TENSORS, 2)
     hub.add_model(NAME, {"config.json": LLAVA, **{p.name: p for p in (tmp_path / "model").iterdir()}})
     own = {"cwd": tmp_path, "HF_HOME": str(tmp_path / "own")}
