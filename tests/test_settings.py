@@ -255,10 +255,8 @@ MODEL = '[[models]]\nid = "org/one"\n'
         ("snapshots = 3", "snapshots: expected `str`, got `int`."),
         ("files = 'a'", "files: expected `array`, got `str`."),
         ("models = ['a']", "models[0]: expected `object`, got `str`."),
-        ("[models]\nid = 'a'", "models: expected `array`, got `object`."),
         ("[[models]]\nalias = 'a'", "models[0]: object missing required field `id`."),
         ("[[models]]\nid = 'a'\nalias = true", "models[0].alias: expected `str`, got `bool`."),
-        ("[[models]]\nid = 'a'\nfacts = []", "models[0].facts: expected `object`, got `array`."),
         ("[[tables.a]]", "tables.a: expected `object`, got `array`."),
         (
             MODEL + "facts.year = 2020-01-01",
@@ -270,10 +268,6 @@ MODEL = '[[models]]\nid = "org/one"\n'
         (
             '[[models]]\nid = "a\\u0000b"',
             "models[0].id: expected text that is not empty and contains no NUL.",
-        ),
-        (
-            MODEL + "facts.year = ''",
-            "models[0].facts.year: expected text that is not empty and contains no NUL.",
         ),
         (
             "[tables.a]\ncolumns = []",

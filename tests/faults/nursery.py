@@ -1,7 +1,7 @@
 """Processes that are killed at a chosen step, and many that start at once, for the price of a fork each.
 
-They are forks of a server that has imported the program (tests/faults/warm.py). A *step* is the moment before or
-after a call into the system, counted from the first that may change a file.
+They are forks of a server that has imported the program (tests/faults/warm.py). A *step* is the moment before
+or after a call into the system, counted from the first that may change a file.
 """
 
 import os
