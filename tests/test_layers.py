@@ -10,8 +10,6 @@ PACKAGE = Path(__file__).parent.parent / "vlm_inspect"
 # from the ground up; rooms on one line are siblings
 FLOORS = [
     ["version"],
-    ["atomic_files"],
-    ["kept_files"],
     ["errors"],
     ["installed"],
     ["builder"],
@@ -27,20 +25,19 @@ FLOORS = [
     ["fit"],
     ["diagnosis"],
     ["codec", "tree_codec", "daemon_threads", "short_waits"],
+    ["storage"],
     [
-        "cache",
         "sources",
         "build",
         "anatomy",
         "render",
-        "documents",
         "settings",
         "catalogue",
         "compare",
         "fitting",
     ],
     ["asking", "workers"],
-    ["batch", "snapshot_files", "builders"],
+    ["batch", "builders"],
     ["kept_answers"],
     ["inspection", "requested", "verification", "doctor"],
     ["many"],
@@ -60,14 +57,14 @@ ALLOWED = {
     "sources": {"huggingface_hub", "tomllib", "tomli"},
     "settings": {"tomllib", "tomli"},
     "installed": {"packaging"},
-    "cache": {"huggingface_hub"},
+    "storage": {"huggingface_hub", "filelock"},
     "build": {"torch", "transformers", "accelerate"},
     "build/remote": {"landlockpy"},
     "render/terminal": {"rich"},
     "render": {"jinja2"},
     "version": set(),
 }
-HEAVY = {"torch", "transformers", "accelerate", "huggingface_hub", "jinja2", "landlockpy"}
+HEAVY = {"torch", "transformers", "accelerate", "huggingface_hub", "jinja2", "landlockpy", "filelock"}
 STANDARD_LIBRARY = set(__import__("sys").stdlib_module_names)
 
 

@@ -20,8 +20,7 @@ OF_STRANGERS = (
     "sources/shard_index",
     "sources/tensor_files",
     "sources/code_files",
-    "snapshot_files",
-    "settings/files",
+    "storage/snapshots",
 )
 LIMIT = re.compile(r"(MOST|LONGEST|LARGEST|DEEPEST)_?\w*|\w+_LIMIT")
 

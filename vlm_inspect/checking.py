@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vlm_inspect import batch, inspection, snapshot_files
+from vlm_inspect import batch, inspection
 from vlm_inspect.answers import inspected
 from vlm_inspect.asking import Asking
 from vlm_inspect.compare import compare
@@ -17,7 +17,8 @@ from vlm_inspect.errors import SnapshotError, VlmInspectError
 from vlm_inspect.inspection import Taken
 from vlm_inspect.ref import ModelIdentity, is_hub_id
 from vlm_inspect.requested import Request
-from vlm_inspect.snapshot_files import Stored
+from vlm_inspect.storage import snapshots
+from vlm_inspect.storage.snapshots import Stored
 from vlm_inspect.upkeep import model_in, named, taken_of, write
 from vlm_inspect.verdict import Cause, CheckResult
 
@@ -48,7 +49,7 @@ def check(
     """
     cases = [_case(request, folder) for request in requests or ()]
     if requests is None:
-        cases = [_case_of_file(path) for path in snapshot_files.files_in(folder)]
+        cases = [_case_of_file(path) for path in snapshots.files_in(folder)]
     asked = [case.request for case in cases if case.error is None]
     outcomes = inspected(asked, options, with_tree=True)
     for case in cases:
@@ -64,7 +65,7 @@ def check(
 
 def count(requests: Sequence[Request] | None, folder: Path) -> int:
     """How many models a check is about."""
-    return len(snapshot_files.files_in(folder) if requests is None else requests)
+    return len(snapshots.files_in(folder) if requests is None else requests)
 
 
 def update(checked: Sequence[Checked], folder: Path) -> list[Path]:
@@ -93,9 +94,9 @@ class _Case(Struct, frozen=True):
 def _case(request: Request, folder: Path) -> _Case:
     """A configured model, and the file that is named after it."""
     name = named(request)
-    path = folder / snapshot_files.file_name(name)
+    path = folder / snapshots.file_name(name)
     try:
-        pinned = _pinned(snapshot_files.read(path)) if path.is_file() else None
+        pinned = _pinned(snapshots.read(path)) if path.is_file() else None
     except VlmInspectError as error:
         return _Case(name, path, request, error=error)
     return _Case(name, path, replace(request, revision=pinned or request.revision), request.revision)
@@ -104,7 +105,7 @@ def _case(request: Request, folder: Path) -> _Case:
 def _case_of_file(path: Path) -> _Case:
     """A file that no configuration knows: its model is looked up by the id in it."""
     try:
-        stored = snapshot_files.read(path)
+        stored = snapshots.read(path)
         identity = _on_the_hub(stored, path)
     except VlmInspectError as error:
         return _Case(path.stem, path, Request(path.stem), error=error)
@@ -138,7 +139,7 @@ def _checked(case: _Case, taken: Taken, options: Asking, *, latest: bool) -> Ite
     if not case.path.is_file():
         yield Checked(CheckResult(case.model, case.path.name, "missing"), taken.stored, taken.notes)
         return
-    stored = snapshot_files.read(case.path)
+    stored = snapshots.read(case.path)
     now = Stored(taken.snapshot, stored.follows)
     yield _judged(case.path, stored, now, taken.notes)
     if latest and _pinned(stored) is not None:
@@ -150,7 +151,7 @@ def _checked(case: _Case, taken: Taken, options: Asking, *, latest: bool) -> Ite
 
 def _unused(folder: Path, seen: Collection[str]) -> Iterator[Checked]:
     """Files of models that are not configured any more."""
-    for path in snapshot_files.files_in(folder):
+    for path in snapshots.files_in(folder):
         model = model_in(path) if path.name not in seen else None
         if model is not None:
             yield Checked(CheckResult(model, path.name, "orphaned"))

@@ -1,4 +1,4 @@
-"""What was found of the place that vlm-inspect runs in: its Python, its cache, its way to the Hub."""
+"""The result of a check of the environment."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ State = Literal["ok", "note", "wrong"]
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     subject: str
     said: str
     state: State = "ok"
-    """`note`: worth knowing, and answers come all the same. `wrong`: some or all answers do not come."""
+    """`note`: worth knowing, but everything works. `wrong`: some or all models cannot be inspected."""
     hint: str = ""
     """What to type, where something is wrong."""

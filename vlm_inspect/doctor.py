@@ -1,20 +1,20 @@
-"""Look at the place that vlm-inspect runs in, and say what is wrong with it."""
+"""Checks of the environment: Python, libraries, the Hub, the caches."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from vlm_inspect.build import health as libraries
-from vlm_inspect.cache import health as answers
 from vlm_inspect.diagnosis import Finding
 from vlm_inspect.sources import SourceOptions
 from vlm_inspect.sources import health as hub
+from vlm_inspect.storage import cache
 from vlm_inspect.version import __version__
 
 
-def look(options: SourceOptions) -> Iterator[Finding]:
-    """Every finding, the quick ones first."""
+def run_checks(options: SourceOptions) -> Iterator[Finding]:
+    """Run every check, the quick ones first."""
     yield Finding("vlm-inspect", __version__)
-    yield from libraries.look()
+    yield from libraries.run_checks()
     yield from hub.look(options)
-    yield from answers.look()
+    yield from cache.run_checks()

@@ -19,8 +19,8 @@ from vlm_inspect.tree import ModuleTree
 
 if TYPE_CHECKING:  # who asks for snapshots has no use for the cache, and the other way round
     from vlm_inspect.builders import Way
-    from vlm_inspect.cache.entry import Answer
-    from vlm_inspect.snapshot_files import Stored
+    from vlm_inspect.storage.cache import CachedResult
+    from vlm_inspect.storage.snapshots import Stored
 
 _DEFAULTS = Asking()
 
@@ -73,7 +73,7 @@ def take(model: str, *, revision: str | None = None, options: Asking = _DEFAULTS
 
 def taken(ref: ModelRef, inspection: Inspection) -> Taken:
     """An answer, with its tree, as it is compared and kept."""
-    from vlm_inspect.snapshot_files import Stored
+    from vlm_inspect.storage.snapshots import Stored
 
     follows = None if ref.is_commit else ref.revision
     snapshot = Snapshot.of(inspection.architecture, inspection.tree)
@@ -84,7 +84,7 @@ def look_up(model: str, *, revision: str | None = None, options: Asking = _DEFAU
     """The cheap half of an answer, which waits for files and the Hub; any thread may do it."""
     ref = ModelRef.parse(model, revision)
     if ref.path is not None:
-        from vlm_inspect.snapshot_files import read_if_snapshot
+        from vlm_inspect.storage.snapshots import read_if_snapshot
 
         if (stored := read_if_snapshot(ref.path)) is not None:
             return Found(ref, stored.snapshot)
@@ -93,22 +93,22 @@ def look_up(model: str, *, revision: str | None = None, options: Asking = _DEFAU
 
 def answer(found: Found, options: Asking = _DEFAULTS, *, with_tree: bool = True) -> Inspection:
     """The other half, which imports the libraries and builds, where no such answer is kept."""
-    from vlm_inspect.kept_answers import kept_or_new
+    from vlm_inspect.kept_answers import get_or_build
 
-    return _inspection(found, options, partial(kept_or_new, options=options, with_tree=with_tree))
+    return _inspection(found, options, partial(get_or_build, options=options, with_tree=with_tree))
 
 
 def known(found: Found, options: Asking = _DEFAULTS, *, with_tree: bool = True) -> Inspection | None:
     """The answer, where nothing must be built for it. Raises what `answer` raises without building."""
-    from vlm_inspect.kept_answers import NothingKeptError, kept
+    from vlm_inspect.kept_answers import CacheMissError, get_cached
 
     try:
-        return _inspection(found, options, partial(kept, options=options, with_tree=with_tree))
-    except NothingKeptError:
+        return _inspection(found, options, partial(get_cached, options=options, with_tree=with_tree))
+    except CacheMissError:
         return None
 
 
-def _inspection(found: Found, options: Asking, make: Callable[[Checkpoint, Way], Answer]) -> Inspection:
+def _inspection(found: Found, options: Asking, make: Callable[[Checkpoint, Way], CachedResult]) -> Inspection:
     if isinstance(found.source, Snapshot):
         return _from_snapshot(found.source)
     checkpoint = found.source

@@ -1,7 +1,7 @@
-"""What a way makes of a checkpoint, kept from an earlier time or made anew.
+"""Results from the cache, or built and added to it.
 
-The cache is imported where it is asked: it takes OpenSSL and the packages' metadata, which whoever compares
-snapshot files has no use for.
+The cache is imported in functions: it loads OpenSSL and package metadata, which a comparison of snapshot
+files does not need.
 """
 
 from __future__ import annotations
@@ -15,70 +15,68 @@ from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.errors import NotNativeError
 
 if TYPE_CHECKING:
-    from vlm_inspect.cache.entry import Answer
+    from vlm_inspect.storage.cache import CachedResult
 
 
-class NothingKeptError(Exception):
-    """Of this checkpoint nothing is kept."""
+class CacheMissError(Exception):
+    """The cache has no result for this checkpoint."""
 
 
-def kept_or_new(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) -> Answer:
-    """The kept answer, or a new one. Raises NotNativeError, and what the builder raises."""
-    place = _place(checkpoint, way.builder, options)
+def get_or_build(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) -> CachedResult:
+    """The cached result, or a new one. Raises NotNativeError, and what the builder raises."""
+    key = _cache_key(checkpoint, way.builder, options)
     try:
-        return _kept_at(place, checkpoint, with_tree=with_tree)
-    except NothingKeptError:
-        return _new(checkpoint, way, place)
+        return _get(key, checkpoint, with_tree=with_tree)
+    except CacheMissError:
+        return _build(checkpoint, way, key)
 
 
-def kept(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) -> Answer:
-    """The kept answer. Raises NotNativeError where that is what is kept, else NothingKeptError."""
-    return _kept_at(_place(checkpoint, way.builder, options), checkpoint, with_tree=with_tree)
+def get_cached(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) -> CachedResult:
+    """The cached result. Raises CacheMissError, or NotNativeError if that is the cached result."""
+    return _get(_cache_key(checkpoint, way.builder, options), checkpoint, with_tree=with_tree)
 
 
-def in_common(checkpoint: Checkpoint, options: Asking) -> str | None:
-    """What two models share that one build answers; None where that cannot be said."""
-    return _place(checkpoint, options.builder or "transformers", options)
+def shared_key(checkpoint: Checkpoint, options: Asking) -> str | None:
+    """A key that two models share if one build answers both; None if there is no such key."""
+    return _cache_key(checkpoint, options.builder or "transformers", options)
 
 
-def _kept_at(place: str | None, checkpoint: Checkpoint, *, with_tree: bool) -> Answer:
-    from vlm_inspect.cache import store
+def _get(key: str | None, checkpoint: Checkpoint, *, with_tree: bool) -> CachedResult:
+    from vlm_inspect.storage.cache import default_cache
 
-    found = store.shared().get(place, checkpoint.identity, with_tree=with_tree) if place is not None else None
+    found = default_cache().get(key, checkpoint.identity, with_tree=with_tree) if key is not None else None
     if isinstance(found, NotNativeError):
         raise found
     if found is None:
-        raise NothingKeptError
+        raise CacheMissError
     return found
 
 
-def _new(checkpoint: Checkpoint, way: Way, place: str | None) -> Answer:
-    """A new answer; it is kept where it has a place, as is the word that there is no class."""
+def _build(checkpoint: Checkpoint, way: Way, key: str | None) -> CachedResult:
+    """A new result. It is cached if it has a key, and so is the NotNativeError if there is no class."""
     from vlm_inspect.anatomy import describe
     from vlm_inspect.build.missing_packages import note
-    from vlm_inspect.cache import store
-    from vlm_inspect.cache.entry import Answer
+    from vlm_inspect.storage.cache import CachedResult, default_cache
 
     try:
         built = way.build()
     except NotNativeError as error:
-        if place is not None:
-            store.shared().put(place, error)
+        if key is not None:
+            default_cache().put(key, error)
         raise
     unbuilt = tuple(note(path, why) for path, why in built.tree.missing_modules.items())
     record = describe(built.tree, checkpoint.identity, built.builder)
-    made = Answer(record, built.tree, (*built.notes, *unbuilt))
-    if place is not None and built.lasting:
-        store.shared().put(place, made)
-    return made
+    result = CachedResult(record, built.tree, (*built.notes, *unbuilt))
+    if key is not None and built.lasting:
+        default_cache().put(key, result)
+    return result
 
 
-def _place(checkpoint: Checkpoint, builder: Builder, options: Asking) -> str | None:
-    """The key under which a builder's answer is kept; None where nothing is."""
+def _cache_key(checkpoint: Checkpoint, builder: Builder, options: Asking) -> str | None:
     if not options.cache:
         return None
-    from vlm_inspect.cache import key
+    from vlm_inspect.storage.cache import key_for_commit, key_for_config
 
     if builder == "transformers":
-        return key.of_configuration(builder, checkpoint.config)
-    return key.of_commit(builder, checkpoint.config, checkpoint.identity)
+        return key_for_config(builder, checkpoint.config)
+    return key_for_commit(builder, checkpoint.config, checkpoint.identity)

@@ -80,7 +80,7 @@ class _Each(Struct, frozen=True):
         return inspection.known(batch.unwrapped(model), self.options, with_tree=self.with_tree)
 
     def in_common(self, model: Outcome[Asked, Found]) -> str | None:
-        from vlm_inspect.kept_answers import in_common
+        from vlm_inspect.kept_answers import shared_key
 
         source = batch.unwrapped(model).source
-        return in_common(source, self.options) if isinstance(source, Checkpoint) else None
+        return shared_key(source, self.options) if isinstance(source, Checkpoint) else None

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from vlm_inspect.errors import InvalidReferenceError
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.settings import FactValue, ModelEntry, Settings, Vocabulary, find_settings, load_settings
+from vlm_inspect.settings import AllowedNames, FactValue, ModelEntry, Settings, find_settings, load_settings
 from vlm_inspect.sources import catalogue
 
 Key = tuple[str, str | None, str | None]
@@ -40,14 +40,14 @@ class Request(Struct, frozen=True):
 
 def settings_for(config: Path | None) -> Settings | None:
     """The configuration at a path, or the nearest one upward; None where there is none."""
-    return load_settings(config, _vocabulary) if config else find_settings(Path(), _vocabulary)
+    return load_settings(config, _allowed_names) if config else find_settings(Path(), _allowed_names)
 
 
-def _vocabulary() -> Vocabulary:
+def _allowed_names() -> AllowedNames:
     from vlm_inspect.render.columns import KINDS, column_ids
     from vlm_inspect.render.facts import FACT_KEYS
 
-    return Vocabulary(FACT_KEYS, dict.fromkeys(KINDS, column_ids()))
+    return AllowedNames(FACT_KEYS, dict.fromkeys(KINDS, column_ids()))
 
 
 def requests_for(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from vlm_inspect.documents import Document, block_names
 from vlm_inspect.errors import DocumentError
 from vlm_inspect.render import render
 from vlm_inspect.render.columns import KINDS
@@ -15,6 +14,7 @@ from vlm_inspect.render.rows import Row
 from vlm_inspect.render.table import build_table
 from vlm_inspect.requested import Key, Request, request_for, requests_for
 from vlm_inspect.settings import Settings, TableEntry
+from vlm_inspect.storage.blocks import Document, block_names
 
 
 class Block(Struct, frozen=True):

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from vlm_inspect import batch, inspection, snapshot_files
+from vlm_inspect import batch, inspection
 from vlm_inspect.answers import inspected
 from vlm_inspect.asking import Asking
-from vlm_inspect.documents import write_atomically
 from vlm_inspect.errors import SnapshotError, VlmInspectError
 from vlm_inspect.inspection import Inspection, Taken
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.requested import Request
 from vlm_inspect.settings import Settings
-from vlm_inspect.snapshot_files import Stored
+from vlm_inspect.storage import snapshots
+from vlm_inspect.storage.atomic import write_file
+from vlm_inspect.storage.snapshots import Stored
 
 _DEFAULTS = Asking()
 _LONGEST_SHOWN = 200
@@ -48,13 +49,13 @@ def snapshot(requests: Sequence[Request], folder: Path, options: Asking = _DEFAU
         try:
             yield _write(outcome.asked, batch.unwrapped(outcome), folder)
         except VlmInspectError as error:
-            yield Written(outcome.asked.name, folder / snapshot_files.file_name(name), error=error)
+            yield Written(outcome.asked.name, folder / snapshots.file_name(name), error=error)
 
 
 def prune(folder: Path, kept: Sequence[Path]) -> list[Path]:
     """Remove the snapshot files of a folder that are not kept; other files stay."""
     names = {path.name for path in kept}
-    surplus = [path for path in snapshot_files.files_in(folder) if path.name not in names and _is_ours(path)]
+    surplus = [path for path in snapshots.files_in(folder) if path.name not in names and _is_ours(path)]
     for path in surplus:
         path.unlink()
     return surplus
@@ -63,14 +64,14 @@ def prune(folder: Path, kept: Sequence[Path]) -> list[Path]:
 def _write(request: Request, answer: Inspection, folder: Path) -> Written:
     taken = taken_of(request, answer)
     name = named(request)
-    path = folder / snapshot_files.file_name(name)
+    path = folder / snapshots.file_name(name)
     return Written(name, path, changed=write(taken.stored, path), notes=taken.notes)
 
 
 def write(stored: Stored, path: Path) -> bool:
     """Write a snapshot file, at once or not at all; whether that changed it. Makes its folder."""
     _make(path.parent)
-    return write_atomically(path, snapshot_files.to_text(stored).encode())
+    return write_file(path, snapshots.to_text(stored).encode())
 
 
 def taken_of(request: Request, answer: Inspection) -> Taken:
@@ -81,7 +82,7 @@ def taken_of(request: Request, answer: Inspection) -> Taken:
 def _refuse_shared_files(requests: Sequence[Request]) -> None:
     owners: dict[str, str] = {}
     for request in requests:
-        file = snapshot_files.file_name(named(request))
+        file = snapshots.file_name(named(request))
         if owners.setdefault(file, request.reference) != request.reference:
             raise SnapshotError(
                 f"{owners[file]} and {request.reference} would both be written to {file}.",
@@ -119,7 +120,7 @@ def _is_ours(path: Path) -> bool:
 def model_in(path: Path) -> str | None:
     """The model of a snapshot file, or the file's name where it is damaged; None of any other JSON."""
     try:
-        stored = snapshot_files.read_if_snapshot(path)
+        stored = snapshots.read_if_snapshot(path)
     except VlmInspectError:
         return path.stem
     return stored.snapshot.architecture.model.id if stored is not None else None

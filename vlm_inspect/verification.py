@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from vlm_inspect import snapshot_files, sources
+from vlm_inspect import sources
 from vlm_inspect.anatomy import describe
 from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.errors import (
@@ -23,6 +23,7 @@ from vlm_inspect.fitting import Adapter, adapter_keys, fit_adapter, fit_checkpoi
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources import SourceOptions, adapters, headers
 from vlm_inspect.sources.hub import is_offline
+from vlm_inspect.storage import snapshots
 
 _DEFAULTS = SourceOptions()
 # methods that put numbers before the tokens, and nothing into a module
@@ -59,7 +60,7 @@ def examine_fit(
 ) -> Verified:
     """As `verify`, with the sources' notes beside it."""
     ref = ModelRef.parse(model, revision)
-    if ref.path is not None and snapshot_files.read_if_snapshot(ref.path) is not None:
+    if ref.path is not None and snapshots.read_if_snapshot(ref.path) is not None:
         raise NoHeadersError(
             f"{model} is a snapshot file, which holds no tensors.",
             hint="Name the model that it was made of.",

@@ -10,7 +10,7 @@ from transformers import LlamaModel, TimmWrapperModel
 from tests.cli.program import run
 from tests.every_type import NEEDS_EXTRA, config_of
 from tests.every_type.answers import answer_of, tree_of
-from vlm_inspect import checking, snapshot_files
+from vlm_inspect import checking
 from vlm_inspect.anatomy import describe
 from vlm_inspect.architecture import Role
 from vlm_inspect.build import missing_packages, native
@@ -23,7 +23,8 @@ from vlm_inspect.render.table import build_table
 from vlm_inspect.requested import Request
 from vlm_inspect.settings import tomllib
 from vlm_inspect.snapshot import Snapshot
-from vlm_inspect.snapshot_files import Stored
+from vlm_inspect.storage import snapshots
+from vlm_inspect.storage.snapshots import Stored
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 TOWER = "model.vision_tower"
@@ -152,8 +153,8 @@ def test_a_change_beside_an_unbuilt_part_is_still_told(without):
 
 def test_a_snapshot_keeps_what_could_not_be_built(without):
     _, tree, record = without
-    text = snapshot_files.to_text(Stored(Snapshot.of(record, tree)))
-    again = snapshot_files.from_text(text.encode(), "x.json").snapshot.architecture
+    text = snapshots.to_text(Stored(Snapshot.of(record, tree)))
+    again = snapshots.from_text(text.encode(), "x.json").snapshot.architecture
     assert again.missing_modules == tree.missing_modules
     assert again.parameters == record.parameters
 
@@ -164,9 +165,7 @@ def test_a_check_does_not_call_a_model_the_same_that_it_could_not_build_in_full(
     kept.mkdir()
     Path(folder, "config.json").write_text(json.dumps(config_of("fast_vlm")), encoding="utf-8")
     full = Stored(Snapshot.of(answer_of("fast_vlm"), tree_of("fast_vlm")))
-    Path(kept, snapshot_files.file_name("fast_vlm")).write_text(
-        snapshot_files.to_text(full), encoding="utf-8"
-    )
+    Path(kept, snapshots.file_name("fast_vlm")).write_text(snapshots.to_text(full), encoding="utf-8")
     (checked,) = checking.check([Request(str(folder))], kept)
     assert checked.verdict.status == "failed"
     assert REASONS["fast_vlm"] in checked.verdict.message

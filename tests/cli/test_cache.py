@@ -9,7 +9,7 @@ from tests import checkpoints
 from tests.build import phi3_v
 from tests.cli.program import LLAVA, call, environment, run, save
 from vlm_inspect.build import native
-from vlm_inspect.cache import store
+from vlm_inspect.storage import cache
 
 HEAVY = {"torch", "transformers", "accelerate", "numpy"}
 MODEL = "org/kept"  # the cache of this session has it from then on
@@ -32,8 +32,8 @@ def builds(monkeypatch, here):
         return really(config, model)
 
     monkeypatch.setattr(native, "build", counted)
-    own = store.AnswerStore(here / "kept")
-    monkeypatch.setattr(store, "shared", lambda: own)
+    own = cache.ResultCache(here / "kept")
+    monkeypatch.setattr(cache, "default_cache", lambda: own)
     return names
 
 

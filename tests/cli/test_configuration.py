@@ -72,7 +72,7 @@ def test_a_fact_that_the_model_contradicts_is_not_shown_and_warned_of(project):
             'facts.age: unknown fact "age". Allowed: parameters',
         ),
         ('[tables.t]\ncolumns = ["lm_hed"]', 'unknown column "lm_hed". Allowed: model, model_class'),
-        ("files = 3", "files: expected a list, got a whole number"),
+        ("files = 3", "files: expected `array`, got `int`"),
         ("files = [", "is not valid TOML"),
     ],
     ids=["key", "key of a model", "fact", "column", "type", "syntax"],

@@ -7,7 +7,8 @@ import pytest
 
 from tests.build import phi3_v
 from tests.cli.program import LLAVA, call, cells, run, save
-from vlm_inspect import inspection, snapshot_files
+from vlm_inspect import inspection
+from vlm_inspect.storage import snapshots
 
 WIDER = {**LLAVA, "text_config": {"model_type": "llama", "vocab_size": 32064, "intermediate_size": 13824}}
 CLIP, SIGLIP = "TIGER-Lab/Mantis-8B-clip-llama3", "TIGER-Lab/Mantis-8B-siglip-llama3"
@@ -116,7 +117,7 @@ def test_two_snapshot_files_are_compared_without_torch(two, here):
     files = []
     for model in two:
         files.append(here / f"{model.name}.json")
-        files[-1].write_text(snapshot_files.to_text(inspection.take(str(model)).stored))
+        files[-1].write_text(snapshots.to_text(inspection.take(str(model)).stored))
     script = (
         "import sys\n"
         "from vlm_inspect.cli.main import program\n"

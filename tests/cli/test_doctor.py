@@ -85,11 +85,11 @@ def test_a_cache_that_cannot_be_written_is_wrong():
 def test_the_answers_that_are_kept_are_counted(here):
     place = {"cwd": here, "HF_HOME": str(here / "home")}
     run("show", save(here, "model"), **place)
-    kept = findings(run("doctor", "--offline", "--format", "json", **place))["kept answers"]
+    kept = findings(run("doctor", "--offline", "--format", "json", **place))["result cache"]
     assert kept["state"] == "ok"
     assert kept["said"].startswith(f"1 in {here / 'home'}")
     place["HF_ASSETS_CACHE"] = "/proc/nowhere"
-    unwritable = findings(run("doctor", "--offline", "--format", "json", **place))["kept answers"]
+    unwritable = findings(run("doctor", "--offline", "--format", "json", **place))["result cache"]
     assert unwritable["state"] == "note"
     assert "HF_ASSETS_CACHE" in unwritable["hint"]
 
@@ -136,7 +136,7 @@ def test_a_torch_that_does_not_import_is_told_as_that(found_with):
     found = found_with("torch", "raise ImportError('libtorch_cpu.so: cannot open')\n")
     assert "libtorch_cpu.so" in found["torch"]["said"]
     for other in ("accelerate", "transformers"):  # which is not to blame
-        assert found[other]["said"].endswith("not tried, for it needs torch")
+        assert found[other]["said"].endswith("not tried, because it needs torch")
         assert found[other]["hint"] == found["torch"]["hint"]
     assert "model classes" not in found
 
@@ -148,7 +148,7 @@ def test_a_torch_that_ends_the_program_is_told_as_one_that_does_not_import(found
 
 def test_a_transformers_without_a_version_is_told_as_damaged(found_with):
     found = found_with("transformers", "")
-    assert "does not say its version" in found["transformers"]["said"]
+    assert "has no version" in found["transformers"]["said"]
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "csv", "latex", "html"])

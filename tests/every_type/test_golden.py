@@ -19,7 +19,6 @@ from tests.every_type.invariants import (
     a_class_is_a_name_or_unknown,
     what_is_unknown_is_an_empty_field_or_a_role,
 )
-from vlm_inspect import snapshot_files
 from vlm_inspect.render import render
 from vlm_inspect.render.card import build_card
 from vlm_inspect.render.card_tables import card_tables
@@ -27,7 +26,8 @@ from vlm_inspect.render.columns import KINDS
 from vlm_inspect.render.rows import Row
 from vlm_inspect.render.table import build_table
 from vlm_inspect.snapshot import Snapshot
-from vlm_inspect.snapshot_files import Stored
+from vlm_inspect.storage import snapshots
+from vlm_inspect.storage.snapshots import Stored
 
 GOLDEN = Path(__file__).parent / "golden"
 SNAPSHOTS = Path(__file__).parent.parent.parent / "snapshots"
@@ -37,7 +37,7 @@ LARGEST = 2_000_000
 
 def record_text(record):
     bare = replace(record, versions={})
-    text = snapshot_files.to_text(Stored(Snapshot.of(bare, None)))
+    text = snapshots.to_text(Stored(Snapshot.of(bare, None)))
     # deep as records are, a third of the text would be indentation
     return re.sub(r"^ +", lambda indent: indent[0][::2], text, flags=re.MULTILINE)
 
@@ -55,14 +55,14 @@ def test_its_rows_and_its_card_are_as_they_were_blessed(model_type):
 @pytest.mark.parametrize("model_type", TYPES)
 def test_what_is_blessed_is_possible(model_type):
     path = GOLDEN / f"{model_type}.json"
-    record = snapshot_files.read(path).snapshot.architecture
+    record = snapshots.read(path).snapshot.architecture
     for holds in INVARIANTS:
         holds(record, tree_of(model_type))
 
 
 @pytest.mark.parametrize("path", sorted(SNAPSHOTS.glob("*.json")), ids=lambda path: path.stem)
 def test_what_is_unknown_in_a_snapshot_is_an_empty_field_or_a_role(path):
-    record = snapshot_files.read(path).snapshot.architecture
+    record = snapshots.read(path).snapshot.architecture
     what_is_unknown_is_an_empty_field_or_a_role(record)
     a_class_is_a_name_or_unknown(record)
 

@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.anatomy.test_every_type import default_config
-from vlm_inspect import snapshot_files
 from vlm_inspect.anatomy import describe
 from vlm_inspect.build import native
 from vlm_inspect.compare import compare
 from vlm_inspect.errors import SnapshotError
 from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.snapshot import Snapshot
-from vlm_inspect.snapshot_files import Stored, file_name, from_text, to_text
+from vlm_inspect.storage import snapshots
+from vlm_inspect.storage.snapshots import Stored, file_name, from_text, to_text
 
 
 def snapshot(model_type):
@@ -84,11 +84,6 @@ def test_names_that_look_alike_do_not_meet(pair):
     assert file_name(pair[0]).lower() != file_name(pair[1]).lower()
 
 
-@pytest.mark.parametrize("device", ["con", "nul", "com1", "aux.txt", "NUL.x.y"])
-def test_a_device_of_windows_is_no_file(device):
-    assert "~" in file_name(device).partition(".")[0]
-
-
 def deep(levels):
     """A snapshot whose modules lie inside one another."""
     node = {"class": "X"}
@@ -113,28 +108,24 @@ def content():
         (lambda _: "", "the file is empty"),
         (lambda _: "\n \n", "the file is empty"),
         (lambda text: text[: len(text) // 2], "not JSON"),
-        (lambda _: "[1, 2]", "no snapshot of vlm-inspect"),
-        (lambda _: '{"model_type": "llava"}', "no snapshot of vlm-inspect"),
+        (lambda _: "[1, 2]", "not a snapshot of vlm-inspect"),
+        (lambda _: '{"model_type": "llava"}', "not a snapshot of vlm-inspect"),
         (lambda text: text.replace('"schema_version": 1', '"schema_version": 2'), "schema 2"),
         (lambda text: text.replace('"schema_version": 1', '"schema_version": "x"'), "schema 'x'"),
         (lambda text: "<<<<<<< ours\n" + text + "=======\n" + text + ">>>>>>> theirs\n", "merge conflict"),
         (lambda text: text.replace('"role": "projector"', '"role": "pilot"'), "pilot"),
-        (lambda text: text.replace('"0-31"', '"0-999999999999"'), "no model has the layers"),
-        (lambda text: text.replace('"weight": [4096]', '"weight": [-1]'), "is no shape"),
+        (lambda text: text.replace('"0-31"', '"0-999999999999"'), "more than 200,000 modules"),
+        (lambda text: text.replace('"weight": [4096]', '"weight": [-1]'), "Expected `int` >= 0"),
         (lambda text: text.replace('"modules": {', '"modules": {"children": [], "x": {'), "x.json"),
-        (lambda text: text.replace('"0-31"', f'"0-{"9" * 5_000}"'), "a number that is too long"),
-        (
-            lambda text: text.replace('"weight": [4096]', f'"weight": [{"9" * 41}]'),
-            "a number that is too long",
-        ),
-        (lambda text: text.replace('"weight": [4096]', f'"weight": [{2**63}]'), "is no shape"),
-        (lambda text: text.replace('"weight": [4096]', f'"weight": {[1] * 17}'), "is no shape"),
-        (lambda text: text.replace('"0-31"', '"*"'), "is no name of a module"),
-        (lambda text: text.replace('"0-31"', '"\u00b2"'), "is no name of a module"),
+        (lambda text: text.replace('"weight": [4096]', f'"weight": [{"9" * 41}]'), "a number has 41 digits"),
+        (lambda text: text.replace('"weight": [4096]', f'"weight": {[1] * 17}'), "of length <= 16"),
+        (lambda text: text.replace('"weight": [4096]', '"weight": "x"'), "Expected `array`, got `str`"),
+        (lambda text: text.replace('"0-31"', '"*"'), "is not the name of a module"),
+        (lambda text: text.replace('"0-31"', '"\u00b2"'), "is not the name of a module"),
         (lambda text: text.replace('"schema_version": 1', f'"schema_version": "{"x" * 999}"'), "schema 'xxx"),
         (
             lambda text: text.replace('"components": [', f'"components": [{"[" * 900}{"]" * 900}, '),
-            "nested too deep",
+            "recursion",
         ),
         (lambda text: text.replace('"in_channels": 3,', ""), "missing required field `in_channels`"),
         (
@@ -160,26 +151,6 @@ def test_a_newer_schema_asks_for_a_newer_tool():
     assert "newer" in raised.value.hint
 
 
-def test_a_few_lines_that_unfold_to_more_than_memory_are_refused():
-    data = json.loads(content())
-    node = {"class": "A"}
-    for _ in range(6):
-        node = {"class": "A", "children": {"0-9999": node}}
-    data["modules"] = node
-    with pytest.raises(SnapshotError, match="modules"):
-        from_text(json.dumps(data).encode(), "x.json")
-
-
-def test_modules_nested_without_end_are_refused():
-    data = json.loads(content())
-    node = {"class": "A"}
-    for _ in range(240):
-        node = {"class": "A", "children": {"x": node}}
-    data["modules"] = node
-    with pytest.raises(SnapshotError):
-        from_text(json.dumps(data).encode(), "x.json")
-
-
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(SnapshotError, match=r"gone\.json"):
-        snapshot_files.read(tmp_path / "gone.json")
+        snapshots.read(tmp_path / "gone.json")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from vlm_inspect import snapshot_files
 from vlm_inspect.compare import compare
 from vlm_inspect.render.check_report import report_lines
+from vlm_inspect.storage import snapshots
 from vlm_inspect.verdict import CheckResult
 
 FOLDER = Path(__file__).parent / "upgrade"
@@ -18,8 +18,7 @@ TYPES = sorted(path.stem for path in (FOLDER / "5.5.4").glob("*.json"))
 
 def difference(model_type):
     before, after = (
-        snapshot_files.read(FOLDER / version / f"{model_type}.json").snapshot
-        for version in ("5.5.4", "5.6.0")
+        snapshots.read(FOLDER / version / f"{model_type}.json").snapshot for version in ("5.5.4", "5.6.0")
     )
     return compare(before, after)
 

@@ -2,11 +2,12 @@ import json
 
 import pytest
 
-from vlm_inspect import checking, snapshot_files, upkeep
+from vlm_inspect import checking, upkeep
 from vlm_inspect.asking import Asking
 from vlm_inspect.errors import SnapshotError
 from vlm_inspect.inspection import examine
 from vlm_inspect.requested import Request
+from vlm_inspect.storage import snapshots
 
 LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}
 
@@ -43,15 +44,15 @@ def test_a_model_that_changed_is_different_and_its_neighbour_is_not(kept, tmp_pa
 
 
 def test_snapshots_hold_no_path_of_this_machine(kept, tmp_path):
-    for path in snapshot_files.files_in(kept[0]):
+    for path in snapshots.files_in(kept[0]):
         assert str(tmp_path) not in path.read_text()
 
 
 def test_the_same_models_give_the_same_bytes(kept):
     folder, requests = kept
-    before = {path.name: path.read_bytes() for path in snapshot_files.files_in(folder)}
+    before = {path.name: path.read_bytes() for path in snapshots.files_in(folder)}
     assert not any(written.changed for written in upkeep.snapshot(requests, folder))
-    assert before == {path.name: path.read_bytes() for path in snapshot_files.files_in(folder)}
+    assert before == {path.name: path.read_bytes() for path in snapshots.files_in(folder)}
 
 
 def test_a_missing_file_is_told_and_written_by_update(kept):
@@ -144,7 +145,7 @@ def test_a_branch_that_went_on_is_only_told_when_asked_for_the_latest(hub, tmp_p
     first = on_the_hub(hub)
     requests = [Request("org/name")]
     list(upkeep.snapshot(requests, tmp_path / "snapshots", options))
-    stored = snapshot_files.read(tmp_path / "snapshots" / "org--name.json")
+    stored = snapshots.read(tmp_path / "snapshots" / "org--name.json")
     assert stored.snapshot.architecture.model.revision == first
     on_the_hub(hub, intermediate_size=1024)
     (pinned,) = verdicts(tmp_path / "snapshots", requests, options=options)

@@ -75,20 +75,20 @@ def config_texts() -> tuple[bytes, ...]:
 @cache
 def snapshot_texts() -> tuple[bytes, ...]:
     """Snapshot files: of small models, of one that only its configuration tells, and published ones."""
-    from vlm_inspect import snapshot_files
     from vlm_inspect.anatomy import describe, describe_config
     from vlm_inspect.build import native
     from vlm_inspect.checkpoint import Checkpoint
     from vlm_inspect.errors import NotNativeError
     from vlm_inspect.ref import ModelIdentity
     from vlm_inspect.snapshot import Snapshot
+    from vlm_inspect.storage import snapshots
 
     identity = ModelIdentity("org/name", "0" * 40)
     tree = native.build(TINY, "org/name")
     built = Snapshot.of(describe(tree, identity, "transformers"), tree)
     refusal = NotNativeError("no class", model="org/name")
     told = Snapshot(describe_config(Checkpoint(identity, UNKNOWN), refusal))
-    own = [snapshot_files.to_text(snapshot_files.Stored(each, "main")).encode() for each in (built, told)]
+    own = [snapshots.to_text(snapshots.Stored(each, "main")).encode() for each in (built, told)]
     return (*own, *own, *own, *(path.read_bytes() for path in sorted(SNAPSHOTS.glob("*.json"))))
 
 

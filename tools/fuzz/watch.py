@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +40,8 @@ _CHANGES = {
 _STARTS = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "pty.spawn"}
 _CONNECTS = {"socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.bind"}
 _RUNS = {"pickle.find_class"}
+# of `table --write`, in the system's temporary folder
+_LOCK = re.compile(re.escape(tempfile.gettempdir()) + r"/vlm-inspect-[0-9a-f]{8}\.lock")
 
 
 class TooLongError(BaseException):
@@ -120,7 +124,7 @@ class Watch:
         if isinstance(path, int) or path is None:
             return
         real = _real(path)
-        if real == os.devnull or real.startswith(self._homes):
+        if real == os.devnull or real.startswith(self._homes) or _LOCK.fullmatch(real):
             return
         parent = os.path.dirname(real)  # noqa: PTH120 - of a text, and often
         is_temporary = os.path.basename(real).startswith(".vlm-inspect-")  # noqa: PTH119

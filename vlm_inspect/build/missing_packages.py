@@ -1,8 +1,6 @@
-"""Sub-models whose package is not installed: the rest of the model is built around them.
+"""Models with a part whose package is not installed, such as a timm tower: the other parts are built.
 
-Some of transformers' models hold another library's (timm's towers), or plan their layers with one
-(scipy). Their constructors raise ImportError where it is missing. Such a sub-model stays in the tree
-as an empty module, with the reason; everything beside it is built and counted as ever.
+The constructor of such a part raises ImportError. It becomes an empty module, with the reason.
 """
 
 from __future__ import annotations
@@ -13,19 +11,19 @@ from contextlib import contextmanager
 from traceback import walk_tb
 from typing import Any
 
-# the extras of this project that hold a package; `pip install "vlm-inspect[timm]"`
+# package → the extra of vlm-inspect that has it
 EXTRAS: Mapping[str, str] = {"pillow": "timm", "timm": "timm", "torchvision": "timm", "scipy": "scipy"}
-# transformers' own sentence on what it misses, one for each package
+# transformers' advice, one for each package that is missing
 _ADVICE = re.compile(r"pip install (-U )?([A-Za-z0-9][A-Za-z0-9_.-]*)")
 
 Unbuilt = dict[type, str]
-"""Classes that could not be built here, each with the reason."""
+"""Classes that could not be built, each with the reason."""
 
 
 def build_without(construct: Callable[[], Any], unbuilt: Unbuilt | None = None) -> tuple[Any, Unbuilt]:
-    """The model, and the classes of its parts that stayed empty because a package is missing.
+    """Return the model, and the classes of its parts that stayed empty because a package is missing.
 
-    Raises the ImportError where it is the model's own, or would leave nothing that reads text.
+    Raises ImportError if the model itself needs the package, or the part that reads text.
     """
     known = unbuilt or {}
     try:
@@ -42,52 +40,44 @@ def build_without(construct: Callable[[], Any], unbuilt: Unbuilt | None = None) 
 
 
 def paths_of(modules: Iterable[tuple[str, Any]], unbuilt: Unbuilt) -> dict[str, str]:
-    """The paths of the modules that stayed empty, with the reasons."""
+    """Return the paths of the empty modules, with the reasons."""
     return {path: unbuilt[type(module)] for path, module in modules if type(module) in unbuilt}
 
 
 def packages_in(error: ImportError) -> tuple[str, ...]:
-    """The packages that an ImportError misses, by the names that pip knows."""
+    """Return the missing packages, by their names on PyPI."""
     named = [package for _, package in _ADVICE.findall(str(error))] or ([error.name] if error.name else [])
     return tuple(dict.fromkeys(named))
 
 
 def reason(error: ImportError) -> str:
-    """`needs timm and pillow: pip install "vlm-inspect[timm]"`."""
+    """Return `needs pillow and timm: pip install "vlm-inspect[timm]"`."""
     packages = packages_in(error)
     if not packages:
         return "needs a package that is missing"
-    if any(newer for newer, _ in _ADVICE.findall(str(error))):  # it is there, and too old
-        return f"needs a newer {_named(packages)}: pip install -U {' '.join(packages)}"
-    return f"needs {_named(packages)}: {install(packages)}"
+    names = " and ".join(filter(None, (", ".join(packages[:-1]), packages[-1])))
+    if any(newer for newer, _ in _ADVICE.findall(str(error))):
+        return f"needs a newer {names}: pip install -U {' '.join(packages)}"
+    return f"needs {names}: {advice(error)}"
 
 
-def install(packages: tuple[str, ...]) -> str:
-    """What to type to have these packages: this project's extra, where one holds them."""
+def advice(error: ImportError) -> str:
+    """Return what to type to install the packages: an extra of vlm-inspect, if one has them."""
+    packages = packages_in(error)
     extras = dict.fromkeys(EXTRAS[package] for package in packages if package in EXTRAS)
-    others = [package for package in packages if package not in EXTRAS]
     wanted = [f'"vlm-inspect[{",".join(extras)}]"'] if extras else []
-    return f"pip install {' '.join([*wanted, *others])}"
+    wanted += [package for package in packages if package not in EXTRAS]
+    return f"pip install {' '.join(wanted)}" if wanted else "Install the package, then try again."
 
 
 def note(path: str, why: str) -> str:
-    """The sentence for the user on a part that stayed empty."""
+    """Return the note for the user about an empty part."""
     matching = " (timm brings torchvision, which must match torch)" if "[timm" in why else ""
     return f"{path} was not built: it {why}{matching}. All other parts are exact."
 
 
-def advice(error: ImportError) -> str:
-    """What to do where the model as a whole needs what is missing."""
-    packages = packages_in(error)
-    return install(packages) if packages else "Install the package that is named, and ask again."
-
-
-def _named(packages: tuple[str, ...]) -> str:
-    return " and ".join(filter(None, (", ".join(packages[:-1]), packages[-1])))
-
-
 def _part_that_failed(error: ImportError) -> type | None:
-    """The innermost sub-model whose constructor raised; None where it was the model's own."""
+    """The innermost sub-model whose constructor raised; None if it was the model itself."""
     from transformers import PreTrainedModel
 
     building = [
@@ -101,7 +91,7 @@ def _part_that_failed(error: ImportError) -> type | None:
 
 @contextmanager
 def _emptied(classes: Iterable[type]) -> Iterator[None]:
-    """While this lasts, the constructors of these classes make modules with nothing in them."""
+    """Let the constructors of these classes make empty modules."""
     from transformers import PreTrainedModel
 
     def empty(self: Any, config: Any, *_: Any, **__: Any) -> None:
@@ -122,8 +112,8 @@ def _emptied(classes: Iterable[type]) -> Iterator[None]:
 
 
 def _reads_no_text(model: Any) -> bool:
-    """Whether what reads text is among what stayed empty: then there is no answer worth giving."""
+    """Whether the part that reads text is empty: then there is no useful answer."""
     try:
         return model.get_input_embeddings() is None
-    except Exception:  # noqa: BLE001 - a model's own method: it fails where the part that it asks is empty
+    except Exception:  # noqa: BLE001 - a model's own method fails if the part is empty
         return True

@@ -100,8 +100,8 @@ def command(
     )
     out.write(_text(verdicts, chosen, out, where))
     if summary is not None:
-        from vlm_inspect.documents import append_text
         from vlm_inspect.render.check_formats import report_markdown
+        from vlm_inspect.storage.atomic import append_text
 
         append_text(summary, report_markdown(verdicts))
     if update:

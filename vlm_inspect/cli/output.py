@@ -56,9 +56,9 @@ class Output(Struct, frozen=True):
         interruption.check()
         data = text if text.endswith("\n") else text + "\n"
         if self.file is not None:
-            from vlm_inspect.documents import write_atomically
+            from vlm_inspect.storage.atomic import write_file
 
-            write_atomically(self.file, data.encode("utf-8"))
+            write_file(self.file, data.encode("utf-8"))
             return
         try:
             _write(sys.stdout, data)

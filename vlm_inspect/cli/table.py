@@ -196,7 +196,7 @@ def _files(
 ) -> list[Path] | None:
     """The files that are stale. None where a model was not answered: then no file is touched."""
     from vlm_inspect import table_files
-    from vlm_inspect.documents import read_document
+    from vlm_inspect.storage.blocks import read_document
 
     paths = list(dict.fromkeys([*written, *checked]))
     blocks = table_files.blocks_of([read_document(path) for path in paths], settings)
@@ -224,7 +224,7 @@ def _is_stale(
     It is read again: the models took their time, and it may have been edited meanwhile.
     """
     from vlm_inspect import table_files
-    from vlm_inspect.documents import read_document, update_document
+    from vlm_inspect.storage.blocks import read_document, update_document
 
     if not write:
         document = read_document(path)

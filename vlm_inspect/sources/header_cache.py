@@ -9,10 +9,10 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from vlm_inspect.kept_files import keep, read_kept
 from vlm_inspect.sources.header_format import HEADER_LIMIT, LENGTH_BYTES
 from vlm_inspect.sources.options import SourceOptions
 from vlm_inspect.sources.tensor_files import RawHeader
+from vlm_inspect.storage.cache import read_cached, write_cached
 
 _LIBRARY = "vlm-inspect"
 
@@ -41,13 +41,13 @@ class HeaderCache:
     def whole(self, name: str, limit: int) -> bytes | None:
         """A file that was kept, if it is not longer than the limit."""
         with suppress(OSError, ValueError):
-            return read_kept(self._path(name), limit)
+            return read_cached(self._path(name), limit)
         return None
 
     def keep(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all, whoever else writes it."""
         with suppress(OSError, ValueError):
-            keep(self._path(name), content)
+            write_cached(self._path(name), content)
 
     def _path(self, name: str) -> Path:
         from huggingface_hub import cached_assets_path

@@ -36,7 +36,7 @@ def look(options: SourceOptions) -> Iterator[Finding]:
     try:
         from huggingface_hub import constants, file_download  # noqa: F401
     except installed.IMPORT_FAULTS as error:
-        told = installed.unusable("huggingface_hub", error)
+        told = installed.import_failure("huggingface_hub", error)
         yield Finding("huggingface_hub", told.message, "wrong", told.hint)
         return
     yield Finding("huggingface_hub", installed.version("huggingface_hub") or "of an unknown version")

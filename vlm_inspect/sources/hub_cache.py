@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vlm_inspect.atomic_files import replace_file
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.storage.atomic import atomic_write
 
 
 def find(ref: ModelRef, name: str, options: SourceOptions) -> Path | None:
@@ -66,4 +66,4 @@ def _write(repo: Path, path: Path, content: bytes) -> None:
     file that a power cut tears is found out when it is read, and fetched again.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, content, precious=False, folder=repo)
+    atomic_write(path, content, durable=False, temp_dir=repo)

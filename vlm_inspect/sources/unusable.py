@@ -19,4 +19,4 @@ def unusable(error: ImportError) -> BrokenEnvironmentError:
             f"a SOCKS proxy is set ({', '.join(proxies())}), and the package for it is not installed.",
             hint=f"pip install {named[1]}, or set an HTTP proxy, or none.",
         )
-    return installed.unusable("huggingface_hub", error)
+    return installed.import_failure("huggingface_hub", error)

@@ -1,0 +1,1 @@
+"""Files on disk: atomic writes, marked blocks, the result cache, snapshot files."""

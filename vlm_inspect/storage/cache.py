@@ -1,0 +1,265 @@
+"""The result cache: finished records with module trees. A cached result needs neither torch nor transformers.
+
+An entry is a file in huggingface_hub's folder for other libraries ($HF_HOME/assets/vlm-inspect), under a key
+of everything that can change the result. What cannot be read or written is built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from threading import Lock
+from types import ModuleType
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from vlm_inspect.architecture import SCHEMA_VERSION, Architecture
+from vlm_inspect.builder import Builder
+from vlm_inspect.diagnosis import Finding
+from vlm_inspect.errors import NotNativeError
+from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.storage import library_versions
+from vlm_inspect.storage.atomic import atomic_write
+from vlm_inspect.tree import ModuleTree
+
+LARGEST_ENTRY = 64 * 1024 * 1024
+"""Bytes; a tree of 200,000 modules is smaller."""
+MOST_ENTRIES = 4_096
+"""In the folder; the least recently used ones are removed."""
+SUFFIX = ".answer"
+"""Of an entry's file."""
+_MOST_IN_MEMORY = 64 * 1024 * 1024
+_DIGEST_BYTES = hashlib.sha256().digest_size
+# where a configuration comes from: no builder reads it
+_IGNORED_KEYS = frozenset({"_name_or_path", "transformers_version"})
+_MIB = 1 << 20
+
+
+class CachedResult(Struct, frozen=True):
+    """A built and described model."""
+
+    architecture: Architecture
+    tree: ModuleTree | None = None
+    """None if it was not requested."""
+    notes: tuple[str, ...] = ()
+
+
+class _Result(Struct, array_like=True, forbid_unknown_fields=True):
+    """A CachedResult in a file; the tree is decoded only on request."""
+
+    record: msgspec.Raw
+    tree: bytes
+    notes: tuple[str, ...]
+
+
+class _NotNative(Struct, array_like=True, forbid_unknown_fields=True):
+    """A NotNativeError in a file: it takes importing transformers to know that it has no class."""
+
+    message: str
+    hint: str
+    short: str
+
+
+class _Entry(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    answer: _Result | None = None
+    refusal: _NotNative | None = None
+
+
+class ResultCache:
+    """Results by key, in memory and in a folder that all processes share. It never raises OSError."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._recent: OrderedDict[str, bytes] = OrderedDict()
+        self._size = 0
+        self._lock = Lock()
+
+    def get(self, key: str, model: ModelIdentity, *, with_tree: bool) -> CachedResult | NotNativeError | None:
+        """Return the result for this model; None if there is none that can be read."""
+        for content in self._candidates(key):
+            with suppress(ValueError, RecursionError):
+                result = _decode(content, model, with_tree=with_tree)
+                self._put_in_memory(key, content)
+                return result
+        return None
+
+    def put(self, key: str, result: CachedResult | NotNativeError) -> None:
+        """Store a result, unless it is too large."""
+        try:
+            content = _encode(result)
+        except (ValueError, OverflowError, TypeError, RecursionError):
+            return
+        if len(content) > LARGEST_ENTRY:
+            return
+        self._put_in_memory(key, content)
+        if self._folder is not None:
+            write_cached(self._path(self._folder, key), content)
+            if key.startswith("00"):  # one in 256: reading the folder takes time
+                prune(self._folder)
+
+    def _candidates(self, key: str) -> Iterator[bytes]:
+        with self._lock:
+            content = self._recent.get(key)
+        if content is not None:
+            yield content
+        if self._folder is not None:
+            path = self._path(self._folder, key)
+            content = read_cached(path, LARGEST_ENTRY)
+            if content is not None:
+                with suppress(OSError):
+                    os.utime(path)  # `prune` removes the least recently used
+                yield content
+
+    def _put_in_memory(self, key: str, content: bytes) -> None:
+        with self._lock:
+            self._size += len(content) - len(self._recent.pop(key, b""))
+            self._recent[key] = content
+            while self._size > _MOST_IN_MEMORY:
+                self._size -= len(self._recent.popitem(last=False)[1])
+
+    @staticmethod
+    def _path(folder: Path, key: str) -> Path:
+        return folder / f"{key}{SUFFIX}"
+
+
+@cache
+def default_cache() -> ResultCache:
+    """The cache of this user and process."""
+    return ResultCache(cache_dir())
+
+
+def cache_dir() -> Path:
+    """The folder of the cache."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_ASSETS_CACHE) / "vlm-inspect" / "answers"
+
+
+def prune(folder: Path, most: int = MOST_ENTRIES) -> None:
+    """Remove the least recently used entries."""
+    with suppress(OSError):
+        entries = [entry for entry in os.scandir(folder) if entry.name.endswith(SUFFIX)]
+        entries.sort(key=lambda entry: entry.stat().st_mtime_ns, reverse=True)
+        for entry in entries[most:]:
+            Path(entry).unlink(missing_ok=True)
+
+
+def read_cached(path: Path, limit: int) -> bytes | None:
+    """Read what `write_cached` wrote; None if it is missing, damaged, or longer than the limit."""
+    with suppress(OSError, ValueError):
+        if path.is_file() and path.stat().st_size <= limit + _DIGEST_BYTES:
+            data = path.read_bytes()
+            content = data[_DIGEST_BYTES:]
+            if data[:_DIGEST_BYTES] == hashlib.sha256(content).digest():
+                return content
+    return None
+
+
+def write_cached(path: Path, content: bytes) -> None:
+    """Write a cache file behind its digest, and make its folder; do nothing if it cannot be written."""
+    with suppress(OSError, ValueError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, hashlib.sha256(content).digest() + content, durable=False)
+
+
+# --- keys
+
+
+def key_for_config(builder: Builder, config: Mapping[str, Any]) -> str | None:
+    """The key of a result that only depends on the configuration; None if it cannot be cached."""
+    versions = library_versions.library_versions()
+    return None if versions is None else _digest(builder, versions, _content(config))
+
+
+def key_for_commit(builder: Builder, config: Mapping[str, Any], model: ModelIdentity) -> str | None:
+    """The key of a result that depends on other files of the repository; None if it cannot be cached."""
+    if model.source == "local":
+        return None
+    if builder == "header":
+        return _digest(builder, None, _content(config), model.source, model.id, model.revision)
+    is_remote = builder == "remote-code"
+    versions = library_versions.environment_versions() if is_remote else library_versions.library_versions()
+    return (
+        None if versions is None else _digest(builder, versions, _content(config), model.id, model.revision)
+    )
+
+
+def _digest(*parts: object) -> str:
+    text = json.dumps([SCHEMA_VERSION, library_versions.own_version(), *parts])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _content(data: Any) -> Any:
+    if isinstance(data, Mapping):
+        return {key: _content(value) for key, value in data.items() if key not in _IGNORED_KEYS}
+    return [_content(item) for item in data] if isinstance(data, list) else data
+
+
+# --- entries
+
+
+def _encode(result: CachedResult | NotNativeError) -> bytes:
+    if isinstance(result, NotNativeError):
+        entry = _Entry(refusal=_NotNative(result.message, result.hint, result.short))
+    else:
+        tree = b"" if result.tree is None else _tree_codec().to_bytes(result.tree)
+        # MessagePack keeps every float as it is
+        entry = _Entry(_Result(msgspec.Raw(msgspec.msgpack.encode(result.architecture)), tree, result.notes))
+    return msgspec.msgpack.encode(entry)
+
+
+def _decode(data: bytes, model: ModelIdentity, *, with_tree: bool) -> CachedResult | NotNativeError:
+    """Raises ValueError (of which msgspec's errors are some) if the data is anything else."""
+    entry = msgspec.msgpack.decode(data, type=_Entry)
+    if entry.answer is not None:
+        record = msgspec.msgpack.decode(entry.answer.record, type=Architecture)
+        tree = _tree_codec().from_bytes(entry.answer.tree) if with_tree and entry.answer.tree else None
+        return CachedResult(replace(record, model=model), tree, entry.answer.notes)
+    if entry.refusal is None:
+        raise ValueError("the entry is empty")
+    error = entry.refusal
+    return NotNativeError(error.message, hint=error.hint, model=model.id, short=error.short)
+
+
+def _tree_codec() -> ModuleType:
+    """Imported late: a table needs no tree."""
+    from vlm_inspect import tree_codec
+
+    return tree_codec
+
+
+# --- health
+
+
+def run_checks() -> Iterator[Finding]:
+    """Whether results are cached, and how many are; nothing if huggingface_hub does not work."""
+    with suppress(Exception):  # the check of huggingface_hub reports it
+        yield _check_cache()
+
+
+def _check_cache() -> Finding:
+    from tempfile import TemporaryFile
+
+    subject = "result cache"
+    if library_versions.library_versions() is None:
+        return Finding(subject, "off: a library is installed in editable mode and may change", "note")
+    folder = cache_dir()
+    try:
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        with TemporaryFile(dir=existing):
+            pass
+        sizes = [path.stat().st_size for path in folder.glob(f"*{SUFFIX}")]
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        hint = "Choose another folder: HF_ASSETS_CACHE=DIR, or HF_HOME=DIR"
+        return Finding(subject, f"off: {folder} is not writable: {reason}", "note", hint)
+    return Finding(subject, f"{len(sizes)} in {folder}, {sum(sizes) / _MIB:.1f} MiB")

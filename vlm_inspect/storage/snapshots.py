@@ -1,0 +1,227 @@
+"""Snapshot files: one per model, in a fixed order, one fact per line.
+
+A file has the JSON record of the model, the folded module tree, and the branch that it follows; no time, no
+machine and no path.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from vlm_inspect.architecture import SCHEMA_VERSION
+from vlm_inspect.codec import architecture_from_data, to_data
+from vlm_inspect.errors import InvalidConfigError, SnapshotError
+from vlm_inspect.patterns import can_be_a_part
+from vlm_inspect.snapshot import Snapshot
+from vlm_inspect.tree import INFERRED, ModuleNode, NodePool
+
+LARGEST_FILE = 64 * 1024 * 1024
+"""Bytes of a snapshot file; a record of 100,000 modules is far smaller."""
+MOST_MODULES = 200_000
+"""Modules of a tree, unfolded: a few lines can fold more than fits in memory."""
+DEEPEST = 200
+"""Levels of modules."""
+_LONGEST_NUMBER = 40
+_PLAIN_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?(?<!\.)")
+_LONGEST_SLUG = 100
+_RANGE = re.compile(r"([0-9]+)-([0-9]+)")
+_LONGEST_REASON = 300
+_MERGE_MARKER = re.compile(rb"^(<{7} |={7}$|>{7} )", re.MULTILINE)
+_NUMBERS = re.compile(r"\[\s+((?:-?\d+,\s+)*-?\d+)\s+\]")
+_REWRITE = "Write it again: vlm-inspect snapshot"
+
+
+class Stored(Struct, frozen=True, eq=False):
+    """The content of a snapshot file."""
+
+    snapshot: Snapshot
+    follows: str | None = None
+    """The branch or tag that the snapshot was taken of."""
+
+
+class _Node(Struct):
+    """A module in the file; a child named `0-31` stands for 32 equal ones."""
+
+    class_: str | None = field(name="class")
+    parameters: dict[str, Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(max_length=16)]] = {}
+    children: dict[str, _Node] = {}
+
+
+def file_name(model: str) -> str:
+    """Return the name of a model's file: it cannot leave its folder, and no two models share one.
+
+    `llava-hf/llava-1.5-7b-hf` becomes `llava-hf--llava-1.5-7b-hf.json`. Other names get a digest, since file
+    systems fold case and a folder's name may look like another model's id.
+    """
+    if len(model) <= _LONGEST_SLUG and _PLAIN_NAME.fullmatch(model):
+        return f"{model.replace('/', '--')}.json"
+    import hashlib  # loads OpenSSL, which a reader of files does not need
+
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "--", model).strip(".-")[:_LONGEST_SLUG]
+    digest = hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{slug}~{digest}.json"
+
+
+def to_text(stored: Stored) -> str:
+    """Return the content of a snapshot file."""
+    data = _sorted(to_data(stored.snapshot.architecture))
+    data["follows"] = stored.follows
+    modules = stored.snapshot.modules
+    data["modules"] = _node_data(modules) if modules is not None else None
+    text = json.dumps(data, indent=2, ensure_ascii=True)
+    # a shape is one fact, and belongs on one line
+    return _NUMBERS.sub(lambda match: "[" + re.sub(r"\s+", " ", match[1]) + "]", text) + "\n"
+
+
+def from_text(content: bytes, name: str) -> Stored:
+    """Parse the content of a snapshot file called `name`. Raises SnapshotError."""
+    data = _parsed(content, name)
+    version = data.get("schema_version")
+    if version != SCHEMA_VERSION:
+        newer = isinstance(version, int) and version > SCHEMA_VERSION
+        raise SnapshotError(
+            f"{name}: written with schema {version!r:.80}; this vlm-inspect reads schema {SCHEMA_VERSION}.",
+            hint="It was written by a newer vlm-inspect: upgrade this one." if newer else _REWRITE,
+        )
+    modules, follows = data.pop("modules", None), data.pop("follows", None)
+    try:
+        architecture = architecture_from_data(data)
+        root = _Reader().node(msgspec.convert(modules, _Node)) if modules is not None else None
+    except (InvalidConfigError, ValueError, TypeError, RecursionError) as error:
+        raise SnapshotError(f"{name}: {str(error)[:_LONGEST_REASON]}", hint=_REWRITE) from error
+    return Stored(Snapshot(architecture, root), follows if isinstance(follows, str) else None)
+
+
+def read(path: Path) -> Stored:
+    """Read a snapshot file. Raises SnapshotError."""
+    try:
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= LARGEST_FILE else b""
+    except OSError as error:
+        raise SnapshotError(f"{path.name}: {error.strerror or error}", hint="Check the file.") from error
+    if size > LARGEST_FILE:
+        raise SnapshotError(f"{path.name}: {size:,} bytes, and the limit is {LARGEST_FILE:,}.", hint=_REWRITE)
+    return from_text(content, path.name)
+
+
+def read_if_snapshot(path: Path) -> Stored | None:
+    """Read a snapshot file; None if the file is anything else, such as a config.json."""
+    try:
+        if not path.is_file() or path.stat().st_size > LARGEST_FILE:
+            return None
+        content = path.read_bytes()
+        known = b'"schema_version"' in content and is_snapshot(json.loads(content))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return from_text(content, path.name) if known else None
+
+
+def files_in(folder: Path) -> list[Path]:
+    """Return the JSON files of a folder, sorted; none if there is no folder."""
+    return sorted(path for path in folder.glob("*.json") if path.is_file()) if folder.is_dir() else []
+
+
+def is_snapshot(data: Any) -> bool:
+    """Whether the content of a JSON file is a record of vlm-inspect."""
+    return isinstance(data, Mapping) and "schema_version" in data and "components" in data
+
+
+def _parsed(content: bytes, name: str) -> dict[str, Any]:
+    if not content.strip():
+        raise SnapshotError(f"{name}: the file is empty.", hint=_REWRITE)
+    if _MERGE_MARKER.search(content):
+        raise SnapshotError(f"{name}: it has the markers of a merge conflict.", hint=_REWRITE)
+    try:
+        data = json.loads(content, parse_int=_number)
+    except (ValueError, RecursionError) as error:
+        reason = f"not JSON, or cut short: {error}"[:_LONGEST_REASON]
+        raise SnapshotError(f"{name}: {reason}", hint=_REWRITE) from error
+    if not is_snapshot(data):
+        raise SnapshotError(f"{name}: JSON, but not a snapshot of vlm-inspect.", hint=_REWRITE)
+    return dict(data)
+
+
+def _number(digits: str) -> int:
+    if len(digits) > _LONGEST_NUMBER:
+        raise ValueError(f"a number has {len(digits)} digits")
+    return int(digits)
+
+
+def _sorted(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _sorted(data[key]) for key in sorted(data)}
+    return [_sorted(item) for item in data] if isinstance(data, (list, tuple)) else data
+
+
+# --- the folded tree
+
+
+def _node_data(node: ModuleNode) -> dict[str, Any]:
+    # the record says under `modules` why a class is unknown
+    data: dict[str, Any] = {"class": None if node.inferred else node.class_name}
+    if node.parameters:
+        data["parameters"] = {name: list(shape) for name, shape in node.parameters}
+    if node.children:
+        data["children"] = {name: _node_data(child) for name, child in _folded(node.children)}
+    return data
+
+
+def _folded(children: tuple[tuple[str, ModuleNode], ...]) -> Iterator[tuple[str, ModuleNode]]:
+    """Children, with runs of equal numbered ones as one: `0-31`."""
+    index = 0
+    while index < len(children):
+        name, node = children[index]
+        last = index
+        while name.isdigit() and last + 1 < len(children) and _continues(children[last], children[last + 1]):
+            last += 1
+        yield (name if last == index else f"{name}-{children[last][0]}"), node
+        index = last + 1
+
+
+def _continues(one: tuple[str, ModuleNode], other: tuple[str, ModuleNode]) -> bool:
+    return other[1] is one[1] and other[0].isdigit() and other[0] == str(int(one[0]) + 1)
+
+
+class _Reader:
+    """Builds the module tree; raises ValueError before a tree becomes too large."""
+
+    def __init__(self) -> None:
+        self._pool = NodePool()
+        self._sizes: dict[int, int] = {}
+
+    def node(self, data: _Node, depth: int = 0) -> ModuleNode:
+        if depth > DEEPEST:
+            raise ValueError(f"modules are nested more than {DEEPEST} deep")
+        children: list[tuple[str, ModuleNode]] = []
+        size = 1
+        for name, child in data.children.items():
+            node = self.node(child, depth + 1)
+            names = _unfolded(name)
+            size += len(names) * self._sizes[id(node)]
+            if size > MOST_MODULES:
+                raise ValueError(f"more than {MOST_MODULES:,} modules")
+            children += [(str(each), node) for each in names]
+        class_name = INFERRED if data.class_ is None else data.class_
+        parameters = tuple(data.parameters.items())
+        made = self._pool.node(class_name, parameters=parameters, children=tuple(children))
+        self._sizes[id(made)] = size
+        return made
+
+
+def _unfolded(name: str) -> Sequence[str] | range:
+    match = _RANGE.fullmatch(name)
+    if match is not None:
+        first, last = int(match[1]), int(match[2])
+        if last - first > MOST_MODULES:
+            raise ValueError(f"more than {MOST_MODULES:,} modules")
+        return range(first, last + 1)
+    if not can_be_a_part(name):
+        raise ValueError(f"{name!r:.80} is not the name of a module")
+    return [name]
