@@ -8,7 +8,7 @@ from vlm_inspect.build import health as libraries
 from vlm_inspect.cache import health as answers
 from vlm_inspect.diagnosis import Finding
 from vlm_inspect.sources import SourceOptions
-from vlm_inspect.sources import health as hub
+from vlm_inspect.sources import doctor as hub
 from vlm_inspect.version import __version__
 
 
@@ -16,5 +16,5 @@ def look(options: SourceOptions) -> Iterator[Finding]:
     """Every finding, the quick ones first."""
     yield Finding("vlm-inspect", __version__)
     yield from libraries.look()
-    yield from hub.look(options)
+    yield from hub.run_checks(options)
     yield from answers.look()

@@ -128,7 +128,7 @@ def _warm_up():
         for words in ("table --write README.md", "snapshot", "check --update", "show --no-such-option"):
             CliRunner().invoke(program(), words.split())
         os.chdir(here)
-    for module in ("huggingface_hub.utils", "vlm_inspect.sources.hub", "vlm_inspect.sources.hub_headers"):
+    for module in ("huggingface_hub.utils", "vlm_inspect.sources.hub", "vlm_inspect.sources.headers"):
         import_module(module)
     gc.collect()
     gc.freeze()  # what a child need not look at, it need not copy
