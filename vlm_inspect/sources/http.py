@@ -224,7 +224,7 @@ def _stream(
     with ExitStack() as stack:
         try:
             session: Any = get_session()
-            if hasattr(session, "stream"):
+            if callable(getattr(session, "stream", None)):  # of requests, it is a flag
                 opened = session.stream(
                     method, url, headers=headers, timeout=_SECONDS_PER_READ, follow_redirects=False
                 )
