@@ -16,9 +16,7 @@ ROWS = [(row["constant"], row["limit"], row["what"]) for row in ROW.finditer(PAG
 OF_STRANGERS = (
     "sources/config_file",
     "build/limits",
-    "sources/header_format",
-    "sources/shard_index",
-    "sources/tensor_files",
+    "sources/safetensors",
     "sources/code_files",
     "storage/snapshots",
 )

@@ -30,8 +30,6 @@ except KeyboardInterrupt:
 """
 WAITS = {
     "an outcome": "from vlm_inspect import batch; list(batch.run_on(ThreadPoolExecutor(1), [1], forever))",
-    "the Hub": "from vlm_inspect.sources.deadline import within; within(10**6, forever)",
-    "several headers": "from vlm_inspect.sources.parallel import in_parallel; in_parallel(forever, [1, 2])",
     "workers that end": (
         "from vlm_inspect.workers import Workers, Thread; Workers._work = forever\n"
         "    workers = Workers(1); workers.submit(print); workers.shutdown()"

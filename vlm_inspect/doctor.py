@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from vlm_inspect.build import health as libraries
 from vlm_inspect.diagnosis import Finding
 from vlm_inspect.sources import SourceOptions
-from vlm_inspect.sources import health as hub
+from vlm_inspect.sources import doctor as hub
 from vlm_inspect.storage import cache
 from vlm_inspect.version import __version__
 
@@ -16,5 +16,5 @@ def run_checks(options: SourceOptions) -> Iterator[Finding]:
     """Run every check, the quick ones first."""
     yield Finding("vlm-inspect", __version__)
     yield from libraries.run_checks()
-    yield from hub.look(options)
+    yield from hub.run_checks(options)
     yield from cache.run_checks()

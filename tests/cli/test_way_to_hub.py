@@ -130,4 +130,4 @@ def test_certificates_that_are_not_there_are_named_by_their_variable(here):
 
 def test_a_hub_that_does_not_speak_tls(here, server):
     said = show(here, HF_ENDPOINT=f"https://127.0.0.1:{server.server_port}")
-    assert "is what its address says: http or https" in said
+    assert "should begin with http or https" in said

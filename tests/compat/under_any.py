@@ -21,7 +21,7 @@ from vlm_inspect.errors import (
 )
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources import SourceOptions, catalogue, load
-from vlm_inspect.sources.hub_names import transport_error
+from vlm_inspect.sources.http import transport_errors
 
 LLAVA = {"config.json": {"model_type": "llava"}}
 KNOWN = "llava-hf/llava-1.5-7b-hf"
@@ -39,7 +39,7 @@ def ask(name, options):
 def test_the_transport_is_the_one_that_this_huggingface_hub_has():
     ours = Version(version("huggingface_hub"))
     expected = "requests" if ours < Version("1") else "httpx" if ours < Version("2") else "httpx2"
-    assert transport_error().__module__.partition(".")[0] == expected
+    assert transport_errors()[0].__module__.partition(".")[0] == expected
 
 
 def test_a_configuration_is_fetched_and_then_cached(hub, options):

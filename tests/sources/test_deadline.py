@@ -1,58 +1,58 @@
-"""The bound on a dialogue."""
+"""The time limit of a lookup."""
 
 from threading import Event
 
 import pytest
 
-from vlm_inspect.sources.deadline import OutOfTimeError, start_thread, still_in_time, time_for, within
+from vlm_inspect.sources.deadline import (
+    DeadlineExceededError,
+    check_deadline,
+    has_time,
+    run_in_parallel,
+    run_with_timeout,
+)
 
 
-def test_what_the_work_returns_comes_back():
-    assert within(5, lambda: 7) == 7
-
-
-def test_what_the_work_raises_comes_back():
+def test_result_or_error_of_the_work_comes_back():
     def work():
-        raise TimeoutError("of its own")
+        raise TimeoutError("its own")
 
-    with pytest.raises(TimeoutError, match="of its own"):
-        within(5, work)
-
-
-def test_work_that_does_not_end_is_left():
-    never = Event()
-    try:
-        with pytest.raises(OutOfTimeError):
-            within(0.05, never.wait)
-    finally:
-        never.set()
+    assert run_with_timeout(5, lambda: 7) == 7
+    with pytest.raises(TimeoutError, match="its own"):
+        run_with_timeout(5, work)
 
 
-def test_work_that_is_left_leaves_off_by_itself():
-    left_off = Event()
+def test_endless_work_is_left_and_stops_at_its_next_check():
+    stopped = Event()
 
     def work():
         try:
             while True:
-                still_in_time()
+                check_deadline()
         finally:
-            left_off.set()
+            stopped.set()
 
-    with pytest.raises(OutOfTimeError):
-        within(0.05, work)
-    assert left_off.wait(20)
+    with pytest.raises(DeadlineExceededError):
+        run_with_timeout(0.05, work)
+    assert stopped.wait(20)
 
 
-def test_a_thread_has_the_deadline_of_the_one_that_starts_it():
+def test_parallel_work_has_the_deadline_of_its_caller():
     def work():
-        answers = []
-        thread = start_thread(lambda: answers.extend([time_for(1), time_for(100)]))
-        thread.join()
-        return answers
+        return run_in_parallel(has_time, [1, 100])
 
-    assert within(50, work) == [True, False]
+    assert run_with_timeout(50, work) == {1: True, 100: False}
+    assert run_in_parallel(has_time, [10**9]) == {10**9: True}
 
 
-def test_without_a_deadline_there_is_time():
-    still_in_time()
-    assert time_for(10**9)
+def test_parallel_work_stops_after_an_error():
+    done = []
+
+    def work(number):
+        done.append(number)
+        if number == 3:
+            raise ValueError(number)
+
+    with pytest.raises(ValueError, match="3"):
+        run_in_parallel(work, range(100), threads=1)
+    assert done == [0, 1, 2, 3]

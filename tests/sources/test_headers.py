@@ -14,7 +14,7 @@ from tests import sparse
 from vlm_inspect.errors import BadHeaderError, NoHeadersError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources import headers
-from vlm_inspect.sources.header_format import HEADER_LIMIT
+from vlm_inspect.sources.safetensors import HEADER_LIMIT
 from vlm_inspect.tensors import TensorInfo
 
 TWO = {"a.weight": (4, 3), "b.weight": (5,)}
@@ -190,7 +190,7 @@ HOSTILE = {
     ),
     "with a shape that is not its place": (
         one({"a": entry(shape=(3,))}, b"\0" * 4),
-        "4 bytes, which are no BF16",
+        "4 bytes, which do not fit BF16",
     ),
     "with a name twice": (
         one(
@@ -200,18 +200,18 @@ HOSTILE = {
         "has 'a' twice",
     ),
     "with a field twice": (one(b'{"a":{"dtype":"F32","dtype":"F16"}}'), "has 'dtype' twice"),
-    "of an unknown dtype": (one({"a": entry(dtype="F7")}, b"\0" * 4), "the dtype 'F7', which is none"),
-    "of a dtype that is no text": (one({"a": entry(dtype=["F32"])}, b"\0" * 4), "which is none"),
+    "of an unknown dtype": (one({"a": entry(dtype="F7")}, b"\0" * 4), "an unknown dtype: 'F7'"),
+    "of a dtype that is no text": (one({"a": entry(dtype=["F32"])}, b"\0" * 4), "an unknown dtype"),
     "with a way out in a name": (
         one({"../../x": entry()}, b"\0" * 4),
         "named '../../x', which no module can be",
     ),
     "with an empty name": (one({"": entry()}, b"\0" * 4), "named ''"),
     "with a name of terminal escapes": (one({"\x1b[2J": entry()}, b"\0" * 4), "which no module can be"),
-    "with a negative size": (one({"a": entry(shape=(-2,))}, b"\0" * 4), "a shape that is none"),
-    "with a size of true": (one({"a": entry(shape=(True, 2))}, b"\0" * 4), "a shape that is none"),
-    "with a hundred dimensions": (one({"a": entry(shape=(1,) * 100)}, b"\0" * 4), "a shape that is none"),
-    "with places the wrong way round": (one({"a": entry(offsets=(4, 0))}, b"\0" * 4), "places that are none"),
+    "with a negative size": (one({"a": entry(shape=(-2,))}, b"\0" * 4), "an invalid shape"),
+    "with a size of true": (one({"a": entry(shape=(True, 2))}, b"\0" * 4), "an invalid shape"),
+    "with a hundred dimensions": (one({"a": entry(shape=(1,) * 100)}, b"\0" * 4), "an invalid shape"),
+    "with places the wrong way round": (one({"a": entry(offsets=(4, 0))}, b"\0" * 4), "invalid data_offsets"),
     "without places": (one({"a": {"dtype": "F32", "shape": []}}), "no dtype, shape and data_offsets"),
     "with metadata of numbers": (
         one({"__metadata__": {"a": 1}}),

@@ -1,4 +1,4 @@
-"""Headers of safetensors files on the Hub: over HTTP, what goes over the wire, what is kept."""
+"""Headers of safetensors files on the Hub, over HTTP: the requests that are sent, and the cache."""
 
 import json
 import threading
@@ -9,8 +9,7 @@ import pytest
 from huggingface_hub import constants, hf_hub_download
 
 from tests import sparse
-from tests.hub_server import FOREVER
-from vlm_inspect.errors import BadHeaderError, GatedModelError, HubUnavailableError, NoHeadersError
+from vlm_inspect.errors import BadHeaderError, HubUnavailableError, NoHeadersError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources import SourceOptions, headers
 
@@ -49,11 +48,11 @@ def sharded(tmp_path, tensors=None, shards=2):
     return sparse.write_sharded(tmp_path / "m", tensors or TWO, shards)
 
 
-# --- what goes over the wire
+# --- requests
 
 
 @pytest.mark.parametrize("shards", [1, 4, 12])
-def test_only_headers_travel(hub, options, tmp_path, shards):
+def test_only_headers_are_fetched(hub, options, tmp_path, shards):
     tensors = decoder(36)
     if shards == 1:
         size = sparse.write(tmp_path / "m" / "model.safetensors", tensors)
@@ -70,7 +69,7 @@ def test_only_headers_travel(hub, options, tmp_path, shards):
     assert len(hub.requests) <= 2 * shards + 3
 
 
-def test_a_shard_in_large_file_storage_takes_no_more_requests(hub, options, tmp_path):
+def test_shard_in_large_file_storage_takes_no_more_requests(hub, options, tmp_path):
     tensors = {f"language_model.model.layers.{n}.mlp.up_proj.weight": (64, 32) for n in range(40)}
     size = sharded(tmp_path, tensors, 4)
     files = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
@@ -88,7 +87,7 @@ def test_a_shard_in_large_file_storage_takes_no_more_requests(hub, options, tmp_
     assert sum(request.body_bytes for request in from_cdn) <= 1.1 * size
 
 
-def test_the_commit_of_the_configuration_is_asked_for(hub, options, tmp_path):
+def test_commit_of_the_configuration_is_requested(hub, options, tmp_path):
     sharded(tmp_path)
     identity = publish(hub, tmp_path / "m")
     hub.add_model(NAME, {"config.json": b"{}"})
@@ -97,7 +96,7 @@ def test_the_commit_of_the_configuration_is_asked_for(hub, options, tmp_path):
     assert all(f"/resolve/{identity.revision}/" in request.path for request in hub.requests)
 
 
-def test_shards_are_asked_for_at_the_same_time(hub, options, tmp_path):
+def test_shards_are_requested_concurrently(hub, options, tmp_path):
     sharded(tmp_path, decoder(8), 8)
     identity = publish(hub, tmp_path / "m")
     hub.fault("of-00008.safetensors", method="GET", together=8)
@@ -106,7 +105,7 @@ def test_shards_are_asked_for_at_the_same_time(hub, options, tmp_path):
 
 
 @pytest.mark.parametrize("length", [99_999, 100_000, 100_001])
-def test_the_length_of_a_header_is_no_matter(hub, options, length):
+def test_header_of_any_length_is_read(hub, options, length):
     tensors = {f"layers.{n:06d}.weight": (2,) for n in range(1000)}
     text = sparse.header(tensors)[0][8:]
     content = (
@@ -118,10 +117,10 @@ def test_the_length_of_a_header_is_no_matter(hub, options, length):
     assert sum(request.body_bytes for request in hub.requests) == length + 8
 
 
-# --- what is kept
+# --- cache
 
 
-def test_headers_are_kept_under_their_commit(hub, options, tmp_path):
+def test_headers_are_cached_by_commit(hub, options, tmp_path):
     sharded(tmp_path)
     identity = publish(hub, tmp_path / "m")
     found = ask(identity, options)
@@ -132,7 +131,7 @@ def test_headers_are_kept_under_their_commit(hub, options, tmp_path):
     assert hub.requests == []
 
 
-def test_another_cache_keeps_its_own(hub, options, tmp_path):
+def test_caches_are_separate(hub, options, tmp_path):
     sharded(tmp_path)
     identity = publish(hub, tmp_path / "m")
     ask(identity, options)
@@ -144,7 +143,7 @@ def test_another_cache_keeps_its_own(hub, options, tmp_path):
     assert (tmp_path / "cache" / "models--org--name").is_dir()
 
 
-def test_a_downloaded_model_needs_no_request(hub, options, tmp_path):
+def test_downloaded_model_needs_no_request(hub, options, tmp_path):
     sharded(tmp_path)
     identity = publish(hub, tmp_path / "m")
     for name in hub.models[NAME].commits[identity.revision]:
@@ -166,14 +165,14 @@ def test_offline_a_download_may_be_unfinished(hub, options, tmp_path):
     assert found.missing == {"model-00002-of-00002.safetensors": ("b.weight",)}
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(hub, tmp_path):
+def test_unwritable_cache_is_no_error(hub, tmp_path):
     sharded(tmp_path)
     identity = publish(hub, tmp_path / "m")
     (tmp_path / "file").write_text("in the way")
     assert len(ask(identity, SourceOptions(cache_dir=tmp_path / "file")).tensors) == 2
 
 
-def test_nothing_half_written_stays_behind(hub, options, tmp_path):
+def test_cache_holds_the_headers_and_the_index_only(hub, options, tmp_path):
     sharded(tmp_path)
     ask(publish(hub, tmp_path / "m"), options)
     kept = [path.name for path in Path(options.cache_dir).rglob("*") if path.is_file()]
@@ -184,10 +183,10 @@ def test_nothing_half_written_stays_behind(hub, options, tmp_path):
     ]
 
 
-# --- what goes wrong
+# --- errors
 
 
-def test_a_repo_of_pickles_says_so(hub, options):
+def test_repo_of_pickles_is_an_error_that_says_so(hub, options):
     identity = ModelIdentity(
         NAME, hub.add_model(NAME, {"pytorch_model.bin": b"\x80\x04", "config.json": "{}"})
     )
@@ -196,13 +195,7 @@ def test_a_repo_of_pickles_says_so(hub, options):
     assert not any("pytorch_model" in request.path for request in hub.requests)
 
 
-def test_a_gated_repo_is_told_as_such(hub, options, tmp_path):
-    sharded(tmp_path)
-    with pytest.raises(GatedModelError):
-        ask(publish(hub, tmp_path / "m", gated=True), options)
-
-
-def test_a_shard_that_is_not_on_the_hub_is_an_error(hub, options, tmp_path):
+def test_missing_shard_is_an_error(hub, options, tmp_path):
     sharded(tmp_path)
     (tmp_path / "m" / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(
@@ -211,32 +204,7 @@ def test_a_shard_that_is_not_on_the_hub_is_an_error(hub, options, tmp_path):
         ask(publish(hub, tmp_path / "m"), options)
 
 
-def test_a_busy_hub_is_asked_once_more(hub, options, tmp_path):
-    sharded(tmp_path)
-    identity = publish(hub, tmp_path / "m")
-    hub.fault("-00001-of-00002.safetensors", status=503, headers={"Retry-After": "0"}, times=1)
-    assert len(ask(identity, options).tensors) == 2
-
-
-@pytest.mark.parametrize("fault", [{"drop": True}, {"status": 500}, {"drop_after": 3}])
-def test_a_hub_that_fails_is_an_error_that_says_so(hub, options, tmp_path, fault):
-    sharded(tmp_path)
-    identity = publish(hub, tmp_path / "m")
-    hub.fault("-00001-of-00002.safetensors", **fault)
-    with pytest.raises((HubUnavailableError, BadHeaderError)):
-        ask(identity, options)
-
-
-def test_a_hub_that_is_silent_is_left(hub, tmp_path):
-    sharded(tmp_path)
-    identity = publish(hub, tmp_path / "m")
-    hub.fault("-00001-of-00002.safetensors", delay=FOREVER)
-    options = SourceOptions(cache_dir=tmp_path / "cache", deadline=0.5)
-    with pytest.raises(HubUnavailableError, match=r"did not give the headers within 0\.5 s"):
-        ask(identity, options)
-
-
-def test_a_header_that_is_too_long_is_not_fetched(hub, options):
+def test_too_long_header_is_not_fetched(hub, options):
     content = (200_000_000).to_bytes(8, "little") + b" " * 100_000
     identity = ModelIdentity(NAME, hub.add_model(NAME, {"model.safetensors": content}))
     with pytest.raises(BadHeaderError, match="says 200,000,000 bytes, and the limit is"):
@@ -246,7 +214,7 @@ def test_a_header_that_is_too_long_is_not_fetched(hub, options):
 
 @pytest.fixture
 def endless(monkeypatch):
-    """A server that knows no ranges, and sends every file from its start without end."""
+    """A server that ignores ranges, and sends every file from its start without end."""
 
     class Endless(BaseHTTPRequestHandler):
         sent = 0
@@ -277,7 +245,7 @@ def endless(monkeypatch):
     server.server_close()
 
 
-def test_a_server_that_knows_no_ranges_is_left_as_soon_as_the_header_is_there(endless, options):
+def test_server_without_ranges_is_read_up_to_the_header(endless, options):
     found = ask(ModelIdentity(NAME, "0" * 40), options)
     assert [tensor.name for tensor in found.tensors] == ["a"]
     assert endless.sent < 50_000_000

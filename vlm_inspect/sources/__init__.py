@@ -17,25 +17,26 @@ _DEFAULTS = SourceOptions()
 
 
 def load(ref: ModelRef, options: SourceOptions = _DEFAULTS) -> Checkpoint:
-    """The model's configuration and where it came from; raises a SourceError where there is none.
+    """The model's configuration and where it came from.
 
-    A path is read; a repo is asked of the Hub, then of the Hub's cache; the catalogue has the last word.
+    A path is read. A repo is looked up on the Hub, then in the Hub's cache, then in the catalogue. Raises a
+    SourceError where there is no configuration.
     """
     try:
         return _load(ref, options)
     except ImportError as error:
-        from vlm_inspect.sources.unusable import unusable
+        from vlm_inspect.sources.hub_errors import import_error
 
-        raise unusable(error) from error
+        raise import_error(error) from error
 
 
 def _load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
     from msgspec.structs import replace
 
     from vlm_inspect.errors import HubUnavailableError
-    from vlm_inspect.sources import catalogue, endpoint, hub, local
+    from vlm_inspect.sources import catalogue, hub, local
 
-    endpoint.check()
+    hub.check_endpoint()
     if ref.path is not None:
         return local.load(ref)
     try:
@@ -50,7 +51,7 @@ def _load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
 
 
 def is_offline(options: SourceOptions) -> bool:
-    """Whether nobody is asked: what is not on this disk is not there."""
+    """Whether no request may be sent."""
     from vlm_inspect.sources import hub
 
     with suppress(ImportError):
@@ -59,12 +60,12 @@ def is_offline(options: SourceOptions) -> bool:
 
 
 def prepare() -> None:
-    """Import what asking the Hub takes, before several threads do.
+    """Import what lookups need: modules that two threads import at once may be seen half initialized."""
+    from vlm_inspect.errors import SourceError
+    from vlm_inspect.sources import hub
 
-    Modules that import each other, and are imported by two threads at once, may be seen half made.
-    """
-    from vlm_inspect.sources import endpoint, hub
+    with suppress(ImportError, SourceError):  # the model that needs them says what is broken
+        hub.check_endpoint()
+        from huggingface_hub.utils import get_session  # noqa: F401
 
-    with suppress(ImportError):  # what is broken is told of the model that needs it
-        if endpoint.is_address():
-            hub.prepare()
+        from vlm_inspect.sources import hub_errors  # noqa: F401

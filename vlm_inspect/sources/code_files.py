@@ -1,7 +1,7 @@
 """The Python files that a repository's configuration refers to, as text. They are read, never imported.
 
-Only files that `auto_map` names, and those that they import from their own repository, are asked for: by
-names that consist of words, so that none can lead out of it.
+Only files that `auto_map` names are read, and those that they import from their own repository. Their names
+consist of words, so that none can lead out of it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Any
 
 from vlm_inspect.errors import HubUnavailableError
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources.dialogue import ask_hub
-from vlm_inspect.sources.hub_headers import HubFiles
+from vlm_inspect.sources.headers import HubFiles
 from vlm_inspect.sources.options import SourceOptions
 
 LARGEST_FILE = 2 * 1024 * 1024
@@ -39,10 +38,9 @@ def load(
 ) -> dict[str, str]:
     """The texts by their names in the repository, at the commit of its identity.
 
-    What is not there, too long or no text is left out. Raises a SourceError for what the Hub answers
-    instead of a file.
+    Files that are missing, too long or no text are left out. Raises a SourceError where the Hub fails.
     """
-    if not any(True for _ in named_modules(config)):
+    if next(named_modules(config), None) is None:
         return {}
     if ref.path is not None:
         return collect(config, _Local(ref.path if ref.path.is_dir() else ref.path.parent))
@@ -52,14 +50,14 @@ def load(
 def collect(config: Mapping[str, Any], read: Read) -> dict[str, str]:
     """The files that a configuration names, and those that they import, breadth first."""
     found: dict[str, str] = {}
-    asked: set[str] = set()
+    seen: set[str] = set()
     pending = list(named_modules(config))
-    while pending and len(asked) < MOST_FILES:
+    while pending and len(seen) < MOST_FILES:
         module = pending.pop(0)
         for name in (f"{module.replace('.', '/')}.py", f"{module.replace('.', '/')}/__init__.py"):
-            if name in asked or len(asked) >= MOST_FILES:
+            if name in seen or len(seen) >= MOST_FILES:
                 continue
-            asked.add(name)
+            seen.add(name)
             text = _text(read(name))
             if text is not None:
                 found[name] = text
@@ -82,15 +80,15 @@ def named_modules(config: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
 
 
 def _imported(module: str, text: str, *, is_package: bool) -> Iterator[str]:
-    """The modules that a file imports from beside it; a name after `import` may be one, too."""
+    """The modules that a file imports relatively; a name after `import` may be one, too."""
     package = module.split(".") if is_package else module.split(".")[:-1]
     for dots, inside, names in _RELATIVE.findall(text):
-        kept = len(package) - (len(dots) - 1)
-        if kept < 0:
+        depth = len(package) - (len(dots) - 1)
+        if depth < 0:
             continue
-        base = [*package[:kept], *([inside] if inside else [])]
-        candidates = [".".join(base)] if inside else []
-        candidates += [".".join([*base, name]) for name in _WORD.findall(names)] if not inside else []
+        candidates = [
+            ".".join([*package[:depth], name]) for name in ([inside] if inside else _WORD.findall(names))
+        ]
         yield from (each for each in candidates if _MODULE.fullmatch(each))
 
 
@@ -104,7 +102,7 @@ def _text(content: bytes | None) -> str | None:
 
 
 class _Local:
-    """A folder's files; what a link leads out of it is not read, but to the Hub's cache around it."""
+    """A folder's files. A link out of it is not followed, except into the Hub cache around it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -123,18 +121,12 @@ class _Local:
 
 
 def _from_hub(identity: ModelIdentity, config: Mapping[str, Any], options: SourceOptions) -> dict[str, str]:
-    repo = HubFiles(ModelRef(identity.id, identity.revision), identity.revision or "", options)
+    files = HubFiles(ModelRef(identity.id, identity.revision), options)
 
     def read(name: str) -> bytes | None:
         try:
-            return repo.whole(name, LARGEST_FILE)
+            return files.read(name, LARGEST_FILE)
         except HubUnavailableError:  # offline, and not in the cache
             return None
 
-    return ask_hub(
-        repo.asked,
-        options,
-        partial(collect, config, read),
-        unfinished="did not give the code's text",
-        hint="Try again: what came is kept.",
-    )
+    return files.request.run(options, partial(collect, config, read))

@@ -1,64 +1,82 @@
-"""A bound on how long a dialogue with the Hub may take, whatever the other side does.
+"""A time limit for the requests that one model takes, whatever the server does, and threads that share it.
 
-A transport has a time limit for one read, and a server that sends a byte before each is past never ends.
-Who waits is free at the deadline; what works for it looks at the clock between two reads, and leaves off.
+The transport limits the time of each read, so a server that sends a byte now and then would never end. The
+threads are daemons: a process that gives up need not wait for them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Future, wait
 from contextvars import ContextVar, copy_context
 from threading import Thread
 from typing import TypeVar
 
-from vlm_inspect.short_waits import is_done
-
+Item = TypeVar("Item", bound=Hashable)
 T = TypeVar("T")
 
-THREAD = "vlm-inspect-hub"
-
-_until: ContextVar[float] = ContextVar("_until", default=float("inf"))
+_deadline: ContextVar[float] = ContextVar("_deadline", default=float("inf"))
 
 
-class OutOfTimeError(Exception):
+class DeadlineExceededError(Exception):
     """The work did not end in time."""
 
 
-def within(seconds: float, work: Callable[[], T]) -> T:
-    """What `work` returns or raises. OutOfTimeError if it takes longer, and its thread is left behind.
+def run_with_timeout(seconds: float, work: Callable[[], T]) -> T:
+    """Return what `work` returns, or raise what it raises.
 
-    The thread is a daemon, so that a process which has its answer need not wait for it.
+    Raises DeadlineExceededError if it takes longer. Its thread then stops at its next `check_deadline`.
     """
-    future: Future[T] = Future()
 
-    def run() -> None:
-        _until.set(time.monotonic() + seconds)
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
-            future.set_exception(error)
+    def run() -> T:
+        _deadline.set(time.monotonic() + seconds)
+        return work()
 
-    start_thread(run)
-    if not is_done(future, seconds):
-        raise OutOfTimeError
+    future = _start(run)
+    if not wait([future], timeout=seconds).done:
+        raise DeadlineExceededError
     return future.result()
 
 
-def still_in_time() -> None:
-    """Raise OutOfTimeError where nobody waits for this work any more."""
-    if time.monotonic() > _until.get():
-        raise OutOfTimeError
+def run_in_parallel(work: Callable[[Item], T], items: Iterable[Item], threads: int = 8) -> dict[Item, T]:
+    """Return the result of `work` for each item, in their order. The first error is raised."""
+    order = list(items)
+    pending = iter(order)  # shared by the threads
+    results: dict[Item, T] = {}
+
+    def run() -> None:
+        try:
+            for item in pending:
+                results[item] = work(item)
+        finally:
+            for _ in pending:  # after an error, the other threads begin nothing more
+                pass
+
+    for future in [_start(run) for _ in range(min(threads, len(order)))]:
+        future.result()
+    return {item: results[item] for item in order}
 
 
-def time_for(seconds: float) -> bool:
-    """Whether so long a wait leaves time to go on."""
-    return time.monotonic() + seconds < _until.get()
+def check_deadline() -> None:
+    """Raise DeadlineExceededError where the deadline of this work has passed."""
+    if not has_time(0):
+        raise DeadlineExceededError
 
 
-def start_thread(work: Callable[[], None]) -> Thread:
-    """A thread that nobody has to wait for, with the deadline of the one that starts it."""
-    thread = Thread(target=copy_context().run, args=(work,), name=THREAD, daemon=True)
-    thread.start()
-    return thread
+def has_time(seconds: float) -> bool:
+    """Whether a wait of so many seconds ends before the deadline."""
+    return time.monotonic() + seconds < _deadline.get()
+
+
+def _start(work: Callable[[], T]) -> Future[T]:
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised again by future.result()
+            future.set_exception(error)
+
+    Thread(target=copy_context().run, args=(run,), name="vlm-inspect-hub", daemon=True).start()
+    return future

@@ -1,36 +1,65 @@
-"""The headers of a model's checkpoint: from its folder, or from the Hub at its configuration's commit."""
+"""The headers of a model's safetensors files: from its folder, or from the Hub at its configuration's commit.
+
+huggingface_hub's own parser requests the first 100,000 bytes of every file, several times the length of most
+headers. The index has the names of the tensors, and so nearly the length: one request fetches a header, a
+second one the rest of it.
+"""
 
 from __future__ import annotations
 
+import stat
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from vlm_inspect.errors import NoHeadersError
+from vlm_inspect.errors import BadHeaderError, HubUnavailableError, NoHeadersError
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources import catalogue, hub_headers
-from vlm_inspect.sources.header_files import Folder, read_header
-from vlm_inspect.sources.header_format import Lengths
+from vlm_inspect.sources import catalogue
+from vlm_inspect.sources.deadline import run_in_parallel
+from vlm_inspect.sources.http import Part, UnexpectedResponseError, get_range, repo_info
+from vlm_inspect.sources.hub import file_url, find_cached, is_offline, token_to_send
+from vlm_inspect.sources.hub_errors import HubRequest
 from vlm_inspect.sources.options import SourceOptions
-from vlm_inspect.sources.tensor_files import merged, read_headers
+from vlm_inspect.sources.safetensors import (
+    HEADER_LIMIT,
+    INDEX,
+    INDEX_LIMIT,
+    LENGTH_BYTES,
+    SINGLE,
+    Lengths,
+    RawHeader,
+    Shards,
+    merge_headers,
+    parse_header,
+    parse_index,
+    read_headers,
+)
+from vlm_inspect.storage.cache import read_cached, write_cached
 from vlm_inspect.tensors import TensorHeaders
 
 _DEFAULTS = SourceOptions()
+_LFS_POINTER = b"version "  # a Git LFS pointer's first eight bytes, which as a length would be 2**60
+# `"":{"dtype":"BF16","shape":[4096,4096],"data_offsets":[4429185024,4462739456]},`
+_BYTES_PER_TENSOR = 76
+_MARGIN = 1.02
 
 
 def load(
     ref: ModelRef, identity: ModelIdentity, options: SourceOptions = _DEFAULTS, *, adapter: bool = False
 ) -> TensorHeaders:
-    """Names, dtypes, shapes and places of a checkpoint's tensors, or of an adapter's; never their values.
+    """Names, dtypes, shapes and offsets of a checkpoint's tensors, or of an adapter's; never their values.
 
-    `identity` is that of the configuration that was loaded for `ref`: it says the commit. Raises
-    NoHeadersError where there is no safetensors file, BadHeaderError for one that breaks its format, a
-    SourceError for what the Hub answers instead.
+    `identity` is that of the configuration that was loaded for `ref`: it has the commit. Raises
+    NoHeadersError where there is no safetensors file, BadHeaderError for one that breaks its format, or
+    another SourceError.
     """
     if ref.path is None:
-        stated = catalogue.headers(identity.id) if identity.source == "catalogue" and not adapter else None
-        return stated or hub_headers.load(identity, options, adapter=adapter)
+        known = catalogue.headers(identity.id) if identity.source == "catalogue" and not adapter else None
+        return known or _load_from_hub(identity, options, adapter=adapter)
     try:
         folder = ref.path if ref.path.is_dir() else ref.path.parent
-        return read_headers(Folder(folder, ref.name), ref.name, adapter=adapter)
+        return read_headers(LocalFiles(folder, ref.name), ref.name, adapter=adapter)
     except OSError as error:
         raise _unreadable(ref.name, error) from error
 
@@ -38,14 +67,180 @@ def load(
 def read_file(path: Path) -> TensorHeaders:
     """The header of one safetensors file. Raises NoHeadersError or BadHeaderError."""
     try:
-        return merged(
-            {path.name: ()},
-            {path.name: read_header(path, path.name, path.name, Lengths(path.name))},
-            path.name,
-            may_be_unfinished=False,
-        )
+        found = {path.name: _read_header(path, path.name, path.name, Lengths(path.name))}
+        return merge_headers({path.name: ()}, found, path.name, may_be_unfinished=False)
     except OSError as error:
         raise _unreadable(path.name, error) from error
+
+
+class LocalFiles:
+    """A folder that a model was saved, downloaded or cloned to."""
+
+    may_be_unfinished = True
+
+    def __init__(self, folder: Path, model: str) -> None:
+        self._folder = folder
+        self._model = model
+        self._lengths = Lengths(model)
+
+    def headers(self, shards: Shards) -> Mapping[str, RawHeader | None]:
+        """The headers of these files; None for a file that is missing or only a Git LFS pointer."""
+        return {name: _read_header(self._folder / name, name, self._model, self._lengths) for name in shards}
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """A small file, no more than one byte beyond the limit; None where there is none."""
+        path = self._folder / name
+        return _read_start(path, limit + 1) if path.is_file() else None
+
+    def names(self) -> Sequence[str]:
+        """The names of the files in the folder."""
+        return sorted(path.name for path in self._folder.iterdir())
+
+
+class HubFiles:
+    """A repo's files at a commit: in a cache or on the Hub.
+
+    Headers and small files are cached in huggingface_hub's folder for other libraries
+    ($HF_HOME/assets/vlm-inspect), or below `--cache-dir` in the repo's folder.
+    """
+
+    def __init__(self, ref: ModelRef, options: SourceOptions) -> None:
+        self._ref = ref
+        self._options = options
+        self._lengths = Lengths(ref.name)
+        self.request = HubRequest(ref, token_to_send(options.token))
+        self.may_be_unfinished = is_offline(options)
+
+    def headers(self, shards: Shards) -> Mapping[str, RawHeader | None]:
+        """The headers of these files; None for a file that the repo has not."""
+        found = {name: self._cached_header(name) for name in shards}
+        missing = [name for name, header in found.items() if header is None]
+        if missing == [SINGLE] and self._read_cached(INDEX, INDEX_LIMIT) is not None:
+            return found  # the index is cached only where the commit has no single file
+        if not self.may_be_unfinished:
+            found |= run_in_parallel(lambda name: self._fetch_header(name, shards[name]), missing)
+        elif len(shards) == len(missing) > 0 and any(shards.values()):
+            raise self._not_cached()
+        return found
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """A small file, no more than one byte beyond the limit; None where there is none."""
+        content = self._read_cached(name, limit)
+        if content is not None:
+            return content
+        if self.may_be_unfinished:
+            raise self._not_cached()
+        part = self._fetch(name, 0, limit + 1)
+        if part is None:
+            return None
+        with suppress(BadHeaderError):  # nothing malformed is cached
+            if name == INDEX:
+                parse_index(part.content, INDEX, self._ref.name)
+            if len(part.content) <= limit:
+                self._write_cached(name, part.content)
+        return part.content
+
+    def names(self) -> Sequence[str]:
+        """The names of the repo's files."""
+        if self.may_be_unfinished:
+            raise self._not_cached()
+        info = repo_info(f"{self._ref.name}/revision/{self._ref.revision}", self.request.token)
+        if info.sha not in {None, self._ref.revision}:
+            raise UnexpectedResponseError("its list of files is that of another commit")
+        return [file.rfilename for file in info.siblings or () if file.rfilename.isprintable()]
+
+    def _cached_header(self, name: str) -> RawHeader | None:
+        path = find_cached(self._ref, name, self._options)
+        if path is not None:
+            return _read_header(path, name, self._ref.name, self._lengths)
+        content = self._read_cached(f"{name}.header", HEADER_LIMIT + 2 * LENGTH_BYTES)
+        if content is None or len(content) < LENGTH_BYTES:
+            return None
+        size = int.from_bytes(content[:LENGTH_BYTES], "little")
+        return RawHeader(content[LENGTH_BYTES:], len(content) - LENGTH_BYTES, size)
+
+    def _fetch_header(self, name: str, tensors: Sequence[str]) -> RawHeader | None:
+        expected = int(sum(len(tensor) + _BYTES_PER_TENSOR for tensor in tensors) * _MARGIN)
+        first = self._fetch(name, 0, max(expected, LENGTH_BYTES))
+        if first is None:
+            return None
+        if len(first.content) < LENGTH_BYTES:
+            return RawHeader(None, 0, first.size)
+        length = self._lengths.read(first.content, name)
+        text = first.content[LENGTH_BYTES : LENGTH_BYTES + length]
+        if len(text) < length:
+            rest = self._fetch(name, LENGTH_BYTES + len(text), length - len(text))
+            text += rest.content if rest is not None else b""
+        with suppress(BadHeaderError):
+            size = LENGTH_BYTES + length + parse_header(text, name, self._ref.name).data_bytes
+            if size == first.size:
+                self._write_cached(f"{name}.header", size.to_bytes(LENGTH_BYTES, "little") + text)
+        return RawHeader(text if len(text) == length else None, length, first.size)
+
+    def _fetch(self, name: str, first: int, count: int) -> Part | None:
+        url = file_url(self._ref, name)
+        return get_range(url, first, count, self.request.token, self._ref.revision or "")
+
+    def _read_cached(self, name: str, limit: int) -> bytes | None:
+        path = find_cached(self._ref, name, self._options)
+        if path is not None:
+            return _read_start(path, limit + 1)
+        with suppress(OSError, ValueError):
+            return read_cached(self._cache_path(name), limit)
+        return None
+
+    def _write_cached(self, name: str, content: bytes) -> None:
+        with suppress(OSError, ValueError):
+            write_cached(self._cache_path(name), content)
+
+    def _cache_path(self, name: str) -> Path:
+        from huggingface_hub import cached_assets_path
+
+        repo, cache = self._ref.name.replace("/", "--"), self._options.cache_folder
+        assets = cache / f"models--{repo}" / "assets" if cache else None
+        folder = cached_assets_path("vlm-inspect", repo, self._ref.revision or "", assets_dir=assets)
+        return Path(folder) / name.replace("/", "--")
+
+    def _not_cached(self) -> HubUnavailableError:
+        return HubUnavailableError(
+            f"Offline, and the cache has no headers of {self._ref.name} "
+            f"at commit {(self._ref.revision or '')[:12]}.",
+            hint="Run once without --offline (and without HF_HUB_OFFLINE) to cache them.",
+            model=self._ref.name,
+        )
+
+
+def _load_from_hub(identity: ModelIdentity, options: SourceOptions, *, adapter: bool) -> TensorHeaders:
+    if identity.revision is None:
+        raise NoHeadersError(
+            f"{identity.id} is answered from the built-in catalogue, which holds no headers.",
+            hint="Run it where the Hub can be reached, and without --offline.",
+            model=identity.id,
+        )
+    files = HubFiles(ModelRef(identity.id, identity.revision), options)
+    return files.request.run(options, partial(read_headers, files, identity.id, adapter=adapter))
+
+
+def _read_header(path: Path, name: str, model: str, lengths: Lengths) -> RawHeader | None:
+    if not path.exists():
+        return None
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a device would be read for ever, a pipe waited for
+        raise BadHeaderError(f"{model}: {name} is not a file.", hint="Expected a regular file.", model=model)
+    with path.open("rb") as file:
+        start = file.read(LENGTH_BYTES)
+        if start == _LFS_POINTER:
+            return None
+        if len(start) < LENGTH_BYTES:
+            return RawHeader(None, 0, status.st_size)
+        length = lengths.read(start, name)
+        text = file.read(length)
+    return RawHeader(text if len(text) == length else None, length, status.st_size)
+
+
+def _read_start(path: Path, count: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(count)
 
 
 def _unreadable(model: str, error: OSError) -> NoHeadersError:

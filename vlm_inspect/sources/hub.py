@@ -1,12 +1,21 @@
-"""A repo's configuration from the Hub: with huggingface_hub's cache, its token, its environment variables.
+"""A model's configuration on the Hub, by way of huggingface_hub's cache, token and environment variables.
 
-Where the Hub gives no answer the cached commit is used, and a note says so.
+A HEAD says which commit a revision is at. Only where the cache lacks that commit is the file fetched, and by
+the commit: whatever happens to the branch, everything of one model is of one commit. Where the Hub gives no
+answer, the cached commit is used, with a note.
+
+huggingface_hub's own download is not used: it makes a server's ETag into a path, and limits neither bytes nor
+time.
 """
 
 from __future__ import annotations
 
+import os
+import re
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote, urlsplit
 
 from msgspec.structs import replace
 
@@ -16,114 +25,220 @@ from vlm_inspect.errors import (
     HubUnavailableError,
     InvalidConfigError,
     RevisionNotFoundError,
+    SourceError,
+    TokenError,
 )
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources import hub_cache
-from vlm_inspect.sources.config_file import read_config
+from vlm_inspect.sources.config_file import SIZE_LIMIT, check_size, parse_config, read_config
 from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.storage.atomic import atomic_write
 
 _CONFIG = "config.json"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
-    """The configuration at a commit of a repo. Raises a SourceError, HubUnavailableError for no answer."""
+    """The configuration at a commit of a repo.
+
+    Raises a SourceError; HubUnavailableError where neither the Hub nor the cache has an answer.
+    """
     _check_revision(ref)
-    cached = hub_cache.find(ref, _CONFIG, options)
-    kept, damage = _kept(ref, cached)
-    if kept is not None and (ref.is_commit or is_offline(options)):
-        return kept
-    if is_offline(options):
-        raise _damaged(ref, "Offline.", damage) if damage else _offline(ref)
+    offline, checkpoint, damage = is_offline(options), None, ""
     try:
-        return _checkpoint(ref, _ask(ref, options))
+        if cached := find_cached(ref, _CONFIG, options):
+            checkpoint = _checkpoint(ref, cached)
+    except (InvalidConfigError, ConfigMissingError) as error:
+        damage = error.message.removeprefix(f"{ref.name}: ")
+    if checkpoint is not None and (ref.is_commit or offline):
+        return checkpoint
+    try:
+        if offline:
+            raise _not_cached(ref)
+        return _checkpoint(ref, download(ref, _CONFIG, options))
     except HubUnavailableError as error:
         if damage:
-            raise _damaged(ref, error.message, damage) from error
-        if kept is None or cached is None:
+            reason = "Offline." if offline else error.message
+            raise HubUnavailableError(
+                f"{reason} The cache's copy of {ref.name} is damaged: {damage}",
+                hint="Run it again with access to the Hub, and without --offline, to fetch a new copy.",
+                model=ref.name,
+            ) from error
+        if checkpoint is None:
             raise
-        note = f"{error.message} {ref.name} is answered from the cache, commit {_commit(cached)[:12]}."
-        return replace(kept, notes=(note,))
-
-
-def _kept(ref: ModelRef, cached: Path | None) -> tuple[Checkpoint | None, str]:
-    """What the cache has; where that is damaged, and so as good as nothing, what is wrong with it."""
-    if cached is None:
-        return None, ""
-    try:
-        return _checkpoint(ref, cached), ""
-    except (InvalidConfigError, ConfigMissingError) as error:
-        return None, error.message.removeprefix(f"{ref.name}: ")
-
-
-def prepare() -> None:
-    """Import what the functions of this file use."""
-    from huggingface_hub import constants, get_token, hf_hub_url
-    from huggingface_hub.utils import get_session, hf_raise_for_status
-
-    del constants, get_token, hf_hub_url, get_session, hf_raise_for_status
+        commit = (checkpoint.identity.revision or "")[:12]
+        return replace(
+            checkpoint, notes=(f"{error.message} {ref.name} is answered from the cache, commit {commit}.",)
+        )
 
 
 def is_offline(options: SourceOptions) -> bool:
-    """Whether the Hub is not to be asked. HF_HUB_OFFLINE is read when huggingface_hub is imported."""
+    """Whether no request may be sent. huggingface_hub reads HF_HUB_OFFLINE when it is imported."""
     from huggingface_hub import constants
 
     return options.offline or bool(constants.HF_HUB_OFFLINE)
 
 
-def _ask(ref: ModelRef, options: SourceOptions) -> Path:
-    """The cached file of the commit that the Hub says the revision is at, within the deadline."""
-    from vlm_inspect.sources.dialogue import ask_hub
-    from vlm_inspect.sources.hub_errors import Asked
-    from vlm_inspect.sources.hub_files import fetch_config
-    from vlm_inspect.sources.token import token_to_send
+def check_endpoint() -> None:
+    """Raise SourceError where HF_ENDPOINT is no URL: huggingface_hub then cannot be imported."""
+    try:
+        parts = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+        is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise SourceError(
+            "HF_ENDPOINT is not a valid URL, for example https://huggingface.co.",
+            hint="Correct it, or unset it to use https://huggingface.co: unset HF_ENDPOINT",
+        )
 
-    asked = Asked(ref, token_to_send(options.token))
 
-    return ask_hub(
-        asked,
-        options,
-        partial(fetch_config, ref, _CONFIG, options, asked.token),
-        hint="Try again later; --offline asks only the cache and the catalogue.",
+def token_to_send(token: str | None) -> str | None:
+    """The token, or else the one that huggingface_hub finds.
+
+    Raises TokenError for one that cannot be a header: the transport's own error would show it.
+    """
+    from huggingface_hub import constants, get_token
+
+    if token is None and constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
+        return None
+    try:
+        found = (get_token() if token is None else token.strip()) or None
+    except OSError as error:
+        raise TokenError(
+            f"The file of the token for the Hub cannot be read: {error.filename}: {error.strerror}.",
+            hint="Make the file readable, or set HF_TOKEN.",
+        ) from error
+    if found is not None and not (found.isascii() and found.isprintable() and " " not in found):
+        raise TokenError(
+            "The token for the Hub has invalid characters.",
+            hint="Copy it again from the Hub's settings: hf auth login, or HF_TOKEN, or --token",
+        )
+    return found
+
+
+# --- files on the Hub
+
+
+def download(ref: ModelRef, name: str, options: SourceOptions) -> Path:
+    """The cached file of the commit that the Hub says the revision is at.
+
+    Raises InvalidConfigError for a file that is no configuration, ConfigMissingError where the repo has none,
+    or another SourceError.
+    """
+    from vlm_inspect.sources.hub_errors import HubRequest
+
+    request = HubRequest(ref, token_to_send(options.token))
+    return request.run(options, partial(_download, ref, name, options, request.token))
+
+
+def file_url(ref: ModelRef, name: str) -> str:
+    """The address of a file at a revision."""
+    from huggingface_hub import constants
+
+    url: str = constants.HUGGINGFACE_CO_URL_TEMPLATE.format(
+        repo_id=quote(ref.name), revision=quote(ref.revision or "main", safe=""), filename=quote(name)
     )
+    return url
 
 
-def _commit(cached: Path) -> str:
-    """The commit of a cached file: the cache has a folder for each."""
-    return cached.parent.name
+def _download(ref: ModelRef, name: str, options: SourceOptions, token: str | None) -> Path:
+    from vlm_inspect.sources import http
+
+    response = http.head(file_url(ref, name), token)
+    commit, size = response.headers.get(http.COMMIT, ""), http.file_size(response)
+    if not _COMMIT.fullmatch(commit):
+        raise http.UnexpectedResponseError("it names no commit")
+    if ref.is_commit and commit != ref.revision:
+        raise http.UnexpectedResponseError(
+            f"commit {(ref.revision or '')[:12]} was requested, and another came"
+        )
+    check_size(size or 0, ref.name)
+    at_commit = ModelRef(ref.name, commit)
+    cached = find_cached(at_commit, name, options)
+    if cached is not None and _is_sound(cached, size, ref.name):
+        with suppress(OSError):  # a cache that may only be read
+            _write_ref(ref, commit, options)
+        return cached
+    part = http.get_range(file_url(at_commit, name), 0, SIZE_LIMIT + 1, token, commit)
+    if part is None:
+        raise http.UnexpectedResponseError(f"it has a {name}, and then has none")
+    if size is not None and size != len(part.content):
+        raise http.TruncatedResponseError(f"received {len(part.content):,} of {size:,} bytes")
+    parse_config(part.content, ref.name)  # anything else is not cached
+    path = _repo_folder(ref, options) / "snapshots" / commit / name
+    _write(ref, path, part.content, options)
+    _write_ref(ref, commit, options)
+    return path
+
+
+def _is_sound(cached: Path, size: int | None, model: str) -> bool:
+    try:
+        content = cached.read_bytes()
+        parse_config(content, model)
+    except (OSError, InvalidConfigError):
+        return False
+    return size in {None, len(content)}
+
+
+# --- huggingface_hub's cache: snapshots/<commit>/<file>, and refs/<branch> with the branch's commit
+
+
+def find_cached(ref: ModelRef, name: str, options: SourceOptions) -> Path | None:
+    """The file in the cache, at the commit or at the branch's last known one.
+
+    The same as huggingface_hub's `try_to_load_from_cache`, which imports an HTTP client.
+    """
+    revision = ref.revision or "main"
+    try:
+        repo = _repo_folder(ref, options)
+        pointer = repo / "refs" / revision
+        commit = pointer.read_text(encoding="utf-8") if pointer.is_file() else revision
+        found = repo / "snapshots" / commit / name
+        return found if found.is_file() else None
+    except (OSError, ValueError):  # a cache that cannot be read, or a name that it cannot have
+        return None
+
+
+def _repo_folder(ref: ModelRef, options: SourceOptions) -> Path:
+    from huggingface_hub import constants
+
+    folder = options.cache_folder or Path(constants.HF_HUB_CACHE).expanduser()
+    return folder / f"models--{ref.name.replace('/', '--')}"
+
+
+def _write_ref(ref: ModelRef, commit: str, options: SourceOptions) -> None:
+    revision = ref.revision or "main"
+    path = _repo_folder(ref, options) / "refs" / revision
+    if revision != commit and not (path.is_file() and path.read_bytes() == commit.encode()):
+        _write(ref, path, commit.encode(), options)
+
+
+def _write(ref: ModelRef, path: Path, content: bytes, options: SourceOptions) -> None:
+    """Temporary files lie in the repo's folder: huggingface_hub takes each file in refs for a branch."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, content, durable=False, temp_dir=_repo_folder(ref, options))
 
 
 def _checkpoint(ref: ModelRef, cached: Path) -> Checkpoint:
-    identity = ModelIdentity(id=ref.name, revision=_commit(cached), source="hub")
+    identity = ModelIdentity(id=ref.name, revision=cached.parent.name, source="hub")
     return Checkpoint(identity, read_config(cached, ref.name))
 
 
-def _revision(ref: ModelRef) -> str:
-    return ref.revision or "main"
-
-
 def _check_revision(ref: ModelRef) -> None:
-    """Refuse what can be no revision, before it is made part of an address and of a path in the cache."""
-    revision = _revision(ref)
+    """A revision becomes part of an address and of a path in the cache."""
+    revision = ref.revision or "main"
     if not revision.isprintable() or ".." in revision or revision.startswith("/"):
         raise RevisionNotFoundError(
-            f"{ref.name}: {revision!r} can be no branch, tag or commit.",
-            hint=f"Name one that is on the Hub, or none for the newest: {ref.name}",
+            f"{ref.name}: Invalid revision {revision!r}.",
+            hint="Use an existing branch, tag or commit, or omit --revision.",
             model=ref.name,
         )
 
 
-def _damaged(ref: ModelRef, unavailable: str, damage: str) -> HubUnavailableError:
+def _not_cached(ref: ModelRef) -> HubUnavailableError:
+    revision = f" at revision {ref.revision}" if ref.revision else ""
     return HubUnavailableError(
-        f"{unavailable} The cache's copy of {ref.name} is damaged: {damage}",
-        hint="Run it where the Hub can be reached, and without --offline: it is then fetched again.",
-        model=ref.name,
-    )
-
-
-def _offline(ref: ModelRef) -> HubUnavailableError:
-    at = f" at revision {ref.revision}" if ref.revision else ""
-    return HubUnavailableError(
-        f"Offline, and neither the cache nor the built-in catalogue has {ref.name}{at}.",
-        hint="Run once without --offline (and without HF_HUB_OFFLINE): the cache keeps what it fetched.",
+        f"Offline, and neither the cache nor the built-in catalogue has {ref.name}{revision}.",
+        hint="Run once without --offline (and without HF_HUB_OFFLINE) to cache it.",
         model=ref.name,
     )

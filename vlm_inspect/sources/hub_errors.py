@@ -1,20 +1,19 @@
-"""What huggingface_hub raises -> what vlm-inspect says: what happened, and what to type next."""
+"""What goes wrong with a request to the Hub, as an error that says what happened and what to do next."""
 
 from __future__ import annotations
 
-import math
+import os
 import re
-import ssl
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Any, TypeAlias
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import TypeVar
 
+from vlm_inspect import installed
 from vlm_inspect.errors import (
+    BrokenEnvironmentError,
     ConfigMissingError,
     GatedModelError,
     HubUnavailableError,
@@ -24,234 +23,201 @@ from vlm_inspect.errors import (
     TokenError,
 )
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources.bad_answers import UnlikeHubError
-from vlm_inspect.sources.hub_names import address_error, hub_error, transport_error
-from vlm_inspect.sources.way_to_hub import certificates_not_there, way_out
+from vlm_inspect.sources.deadline import DeadlineExceededError, run_with_timeout
+from vlm_inspect.sources.http import (
+    HubConnectionError,
+    StatusError,
+    TruncatedResponseError,
+    UnexpectedResponseError,
+    retry_after,
+    transport_errors,
+)
+from vlm_inspect.sources.options import SourceOptions
 
-# huggingface_hub's HfHubHTTPError, named without importing it
-HttpError: TypeAlias = Any
-
-_LONGEST_WORDS = 200
-_LOGIN_IN_ADDRESS = re.compile(r"//[^/@\s]*@")
+_LONGEST_TEXT = 200
+_CREDENTIALS = re.compile(r"//[^/@\s]*@")
+_SOCKS_PACKAGE = re.compile(r"'(\w+)' package")
 _A_DAY = 86_400
-_SECONDS = re.compile(r"[0-9]{1,12}")
-# `"api";r=0;t=55`: none of what the account may ask is left for 55 seconds
-_USED_UP = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(?P<seconds>[0-9]{1,12})")
 _LOGIN = "hf auth login, or HF_TOKEN, or --token"
-_RATE = f"Try again then. With a token more requests are allowed: {_LOGIN}"
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What was asked of the Hub: all that a message needs beside the error itself."""
+class HubRequest:
+    """A model that is looked up on the Hub: what its requests have in common."""
 
     ref: ModelRef
     token: str | None = field(default=None, repr=False)
-
-    @property
-    def name(self) -> str:
-        """The repo."""
-        return self.ref.name
 
     @property
     def endpoint(self) -> str:
         """The Hub's address, without the password that a mirror's may hold."""
         from huggingface_hub import constants
 
-        parts = urlsplit(str(constants.ENDPOINT))
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return _CREDENTIALS.sub("//", str(constants.ENDPOINT))
 
-    def words(self, text: object) -> str:
-        """The first line of what someone else wrote: not long, printable, without token or login."""
-        said = str(text)
-        if self.token:
-            said = said.replace(self.token, "<token>")
-        said = _LOGIN_IN_ADDRESS.sub("//", said)
-        line = next((line for line in said.splitlines() if line.strip()), "")
-        return "".join(filter(str.isprintable, line.strip()[:_LONGEST_WORDS])).rstrip(".")
+    def run(self, options: SourceOptions, work: Callable[[], T]) -> T:
+        """Return what `work` returns, within the time limit of a model.
 
-    def as_cause(self, error: Exception) -> Exception | None:
-        """The error, to be shown as the cause of another; None where a server repeated the token in it."""
-        shown = "".join(traceback.format_exception(error))
-        return None if self.token and self.token in shown else error
-
-    @staticmethod
-    def failures() -> tuple[type[Exception], ...]:
-        """What huggingface_hub raises where it has no file to give.
-
-        OSError is what it raises for a bad download and an unwritable cache, ValueError for a repo id that
-        breaks its rules.
+        Raises a SourceError, or BrokenEnvironmentError where huggingface_hub lacks a package.
         """
-        return transport_error(), address_error(), OSError, ValueError
+        try:
+            return run_with_timeout(options.deadline, work)
+        except DeadlineExceededError:
+            raise HubUnavailableError(
+                f"{self.endpoint} did not finish within {options.deadline:g} s.",
+                hint="Try again later; --offline uses cached files and built-in models only.",
+                model=self.ref.name,
+            ) from None
+        except ImportError as error:
+            raise import_error(error) from error
+        except OSError as error:
+            raise self.source_error(error) from (None if self._shows_token(error) else error)
 
-
-def as_source_error(error: BaseException, asked: Asked) -> SourceError:
-    """The error of vlm-inspect that says the same. The first kind that fits answers."""
-    kinds: tuple[tuple[type[BaseException], Callable[..., SourceError]], ...] = (
-        (hub_error("GatedRepoError"), _gated),
-        (hub_error("RepositoryNotFoundError"), _not_found),
-        (hub_error("RevisionNotFoundError"), _no_revision),
-        # before the file that the repo lacks: in some versions the file that the cache lacks is one of those
-        (hub_error("LocalEntryNotFoundError"), _by_cause),
-        (hub_error("EntryNotFoundError"), _no_config),
-        (hub_error("DisabledRepoError"), _disabled),
-        (hub_error("HfHubHTTPError"), _by_status),
-        (hub_error("FileMetadataError"), _not_a_hub),
-        (hub_error("HFValidationError"), _not_found),
-        (UnlikeHubError, _unlike_hub),
-        (transport_error(), _of_the_transport),
-        (OSError, _disk_or_download),
-    )
-    return next((say for kind, say in kinds if isinstance(error, kind)), _unreachable)(error, asked)
-
-
-def retry_after(error: HttpError) -> int | None:
-    """The seconds that a busy Hub says to wait: as a number, as a date, or by its RateLimit."""
-    headers = error.response.headers
-    stated = headers.get("Retry-After", "").strip()
-    if _SECONDS.fullmatch(stated):
-        return int(stated)
-    limit = _USED_UP.search(headers.get("RateLimit", ""))
-    return _seconds_until(stated) if stated or limit is None else int(limit["seconds"])
-
-
-def _seconds_until(date: str) -> int | None:
-    try:
-        until = parsedate_to_datetime(date)
-        return max(math.ceil(until.timestamp() - time.time()), 0)
-    except (ValueError, TypeError, OverflowError, IndexError):  # which depends on the version of Python
-        return None
-
-
-def _gated(_: HttpError, asked: Asked) -> SourceError:
-    return GatedModelError(
-        f"{asked.name} is gated: its licence must be accepted by the account that asks.",
-        hint=f"Accept it at {asked.endpoint}/{asked.name}, then log in with that account: {_LOGIN}",
-        model=asked.name,
-    )
-
-
-def _not_found(_: Exception, asked: Asked) -> SourceError:
-    who = "the account of the token that was sent" if asked.token else "anyone without a token"
-    return ModelNotFoundError(
-        f"The Hub has no model {asked.name}, or none for {who}.",
-        hint=f"Check the spelling. A private model needs a token that may read it: {_LOGIN}",
-        model=asked.name,
-    )
-
-
-def _no_revision(_: HttpError, asked: Asked) -> SourceError:
-    return RevisionNotFoundError(
-        f"{asked.name} has no branch, tag or commit {asked.ref.revision or 'main'!r}.",
-        hint=f"See {asked.endpoint}/{asked.name}/commits, or name none for the newest: {asked.name}",
-        model=asked.name,
-    )
-
-
-def _no_config(_: HttpError, asked: Asked) -> SourceError:
-    return ConfigMissingError(
-        f"{asked.name} has no config.json.",
-        hint="An adapter or a GGUF file has none: name the model that it was made from.",
-        model=asked.name,
-    )
-
-
-def _disabled(_: HttpError, asked: Asked) -> SourceError:
-    return ModelNotFoundError(
-        f"{asked.name} has been disabled on the Hub.",
-        hint=f"See {asked.endpoint}/{asked.name} for why.",
-        model=asked.name,
-    )
-
-
-def _by_status(error: HttpError, asked: Asked) -> SourceError:
-    """Answers that huggingface_hub has no class for."""
-    status = error.response.status_code
-    if status == HTTPStatus.UNAUTHORIZED:
-        return TokenError(
-            f"The Hub does not accept the token that was sent for {asked.name}.",
-            hint=f"Log in again, or send none: {_LOGIN}",
-            model=asked.name,
+    def source_error(self, error: OSError) -> SourceError:
+        """The error that says the same to a user."""
+        if isinstance(error, StatusError):
+            return _status_error(error, self)
+        if isinstance(error, UnexpectedResponseError):
+            return self._unavailable(f"{self.endpoint} sent an unexpected answer: {self.sanitized(error)}.")
+        if isinstance(error, TruncatedResponseError):
+            return self._unavailable(f"{self.ref.name}: the download failed: {self.sanitized(error)}.")
+        if isinstance(error, HubConnectionError):
+            name = _missing_certificates()
+            message = f"{self.endpoint} cannot be reached: {self.sanitized(error)}."
+            return self._unavailable(f"{name} names no certificates that can be read." if name else message)
+        place = f" ({error.filename})" if error.filename else ""
+        return SourceError(
+            f"{self.ref.name}: the Hub's cache cannot be used: {error.strerror or error}{place}.",
+            hint="Use another folder: --cache-dir DIR, or HF_HUB_CACHE",
+            model=self.ref.name,
         )
-    if status == HTTPStatus.FORBIDDEN:
-        said = asked.words(getattr(error, "server_message", None) or "access is forbidden")
-        return GatedModelError(
-            f"The Hub does not give {asked.name} to this account: {said}.",
-            hint=f"Send a token that may read it: {_LOGIN}",
-            model=asked.name,
+
+    def sanitized(self, text: object) -> str:
+        """The first line of somebody else's text: short, printable, without token or password."""
+        text = str(text).replace(self.token, "<token>") if self.token else str(text)
+        line = next((line for line in _CREDENTIALS.sub("//", text).splitlines() if line.strip()), "")
+        return "".join(filter(str.isprintable, line.strip()[:_LONGEST_TEXT])).rstrip(".")
+
+    def _shows_token(self, error: Exception) -> bool:
+        """Whether a traceback would show the token, which a server may repeat."""
+        return bool(self.token) and str(self.token) in "".join(traceback.format_exception(error))
+
+    def _unavailable(self, message: str) -> HubUnavailableError:
+        hint = connection_hint(message.replace(self.endpoint, ""))
+        return HubUnavailableError(message, hint=hint, model=self.ref.name)
+
+
+def import_error(error: ImportError) -> BrokenEnvironmentError:
+    """huggingface_hub cannot be imported, or lacks the package that a SOCKS proxy needs."""
+    package = _SOCKS_PACKAGE.search(str(error))
+    if "SOCKS" in str(error) and package is not None:
+        return BrokenEnvironmentError(
+            f"a SOCKS proxy is set ({', '.join(proxy_variables())}), and its package is not installed.",
+            hint=f"pip install {package[1]}, or set an HTTP proxy, or none.",
         )
-    if status == HTTPStatus.NOT_FOUND:
-        return _not_found(error, asked)
-    hint = _RATE if status == HTTPStatus.TOO_MANY_REQUESTS else ""
-    return _unavailable(f"{asked.endpoint} answered {status}{_meaning(error)}.", asked, hint)
+    return installed.import_failure("huggingface_hub", error)
 
 
-def _meaning(error: HttpError) -> str:
-    """What a status means for who waits."""
-    if error.response.status_code != HTTPStatus.TOO_MANY_REQUESTS:
+def proxy_variables() -> tuple[str, ...]:
+    """The variables that set a proxy; not their values, which may hold a password."""
+    return tuple(name for lower in _PROXIES for name in (lower, lower.upper()) if os.environ.get(name))
+
+
+def connection_hint(message: str) -> str:
+    """What to check, by what the transport says."""
+    text = message.lower()
+    proxies = [name for name in proxy_variables() if name.lower() != "no_proxy"]
+    if "certificate" in text and ("expired" in text or "not yet valid" in text):
+        return "Check the clock of this machine: a certificate is valid from one date to another."
+    if "certificate" in text:
+        uses_requests = transport_errors()[0].__module__.startswith("requests")
+        variable = "REQUESTS_CA_BUNDLE" if uses_requests else "SSL_CERT_FILE"
+        return f"Set {variable}=/path/to/ca.pem if a proxy or a mirror signs its certificates itself."
+    if "407" in text or "proxy authentication" in text:
+        variable = next(iter(proxies), "HTTPS_PROXY")
+        return f"Set {variable}=http://NAME:PASSWORD@HOST:PORT: the proxy requires authentication."
+    if "[ssl" in text:
+        return (
+            "Check whether the address in HF_ENDPOINT, or that of a proxy, should begin with http or https."
+        )
+    if proxies:
+        names = " and ".join(proxies)
+        return f"Check the connection and the proxy of {names}. NO_PROXY lists hosts to reach without one."
+    return "Check the connection (and HF_ENDPOINT, if set) and try again. Fetched files are cached."
+
+
+def _missing_certificates() -> str | None:
+    """The variable that names certificates where there are none; OpenSSL does not name the file."""
+    paths = {name: os.environ.get(name) for name in _CERTIFICATES}
+    return next((name for name, path in paths.items() if path and not Path(path).exists()), None)
+
+
+def _status_error(error: StatusError, request: HubRequest) -> SourceError:
+    name, page = request.ref.name, f"{request.endpoint}/{request.ref.name}"
+    code, reason = (error.headers.get(each, "") for each in ("X-Error-Code", "X-Error-Message"))
+    account = "the account of this token" if request.token else "anyone without a token"
+    status, unauthorized = error.status, error.status == HTTPStatus.UNAUTHORIZED
+    cases: tuple[tuple[bool, type[SourceError], str, str], ...] = (
+        (
+            code == "GatedRepo",
+            GatedModelError,
+            f"{name} is gated: this account has not accepted its licence.",
+            f"Accept it at {page}, then log in with that account: {_LOGIN}",
+        ),
+        (
+            code == "RevisionNotFound",
+            RevisionNotFoundError,
+            f"{name} has no branch, tag or commit {request.ref.revision or 'main'!r}.",
+            f"See {page}/commits, or omit the revision for the newest commit.",
+        ),
+        (
+            code == "EntryNotFound",
+            ConfigMissingError,
+            f"{name} has no config.json.",
+            "An adapter or a GGUF file has none: use the base model instead.",
+        ),
+        (
+            reason == "Access to this resource is disabled.",
+            ModelNotFoundError,
+            f"{name} has been disabled on the Hub.",
+            f"See {page} for the reason.",
+        ),
+        (
+            unauthorized and reason.startswith("Invalid credentials"),
+            TokenError,
+            f"The Hub does not accept the token that was sent for {name}.",
+            f"Log in again, or send no token: {_LOGIN}",
+        ),
+        (
+            code == "RepoNotFound" or unauthorized or status == HTTPStatus.NOT_FOUND,
+            ModelNotFoundError,
+            f"The Hub has no model {name}, or none for {account}.",
+            f"Check the spelling. A private model needs a token that may read it: {_LOGIN}",
+        ),
+        (
+            status == HTTPStatus.FORBIDDEN,
+            GatedModelError,
+            f"The Hub does not give {name} to this account: {request.sanitized(reason or 'no access')}.",
+            f"Use a token that may read it: {_LOGIN}",
+        ),
+        (
+            status == HTTPStatus.TOO_MANY_REQUESTS,
+            HubUnavailableError,
+            f"{request.endpoint} answered 429, too many requests{_wait(error)}.",
+            f"Try again then. With a token more requests are allowed: {_LOGIN}",
+        ),
+        (True, HubUnavailableError, f"{request.endpoint} answered {status}.", connection_hint("")),
+    )
+    kind, message, hint = next(case[1:] for case in cases if case[0])
+    return kind(message, hint=hint, model=name)
+
+
+def _wait(error: StatusError) -> str:
+    seconds = retry_after(error.headers)
+    if seconds is None:
         return ""
-    wait = retry_after(error)
-    if wait is None:
-        return ", too many requests"
-    return ", too many requests: it says to wait " + (
-        f"{wait} s" if wait <= _A_DAY else "for more than a day"
-    )
-
-
-def _by_cause(error: BaseException, asked: Asked) -> SourceError:
-    """huggingface_hub says only that the cache has no copy; why the Hub gave none is its cause."""
-    cause = error.__cause__
-    return as_source_error(cause, asked) if cause else _unreachable(error, asked)
-
-
-def _of_the_transport(error: Any, asked: Asked) -> SourceError:
-    """No answer; or one that huggingface_hub let through (0.31 to 0.35: of a Hub that stays busy)."""
-    has_answer = getattr(error, "response", None) is not None
-    return _by_status(error, asked) if has_answer else _unreachable(error, asked)
-
-
-def _not_a_hub(_: Exception, asked: Asked) -> SourceError:
-    return _unavailable(f"{asked.endpoint} answered, but not as a Hub does: it named no commit.", asked)
-
-
-def _disk_or_download(error: OSError, asked: Asked) -> SourceError:
-    """An OSError with a number is the disk's; one without is huggingface_hub's, of a download gone wrong."""
-    if isinstance(error, ssl.SSLError):
-        return _unreachable(error, asked)
-    if error.filename is None and (name := certificates_not_there()):
-        return _unavailable(f"{name} names no certificates that can be read: {error.strerror}.", asked)
-    if error.errno is None:
-        return _unavailable(f"{asked.name}: the download failed: {asked.words(error)}.", asked)
-    return SourceError(
-        f"{asked.name}: the Hub's cache cannot be used: {error.strerror}{_where(error)}.",
-        hint="Name another folder for it: --cache-dir DIR, or HF_HUB_CACHE",
-        model=asked.name,
-    )
-
-
-def _where(error: OSError) -> str:
-    return f" ({error.filename})" if error.filename else ""
-
-
-def _unreachable(error: BaseException, asked: Asked) -> SourceError:
-    said = asked.words(_reason(error)) or type(error).__name__
-    return _unavailable(f"{asked.endpoint} cannot be reached: {said}.", asked)
-
-
-def _reason(error: BaseException) -> object:
-    """What there is to say: of the errors of requests, wrapped three deep, only the innermost says why."""
-    if not isinstance(error, OSError):
-        return error
-    root: BaseException = error
-    while (inner := root.__cause__ or root.__context__) is not None:
-        root = inner
-    return getattr(root, "strerror", None) or root
-
-
-def _unlike_hub(error: OSError, asked: Asked) -> SourceError:
-    return _unavailable(f"{asked.endpoint} does not answer as a Hub does: {asked.words(error)}.", asked)
-
-
-def _unavailable(message: str, asked: Asked, hint: str = "") -> SourceError:
-    hint = hint or way_out(message.replace(asked.endpoint, ""))
-    return HubUnavailableError(message, hint=hint, model=asked.name)
+    return ": it says to wait " + (f"{seconds} s" if seconds <= _A_DAY else "for more than a day")

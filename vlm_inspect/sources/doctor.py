@@ -1,0 +1,111 @@
+"""Whether the Hub, its cache and the account are as lookups need them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from vlm_inspect import installed
+from vlm_inspect.diagnosis import Finding
+from vlm_inspect.errors import SourceError, TokenError, VlmInspectError
+from vlm_inspect.ref import ModelRef
+from vlm_inspect.sources import hub
+from vlm_inspect.sources.options import SourceOptions
+
+_TIMEOUT = 10.0
+_OTHER_CACHE = "Use another folder: --cache-dir DIR, or HF_HUB_CACHE"
+_NO_MODEL = "vlm-inspect/doctor"
+# far more than a config.json and its headers, and little enough to be written at once
+_SPACE = 1 << 20
+
+
+def run_checks(options: SourceOptions) -> Iterator[Finding]:
+    """huggingface_hub, its cache, the token (whether there is one, never what it is), the Hub itself."""
+    try:
+        from huggingface_hub import constants, file_download  # noqa: F401
+    except installed.IMPORT_FAULTS as error:
+        failure = installed.import_failure("huggingface_hub", error)
+        yield Finding("huggingface_hub", failure.message, "wrong", failure.hint)
+        return
+    from vlm_inspect.sources.hub_errors import proxy_variables
+
+    yield Finding("huggingface_hub", installed.version("huggingface_hub") or "of an unknown version")
+    try:
+        hub.check_endpoint()
+    except SourceError as error:
+        yield Finding("Hub", error.message.rstrip("."), "wrong", error.hint)
+        return
+    yield _check_cache(options)
+    yield _check_token(options)
+    if proxy_variables():
+        yield Finding("proxy", f"set by {', '.join(proxy_variables())}", "note")
+    yield _check_hub(options)
+
+
+def _check_cache(options: SourceOptions) -> Finding:
+    from huggingface_hub import constants
+
+    folder = options.cache_folder or Path(constants.HF_HUB_CACHE).expanduser()
+    try:
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        with TemporaryFile(dir=existing) as file:
+            file.write(bytes(_SPACE))
+        unreadable = _first_unreadable(folder)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        return Finding("Hub cache", f"{folder} cannot be written: {reason}", "wrong", _OTHER_CACHE)
+    if unreadable is not None:
+        message = f"{folder} holds what this user may not read, or not write beside: {unreadable}"
+        return Finding("Hub cache", message, "wrong", _OTHER_CACHE)
+    return Finding("Hub cache", f"{folder}{'' if folder.is_dir() else ', made when it is needed'}")
+
+
+def _first_unreadable(folder: Path) -> Path | None:
+    """The first folder or file of a model in the cache that only another user may read."""
+    for repo in sorted(folder.glob("models--*")):
+        if not os.access(repo, os.R_OK | os.W_OK | os.X_OK):
+            return repo
+        for file in repo.glob("snapshots/*/config.json"):
+            if not os.access(file, os.R_OK):
+                return file
+    return None
+
+
+def _check_token(options: SourceOptions) -> Finding:
+    try:
+        token = hub.token_to_send(options.token)
+    except TokenError as error:
+        return Finding("token", error.message, "wrong", error.hint)
+    if token is None:
+        return Finding("token", "none; private and gated models cannot be looked up", "note", "hf auth login")
+    source = "--token" if options.token else "HF_TOKEN" if os.environ.get("HF_TOKEN") else "hf auth login"
+    return Finding("token", f"one is sent, from {source}")
+
+
+def _check_hub(options: SourceOptions) -> Finding:
+    from vlm_inspect.sources.hub_errors import HubRequest
+
+    request = HubRequest(ModelRef(name=_NO_MODEL))
+    if hub.is_offline(options):
+        return Finding("Hub", f"{request.endpoint} was not checked (offline)", "note")
+    try:
+        request.run(replace(options, deadline=_TIMEOUT), _ping)
+    except VlmInspectError as error:
+        message = error.message.removeprefix(f"{_NO_MODEL}: ").rstrip(".")
+        hint = error.hint if "--offline" in error.hint else f"{error.hint} Or use --offline."
+        return Finding("Hub", message, "wrong", hint)
+    return Finding("Hub", f"{request.endpoint} answers")
+
+
+def _ping() -> None:
+    """Look up a model that need not exist: each of the Hub's answers will do."""
+    from vlm_inspect.sources.http import StatusError, repo_info
+
+    try:
+        repo_info(_NO_MODEL, None)
+    except StatusError as error:
+        if error.status not in {401, 403, 404}:
+            raise

@@ -1,0 +1,402 @@
+"""safetensors headers and the index of their files, checked as the bytes of a stranger.
+
+huggingface_hub's parser believes what it reads. Here a header must keep to the format: no name twice, known
+dtypes, tensors that lie end to end and are as long as their shapes say.
+https://huggingface.co/docs/safetensors
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from vlm_inspect.errors import BadHeaderError, NoHeadersError
+from vlm_inspect.patterns import can_be_a_part
+from vlm_inspect.tensors import TensorFile, TensorHeaders, TensorInfo
+
+SINGLE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+ADAPTER = "adapter_model.safetensors"
+LENGTH_BYTES = 8
+"""A file starts with the length of its header, little-endian."""
+HEADER_LIMIT = 25_000_000
+"""The longest header that is read, as in huggingface_hub. The largest published one has a million bytes."""
+ALL_HEADERS_LIMIT = 250_000_000
+"""Bytes that all headers of one checkpoint may have."""
+INDEX_LIMIT = 100_000_000
+"""The longest index that is read; that of a trillion parameters has thirty million bytes."""
+MOST_SHARDS = 2_000
+"""Files that one checkpoint may have; the largest published ones have some two hundred."""
+MOST_TENSORS = 1_000_000
+"""Tensors that are read of one checkpoint; those of the largest models have some two hundred thousand."""
+
+_BITS = {
+    **dict.fromkeys(("F4",), 4),
+    **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
+    **dict.fromkeys(("BOOL", "U8", "I8"), 8),
+    **dict.fromkeys(("F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
+    **dict.fromkeys(("I16", "U16", "F16", "BF16"), 16),
+    **dict.fromkeys(("I32", "U32", "F32"), 32),
+    **dict.fromkeys(("I64", "U64", "F64", "C64"), 64),
+}
+_LARGEST = 2**63
+_MOST_DIMENSIONS = 32
+_LONGEST_NAME = 1_000
+_LONGEST_FILE_NAME = 255
+_SHOWN_CHARACTERS = 80
+_SHOWN_NAMES = 3
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_SEPARATORS = re.compile(r"[/\\]")
+_NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors")
+
+Shards = Mapping[str, tuple[str, ...]]
+"""The files of a checkpoint, each with the names of its tensors, where an index has them."""
+
+
+class Header(Struct, frozen=True):
+    """The content of one file's header."""
+
+    tensors: tuple[TensorInfo, ...]
+    """In the order in which they lie in the file."""
+    metadata: dict[str, str]
+    data_bytes: int
+    """Bytes that must follow the header."""
+
+
+class RawHeader(Struct, frozen=True):
+    """A file's header as it was found."""
+
+    text: bytes | None
+    """The JSON; None where the file ends before its header does."""
+    length: int = 0
+    """Bytes of JSON that the file says it has."""
+    size: int | None = None
+    """Bytes of the whole file."""
+
+
+class Files(Protocol):
+    """The files of one model: a folder, or a repo at a commit."""
+
+    def headers(self, shards: Shards) -> Mapping[str, RawHeader | None]:
+        """The headers of these files; None for a file that is missing."""
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """A small file, no more than one byte beyond the limit; None where there is none."""
+
+    def names(self) -> Sequence[str]:
+        """The names of all files, to explain what is missing."""
+
+    @property
+    def may_be_unfinished(self) -> bool:
+        """Whether a download may still add a file that is missing or short."""
+
+
+class Lengths:
+    """Reads the lengths of a model's headers, and adds them up: all are in memory at once."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._lock = Lock()
+        self._total = 0
+
+    def read(self, start: bytes, file: str) -> int:
+        """The length that a file's first eight bytes state. Raises BadHeaderError beyond a limit."""
+        length = int.from_bytes(start[:LENGTH_BYTES], "little")
+        if length > HEADER_LIMIT:
+            raise _error(f"says {length:,} bytes, and the limit is {HEADER_LIMIT:,}", file, self._model)
+        if length < len("{}"):
+            what = "is empty" if length == 0 else f"says {length} bytes, too few for one"
+            raise _error(what, file, self._model)
+        with self._lock:
+            self._total += length
+            total = self._total
+        if total > ALL_HEADERS_LIMIT:
+            what = f"and the others have more than {ALL_HEADERS_LIMIT:,} bytes together"
+            raise _error(what, file, self._model)
+        return length
+
+
+def read_headers(files: Files, model: str, *, adapter: bool = False) -> TensorHeaders:
+    """All headers of a model's files, or of its adapter's.
+
+    As in transformers, a single file is preferred to shards. Raises NoHeadersError where there is no
+    safetensors file, BadHeaderError for one that breaks the format.
+    """
+    name = ADAPTER if adapter else SINGLE
+    found = files.headers({name: ()})
+    if found[name] is not None:
+        return merge_headers({name: ()}, found, model, may_be_unfinished=False)
+    shards, notes = ({}, ()) if adapter else _shards(files, model)
+    if not shards:
+        raise _no_headers(files.names(), model, adapter=adapter)
+    return merge_headers(
+        shards, files.headers(shards), model, notes, may_be_unfinished=files.may_be_unfinished
+    )
+
+
+def merge_headers(
+    shards: Shards,
+    found: Mapping[str, RawHeader | None],
+    model: str,
+    notes: tuple[str, ...] = (),
+    *,
+    may_be_unfinished: bool,
+) -> TensorHeaders:
+    """The headers of several files as one. Raises BadHeaderError for a file that is missing."""
+    missing, headers, files = {}, {}, []
+    for name, names in shards.items():
+        raw = found.get(name)
+        if raw is not None and raw.text is not None:
+            headers[name] = parse_header(raw.text, name, model)
+            files.append(_file(name, raw, headers[name], model))
+        elif may_be_unfinished:
+            missing[name] = names
+        else:
+            raise _missing(raw, name, model)
+    tensors = _without_duplicates(shards, headers)
+    if len(tensors) > MOST_TENSORS:
+        raise _error(f"and others name more than {MOST_TENSORS:,} tensors", next(iter(shards)), model)
+    metadata: dict[str, str] = {}
+    for header in reversed(headers.values()):
+        metadata |= header.metadata
+    return TensorHeaders(
+        tensors=tuple(tensors.values()),
+        files=tuple(files),
+        missing=missing,
+        metadata=metadata,
+        notes=(*notes, *_disagreements(shards, headers, tensors)),
+    )
+
+
+# --- one header
+
+
+def parse_header(text: bytes, file: str, model: str) -> Header:
+    """The tensors of a header's JSON. Raises BadHeaderError where it breaks the format."""
+    data = _parse_object(text, file, model)
+    metadata = data.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(each, str) for each in metadata.values()):
+        raise _error("has a __metadata__ that does not map text to text", file, model)
+    tensors = sorted(
+        (_tensor(name, entry, file, model) for name, entry in data.items()),
+        key=lambda tensor: (tensor.offset, tensor.bytes),
+    )
+    end = 0
+    for tensor in tensors:
+        if tensor.offset != end:
+            fault = (
+                "overlaps the tensor before it" if tensor.offset < end else "leaves bytes before it unused"
+            )
+            raise _error(f"places {_shown(tensor.name)} so that it {fault}", file, model)
+        end += tensor.bytes
+    return Header(tuple(tensors), metadata, end)
+
+
+def _tensor(name: str, entry: Any, file: str, model: str) -> TensorInfo:
+    _check_name(name, file, model)
+    if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
+        raise _error(f"says of {_shown(name)} no dtype, shape and data_offsets", file, model)
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _BITS:
+        raise _error(f"gives {_shown(name)} an unknown dtype: {_shown(str(dtype))}", file, model)
+    if not _are_sizes(shape) or len(shape) > _MOST_DIMENSIONS:
+        raise _error(f"gives {_shown(name)} an invalid shape: {_shown(str(shape))}", file, model)
+    if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:  # noqa: PLR2004 - start and end
+        raise _error(f"gives {_shown(name)} invalid data_offsets: {_shown(str(offsets))}", file, model)
+    size = offsets[1] - offsets[0]
+    if math.prod(shape) * _BITS[dtype] != size * 8:
+        what = f"gives {_shown(name)} {size:,} bytes, which do not fit {dtype} of shape {shape}"
+        raise _error(what, file, model)
+    return TensorInfo(name, dtype, tuple(shape), size, file, offsets[0])
+
+
+def _parse_object(text: bytes, file: str, model: str) -> dict[str, Any]:
+    """A JSON object, without duplicate keys."""
+    cause: Exception
+    try:
+        data = json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicate_keys)
+    except _DuplicateKeyError as error:
+        reason, cause = f"has {_shown(error.args[0])} twice", error
+    except UnicodeDecodeError as error:
+        reason, cause = "is not UTF-8 text", error
+    except json.JSONDecodeError as error:
+        reason, cause = f"is not JSON: {error.msg} at character {error.pos:,}", error
+    except ValueError as error:  # a number of thousands of digits
+        reason, cause = "has a number that is too long", error
+    except RecursionError as error:
+        reason, cause = "is nested too deep", error
+    else:
+        if isinstance(data, dict):
+            return data
+        raise _error("is not a JSON object", file, model)
+    raise _error(reason, file, model) from cause
+
+
+class _DuplicateKeyError(Exception):
+    pass
+
+
+def _without_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in data:
+            raise _DuplicateKeyError(key)
+        data[key] = value
+    return data
+
+
+def _check_name(name: str, file: str, model: str) -> str:
+    """A tensor's name: parts between dots, none of them empty."""
+    if len(name) > _LONGEST_NAME:
+        raise _error(f"has a tensor whose name has {len(name):,} characters", file, model)
+    if not all(map(can_be_a_part, name.split("."))) or not name.isprintable():
+        raise _error(f"has a tensor named {_shown(name)}, which no module can be", file, model)
+    return name
+
+
+def _are_sizes(value: Any) -> bool:
+    return isinstance(value, list) and all(type(size) is int and 0 <= size < _LARGEST for size in value)
+
+
+# --- the index
+
+
+def parse_index(text: bytes, file: str, model: str) -> dict[str, tuple[str, ...]]:
+    """The files of an index, in order, each with its tensors' names.
+
+    Raises BadHeaderError where it breaks the format, or names a file outside the model's folder.
+    """
+    if len(text) > INDEX_LIMIT:
+        raise _error(f"has more than {INDEX_LIMIT:,} bytes", file, model, subject="index")
+    weight_map = _parse_object(text, file, model).get("weight_map")
+    if not isinstance(weight_map, Mapping) or not weight_map:
+        raise _error("has no weight_map", file, model, subject="index")
+    files: dict[str, list[str]] = {}
+    for name, shard in weight_map.items():
+        files.setdefault(_check_shard(shard, file, model), []).append(_check_name(name, file, model))
+    if len(files) > MOST_SHARDS:
+        raise _error(f"names {len(files):,} files, and the limit is {MOST_SHARDS:,}", file, model)
+    return {shard: tuple(files[shard]) for shard in sorted(files)}
+
+
+def _check_shard(shard: Any, file: str, model: str) -> str:
+    if not isinstance(shard, str) or not shard.endswith(".safetensors") or not shard.isprintable():
+        what = f"names {_shown(str(shard))}, which is no safetensors file"
+        raise _error(what, file, model, subject="index")
+    parts = {*_SEPARATORS.split(shard)}
+    if parts & {"", ".", ".."} or ":" in shard or len(shard) > _LONGEST_FILE_NAME:
+        raise _error(f"names {_shown(shard)}, outside of the model's folder", file, model, subject="index")
+    return shard
+
+
+def _shards(files: Files, model: str) -> tuple[Shards, tuple[str, ...]]:
+    """The files of the index, or, where it is missing, those that the names of others imply."""
+    text = files.read(INDEX, INDEX_LIMIT)
+    if text is not None:
+        return parse_index(text, INDEX, model), ()
+    shards = dict.fromkeys(_numbered_shards(files.names()), ())
+    note = f"{INDEX} is missing: its files are found by their numbers, and transformers cannot load them."
+    return shards, (note,) if shards else ()
+
+
+def _numbered_shards(names: Sequence[str]) -> list[str]:
+    """All files of a checkpoint, by the name of one: `model-00001-of-00004.safetensors`."""
+    for name in sorted(names):
+        match = _NUMBERED.fullmatch(name)
+        if match and 0 < int(match["count"]) <= MOST_SHARDS:
+            stem, count = match["stem"], int(match["count"])
+            return [f"{stem}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
+    return []
+
+
+# --- a checkpoint
+
+
+def _without_duplicates(shards: Shards, headers: Mapping[str, Header]) -> dict[str, TensorInfo]:
+    """Every tensor by its name; where two files have it, that of the file that the index names."""
+    tensors: dict[str, TensorInfo] = {}
+    for file, header in headers.items():
+        indexed = set(shards[file])
+        for tensor in header.tensors:
+            if tensor.name not in tensors or tensor.name in indexed:
+                tensors[tensor.name] = tensor
+    return tensors
+
+
+def _disagreements(
+    shards: Shards, headers: Mapping[str, Header], tensors: Mapping[str, TensorInfo]
+) -> list[str]:
+    """Where the index and the files differ, a sentence each way."""
+    indexed = {name for names in shards.values() for name in names}
+    if not indexed:
+        return []
+    absent = [name for file in headers for name in shards[file] if name not in tensors]
+    unindexed = [name for name in tensors if name not in indexed]
+    notes = []
+    if absent:
+        notes.append(f"The index names {_list(absent)}, which its files do not hold.")
+    if unindexed:
+        notes.append(f"The files hold {_list(unindexed)}, which the index does not name.")
+    return notes
+
+
+def _file(name: str, raw: RawHeader, header: Header, model: str) -> TensorFile:
+    start = LENGTH_BYTES + raw.length
+    end = start + header.data_bytes
+    if raw.size is not None and raw.size > end:
+        raise _error(f"accounts for all but {raw.size - end:,} of the file's bytes", name, model)
+    return TensorFile(name, start, raw.size, raw.size is not None and raw.size < end)
+
+
+def _missing(raw: RawHeader | None, name: str, model: str) -> BadHeaderError:
+    if raw is None:
+        return _error("cannot be read: the index names the file, and it is not there", name, model)
+    if not raw.length:
+        return _error(f"is not there: the file has {raw.size} bytes, and it starts with eight", name, model)
+    size = "" if raw.size is None else f", which has {raw.size:,}"
+    return _error(f"says {raw.length:,} bytes, more than follow in the file{size}", name, model)
+
+
+def _no_headers(names: Sequence[str], model: str, *, adapter: bool) -> NoHeadersError:
+    """Why there are none, as far as the other files tell."""
+    pickle = next((name for name in names if name.endswith(_PICKLES) and "/" not in name), None)
+    if pickle:
+        return NoHeadersError(
+            f"{model} has its weights as {pickle}, a pickle, which is never opened: "
+            "only its configuration can be inspected.",
+            hint="Look for a revision with safetensors (MODEL@refs/pr/1), or convert them: save_pretrained.",
+            model=model,
+        )
+    others = (".gguf", ".safetensors", ".msgpack", ".h5")
+    other = next((name for name in names if name.endswith(others)), None)
+    expected = ADAPTER if adapter else f"{SINGLE} and no {INDEX}"
+    return NoHeadersError(
+        f"{model} has no {expected}{f'; it has {other}' if other else ''}.",
+        hint="Use the model (or the folder) that holds the weights.",
+        model=model,
+    )
+
+
+def _error(what: str, file: str, model: str, *, subject: str = "header") -> BadHeaderError:
+    return BadHeaderError(
+        f"{model}: the {subject} of {_shown(file)[1:-1]} {what}.",
+        hint="Fetch the file again. If it is as its author saved it, it is damaged and cannot be loaded.",
+        model=model,
+    )
+
+
+def _shown(text: str) -> str:
+    """Somebody else's text in quotes, not long."""
+    limit = _SHOWN_CHARACTERS
+    return repr(text if len(text) <= limit else text[: limit - 1] + "…")
+
+
+def _list(names: Sequence[str]) -> str:
+    rest = len(names) - _SHOWN_NAMES
+    return ", ".join(names[:_SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")
