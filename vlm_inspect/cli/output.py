@@ -13,7 +13,6 @@ from typing import TextIO
 
 from msgspec import Struct
 
-from vlm_inspect.cli import interruption
 from vlm_inspect.cli.folded_notes import Note, folded
 from vlm_inspect.cli.options import Format
 from vlm_inspect.errors import DocumentError, VlmInspectError
@@ -53,7 +52,6 @@ class Output(Struct, frozen=True):
 
     def write(self, text: str) -> None:
         """The answer. Raises DocumentError where it cannot be written."""
-        interruption.check()
         data = text if text.endswith("\n") else text + "\n"
         if self.file is not None:
             from vlm_inspect.documents import write_atomically
@@ -106,7 +104,6 @@ def _subject(error: VlmInspectError) -> str:
 
 def say(text: str) -> None:
     """A line on stderr, without what could steer a terminal: a repo's words are a stranger's."""
-    interruption.check()
     with suppress(OSError):  # nobody listens; the exit code tells
         _write(sys.stderr, "".join(f"{visible(line)}\n" for line in text.split("\n")))
 
