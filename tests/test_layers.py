@@ -26,7 +26,7 @@ FLOORS = [
     ["verdict"],
     ["fit"],
     ["diagnosis"],
-    ["codec", "tree_codec", "daemon_threads", "short_waits"],
+    ["codec", "tree_codec"],
     [
         "cache",
         "sources",
@@ -61,6 +61,7 @@ ALLOWED = {
     "settings": {"tomllib", "tomli"},
     "installed": {"packaging"},
     "cache": {"huggingface_hub"},
+    "workers": {"pebble"},
     "build": {"torch", "transformers", "accelerate"},
     "build/remote": {"landlockpy"},
     "render/terminal": {"rich"},

@@ -68,6 +68,7 @@ class WorkerPool(Executor):
         self._is_shut_down = True
         if cancel_futures:
             self._pool.stop()
+            self._kill()
         else:
             self._pool.close()
         if wait:
@@ -78,6 +79,13 @@ class WorkerPool(Executor):
     def __exit__(self, *_: object) -> None:
         """Nobody waits for a result any more."""
         self.shutdown(cancel_futures=True)
+
+    def _kill(self) -> None:
+        """End the processes at once. pebble waits for each, and one that just starts prints a traceback."""
+        if self._pool._pool_manager_loop is not None:  # noqa: SLF001 - it starts processes in place of dead ones
+            self._pool._pool_manager_loop.join()  # noqa: SLF001
+        for process in list(self._pool._pool_manager.worker_manager.workers.values()):  # noqa: SLF001
+            process.kill()
 
 
 @contextmanager

@@ -45,8 +45,8 @@ def handle_errors(command: Callable[Arguments, int]) -> Callable[Arguments, None
 
 def _code(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, KeyboardInterrupt) or interruption.was_received():  # and became another error
-        if not interruption.is_silent():
-            say(interruption.MESSAGE)
+        if text := interruption.message():
+            say(text)
         return INTERRUPTED
     if isinstance(error, VlmInspectError):
         report(error)

@@ -1,7 +1,7 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the first is a KeyboardInterrupt in the running command, a second ends all.
+"""Ctrl-C, SIGTERM and SIGHUP: a KeyboardInterrupt in the running command, and soon the end of the process.
 
-Files are replaced as a whole, so the process may end at any moment. With the exception, temporary files and
-worker processes go first.
+Files are replaced as a whole, so the process may end at any moment. The exception lets temporary files and
+worker processes go first. Where a library swallows it, a timer ends the process, or a second Ctrl-C does.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ INTERRUPTED = 130
 MESSAGE = "interrupted"
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_SECONDS = 0.8
+"""From the exception to the end of the process, if it has not ended by then."""
 _IMPORTING = "<frozen importlib._bootstrap>"
 
 
@@ -28,6 +30,8 @@ class _State:
     """The first signal that was received."""
     is_interruptible = False
     """Whether a command runs."""
+    is_announced = False
+    """Whether the message was printed."""
     restore = ""
     """The control codes that remove the progress bar from the terminal."""
 
@@ -45,7 +49,7 @@ def install_handlers() -> None:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """The block of a command, in which a signal is raised as KeyboardInterrupt."""
-    _State.is_interruptible = True
+    _State.is_interruptible, _State.is_announced = True, False
     try:
         yield
     finally:
@@ -73,9 +77,11 @@ def check() -> None:
         raise KeyboardInterrupt
 
 
-def is_silent() -> bool:
-    """Whether nothing is printed: the signal was another than Ctrl-C, or nobody reads."""
-    return _State.received not in {None, signal.SIGINT} or not _is_writable()
+def message() -> str:
+    """What to print, once: nothing after another signal than Ctrl-C, or where nobody reads."""
+    is_due = not _State.is_announced and _State.received in {None, signal.SIGINT} and _is_writable()
+    _State.is_announced = True
+    return MESSAGE if is_due else ""
 
 
 def end_process() -> NoReturn:
@@ -89,16 +95,19 @@ def _handle(number: int, frame: FrameType | None) -> None:
     _State.received = _State.received or number
     # a library that is half imported makes another error of an exception, in C++ the end of the process
     if is_first and _State.is_interruptible and not _is_importing(frame):
+        if hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, lambda *_: _end())
+            signal.setitimer(signal.ITIMER_REAL, _SECONDS)
         raise KeyboardInterrupt
-    text = _State.restore + ("" if is_silent() else f"{MESSAGE}\n")
-    with suppress(OSError):
-        os.write(2, text.encode())
     if is_first:
         end_process()
     _end()
 
 
 def _end() -> NoReturn:
+    text = message()
+    with suppress(OSError):
+        os.write(2, (_State.restore + (f"{text}\n" if text else "")).encode())
     number = _State.received
     if number not in {None, signal.SIGINT}:  # whoever sent it sees that it was obeyed
         signal.signal(number, signal.SIG_DFL)

@@ -13,6 +13,7 @@ from typing import TextIO
 
 from msgspec import Struct
 
+from vlm_inspect.cli import interruption
 from vlm_inspect.cli.folded_notes import Note, folded
 from vlm_inspect.cli.options import Format
 from vlm_inspect.errors import DocumentError, VlmInspectError
@@ -52,6 +53,7 @@ class Output(Struct, frozen=True):
 
     def write(self, text: str) -> None:
         """The answer. Raises DocumentError where it cannot be written."""
+        interruption.check()
         data = text if text.endswith("\n") else text + "\n"
         if self.file is not None:
             from vlm_inspect.documents import write_atomically

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextvars import ContextVar, copy_context
-from threading import Thread
+from threading import TIMEOUT_MAX, Thread
 from typing import TypeVar
-
-from vlm_inspect.short_waits import is_done
 
 T = TypeVar("T")
 
@@ -41,7 +39,7 @@ def within(seconds: float, work: Callable[[], T]) -> T:
             future.set_exception(error)
 
     start_thread(run)
-    if not is_done(future, seconds):
+    if not wait([future], min(seconds, TIMEOUT_MAX)).done:
         raise OutOfTimeError
     return future.result()
 

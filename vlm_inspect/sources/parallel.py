@@ -7,7 +7,6 @@ from queue import Empty, SimpleQueue
 from threading import Event
 from typing import TypeVar
 
-from vlm_inspect.short_waits import join
 from vlm_inspect.sources.deadline import start_thread
 
 Item = TypeVar("Item", bound=Hashable)
@@ -43,7 +42,7 @@ def in_parallel(
 
     running = [start_thread(run) for _ in range(min(threads, len(order)))]
     for thread in running:
-        join(thread)
+        thread.join()
     if errors:
         raise errors[0]
     return {item: results[item] for item in order}
