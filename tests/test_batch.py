@@ -1,4 +1,4 @@
-"""Batches: in order, one outcome per model, whatever runs them and whatever dies."""
+"""Batches: in order, one outcome per model, on any executor, whatever dies."""
 
 import os
 import signal
@@ -10,15 +10,15 @@ import traceback
 import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import count, islice
-from multiprocessing import get_context
+from multiprocessing import get_context, spawn
 from pathlib import Path
 
 import psutil
 import pytest
 
 from vlm_inspect import batch
-from vlm_inspect.errors import ConfigMissingError, NoWorkerError, UnsentError, WorkerDiedError
-from vlm_inspect.workers import Workers
+from vlm_inspect.errors import ConfigMissingError, PicklingError, WorkerDiedError, WorkerStartError
+from vlm_inspect.workers import WorkerPool
 
 ROOT = Path(__file__).parent.parent
 LONGEST = 60
@@ -118,8 +118,8 @@ def is_gone(pid):
 
 
 def workers_now():
-    """Our workers; the standard library's pools keep a helper process."""
-    return [each for each in psutil.Process().children() if "vlm_inspect.workers" in " ".join(each.cmdline())]
+    """Worker processes, without multiprocessing's resource tracker."""
+    return [each for each in psutil.Process().children() if "spawn_main" in " ".join(each.cmdline())]
 
 
 def wait_until(happened):
@@ -163,7 +163,7 @@ def test_models_without_end_are_taken_as_they_are_needed(way):
     outcomes = WAYS[way](asked(), str)
     assert told(islice(outcomes, 100)) == [str(number) for number in range(100)]
     outcomes.close()
-    assert len(taken) <= 100 + batch.AHEAD
+    assert len(taken) <= 100 + batch.MAX_PENDING
 
 
 def test_an_outcome_is_given_out_before_the_next_model_is_known():
@@ -193,7 +193,7 @@ def test_answers_do_not_pile_up():
     for outcome in batch.run_in_processes(2, range(300), large):
         alive.add(outcome.answer)
         most = max(most, len(alive))
-    assert most <= 3  # this one and those that the two threads last had in their hands
+    assert most <= 3  # this one and those that the pool's threads last handled
 
 
 def test_who_stops_asking_leaves_no_process():
@@ -237,28 +237,21 @@ def test_what_an_executor_was_given_and_nobody_waits_for_is_taken_back():
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_is_at_hand_is_not_worked_on(way):
-    outcomes = WAYS[way](range(20), double, at_hand=lambda number: None if number % 2 else "known")
+    outcomes = WAYS[way](range(20), double, cached=lambda number: None if number % 2 else "known")
     assert told(outcomes) == [EXPECTED[number] if number % 2 else "known" for number in range(20)]
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_why_nothing_can_be_at_hand_is_the_outcome(way):
-    assert told(WAYS[way]([12, 13], str, at_hand=lambda number: double(number) and None)) == [
+    assert told(WAYS[way]([12, 13], str, cached=lambda number: double(number) and None)) == [
         "12",
         ConfigMissingError,
     ]
 
 
 def test_where_all_is_at_hand_no_process_is_started(monkeypatch):
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")  # starting one would be an error
-    assert told(batch.run_in_processes(2, range(200), double, at_hand=str)) == list(map(str, range(200)))
-
-
-def test_a_worker_is_started_for_work_and_not_for_each_job():
-    outcomes = batch.run_in_processes(8, range(100), who, at_hand=lambda number: number or None)
-    assert next(outcomes).answer != os.getpid()
-    assert len(workers_now()) == 1
-    outcomes.close()
+    monkeypatch.setattr(spawn, "_python_exe", b"/nowhere/python")  # starting one would be an error
+    assert told(batch.run_in_processes(2, range(200), double, cached=str)) == list(map(str, range(200)))
 
 
 def test_models_that_are_the_same_are_worked_on_once():
@@ -270,16 +263,19 @@ def test_models_that_are_the_same_are_worked_on_once():
         return number % 10
 
     outcomes = in_threads(
-        range(200), answer, at_hand=lambda number: known.get(number % 10), same=lambda number: number % 10
+        range(200),
+        answer,
+        cached=lambda number: known.get(number % 10),
+        dedupe_key=lambda number: number % 10,
     )
     for outcome in outcomes:
-        known[outcome.asked % 10] = outcome.answer
-        assert outcome.answer == outcome.asked % 10
+        known[outcome.model % 10] = outcome.answer
+        assert outcome.answer == outcome.model % 10
     assert len(worked_on) == 10
 
 
 def test_without_anything_at_hand_each_of_the_same_is_answered():
-    assert told(in_threads(range(200), str, same=lambda _: "all")) == list(map(str, range(200)))
+    assert told(in_threads(range(200), str, dedupe_key=lambda _: "all")) == list(map(str, range(200)))
 
 
 # --- workers that die, and work that cannot travel
@@ -290,7 +286,7 @@ def test_a_killed_worker_costs_one_row_and_nothing_is_worked_on_again(tmp_path):
     wanted = list(EXPECTED)
     wanted[7] = WorkerDiedError
     assert told(outcomes) == wanted
-    assert [outcome.asked[1] for outcome in outcomes] == list(range(20))
+    assert [outcome.model[1] for outcome in outcomes] == list(range(20))
     assert {path.read_text() for path in tmp_path.iterdir()} == {"worked on\n"}
 
 
@@ -315,13 +311,13 @@ def test_where_every_model_kills_every_row_says_so():
     assert told(batch.run_in_processes(2, range(6), die)) == [WorkerDiedError] * 6
 
 
-@pytest.mark.parametrize("python", ["/nowhere/python", "/bin/false"])
+@pytest.mark.parametrize("python", [b"/nowhere/python", b"/bin/false"])
 def test_workers_that_do_not_come_up_end_the_run_with_what_to_do(monkeypatch, python):
-    monkeypatch.setattr(sys, "executable", python)
-    with pytest.raises(NoWorkerError) as raised:
+    monkeypatch.setattr(spawn, "_python_exe", python)
+    with pytest.raises(WorkerStartError) as raised:
         list(batch.run_in_processes(2, range(20), double))
     assert "--jobs" in raised.value.hint
-    assert raised.value.message.endswith(("No such file or directory", "exit code 1"))
+    assert raised.value.message.startswith("worker processes cannot be started: ")
 
 
 def test_a_pool_that_breaks_ends_in_rows():
@@ -340,8 +336,8 @@ def test_a_pool_that_cannot_begin_ends_in_rows():
 @pytest.mark.parametrize("way", [in_a_pool, in_processes])
 def test_what_cannot_be_sent_is_one_row(way):
     asked = [1, a_function_of_its_own(0), 2]
-    assert told(way(asked, str)) == ["1", UnsentError, "2"]
-    assert told(way([1, 2], a_function_of_its_own)) == [UnsentError, UnsentError]
+    assert told(way(asked, str)) == ["1", PicklingError, "2"]
+    assert told(way([1, 2], a_function_of_its_own)) == [PicklingError, PicklingError]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -380,17 +376,25 @@ def run_script(text):
     )
 
 
-def test_a_script_is_not_run_again_by_its_workers(tmp_path):
+SCRIPT = """
+from vlm_inspect import batch
+if {condition}:
+    print(*[each.answer for each in batch.run_in_processes(2, range(3), str)])
+"""
+
+
+@pytest.mark.parametrize("is_guarded", [True, False])
+def test_a_script_that_is_not_guarded_is_told_what_it_needs(tmp_path, is_guarded):
     script = tmp_path / "script.py"
-    script.write_text(
-        "print('begun')\n"
-        "from vlm_inspect import batch\n"
-        "print(*[each.answer for each in batch.run_in_processes(2, range(3), str)])\n"
-    )
+    script.write_text(SCRIPT.format(condition="__name__ == '__main__'" if is_guarded else "True"))
     done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, check=True, timeout=LONGEST, cwd=ROOT
+        [sys.executable, script], capture_output=True, text=True, check=False, timeout=LONGEST, cwd=ROOT
     )
-    assert (done.stdout, done.stderr) == ("begun\n0 1 2\n", "")
+    if is_guarded:
+        assert (done.returncode, done.stdout, done.stderr) == (0, "0 1 2\n", "")
+    else:
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "WorkerStartError: worker processes cannot be started" in done.stderr
 
 
 def test_workers_import_nothing_from_the_folder_that_they_are_started_in(tmp_path, monkeypatch):
@@ -437,22 +441,13 @@ def test_a_program_that_is_ended_leaves_no_process(by, then):
     wait_until(lambda: all(map(is_gone, workers)))
 
 
-def test_an_interrupt_that_finds_a_thread_not_yet_started_is_that_interrupt(monkeypatch):
-    def interrupted(_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("vlm_inspect.workers.Thread.start", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        list(in_processes(range(3), double))
-
-
 def test_no_processes_are_refused_instead_of_waited_for():
-    with pytest.raises(ValueError, match="0 processes"):
+    with pytest.raises(ValueError, match="0 worker processes"):
         list(batch.run_in_processes(0, range(3), double))
 
 
 def test_an_executor_of_processes_is_one_as_any_other():
-    with Workers(2) as executor:
+    with WorkerPool(2) as executor:
         assert list(executor.map(double, range(10))) == EXPECTED[:10]
         with pytest.raises(ConfigMissingError):
             executor.submit(double, 13).result(LONGEST)
@@ -471,4 +466,4 @@ def test_what_was_imported_for_it_is_not_imported_without():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     found = set(done.stdout.split())
     assert "vlm_inspect.batch" in found
-    assert not {"multiprocessing", "concurrent.futures", "subprocess"} & found
+    assert not {"multiprocessing", "concurrent.futures", "subprocess", "pebble"} & found

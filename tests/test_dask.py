@@ -46,7 +46,7 @@ def folders(tmp_path):
 
 def test_the_rows_of_a_cluster_are_those_of_this_process(executor, folders):
     outcomes = list(batch.run_on(executor, folders, vlm_inspect.inspect))
-    assert [outcome.asked for outcome in outcomes] == folders
+    assert [outcome.model for outcome in outcomes] == folders
     here = list(batch.run(folders, vlm_inspect.inspect))
     for outcome, expected in zip(outcomes, here, strict=True):
         if isinstance(expected, batch.Inspected):

@@ -26,6 +26,7 @@ FLOORS = [
     ["diagnosis"],
     ["codec", "tree_codec", "daemon_threads", "short_waits"],
     ["storage"],
+    ["codec", "tree_codec"],
     [
         "sources",
         "build",
@@ -58,6 +59,8 @@ ALLOWED = {
     "settings": {"tomllib", "tomli"},
     "installed": {"packaging"},
     "storage": {"huggingface_hub", "filelock"},
+    "cache": {"huggingface_hub"},
+    "workers": {"pebble"},
     "build": {"torch", "transformers", "accelerate"},
     "build/remote": {"landlockpy"},
     "render/terminal": {"rich"},

@@ -1,10 +1,10 @@
 """Many models: the same outcomes wherever they are made, in order; what is known costs no worker."""
 
 import json
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import count, islice
+from multiprocessing import spawn
 
 import psutil
 import pytest
@@ -67,7 +67,7 @@ def told(outcomes):
 
 
 def workers_now():
-    return [each for each in psutil.Process().children() if "vlm_inspect.workers" in " ".join(each.cmdline())]
+    return [each for each in psutil.Process().children() if "spawn_main" in " ".join(each.cmdline())]
 
 
 def in_threads(models, **options):
@@ -87,13 +87,13 @@ def test_outcomes_are_those_of_each_model_alone(folder_of, way):
     configs = [llava(96), UNBUILT, "no json", REFUSED, LLAVA_1_5_7B]
     models = [*map(folder_of, configs), "/nowhere", "llava-hf/llava-1.5-7b-hf"]
     outcomes = list(WAYS[way](models, offline=True, cache=False))
-    assert [outcome.asked for outcome in outcomes] == models
+    assert [outcome.model for outcome in outcomes] == models
     for outcome in outcomes:
         if isinstance(outcome, vlm_inspect.Inspected):
-            assert outcome.answer == vlm_inspect.inspect(outcome.asked, offline=True, cache=False)
+            assert outcome.answer == vlm_inspect.inspect(outcome.model, offline=True, cache=False)
         else:
             with pytest.raises(vlm_inspect.VlmInspectError) as raised:
-                vlm_inspect.inspect(outcome.asked, offline=True)
+                vlm_inspect.inspect(outcome.model, offline=True)
             assert str(raised.value) == str(outcome.error)
     kinds = (InvalidConfigError, UnbuildableConfigError, 7_063_427_072, ConfigMissingError, 7_063_427_072)
     assert told(outcomes)[2:] == list(kinds)
@@ -101,7 +101,7 @@ def test_outcomes_are_those_of_each_model_alone(folder_of, way):
 
 def test_trees_come_from_other_processes_as_they_are(folder_of):
     here, there = (
-        many.inspections([folder_of(LLAVA_1_5_7B)], inspection.look_up, options, with_tree=True)
+        many.inspect_many([folder_of(LLAVA_1_5_7B)], inspection.look_up, options, with_tree=True)
         for options in (Asking(cache=False), Asking(cache=False, jobs=2))
     )
     for ours, theirs in zip(here, there, strict=True):
@@ -112,7 +112,6 @@ def test_models_without_end_are_answered_as_they_are_asked_for(folder_of):
     models = (folder_of({**llava(64), "_name_or_path": str(number)}) for number in count())
     outcomes = vlm_inspect.inspect_many(models, jobs=2)
     assert len(set(told(islice(outcomes, 200)))) == 1
-    assert len(workers_now()) == 1  # all of them are one build
     outcomes.close()
     assert not workers_now()
 
@@ -120,7 +119,7 @@ def test_models_without_end_are_answered_as_they_are_asked_for(folder_of):
 def test_what_is_kept_costs_no_worker(folder_of, monkeypatch):
     models = [folder_of(llava(72)), folder_of({**llava(72), "_name_or_path": "another"}), "/nowhere"]
     before = told(vlm_inspect.inspect_many(models))
-    monkeypatch.setattr(sys, "executable", "/nowhere/python")  # starting one would be an error
+    monkeypatch.setattr(spawn, "_python_exe", b"/nowhere/python")  # starting one would be an error
     assert told(vlm_inspect.inspect_many(models, jobs=2)) == before
 
 

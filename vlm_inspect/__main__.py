@@ -17,11 +17,11 @@ def main() -> None:
     try:
         from vlm_inspect.cli import interruption
 
-        interruption.own_process()
+        interruption.install_handlers()
         from vlm_inspect.cli.main import main as run
 
         run()
-    except KeyboardInterrupt:  # before it is heard
+    except KeyboardInterrupt:  # before the handlers are installed
         sys.exit(130)
 
 

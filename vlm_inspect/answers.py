@@ -13,7 +13,7 @@ from vlm_inspect.asking import Asking
 from vlm_inspect.batch import Inspected, Outcome
 from vlm_inspect.errors import VlmInspectError
 from vlm_inspect.inspection import Found, Inspection
-from vlm_inspect.many import inspections
+from vlm_inspect.many import inspect_many
 from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.render.rows import Failure, Row
 from vlm_inspect.requested import Request
@@ -33,16 +33,16 @@ def answers(requests: Iterable[Request], options: Asking = _DEFAULTS) -> Iterato
     """The rows of a table, one by one; a model that cannot be answered says why in its row."""
     for outcome in inspected(requests, options):
         if isinstance(outcome, Inspected):
-            yield _answered(outcome.asked, outcome.answer)
+            yield _answered(outcome.model, outcome.answer)
         else:
-            yield _failed(outcome.asked, outcome.error)
+            yield _failed(outcome.model, outcome.error)
 
 
 def inspected(
     requests: Iterable[Request], options: Asking = _DEFAULTS, *, with_tree: bool = False
 ) -> Iterator[Outcome[Request, Inspection]]:
     """The answers, one by one, in the order asked."""
-    return inspections(requests, partial(_look_up, options=options), options, with_tree=with_tree)
+    return inspect_many(requests, partial(_look_up, options=options), options, with_tree=with_tree)
 
 
 def _look_up(request: Request, options: Asking) -> Found:

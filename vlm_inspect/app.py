@@ -75,12 +75,12 @@ def inspect_many(  # noqa: PLR0913 - as inspect
 
     `models` may be any iterable, as long as it likes: of each it says what `inspect` takes. An outcome is
     `Inspected`, with the record as its `answer`, or `Failed`, with the VlmInspectError as its `error`;
-    `asked` is the model. `jobs` processes of this machine share the work, or any
+    `model` is the model as it was given. `jobs` processes of this machine share the work, or any
     `concurrent.futures.Executor` does: a cluster's as well. Whoever needs no more closes the iterator.
     """
     from functools import partial
 
-    from vlm_inspect.many import inspections
+    from vlm_inspect.many import inspect_many as outcomes_of
 
     options = Asking(
         token,
@@ -91,9 +91,9 @@ def inspect_many(  # noqa: PLR0913 - as inspect
         cache=cache,
         jobs=jobs,
     )
-    outcomes = inspections(models, partial(look_up, options=options), options, executor=executor)
+    outcomes = outcomes_of(models, partial(look_up, options=options), options, executor=executor)
     for outcome in outcomes:
         if isinstance(outcome, Failed):
             yield outcome
         else:
-            yield Inspected(outcome.asked, outcome.answer.architecture)
+            yield Inspected(outcome.model, outcome.answer.architecture)

@@ -1,10 +1,7 @@
-"""Many models: each ends as an answer or as the reason why there is none, in the order asked.
+"""Many models: each ends as a result or as the error that it raised, in the order of the input.
 
-Knows nothing of how an answer is made, nor of progress bars: it yields, and the caller draws. Where it
-runs is the business of a `concurrent.futures.Executor`, of this machine or of a cluster.
-
-Models are taken from `asked` as they are needed, and their outcomes given out as they come, so that both
-may be of any number. What is `at_hand` is answered here and now: no executor is asked, no process started.
+Knows nothing of how a result is made, nor of progress bars: it yields, and the caller draws. Models are taken
+from the input as they are needed and their outcomes yielded as they come: there may be any number of them.
 """
 
 from __future__ import annotations
@@ -18,210 +15,205 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from msgspec import Struct
 
-from vlm_inspect.errors import NoWorkerError, UnsentError, VlmInspectError, WorkerDiedError, WorkerError
-from vlm_inspect.short_waits import is_done
+from vlm_inspect.errors import PicklingError, VlmInspectError, WorkerDiedError, WorkerError, WorkerStartError
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
 
-Asked = TypeVar("Asked")
+Model = TypeVar("Model")
 Answer = TypeVar("Answer")
 
 
-class Inspected(Struct, Generic[Asked, Answer], frozen=True):
-    """A model that was answered."""
+class Inspected(Struct, Generic[Model, Answer], frozen=True):
+    """A model that was inspected."""
 
-    asked: Asked
+    model: Model
     answer: Answer
 
 
-class Failed(Struct, Generic[Asked], frozen=True):
+class Failed(Struct, Generic[Model], frozen=True):
     """A model that was not, and why."""
 
-    asked: Asked
+    model: Model
     error: VlmInspectError
 
 
-Outcome = Inspected[Asked, Answer] | Failed[Asked]
-AtHand = Callable[[Asked], Answer | None]
-"""What is known of a model already; None where it must be worked on."""
+Outcome = Inspected[Model, Answer] | Failed[Model]
+Cached = Callable[[Model], Answer | None]
+"""Returns the answer of a model where none has to be built."""
 
-AHEAD = 64
-"""Most models handed to an executor before the first of them is taken back: results must not pile up."""
+MAX_PENDING = 64
+"""Models submitted to an executor before the first outcome is taken back: results must not pile up."""
 
 
 def run(
-    asked: Iterable[Asked],
-    answer: Callable[[Asked], Answer],
+    models: Iterable[Model],
+    answer: Callable[[Model], Answer],
     *,
-    at_hand: AtHand[Asked, Answer] | None = None,
-) -> Iterator[Outcome[Asked, Answer]]:
-    """Outcomes, one after another. An error of a model's own is its outcome; a bug ends the run."""
-    for one in asked:
-        yield _known(at_hand, one) or outcome(answer, one)
+    cached: Cached[Model, Answer] | None = None,
+) -> Iterator[Outcome[Model, Answer]]:
+    """Yield outcomes, one after another. A VlmInspectError is an outcome; any other ends the run."""
+    for model in models:
+        yield _from_cache(cached, model) or outcome(answer, model)
 
 
 def run_on(  # noqa: PLR0913 - the last three are choices with a default, by name
     executor: Executor,
-    asked: Iterable[Asked],
-    answer: Callable[[Asked], Answer],
+    models: Iterable[Model],
+    answer: Callable[[Model], Answer],
     *,
-    at_hand: AtHand[Asked, Answer] | None = None,
-    same: Callable[[Asked], Hashable] | None = None,
-    ahead: int = AHEAD,
-) -> Iterator[Outcome[Asked, Answer]]:
-    """As `run`, on an executor. `asked`, `answer` and what it returns must survive pickling.
+    cached: Cached[Model, Answer] | None = None,
+    dedupe_key: Callable[[Model], Hashable] | None = None,
+    max_pending: int = MAX_PENDING,
+) -> Iterator[Outcome[Model, Answer]]:
+    """As `run`, on an executor: models, `answer` and what it returns must survive pickling.
 
-    Two models that are the `same` are not worked on at once: the second waits until the first was given
-    out, and may be `at_hand` then. At most `ahead` models are taken from `asked` before they are given out.
-    The executor stays the caller's; models that nobody waits for any more are taken back from it.
+    Of models with one key only the first is submitted; the others wait for its outcome, and may be `cached`
+    then. The executor stays the caller's; when the iterator is closed, what is pending is cancelled.
     """
-    places = _Places(executor, answer, at_hand, same)
+    pending = _PendingQueue(executor, answer, cached, dedupe_key)
     try:
-        for one in asked:
-            places.add(one)
-            if places.is_next_done() or len(places) >= ahead:  # one out for one in: as many stay under way
-                yield places.next()
-        while len(places):
-            yield places.next()
+        for model in models:
+            pending.add(model)
+            if pending.is_next_done() or len(pending) >= max_pending:  # one out for one in
+                yield pending.next()
+        while len(pending):
+            yield pending.next()
     finally:
-        places.give_up()
+        pending.cancel()
 
 
 def run_in_processes(
     jobs: int,
-    asked: Iterable[Asked],
-    answer: Callable[[Asked], Answer],
+    models: Iterable[Model],
+    answer: Callable[[Model], Answer],
     *,
-    at_hand: AtHand[Asked, Answer] | None = None,
-    same: Callable[[Asked], Hashable] | None = None,
-) -> Iterator[Outcome[Asked, Answer]]:
-    """As `run_on`, in processes of this machine. One that is killed costs the model that it was at."""
-    from vlm_inspect.workers import Workers
+    cached: Cached[Model, Answer] | None = None,
+    dedupe_key: Callable[[Model], Hashable] | None = None,
+) -> Iterator[Outcome[Model, Answer]]:
+    """As `run_on`, in processes of this machine. A process that is killed costs one model."""
+    from vlm_inspect.workers import WorkerPool
 
-    with Workers(jobs) as workers:
-        ahead = max(AHEAD, 2 * jobs)
-        yield from run_on(workers, asked, answer, at_hand=at_hand, same=same, ahead=ahead)
+    with WorkerPool(jobs) as workers:
+        count = max(MAX_PENDING, 2 * jobs)
+        yield from run_on(workers, models, answer, cached=cached, dedupe_key=dedupe_key, max_pending=count)
 
 
-def outcome(answer: Callable[[Asked], Answer], one: Asked) -> Outcome[Asked, Answer]:
-    """One model's outcome."""
+def outcome(answer: Callable[[Model], Answer], model: Model) -> Outcome[Model, Answer]:
+    """The outcome of one model."""
     try:
-        return Inspected(one, answer(one))
+        return Inspected(model, answer(model))
     except VlmInspectError as error:
-        return Failed(one, error)
+        return Failed(model, error)
 
 
-def unwrapped(result: Outcome[Asked, Answer]) -> Answer:
-    """The answer. Raises the error of a model that has none."""
+def unwrap(result: Outcome[Model, Answer]) -> Answer:
+    """Return the answer, or raise the error of a model that failed."""
     if isinstance(result, Failed):
         raise result.error
     return result.answer
 
 
-def _known(at_hand: AtHand[Asked, Answer] | None, one: Asked) -> Outcome[Asked, Answer] | None:
-    """The outcome of what is at hand, or of what cannot be looked for."""
+def _from_cache(cached: Cached[Model, Answer] | None, model: Model) -> Outcome[Model, Answer] | None:
     try:
-        answer = at_hand(one) if at_hand is not None else None
+        answer = cached(model) if cached is not None else None
     except VlmInspectError as error:
-        return Failed(one, error)
-    return None if answer is None else Inspected(one, answer)
+        return Failed(model, error)
+    return None if answer is None else Inspected(model, answer)
 
 
-class _Places(Generic[Asked, Answer]):
-    """The models between `asked` and the caller, in order: known, worked on, or waiting for the same one."""
+class _Pending(Struct, Generic[Model, Answer]):
+    """A model that was taken from the input. Without outcome and future it waits for one of its key."""
+
+    model: Model
+    key: Hashable
+    outcome: Outcome[Model, Answer] | None = None
+    future: Future[Outcome[Model, Answer] | _WorkerException] | None = None
+
+
+class _PendingQueue(Generic[Model, Answer]):
+    """The models between the input and the caller, in order."""
 
     def __init__(
         self,
         executor: Executor,
-        answer: Callable[[Asked], Answer],
-        at_hand: AtHand[Asked, Answer] | None,
-        same: Callable[[Asked], Hashable] | None,
+        answer: Callable[[Model], Answer],
+        cached: Cached[Model, Answer] | None,
+        dedupe_key: Callable[[Model], Hashable] | None,
     ) -> None:
         self._executor = executor
-        self._task = partial(_contained, answer)
-        self._at_hand = at_hand
-        self._same = same
-        self._waiting: deque[_Place[Asked, Answer]] = deque()
+        self._task = partial(_run_task, answer)
+        self._cached = cached
+        self._dedupe_key = dedupe_key
+        self._pending: deque[_Pending[Model, Answer]] = deque()
         self._keys: set[Hashable] = set()
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._pending)
 
-    def add(self, one: Asked) -> None:
-        """Answer it, or hand it to the executor, unless one that is the same has been."""
-        known = _known(self._at_hand, one)
-        key = self._same(one) if known is None and self._same is not None else None
-        future = None
+    def add(self, model: Model) -> None:
+        """Answer a model from the cache, or submit it unless one with its key has been."""
+        known = _from_cache(self._cached, model)
+        key = self._dedupe_key(model) if known is None and self._dedupe_key is not None else None
+        pending = _Pending(model, key, known)
         if known is None and (key is None or key not in self._keys):
-            future = self._executor_takes(one)
+            pending.future = self._submit(model)
             self._keys.add(key)
-        self._waiting.append(_Place(one, key, known, future))
+        self._pending.append(pending)
 
     def is_next_done(self) -> bool:
-        """Whether the next one's outcome is there."""
-        if not self._waiting:
-            return False
-        first = self._waiting[0]
-        return first.known is not None or (first.future is not None and first.future.done())
+        """Whether `next` would not wait."""
+        first = self._pending[0]
+        return first.outcome is not None or (first.future is not None and first.future.done())
 
-    def next(self) -> Outcome[Asked, Answer]:
-        """The next one's outcome, when it is there."""
-        first = self._waiting[0]
-        if first.known is None and first.future is None:  # the one that it waited for has been given out
-            first.known = _known(self._at_hand, first.one)
-            first.future = self._executor_takes(first.one) if first.known is None else None
-        result = first.known or _of(first)
-        self._waiting.popleft()
+    def next(self) -> Outcome[Model, Answer]:
+        """Wait for the next outcome."""
+        first = self._pending[0]
+        if first.outcome is None and first.future is None:  # the one with its key has been yielded
+            first.outcome = _from_cache(self._cached, first.model)
+        if first.outcome is None:
+            first.outcome = _result(first.model, first.future or self._submit(first.model))
+        self._pending.popleft()
         self._keys.discard(first.key)
-        return result
+        return first.outcome
 
-    def give_up(self) -> None:
-        """Nobody waits for what is left."""
-        for place in self._waiting:
-            if place.future is not None:
-                place.future.cancel()
+    def cancel(self) -> None:
+        """Cancel what has not begun."""
+        for pending in self._pending:
+            if pending.future is not None:
+                pending.future.cancel()
 
-    def _executor_takes(self, one: Asked) -> Future[Outcome[Asked, Answer] | _Bug]:
-        """A future, of an executor that no longer takes work too."""
+    def _submit(self, model: Model) -> Future[Outcome[Model, Answer] | _WorkerException]:
         from concurrent.futures import BrokenExecutor, Future
 
         try:
-            return self._executor.submit(self._task, one)
+            return self._executor.submit(self._task, model)
         except BrokenExecutor as error:
-            broken: Future[Outcome[Asked, Answer] | _Bug] = Future()
+            broken: Future[Outcome[Model, Answer] | _WorkerException] = Future()
             broken.set_exception(error)
             return broken
 
 
-class _Place(Struct, Generic[Asked, Answer]):
-    one: Asked
-    key: Hashable
-    known: Outcome[Asked, Answer] | None
-    future: Future[Outcome[Asked, Answer] | _Bug] | None
-
-
-class _Bug(Struct, frozen=True):
-    """What no model is to blame for, on its way back from a worker."""
+class _WorkerException(Struct, frozen=True):
+    """A bug, on its way back from a worker."""
 
     error: Exception
-    where: str
+    traceback: str
 
 
-class _ElsewhereError(Exception):
-    """The traceback of a bug that came up in another process or thread."""
+class _RemoteTraceback(Exception):  # noqa: N818 - it is shown as the cause of a bug, and is none
+    """The traceback of a bug in another process or thread."""
 
 
-def _contained(answer: Callable[[Asked], Answer], one: Asked) -> Outcome[Asked, Answer] | _Bug:
-    """Whatever the work raises, as a value: what is raised beside it is then the executor's own."""
+def _run_task(answer: Callable[[Model], Answer], model: Model) -> Outcome[Model, Answer] | _WorkerException:
+    """Return what the work raises: an exception of the future is then the executor's own."""
     try:
-        return outcome(answer, one)
-    except Exception as error:  # noqa: BLE001 - raised again by the one who waits
-        return _Bug(_sendable(error), traceback.format_exc())
+        return outcome(answer, model)
+    except Exception as error:  # noqa: BLE001 - raised again in _result
+        return _WorkerException(_picklable(error), traceback.format_exc())
 
 
-def _sendable(error: Exception) -> Exception:
-    """The error, or one with its words: some cannot be made again from what pickling keeps of them."""
+def _picklable(error: Exception) -> Exception:
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     except Exception:  # noqa: BLE001 - whatever the error's own class raises
@@ -229,32 +221,31 @@ def _sendable(error: Exception) -> Exception:
     return error
 
 
-def _of(place: _Place[Asked, Answer]) -> Outcome[Asked, Answer]:
-    assert place.future is not None  # noqa: S101 - for the type checker: nothing else was known of it
+def _result(
+    model: Model, future: Future[Outcome[Model, Answer] | _WorkerException]
+) -> Outcome[Model, Answer]:
     try:
-        is_done(place.future)
-        result = place.future.result()
-    except NoWorkerError:
+        result = future.result()
+    except WorkerStartError:
         raise
     except Exception as error:  # noqa: BLE001 - every executor has its own for a worker that is gone
-        return Failed(place.one, _lost(error))
-    if isinstance(result, _Bug):
-        raise result.error from _ElsewhereError(f"\n{result.where}")
+        return Failed(model, _worker_error(error))
+    if isinstance(result, _WorkerException):
+        raise result.error from _RemoteTraceback(f"\n{result.traceback}")
     return result
 
 
-def _lost(error: Exception) -> WorkerError:
-    """Why an executor brings no answer back, of its worker's death and of what cannot be sent."""
+def _worker_error(error: Exception) -> WorkerError:
+    """What an executor's exception means: the worker is gone, or something cannot be sent to it."""
     if isinstance(error, WorkerError):
         return error
-    said = " ".join(str(error).split()) or type(error).__name__
-    # what pickle raises; the answer's own errors do not come this way
-    if isinstance(error, (pickle.PicklingError, AttributeError, TypeError)) or "pickle" in said:
-        return UnsentError(
-            f"it cannot be sent to a worker, or its answer back: {said}",
-            hint="Ask for it without an executor, or on one of threads.",
+    reason = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, (pickle.PicklingError, AttributeError, TypeError)) or "pickle" in reason:
+        return PicklingError(
+            f"it cannot be sent to a worker, or its result back: {reason}",
+            hint="Run without --jobs, or on an executor of threads.",
         )
     return WorkerDiedError(
-        f"the worker that it was given to was lost: {said}",
-        hint="It may have run out of memory: ask for this model alone, or with fewer workers.",
+        f"its worker was lost: {reason}",
+        hint="It may have run out of memory: inspect this model alone, or with fewer workers.",
     )

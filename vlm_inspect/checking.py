@@ -55,7 +55,7 @@ def check(
     for case in cases:
         outcome = next(outcomes) if case.error is None else batch.Failed(case.request, case.error)
         try:
-            taken = taken_of(case.request, batch.unwrapped(outcome))
+            taken = taken_of(case.request, batch.unwrap(outcome))
             yield from _checked(case, taken, options, latest=latest)
         except VlmInspectError as error:
             message, hint = error.message, error.hint

@@ -21,9 +21,9 @@
     │   ├── UnverifiableError       whether a checkpoint fits its model cannot be said
     │   └── BrokenEnvironmentError  a package that answers need does not work in this Python
     ├── WorkerError                 a model was given to another process, and no answer came back
-    │   ├── WorkerDiedError         the process that worked on it was killed
-    │   ├── NoWorkerError           there is no process to give it to
-    │   └── UnsentError             it, or its answer, cannot be sent between processes
+    │   ├── WorkerDiedError         its process was killed
+    │   ├── WorkerStartError        no process can be started
+    │   └── PicklingError           it, or its result, cannot be sent between processes
     ├── SnapshotError               a snapshot file is damaged, or of another schema
     ├── SettingsError               pyproject.toml or vlm-inspect.toml says something unknown
     └── DocumentError               a file's markers are missing, doubled, crossed or unknown
@@ -128,19 +128,19 @@ class BrokenEnvironmentError(BuildError):
 
 
 class WorkerError(VlmInspectError):
-    """A model was given to another process, and no answer came back."""
+    """A model was sent to another process, and no result came back."""
 
 
 class WorkerDiedError(WorkerError):
-    """The process that worked on a model was killed."""
+    """The process that built a model was killed."""
 
 
-class NoWorkerError(WorkerError):
-    """There is no process to work on models, and none can be started."""
+class WorkerStartError(WorkerError):
+    """Worker processes cannot be started."""
 
 
-class UnsentError(WorkerError):
-    """A model, or what was found of it, cannot be sent between processes."""
+class PicklingError(WorkerError):
+    """A model, or its result, cannot be sent between processes."""
 
 
 class SnapshotError(VlmInspectError):

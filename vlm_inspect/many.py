@@ -1,7 +1,6 @@
-"""Many models' answers, in order: looked up ahead of time in threads, and built where the caller says.
+"""Inspect many models, in order: loaded ahead in threads, built here, in processes or on an executor.
 
-An answer that is kept is given from here, and models that one build answers are built once: neither costs
-a worker.
+A cached result is yielded from here, and models that share one build are built once: neither costs a worker.
 """
 
 from __future__ import annotations
@@ -23,64 +22,70 @@ if TYPE_CHECKING:
     from collections.abc import Generator
     from concurrent.futures import Executor
 
-Asked = TypeVar("Asked")
+Model = TypeVar("Model")
 
-_LOOK_UPS_AT_ONCE = 8
+_THREADS = 8
 
 
-def inspections(
-    asked: Iterable[Asked],
-    look_up: Callable[[Asked], Found],
+def inspect_many(
+    models: Iterable[Model],
+    load: Callable[[Model], Found],
     options: Asking,
     *,
     executor: Executor | None = None,
     with_tree: bool = False,
-) -> Iterator[Outcome[Asked, Inspection]]:
-    """The outcome of each model: on an executor, or in so many processes as `options.jobs` says."""
-    found = _looked_up(asked, look_up, options)
-    each = _Each(options, with_tree)
-    in_workers = partial(batch.run_on, executor) if executor is not None else None
-    if in_workers is None and options.jobs > 1:
-        in_workers = partial(batch.run_in_processes, options.jobs)
-    if in_workers is None:
-        outcomes = batch.run(found, each.answer)
-    else:
-        outcomes = in_workers(found, each.answer, at_hand=each.known, same=each.in_common)
-    with closing(cast("Generator[Outcome[Outcome[Asked, Found], Inspection]]", outcomes)):
+) -> Iterator[Outcome[Model, Inspection]]:
+    """Yield the outcome of each model: built on the executor, or else in `options.jobs` processes."""
+    loaded = _loaded(models, load, options)
+    task = _Task(options, with_tree)
+    run = partial(batch.run_on, executor) if executor is not None else None
+    if run is None and options.jobs > 1:
+        run = partial(batch.run_in_processes, options.jobs)
+    outcomes = (
+        batch.run(loaded, task.answer)
+        if run is None
+        else run(loaded, task.answer, cached=task.cached, dedupe_key=task.dedupe_key)
+    )
+    with closing(cast("Generator[Outcome[Outcome[Model, Found], Inspection]]", outcomes)):
         for outcome in outcomes:
-            one = outcome.asked.asked
+            model = outcome.model.model
             if isinstance(outcome, Inspected):
-                yield Inspected(one, outcome.answer)
+                yield Inspected(model, outcome.answer)
             else:
-                yield batch.Failed(one, outcome.error)
+                yield batch.Failed(model, outcome.error)
 
 
-def _looked_up(
-    asked: Iterable[Asked], look_up: Callable[[Asked], Found], options: Asking
-) -> Iterator[Outcome[Asked, Found]]:
-    """The models, several at a time and ahead of whoever builds them."""
+def _loaded(
+    models: Iterable[Model], load: Callable[[Model], Found], options: Asking
+) -> Iterator[Outcome[Model, Found]]:
+    """Load the models, several at a time and ahead of whoever builds them."""
     if sources.is_offline(options):  # files alone are read: there is nothing to wait for
-        return batch.run(asked, look_up)
-    from vlm_inspect.daemon_threads import DaemonThreads
+        yield from batch.run(models, load)
+        return
+    from concurrent.futures import ThreadPoolExecutor
 
     sources.prepare()
-    return batch.run_on(DaemonThreads(_LOOK_UPS_AT_ONCE), asked, look_up)
+    threads = ThreadPoolExecutor(_THREADS)
+    try:
+        yield from batch.run_on(threads, models, load)
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
-class _Each(Struct, frozen=True):
-    """What is done with each model that was looked up, here or in a worker."""
+class _Task(Struct, frozen=True):
+    """What is done with each model that was loaded, here or in a worker."""
 
     options: Asking
     with_tree: bool
 
-    def answer(self, model: Outcome[Asked, Found]) -> Inspection:
-        return inspection.answer(batch.unwrapped(model), self.options, with_tree=self.with_tree)
+    def answer(self, model: Outcome[Model, Found]) -> Inspection:
+        return inspection.answer(batch.unwrap(model), self.options, with_tree=self.with_tree)
 
-    def known(self, model: Outcome[Asked, Found]) -> Inspection | None:
-        return inspection.known(batch.unwrapped(model), self.options, with_tree=self.with_tree)
+    def cached(self, model: Outcome[Model, Found]) -> Inspection | None:
+        return inspection.known(batch.unwrap(model), self.options, with_tree=self.with_tree)
 
-    def in_common(self, model: Outcome[Asked, Found]) -> str | None:
+    def dedupe_key(self, model: Outcome[Model, Found]) -> str | None:
         from vlm_inspect.kept_answers import shared_key
 
-        source = batch.unwrapped(model).source
+        source = batch.unwrap(model).source
         return shared_key(source, self.options) if isinstance(source, Checkpoint) else None

@@ -45,11 +45,11 @@ def snapshot(requests: Sequence[Request], folder: Path, options: Asking = _DEFAU
     """
     _refuse_shared_files(requests)
     for outcome in inspected(requests, options, with_tree=True):
-        name = named(outcome.asked)
+        name = named(outcome.model)
         try:
-            yield _write(outcome.asked, batch.unwrapped(outcome), folder)
+            yield _write(outcome.model, batch.unwrap(outcome), folder)
         except VlmInspectError as error:
-            yield Written(outcome.asked.name, folder / snapshots.file_name(name), error=error)
+            yield Written(outcome.model.name, folder / snapshots.file_name(name), error=error)
 
 
 def prune(folder: Path, kept: Sequence[Path]) -> list[Path]:

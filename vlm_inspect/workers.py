@@ -1,277 +1,154 @@
-"""Processes of this machine, as a `concurrent.futures.Executor`.
+"""Worker processes of this machine as a `concurrent.futures.Executor`.
 
-The standard library's own pool is broken as a whole by one process that is killed, runs the caller's script
-again in each, writes to the caller's terminal, and leaves its processes behind when the caller is killed.
-loky's is broken as a whole, too; Pebble's loses one task alone, and is no `Executor`.
-Here a process belongs to one thread, which waits for one answer at a time: what dies is known by its task.
+They are pebble's: its pool loses one task to a worker that is killed. The pools of the standard library and
+of loky are then broken as a whole.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import signal
-import subprocess
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import suppress
-from queue import Empty, SimpleQueue
-from threading import Lock, Semaphore, Thread
-from typing import IO, Any, ParamSpec, TypeVar, cast
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import partial
+from multiprocessing import resource_tracker
+from threading import Thread
+from typing import Any, ParamSpec, TypeVar
 
-from vlm_inspect.errors import NoWorkerError, UnsentError, WorkerDiedError
-from vlm_inspect.short_waits import join
+from pebble import ProcessExpired, ProcessPool
+
+from vlm_inspect.errors import WorkerDiedError, WorkerStartError
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-_Task = tuple["Future[Any]", bytes]
 
-_READY = "ready"
-_ATTEMPTS = 3
-"""To start a process; one that is killed before it takes work was not killed by that work."""
-# the caller's path as it is, before anything is imported: a folder full of models is none to import from
-_PROGRAM = "import sys; sys.path[:] = {path!r}; from vlm_inspect.workers import serve; serve()"
+_TIMEOUT = 1800
+"""Seconds for one task, which takes a few: the end of a worker that hangs, or whose death was missed."""
+_SAFE_PATH = "PYTHONSAFEPATH"
+"""With it (from Python 3.11 on) a Python that starts imports nothing from the working directory."""
 
 
-class Workers(Executor):
-    """As many processes as there is work for, and at most `jobs`; started when they are needed."""
+class WorkerPool(Executor):
+    """`jobs` processes, started with the first task. Leaving the context ends them, whatever they do."""
 
     def __init__(self, jobs: int) -> None:
         if jobs < 1:
-            raise ValueError(f"{jobs} processes do no work")
-        self._jobs = jobs
-        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._idle = Semaphore(0)
-        self._threads: list[Thread] = []
-        self._lock = Lock()
-        self._processes: set[_Process] = set()
-        self._over = False
+            raise ValueError(f"{jobs} worker processes")
+        self._pool = ProcessPool(jobs, initializer=_initialize, context=multiprocessing.get_context("spawn"))
+        self._is_path_safe = _SAFE_PATH in os.environ
+        self._is_shut_down = False
 
     def submit(
         self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
     ) -> Future[Result]:
-        """The future of `fn(*args, **kwargs)` in one of the processes. All of it must survive pickling."""
-        if self._over:
-            raise RuntimeError("these workers were shut down")
+        """The future of `fn(*args, **kwargs)`. Raises WorkerStartError where no process starts."""
+        if self._is_shut_down:
+            raise RuntimeError("the pool is shut down")
         future: Future[Result] = Future()
         try:
-            self._tasks.put((future, pickle.dumps((fn, args, kwargs))))
+            task = pickle.dumps(partial(fn, *args, **kwargs))
         except Exception as error:  # noqa: BLE001 - whatever the objects themselves raise
-            future.set_exception(_unsent(error))
+            future.set_exception(error)
             return future
-        if not self._idle.acquire(blocking=False) and len(self._threads) < self._jobs:
-            # a daemon: a program that ends does not wait for it, and its process ends by itself
-            self._threads.append(Thread(target=self._work, name="vlm-inspect worker", daemon=True))
-            self._threads[-1].start()
+        os.environ.setdefault(_SAFE_PATH, "1")
+        try:
+            with _interrupts_blocked():
+                running = self._pool.schedule(_run, (task,), timeout=_TIMEOUT)
+        except RuntimeError as error:  # BrokenProcessPool is one
+            raise _start_error(error) from error
+        running.add_done_callback(partial(_settle, future))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - Executor's
-        """Take no more work. With `cancel_futures`, what is being worked on is given up, too."""
-        self._over = True
+        """Accept no more tasks. With `cancel_futures`, those that run are ended, too."""
+        self._is_shut_down = True
         if cancel_futures:
-            self._cancel()
-        for _ in self._threads:
-            self._tasks.put(None)
-        # at the end of the program its daemons are gone without a word: Python 3.13 waits for them forever
-        if wait and not sys.is_finalizing():
-            for thread in self._threads:
-                with suppress(RuntimeError):  # one that Ctrl-C caught being started has no process, nor will
-                    join(thread)
+            self._pool.stop()
+            self._kill()
+        else:
+            self._pool.close()
+        if wait:
+            self._pool.join()
+        if not self._is_path_safe:
+            os.environ.pop(_SAFE_PATH, None)
 
     def __exit__(self, *_: object) -> None:
-        """Whoever leaves waits for no answer any more."""
+        """Nobody waits for a result any more."""
         self.shutdown(cancel_futures=True)
 
-    def _cancel(self) -> None:
-        with suppress(Empty):
-            while (task := self._tasks.get_nowait()) is not None:
-                task[0].cancel()
-        with self._lock:
-            for process in self._processes:
-                process.kill()
-
-    def _work(self) -> None:
-        """What one thread does: it has a process while there is work, and another when that has died."""
-        process: _Process | None = None
-        while (task := self._tasks.get()) is not None:
-            future, work = task
-            if future.set_running_or_notify_cancel():
-                try:
-                    process = process or self._start()
-                    result, error = process.ask(work)
-                except Exception as failure:  # noqa: BLE001 - it is the future's
-                    result, error = None, failure
-                if isinstance(error, WorkerDiedError):
-                    self._end(process)
-                    process = None
-                _settle(future, result, error)
-            self._idle.release()
-        self._end(process)
-
-    def _start(self) -> _Process:
-        """A process that is ready. Raises NoWorkerError where none comes to that."""
-        for _ in range(_ATTEMPTS):
-            with self._lock:
-                if self._over:
-                    raise _no_worker("they were shut down")
-                process = _Process()
-                self._processes.add(process)
-            try:
-                process.await_ready()
-            except WorkerDiedError:
-                self._end(process)
-            else:
-                return process
-        raise _no_worker(f"each of {_ATTEMPTS} ended before it was ready: {process.how_it_ended}")
-
-    def _end(self, process: _Process | None) -> None:
-        if process is not None:
-            with self._lock:
-                self._processes.discard(process)
-            process.end()
+    def _kill(self) -> None:
+        """End the processes at once. pebble waits for each, and one that just starts prints a traceback."""
+        if self._pool._pool_manager_loop is not None:  # noqa: SLF001 - it starts processes in place of dead ones
+            self._pool._pool_manager_loop.join()  # noqa: SLF001
+        for process in list(self._pool._pool_manager.worker_manager.workers.values()):  # noqa: SLF001
+            process.kill()
 
 
-class _Process:
-    """A process that answers one task at a time."""
-
-    def __init__(self) -> None:
-        path = [entry for entry in sys.path if isinstance(entry, str)]
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - this very Python, with a program of ours
-                [sys.executable, "-c", _PROGRAM.format(path=path)],
-                # models on meta are not computed with: threads for that would only take from each other
-                env={"OMP_NUM_THREADS": "1", **os.environ},
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is for us, who then end it
-            )
-        except OSError as error:
-            raise _no_worker(error.strerror or str(error)) from error
-        self._to = cast("IO[bytes]", self._process.stdin)
-        self._from = cast("IO[bytes]", self._process.stdout)
-
-    def await_ready(self) -> None:
-        """Return when it takes work. Raises WorkerDiedError where it never does."""
-        self._hear()
-
-    def ask(self, task: bytes) -> tuple[Any, Exception | None]:
-        """What a task returns and what it raises. Raises WorkerDiedError for a process that is gone."""
-        try:
-            pickle.dump(task, self._to)
-            self._to.flush()
-        except OSError as error:
-            raise self._died() from error
-        answer = self._hear()
-        try:
-            return cast("tuple[Any, Exception | None]", pickle.loads(answer))  # noqa: S301 - of our own process
-        except Exception as error:  # whatever the objects themselves raise
-            raise _unsent(error) from error
-
-    @property
-    def how_it_ended(self) -> str:
-        """`Killed (signal 9)`, `exit code 1`."""
-        code = self._process.returncode
-        return f"{signal.strsignal(-code)} (signal {-code})" if code < 0 else f"exit code {code}"
-
-    def kill(self) -> None:
-        """End it, whatever it does, and what it has started; whoever waits for it hears of its death."""
-        if self._process.returncode is not None:
-            return
-        with suppress(OSError):
-            if hasattr(os, "killpg"):
-                os.killpg(self._process.pid, signal.SIGKILL)  # it leads a group of its own
-            else:
-                self._process.kill()
-
-    def end(self) -> None:
-        """End it and forget it."""
-        self.kill()
-        self._process.wait()
-        self._from.close()
-        with suppress(OSError):  # what was not sent cannot be any more
-            self._to.close()
-
-    def _hear(self) -> bytes:
-        try:
-            return cast("bytes", pickle.load(self._from))  # noqa: S301 - as above
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
-            raise self._died() from error
-
-    def _died(self) -> WorkerDiedError:
-        self.kill()
-        self._process.wait()
-        return WorkerDiedError(
-            f"the process that worked on it ended before its answer: {self.how_it_ended}.",
-            hint="The system may have run out of memory: ask for this model alone, or with fewer --jobs.",
-        )
-
-
-def serve() -> None:
-    """What a process does: tasks from its stdin, answers to its stdout, until the one who asks is gone."""
-    tasks, answers = _streams()
-    waiting: SimpleQueue[bytes] = SimpleQueue()
-    _send(answers, _READY.encode())
-    Thread(target=_read, args=(tasks, waiting), daemon=True).start()
-    while True:
-        _send(answers, _done(waiting.get()))
-
-
-def _streams() -> tuple[IO[bytes], IO[bytes]]:
-    """The two pipes, out of reach of whatever prints to stdout or reads from stdin."""
-    tasks, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, 0)
-    os.dup2(nowhere, 1)
-    return tasks, answers
-
-
-def _read(tasks: IO[bytes], waiting: SimpleQueue[bytes]) -> None:
-    """Tasks as they come; at their end nobody waits for an answer, and one half made is left."""
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Ctrl-C reaches this thread, after the block: not the threads and processes that start within it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it would let interrupts through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        while True:
-            waiting.put(pickle.load(tasks))  # noqa: S301 - from the process that started this one
+        yield
     finally:
-        os._exit(0)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _send(answers: IO[bytes], data: bytes) -> None:
+def _initialize() -> None:
+    """Prepare a worker: it prints nothing, and ends with the program."""
+    # models on meta are not computed with: threads for that would only take from each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run(task: bytes) -> bytes:
+    """Pickling is done here, on both sides: pebble's pool is broken by what it cannot read."""
+    return pickle.dumps(pickle.loads(task)())  # noqa: S301 - from the process that started this one
+
+
+def _settle(future: Future[Any], done: Future[bytes]) -> None:
+    """Hand over a result or an error, in the words of `errors`."""
+    if not future.set_running_or_notify_cancel():
+        return
     try:
-        pickle.dump(data, answers)
-        answers.flush()
-    except OSError:
-        os._exit(0)
-
-
-def _done(task: bytes) -> bytes:
-    """What a task returns and what it raises, ready to be sent."""
-    told: tuple[Any, Exception | None]
-    try:
-        work, args, kwargs = pickle.loads(task)  # noqa: S301 - as above
-        told = work(*args, **kwargs), None
-    except Exception as error:  # noqa: BLE001 - the future's
-        told = None, error
-    try:
-        return pickle.dumps(told)
-    except Exception as error:  # noqa: BLE001 - whatever the objects themselves raise
-        return pickle.dumps((None, _unsent(error)))
-
-
-def _settle(future: Future[Any], result: Any, error: Exception | None) -> None:
-    if error is not None:
+        future.set_result(pickle.loads(done.result()))  # noqa: S301 - from a process of our own
+    except BrokenProcessPool as error:
+        future.set_exception(_start_error(error))
+    except ProcessExpired as error:
+        future.set_exception(_died(error.exitcode))
+    except Exception as error:  # noqa: BLE001 - it is the future's
         future.set_exception(error)
-    else:
-        future.set_result(result)
 
 
-def _unsent(error: Exception) -> UnsentError:
-    said = " ".join(str(error).split()) or type(error).__name__
-    return UnsentError(
-        f"it cannot be sent to another process, or its answer back: {said}",
-        hint="Ask for it without --jobs, or on an executor of threads.",
+def _died(code: int) -> WorkerDiedError:
+    how = f"{signal.strsignal(-code)} (signal {-code})" if code < 0 else f"exit code {code}"
+    return WorkerDiedError(
+        f"its worker process ended before it had a result: {how}.",
+        hint="The system may have run out of memory: inspect this model alone, or with fewer --jobs.",
     )
 
 
-def _no_worker(why: str) -> NoWorkerError:
-    return NoWorkerError(f"no process to work on models can be started: {why}", hint="Ask without --jobs.")
+def _start_error(error: Exception) -> WorkerStartError:
+    reason = str(error.__cause__ or error)
+    return WorkerStartError(
+        f"worker processes cannot be started: {reason}",
+        hint='Run without --jobs. A script that uses `jobs` needs: if __name__ == "__main__":',
+    )

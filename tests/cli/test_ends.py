@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from tests.cli.program import LLAVA, SCRIPT, call, environment, save
+from tests.cli.program import LLAVA, SCRIPT, call, environment, run, save
 from vlm_inspect import inspection
-from vlm_inspect.cli import exits, interruption
+from vlm_inspect.cli import exits
 
 
 def interrupted(process):
@@ -35,7 +35,7 @@ def start(tmp_path):
     return begin
 
 
-def test_ctrl_c_while_the_hub_is_asked_ends_with_130_and_a_word(hub, start):
+def test_ctrl_c_while_the_hub_is_asked_ends_with_130_and_a_message(hub, start):
     hub.add_model("org/llava", {"config.json": LLAVA})
     hub.fault("config.json", delay=3)
     process = start("table", "org/llava")
@@ -72,12 +72,12 @@ def command():
     except KeyboardInterrupt:
         time.sleep(60)
 
-interruption.own_process()
-exits.guarded(command)()
+interruption.install_handlers()
+exits.handle_errors(command)()
 """
 
 
-def test_ctrl_c_that_is_dropped_for_good_ends_with_130_and_the_word(here):
+def test_ctrl_c_that_is_swallowed_for_good_ends_with_130_and_the_message(here):
     process = subprocess.Popen(
         [sys.executable, "-c", ENDLESS],
         cwd=here,
@@ -102,15 +102,17 @@ def command():
         except KeyboardInterrupt:
             time.sleep(60)
 
-interruption.own_process()
-exits.guarded(command)()
+interruption.install_handlers()
+exits.handle_errors(command)()
 """
 
 
 @pytest.mark.parametrize(
-    ("by", "says"), [(signal.SIGINT, b"interrupted\r\n"), (signal.SIGTERM, b"")], ids=["SIGINT", "SIGTERM"]
+    ("by", "code", "says"),
+    [(signal.SIGINT, 130, b"interrupted\r\n"), (signal.SIGTERM, -signal.SIGTERM, b"")],
+    ids=["SIGINT", "SIGTERM"],
 )
-def test_a_line_that_was_being_drawn_is_gone_in_the_end_and_the_cursor_is_back(here, by, says):
+def test_a_progress_bar_is_removed_in_the_end_and_the_cursor_is_shown(here, by, code, says):
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", DRAWING], cwd=here, stdout=subprocess.PIPE, stderr=theirs, env=environment()
@@ -118,7 +120,7 @@ def test_a_line_that_was_being_drawn_is_gone_in_the_end_and_the_cursor_is_back(h
     with process:
         assert process.stdout.readline() == b"begun\n"
         process.send_signal(by)
-        assert process.wait(20) == 128 + by
+        assert process.wait(20) == code
     os.close(theirs)
     drawn = b"".join(iter(lambda: read(ours), b""))
     os.close(ours)
@@ -133,41 +135,36 @@ def read(terminal):
         return b""
 
 
-def test_ctrl_c_that_a_library_drops_is_heard_before_the_answer(here, monkeypatch):
-    really = inspection.answer
+SWALLOWED = """
+import os, signal
+from vlm_inspect import inspection
+from vlm_inspect.__main__ import main
+really = inspection.answer
 
-    def dropping(*arguments, **options):
-        try:
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5)
-        except KeyboardInterrupt:
-            pass
-        return really(*arguments, **options)
+def answer(*arguments, **options):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+    except KeyboardInterrupt:
+        {then}
+    return really(*arguments, **options)
 
-    monkeypatch.setattr(inspection, "answer", dropping)
-    for command in ("show", "tree", "table"):
-        answer = call(command, save(here, "model"))
-        assert answer == (type(answer))(130, "", "interrupted\n")
-
-
-def test_ctrl_c_that_becomes_another_error_is_still_ctrl_c(here, monkeypatch):
-    def failing(*_, **__):
-        try:
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5)
-        except KeyboardInterrupt:
-            raise RuntimeError("a module that was half imported") from None
-
-    monkeypatch.setattr(inspection, "answer", failing)
-    answer = call("show", save(here, "model"))
-    assert (answer.code, answer.stderr) == (130, "interrupted\n")
+inspection.answer = answer
+main()
+"""
 
 
-def test_python_hears_ctrl_c_as_before_when_a_command_has_ended():
+@pytest.mark.parametrize("then", ["pass", "raise RuntimeError('a module that was half imported') from None"])
+@pytest.mark.parametrize("command", ["show", "tree", "table"])
+def test_ctrl_c_that_a_library_swallows_is_still_ctrl_c(here, command, then):
+    program = (sys.executable, "-c", SWALLOWED.format(then=then))
+    answer = run(command, save(here, "model"), cwd=here, program=program)
+    assert answer == type(answer)(130, "", "interrupted\n")
+
+
+def test_a_command_that_is_called_in_python_leaves_its_signal_handlers():
     before = signal.getsignal(signal.SIGINT)
     call("show", "./none")
     assert signal.getsignal(signal.SIGINT) is before
-    interruption.check()
 
 
 def test_ctrl_c_while_a_file_is_written_leaves_the_old_one_and_no_other(here, monkeypatch):

@@ -53,7 +53,7 @@ SummaryFile = Annotated[
 ]
 
 
-@exits.guarded
+@exits.handle_errors
 def command(
     folder: Folder = None,
     update: Update = False,

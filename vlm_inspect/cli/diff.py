@@ -35,7 +35,7 @@ NamesOnly = Annotated[
 ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit 0 where they differ, too.")]
 
 
-@exits.guarded
+@exits.handle_errors
 def command(
     before: Before,
     after: After,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vlm_inspect.diagnosis import Finding
 
 
-@exits.guarded
+@exits.handle_errors
 def command(
     format: options.FormatOption = None,
     output: options.OutputFile = None,

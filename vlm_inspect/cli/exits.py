@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import signal
 import traceback
 from collections.abc import Callable
 from typing import ParamSpec
@@ -21,51 +20,40 @@ NOT_ANSWERED = 3
 BUG = 4
 INTERRUPTED = interruption.INTERRUPTED
 
-THE_USERS_WORDS = (InvalidReferenceError, SettingsError, DocumentError)
+USAGE_ERRORS = (InvalidReferenceError, SettingsError, DocumentError)
 
 Arguments = ParamSpec("Arguments")
 
 
-def guarded(command: Callable[Arguments, int]) -> Callable[Arguments, None]:
-    """A command that returns its exit code, and whose exceptions end as one with a sentence."""
+def handle_errors(command: Callable[Arguments, int]) -> Callable[Arguments, None]:
+    """Decorate a command that returns its exit code: what it raises is printed, and becomes one."""
 
     @functools.wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         try:
-            with interruption.heard():
-                code = _code(lambda: command(*args, **kwargs), debug=bool(kwargs.get("debug")))
-        except KeyboardInterrupt:
-            code = _stopped()
+            with interruption.interruptible():
+                code = command(*args, **kwargs)
+            interruption.check()
+        except typer.Exit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - what is no error of the user's is a bug
+            code = _code(error, debug=bool(kwargs.get("debug")))
         raise typer.Exit(code)
 
     return run
 
 
-def _stopped() -> int:
-    number = interruption.forget()
-    if number not in {None, signal.SIGINT}:
-        interruption.end_by(number)
-    if interruption.may_say_word():
-        say(interruption.WORD)
-    return INTERRUPTED
-
-
-def _code(command: Callable[[], int], *, debug: bool) -> int:
-    try:
-        return command()
-    except typer.Exit:
-        raise
-    except VlmInspectError as error:
+def _code(error: BaseException, *, debug: bool) -> int:
+    if isinstance(error, KeyboardInterrupt) or interruption.was_received():  # and became another error
+        if text := interruption.message():
+            say(text)
+        return INTERRUPTED
+    if isinstance(error, VlmInspectError):
         report(error)
-        return WRONG_COMMAND_LINE if isinstance(error, THE_USERS_WORDS) else NOT_ANSWERED
-    except BrokenPipeError:  # the reader of a pipe has gone: `| head`
+        return WRONG_COMMAND_LINE if isinstance(error, USAGE_ERRORS) else NOT_ANSWERED
+    if isinstance(error, BrokenPipeError):  # the reader of a pipe has gone: `| head`
         give_up_stdout()
         return 0
-    except Exception as error:  # noqa: BLE001 - the roof: what nobody else has caught is a bug of ours
-        return _bug(error, debug=debug)
-
-
-def _bug(error: Exception, *, debug: bool) -> int:
     say(f"This is a bug in vlm-inspect {__version__}: {type(error).__name__}: {error}")
     if debug:
         say("".join(traceback.format_exception(error)).rstrip("\n"))

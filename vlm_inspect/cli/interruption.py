@@ -1,150 +1,131 @@
-"""Ctrl-C, and being told to stop (SIGTERM, SIGHUP): heard even at a bad moment, and obeyed within a second.
+"""Ctrl-C, SIGTERM and SIGHUP: a KeyboardInterrupt in the running command, and soon the end of the process.
 
-Python raises KeyboardInterrupt wherever it happens to be. In the clean-up of an object it is dropped with a
-traceback, and a library that is being imported may make another error of it, or of C++ the end of the
-process. So it is remembered, and raised again before the next word is written; in an import it is remembered
-alone. What is begun is undone on the way out; in a process of the program's own that may take most of a
-second, then it ends as it is.
+Files are replaced as a whole, so the process may end at any moment. The exception lets temporary files and
+worker processes go first. Where a library swallows it, a timer ends the process, or a second Ctrl-C does.
 """
 
 from __future__ import annotations
 
-import _thread
+import atexit
 import os
 import select
 import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from threading import current_thread, main_thread
 from types import FrameType
-from typing import Any
+from typing import NoReturn
 
 INTERRUPTED = 130
-WORD = "interrupted"
-"""What a user who pressed Ctrl-C reads."""
-_PATIENCE = 0.8
-_IMPORTS = "<frozen importlib._bootstrap>"
-_STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+MESSAGE = "interrupted"
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_SECONDS = 0.8
+"""From the exception to the end of the process, if it has not ended by then."""
+_IMPORTING = "<frozen importlib._bootstrap>"
 
 
 class _State:
-    """What this process has heard."""
+    received: int | None = None
+    """The first signal that was received."""
+    is_interruptible = False
+    """Whether a command runs."""
+    is_announced = False
+    """Whether the message was printed."""
+    restore = ""
+    """The control codes that remove the progress bar from the terminal."""
 
-    signal: int | None = None
-    is_own = False
-    """Whether the process is the program's, and may be ended at any moment."""
-    undrawn = ""
-    """What takes a line that is being drawn off the terminal."""
-    word = _thread.allocate_lock()
-    """Held from when the word is said: by the main thread, or where that takes too long by another."""
 
-
-def own_process() -> None:
-    """This process is the program's: outside of a command, where nothing is begun, Ctrl-C ends it at once."""
-    _State.is_own = True
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+def install_handlers() -> None:
+    """Handle the signals of this process, but for those that it was started to ignore, as under nohup."""
+    for number in [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]:
+        if signal.getsignal(number) in {signal.SIG_DFL, signal.default_int_handler}:
+            signal.signal(number, _handle)
+    show = sys.unraisablehook
+    # raised where nothing can catch it, as in a destructor: the command goes on, and then ends as interrupted
+    sys.unraisablehook = lambda error: None if error.exc_type is KeyboardInterrupt else show(error)
 
 
 @contextmanager
-def heard() -> Iterator[None]:
-    """Remember what says to stop while a command runs. What the process was started to ignore, it ignores."""
-    forget()
-    _State.word = _thread.allocate_lock()
-    if current_thread() is not main_thread():  # only the main thread is interrupted, and may say how
-        yield
-        return
-    listened = [number for number in (signal.SIGINT, *_STOPS) if _may_be_heard(number)]
-    before = {number: signal.signal(number, _press) for number in listened}
-    hook = sys.unraisablehook
-    sys.unraisablehook = _quiet(hook)
+def interruptible() -> Iterator[None]:
+    """The block of a command, in which a signal is raised as KeyboardInterrupt."""
+    _State.is_interruptible, _State.is_announced = True, False
     try:
         yield
     finally:
-        sys.unraisablehook = hook
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        _State.is_interruptible = False
+
+
+@contextmanager
+def progress_bar(restore: str) -> Iterator[None]:
+    """The block in which a progress bar is shown; `restore` removes it, and shows the cursor."""
+    _State.restore = restore
+    try:
+        yield
+    finally:
+        _State.restore = ""
+
+
+def was_received() -> bool:
+    """Whether there was a signal, whatever became of its exception."""
+    return _State.received is not None
 
 
 def check() -> None:
-    """Raise the KeyboardInterrupt that was dropped; nothing where there was none."""
-    if _State.signal is not None:
+    """Raise KeyboardInterrupt where there was a signal, and a library has dropped its exception."""
+    if was_received():
         raise KeyboardInterrupt
 
 
-def forget() -> int | None:
-    """It has been dealt with: more may be said. Returns the signal that it was."""
-    number, _State.signal = _State.signal, None
-    return number
+def message() -> str:
+    """What to print, once: nothing after another signal than Ctrl-C, or where nobody reads."""
+    is_due = not _State.is_announced and _State.received in {None, signal.SIGINT} and _is_writable()
+    _State.is_announced = True
+    return MESSAGE if is_due else ""
 
 
-@contextmanager
-def drawing(undrawn: str) -> Iterator[None]:
-    """While something is drawn, and whoever draws it may be ended: how to take it off the terminal."""
-    _State.undrawn = undrawn
-    try:
-        yield
-    finally:
-        _State.undrawn = ""
+def end_process() -> NoReturn:
+    """End as interrupted, waiting for no thread and no reader."""
+    atexit._run_exitfuncs()  # noqa: SLF001 - the end of multiprocessing; os._exit leaves it out
+    _end()
 
 
-def may_say_word() -> bool:
-    """Whether nobody has said it: true once, for whoever asks first."""
-    return _State.word.acquire(blocking=False)
+def _handle(number: int, frame: FrameType | None) -> None:
+    is_first = _State.received is None
+    _State.received = _State.received or number
+    # a library that is half imported makes another error of an exception, in C++ the end of the process
+    if is_first and _State.is_interruptible and not _is_importing(frame):
+        if hasattr(signal, "setitimer"):
+            signal.signal(signal.SIGALRM, lambda *_: _end())
+            signal.setitimer(signal.ITIMER_REAL, _SECONDS)
+        raise KeyboardInterrupt
+    if is_first:
+        end_process()
+    _end()
 
 
-def end_by(number: int) -> None:
-    """End as a program does that hears nothing: whoever sent the signal sees that it was obeyed."""
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
+def _end() -> NoReturn:
+    text = message()
+    with suppress(OSError):
+        os.write(2, (_State.restore + (f"{text}\n" if text else "")).encode())
+    number = _State.received
+    if number not in {None, signal.SIGINT}:  # whoever sent it sees that it was obeyed
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+    os._exit(INTERRUPTED)
 
 
-def _may_be_heard(number: int) -> bool:
-    """Not under nohup, nor in the background of a script; and not where somebody else listens."""
-    handler = signal.getsignal(number)
-    return handler is signal.SIG_DFL or (number == signal.SIGINT and callable(handler))
-
-
-def _press(number: int, frame: FrameType | None) -> None:
-    if _State.signal is not None:  # the first is being obeyed: a second would cut that short
-        return
-    _State.signal = number
-    if _State.is_own:
-        # by hand: threading's own start waits for a lock that the code interrupted here may hold
-        _thread.start_new_thread(_end_late, (128 + number,))
-        if _is_in_an_import(frame):
-            return
-    raise KeyboardInterrupt
-
-
-def _is_in_an_import(frame: FrameType | None) -> bool:
+def _is_importing(frame: FrameType | None) -> bool:
     while frame is not None:
-        if frame.f_code.co_filename == _IMPORTS:
+        if frame.f_code.co_filename == _IMPORTING:
             return True
         frame = frame.f_back
     return False
 
 
-def _end_late(code: int) -> None:
-    time.sleep(_PATIENCE)
-    _say_if_read(_State.undrawn + (f"{WORD}\n" if code == INTERRUPTED and may_say_word() else ""))
-    os._exit(code)
-
-
-def _say_if_read(text: str) -> None:
-    """On stderr, past Python's streams, whose locks may be held; nobody is waited for."""
-    with suppress(OSError, ValueError):
-        if select.select([], [2], [], 0)[1]:
-            os.write(2, text.encode())
-
-
-def _quiet(hook: Callable[[Any], Any]) -> Callable[[Any], None]:
-    """No traceback for a KeyboardInterrupt that could not be raised: it will be."""
-
-    def tell(unraisable: Any) -> None:
-        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
-            hook(unraisable)
-
-    return tell
+def _is_writable() -> bool:
+    """Whether standard error takes a line now, and does not wait for a reader."""
+    try:
+        return bool(select.select([], [sys.stderr], [], 0)[1])
+    except (OSError, ValueError):  # no descriptor, as in a test, or Windows
+        return True

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect.cli.exits import INTERRUPTED, WRONG_COMMAND_LINE
+from vlm_inspect.cli import exits, interruption
 from vlm_inspect.cli.output import report, unwritable
 from vlm_inspect.version import __version__
 
@@ -86,12 +86,12 @@ def main() -> None:
     try:
         program(_words())()
     except SystemExit as end:
-        if end.code == INTERRUPTED:  # all is undone by now: wait for no library, and for no reader
-            os._exit(INTERRUPTED)
+        if end.code == exits.INTERRUPTED:
+            interruption.end_process()
         raise
     except OSError as error:  # of what typer writes by itself: help, the version, a usage error
         report(unwritable(error))
-        sys.exit(WRONG_COMMAND_LINE)
+        sys.exit(exits.WRONG_COMMAND_LINE)
     finally:
         # what has been imported is as large as ever: looking for garbage in it takes a second of the exit
         gc.freeze()

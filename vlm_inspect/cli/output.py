@@ -106,7 +106,6 @@ def _subject(error: VlmInspectError) -> str:
 
 def say(text: str) -> None:
     """A line on stderr, without what could steer a terminal: a repo's words are a stranger's."""
-    interruption.check()
     with suppress(OSError):  # nobody listens; the exit code tells
         _write(sys.stderr, "".join(f"{visible(line)}\n" for line in text.split("\n")))
 

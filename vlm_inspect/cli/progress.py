@@ -1,4 +1,4 @@
-"""A progress line on stderr while several models are fetched and built."""
+"""A progress bar on stderr while several models are loaded and built."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from vlm_inspect.render.cells import visible
 
 @contextmanager
 def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Yields what to call as each model is done. Draws nothing for one model, a pipe, or `-q`."""
-    if quiet or total < 2 or not _can_draw():  # noqa: PLR2004 - several
-        yield lambda _: interruption.check()
+    """Yield a function to call with the name of each model that is done.
+
+    Nothing is drawn for one model, with `quiet`, or where stderr is no terminal that can move its cursor.
+    """
+    if quiet or total < 2 or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":  # noqa: PLR2004
+        yield lambda _: None
         return
     from rich.console import Console
     from rich.control import Control
@@ -23,20 +26,10 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
     from rich.segment import ControlType
 
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
-    undrawn = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), ControlType.SHOW_CURSOR)
+    restore = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), ControlType.SHOW_CURSOR)
     with (
-        interruption.drawing(str(undrawn)),
+        interruption.progress_bar(str(restore)),
         Progress(*columns, console=Console(stderr=True), transient=True) as bar,
     ):
         task = bar.add_task("models", total=total)
-
-        def advance(name: str) -> None:
-            interruption.check()
-            bar.update(task, advance=1, description=visible(name))
-
-        yield advance
-
-
-def _can_draw() -> bool:
-    """A terminal, and one that can go back to the start of its line."""
-    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        yield lambda name: bar.update(task, advance=1, description=visible(name))

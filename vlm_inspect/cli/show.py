@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Explain = Annotated[bool, typer.Option("--explain", help="Say of each finding how it was found.")]
 
 
-@exits.guarded
+@exits.handle_errors
 def command(
     model: options.Model,
     explain: Explain = False,

@@ -24,7 +24,7 @@ Prune = Annotated[
 ]
 
 
-@exits.guarded
+@exits.handle_errors
 def command(
     models: options.Models = None,
     folder: Folder = None,

@@ -59,7 +59,7 @@ CheckFiles = Annotated[
 ]
 
 
-@exits.guarded
+@exits.handle_errors
 def command(
     models: options.Models = None,
     kind: KindOption = Kind.ARCHITECTURES,

@@ -23,7 +23,7 @@ Focus = Annotated[
 ]
 
 
-@exits.guarded
+@exits.handle_errors
 def command(
     model: options.Model,
     depth: Depth = None,

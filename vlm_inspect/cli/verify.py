@@ -35,7 +35,7 @@ _CODES: dict[LoadStatus, int] = {
 }
 
 
-@exits.guarded
+@exits.handle_errors
 def command(
     model: Model,
     base: Base = None,

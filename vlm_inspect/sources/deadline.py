@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Hashable, Iterable
 from concurrent.futures import Future, wait
 from contextvars import ContextVar, copy_context
-from threading import Thread
+from threading import TIMEOUT_MAX, Thread
 from typing import TypeVar
 
 Item = TypeVar("Item", bound=Hashable)
@@ -34,7 +34,7 @@ def run_with_timeout(seconds: float, work: Callable[[], T]) -> T:
         return work()
 
     future = _start(run)
-    if not wait([future], timeout=seconds).done:
+    if not wait([future], timeout=min(seconds, TIMEOUT_MAX)).done:
         raise DeadlineExceededError
     return future.result()
 

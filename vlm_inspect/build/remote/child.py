@@ -1,8 +1,7 @@
 """What runs in the child process: import what is trusted, shut the process in, then run the repo's code.
 
 The outer process only waits. It forks the inner one, which runs the code, and ends it when the parent
-lets go of the leash: a pipe whose other end closes when the parent has its answer, has lost patience,
-or is dead.
+closes the parent pipe: when it has its answer, its time is over, or it is dead.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ class Task(msgspec.Struct):
     seconds: int
     answer: int
     """File descriptor to write the answer to."""
-    leash: int
+    parent_pipe: int
     """File descriptor that closes when the parent is done with this process."""
 
 
@@ -65,10 +64,10 @@ def main() -> None:
     namespaces = confinement.enter_namespaces()
     inner = os.fork()
     if inner == 0:
-        os.close(task.leash)
+        os.close(task.parent_pipe)
         _run_inner(task, namespaces=namespaces)
     os.close(task.answer)
-    _hold(inner, task.leash)
+    _wait_for_parent(inner, task.parent_pipe)
     os._exit(0)
 
 
@@ -80,10 +79,10 @@ def _import_trusted() -> None:
         import_module(f"transformers.{module}")
 
 
-def _hold(inner: int, leash: int) -> None:
-    """Wait for the inner process, or end it when the leash is let go."""
+def _wait_for_parent(inner: int, parent_pipe: int) -> None:
+    """Wait for the inner process, or end it when the parent closes its end of the pipe."""
     watched = os.pidfd_open(inner)
-    ready, _, _ = select.select([watched, leash], [], [])
+    ready, _, _ = select.select([watched, parent_pipe], [], [])
     if watched not in ready:
         os.kill(inner, signal.SIGKILL)
     os.waitpid(inner, 0)

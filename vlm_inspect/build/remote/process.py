@@ -1,25 +1,25 @@
-"""The parent's side of an isolated build: start a child, wait within limits, read what it says."""
+"""The parent's side of an isolated build: start a child, wait within limits, read its answer."""
 
 from __future__ import annotations
 
 import os
-import selectors
+import select
 import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Struct
 
 from vlm_inspect.build.remote import confinement
 from vlm_inspect.build.remote.child import Answer
 from vlm_inspect.errors import RemoteCodeError
-from vlm_inspect.short_waits import short_waits
 from vlm_inspect.tree import ModuleTree
 from vlm_inspect.tree_codec import MOST_BYTES, decode, from_tree_data
 
@@ -59,14 +59,6 @@ class RemoteCode(Struct, frozen=True):
     config_class: str | None = None
 
 
-class _Heard(Struct):
-    """What a child has said so far."""
-
-    answer: bytearray = field(default_factory=bytearray)
-    talk: bytes = b""
-    """Its standard output and error: read so that it does not block, and forgotten."""
-
-
 def build(
     code: RemoteCode, config: Mapping[str, Any], model: str, limits: Limits | None = None
 ) -> ModuleTree:
@@ -81,24 +73,24 @@ def build(
     except confinement.CannotConfineError as error:
         raise _error(f"its code was not run: {error}.", model) from error
     with tempfile.TemporaryDirectory(prefix="vlm-inspect-", ignore_cleanup_errors=True) as folder:
-        heard = _run(Path(folder), code, config, model, limits)
-    return _tree(heard, model)
+        answer = _run(Path(folder), code, config, model, limits)
+    return _tree(answer, model)
 
 
-def _run(folder: Path, code: RemoteCode, config: Mapping[str, Any], model: str, limits: Limits) -> _Heard:
+def _run(folder: Path, code: RemoteCode, config: Mapping[str, Any], model: str, limits: Limits) -> bytes:
     for name in ("home", "work", "code"):
         (folder / name).mkdir()
     _write_code(folder / "code", code.files)
-    with _pipe() as (hear, say), _pipe() as (leash, hold):
-        ends = say.fileno(), leash.fileno()
+    with _pipe() as (answer_pipe, write_end), _pipe() as (read_end, parent_pipe):
+        ends = write_end.fileno(), read_end.fileno()
         child = _start(folder, ends)
-        say.close()
-        leash.close()
+        write_end.close()
+        read_end.close()
         try:
             task = _task(folder / "code", code, config, limits, ends)
-            return _listen(child, task, hear.fileno(), limits, model)
+            return _read_answer(child, task, answer_pipe, limits, model)
         finally:
-            _end(child, hold)
+            _end(child, parent_pipe)
 
 
 def _start(folder: Path, passed: tuple[int, ...]) -> subprocess.Popen[bytes]:
@@ -109,50 +101,39 @@ def _start(folder: Path, passed: tuple[int, ...]) -> subprocess.Popen[bytes]:
         env={**environment, **_ENVIRONMENT, "HOME": str(folder / "home"), "TMPDIR": str(folder / "work")},
         cwd=folder / "work",
         stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         pass_fds=passed,
         start_new_session=True,
     )
 
 
-def _listen(child: subprocess.Popen[bytes], task: bytes, hear: int, limits: Limits, model: str) -> _Heard:
-    """Hand the task over, and read until the child has no more to say."""
-    heard = _Heard()
-    assert child.stdin is not None  # noqa: S101 - Popen was told to make the pipes; for the type checker
-    assert child.stdout is not None  # noqa: S101
+def _read_answer(
+    child: subprocess.Popen[bytes], task: bytes, answer_pipe: IO[bytes], limits: Limits, model: str
+) -> bytes:
+    """Send the task, and read until the child closes its end of the pipe."""
+    assert child.stdin is not None  # noqa: S101 - for the type checker: Popen was told to make the pipe
     with suppress(BrokenPipeError):
         child.stdin.write(task)
     with suppress(BrokenPipeError):
         child.stdin.close()
-    with selectors.DefaultSelector() as selector:
-        selector.register(hear, selectors.EVENT_READ, "answer")
-        selector.register(child.stdout.fileno(), selectors.EVENT_READ, "talk")
-        for moment in short_waits(limits.seconds):
-            for key, _ in selector.select(moment):
-                data = os.read(key.fd, _CHUNK)
-                if not data:
-                    selector.unregister(key.fd)
-                _hear(heard, key.data, data, model)
-            if hear not in selector.get_map():
-                return heard
+    answer = bytearray()
+    deadline = time.monotonic() + limits.seconds
+    while select.select([answer_pipe], [], [], max(0, deadline - time.monotonic()))[0]:
+        data = os.read(answer_pipe.fileno(), _CHUNK)
+        if not data:
+            return bytes(answer)
+        answer += data
+        if len(answer) > MOST_BYTES:
+            raise _error(f"its code answers with more than {MOST_BYTES:,} bytes.", model)
     raise _error(f"its code did not come to an end within {limits.seconds} s.", model)
 
 
-def _hear(heard: _Heard, what: str, data: bytes, model: str) -> None:
-    if what == "answer":
-        heard.answer += data
-        if len(heard.answer) > MOST_BYTES:
-            raise _error(f"its code answers with more than {MOST_BYTES:,} bytes.", model)
-    else:
-        heard.talk = (heard.talk + data)[-_CHUNK:]
-
-
-def _tree(heard: _Heard, model: str) -> ModuleTree:
-    if not heard.answer:
+def _tree(data: bytes, model: str) -> ModuleTree:
+    if not data:
         raise _error("its code ended the process that it ran in, without an answer.", model)
     try:
-        answer: Answer = decode(bytes(heard.answer), Answer)
+        answer: Answer = decode(data, Answer)
         if answer.tree is not None:
             return from_tree_data(answer.tree)
     except ValueError as error:
@@ -192,7 +173,7 @@ def _task(
             "memory": limits.memory,
             "seconds": limits.seconds,
             "answer": ends[0],
-            "leash": ends[1],
+            "parent_pipe": ends[1],
         }
     )
 
@@ -206,24 +187,19 @@ def _write_code(folder: Path, files: Mapping[str, str]) -> None:
         path.write_text(text, encoding="utf-8", errors="surrogatepass")
 
 
-def _end(child: subprocess.Popen[bytes], hold: IO[bytes]) -> None:
-    """Let go of the leash: the outer process ends the inner one, then itself.
-
-    One that does not is still importing, which may take longer than whoever pressed Ctrl-C will wait.
-    """
-    hold.close()
+def _end(child: subprocess.Popen[bytes], parent_pipe: IO[bytes]) -> None:
+    """Close the parent pipe: the outer process ends the inner one, then itself; or it is killed."""
+    parent_pipe.close()
     try:
         child.wait(_PATIENCE)
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)  # it leads a group of its own, the inner one in it
         child.wait()
-    if child.stdout is not None:
-        child.stdout.close()
 
 
 @contextmanager
 def _pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     """The reading and the writing end of a pipe; both closed in the end."""
     reading, writing = os.pipe()
-    with open(reading, "rb", 0) as hear, open(writing, "wb", 0) as say:  # noqa: PTH123 - descriptors
-        yield hear, say
+    with open(reading, "rb", 0) as reader, open(writing, "wb", 0) as writer:  # noqa: PTH123 - descriptors
+        yield reader, writer
