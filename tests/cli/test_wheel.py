@@ -138,7 +138,7 @@ def test_the_source_distribution_holds_what_is_kept_and_no_more(source_distribut
         held = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "PKG-INFO", "tests/conftest.py"} <= held
     assert not [
-        name for name in held if "__pycache__" in name or name.startswith((".venv", ".compat", ".git/"))
+        name for name in held if "__pycache__" in name or name.startswith((".venv", ".nox", ".git/"))
     ]
 
 

@@ -94,8 +94,11 @@ def diff(workspace: Workspace) -> Benchmark:
     """The difference of two snapshot files."""
     models = [f"TIGER-Lab/Mantis-8B-{name}-llama3" for name in ("siglip", "clip")]
     workspace.run([OURS, "snapshot", *models, "--offline", "--folder", str(workspace.empty)])
-    files = sorted(path.name for path in workspace.empty.glob("*.json"))
-    return _printing("diff", *files, "--format", "terminal", target=1.5, exit_code=1)(workspace)
+    before, after = sorted(workspace.empty.glob("*.json"))
+    before.rename(workspace.empty / "before.json")
+    after.rename(workspace.empty / "after.json")
+    arguments = ("diff", "before.json", "after.json", "--format", "terminal")
+    return _printing(*arguments, target=1.5, exit_code=1)(workspace)
 
 
 def _printing(
