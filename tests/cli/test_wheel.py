@@ -137,9 +137,7 @@ def test_the_source_distribution_holds_what_is_kept_and_no_more(source_distribut
     with tarfile.open(source_distribution) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
     assert {"pyproject.toml", "README.md", "LICENSE", "PKG-INFO", "tests/conftest.py"} <= held
-    assert not [
-        name for name in held if "__pycache__" in name or name.startswith((".venv", ".compat", ".git/"))
-    ]
+    assert not [name for name in held if "__pycache__" in name or name.startswith((".venv", ".nox", ".git/"))]
 
 
 def test_it_is_what_is_installed_and_nothing_else(installed):

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from tests.render.output_faults import faults_of
 from tests.render.records import RECORDS
-from tools.fuzz.outputs import faults_of
 from vlm_inspect.codec import architecture_from_data, to_data
 from vlm_inspect.compare import compare
 from vlm_inspect.errors import InvalidConfigError

@@ -1,7 +1,4 @@
-"""The transformers upgrade of 2026, from snapshots that were taken under 5.5.4 and 5.6.0.
-
-`tools/upgrade_demo.py` does it for every type, with both libraries; these are a few of its files.
-"""
+"""The transformers upgrade from 5.5.4 to 5.6.0, from snapshots taken under both versions."""
 
 from pathlib import Path
 

@@ -1,1 +1,0 @@
-"""The fuzzer itself: that it runs clean, and that it would find what it looks for."""

@@ -1,7 +1,0 @@
-"""The floor of reading headers: huggingface_hub's own reading, and one sum."""
-
-import sys
-
-from huggingface_hub import get_safetensors_metadata
-
-print(sum(get_safetensors_metadata(sys.argv[1]).parameter_count.values()))
