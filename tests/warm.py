@@ -33,7 +33,7 @@ LIBRARIES = (
 # one thread for arithmetic: a process with more cannot fork safely
 _SINGLE = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from tests import warm; warm.serve(*sys.argv[2:])"
-_READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_", "OMP_", "OPENBLAS_", "MKL_", "TORCH")
+_READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_", "OMP_", "OPENBLAS_", "MKL_")
 _STREAMS = (("stdin", "r", "strict"), ("stdout", "w", "strict"), ("stderr", "w", "backslashreplace"))
 _FIRST_FREE = 512  # above every descriptor that a task names
 
