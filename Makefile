@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 TIMM := .timm-env
 TIMM_STAMP := $(TIMM)/.installed
 
-.PHONY: help setup table test test-timm lint check errors snapshots bench fuzz upgrade-demo compat pythons lock clean
+.PHONY: help setup table test test-fast test-timm lint check errors snapshots bench fuzz upgrade-demo compat pythons lock clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -22,9 +22,16 @@ $(STAMP): requirements.lock pyproject.toml
 table: setup ## regenerate the tables in README.md, from the Hub, or offline from the catalogue
 	$(BIN)/vlm-inspect table --write README.md
 
-# a process per core, a file of tests to one of them: what a session makes once is made once in each
-test: setup ## the whole test suite
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
+# how many examples the properties are tried with: dev, ci or long of tests/conftest.py
+PROFILE ?= dev
+# a process per core; each gets a run of files, so that what a session makes once is made once in each
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist worksteal --hypothesis-profile $(PROFILE)
+
+test: setup ## the whole test suite; PROFILE=ci tries ten times the examples
+	$(PYTEST)
+
+test-fast: setup ## the tests that start no process and wait for nothing, for the loop while working
+	$(PYTEST) -m "not slow"
 
 test-timm: $(TIMM_STAMP) ## the models whose towers are timm's, in an environment that has it (5.5 GB)
 	$(TIMM)/bin/python -m pytest tests/timm
