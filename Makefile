@@ -22,16 +22,14 @@ $(STAMP): requirements.lock pyproject.toml
 table: setup ## regenerate the tables in README.md, from the Hub, or offline from the catalogue
 	$(BIN)/vlm-inspect table --write README.md
 
-# how many examples the properties are tried with: dev, ci or long of tests/conftest.py
-PROFILE ?= dev
-# a process per core; each gets a run of files, so that what a session makes once is made once in each
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist worksteal --hypothesis-profile $(PROFILE)
+# a process per core; each gets a run of files, so that expensive fixtures are made once in most
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
-test: setup ## the whole test suite; PROFILE=ci tries ten times the examples
-	$(PYTEST)
+test: setup ## run all tests as CI does; HYPOTHESIS_PROFILE=dev tries 20 examples of each property, not 200
+	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(PYTEST)
 
-test-fast: setup ## the tests that start no process and wait for nothing, for the loop while working
-	$(PYTEST) -m "not slow"
+test-fast: setup ## run the tests that are not marked slow, with 20 examples of each property
+	HYPOTHESIS_PROFILE=dev $(PYTEST) -m "not slow"
 
 test-timm: $(TIMM_STAMP) ## the models whose towers are timm's, in an environment that has it (5.5 GB)
 	$(TIMM)/bin/python -m pytest tests/timm

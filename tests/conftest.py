@@ -32,8 +32,11 @@ os.environ |= {"HF_ENDPOINT": _HUB.url, "HF_HOME": _HOME.name, "HF_HUB_DISABLE_T
 # a proxy of the machine's has no business between the tests and the loopback interface
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
 
-# in the background Ctrl-C is ignored, and would be by every process that a test starts and interrupts
-signal.signal(signal.SIGINT, signal.default_int_handler)
+# started in the background or under nohup, the suite inherits ignored signals; what it starts must not
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)  # the suite itself goes on
 
 # how long an example takes says how busy the machine is, and nothing of what is tested
 for _profile, _examples in {"dev": 20, "ci": 200, "long": 10_000}.items():
@@ -44,7 +47,7 @@ for _profile, _examples in {"dev": 20, "ci": 200, "long": 10_000}.items():
         suppress_health_check=[HealthCheck.too_slow],
         print_blob=True,
     )
-settings.load_profile("dev")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
 def pytest_collection_modifyitems(items):

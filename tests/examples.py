@@ -1,6 +1,6 @@
 """How many examples a property is tried with: as the profile says, more or fewer where that is worth it.
 
-`pytest --hypothesis-profile ci` chooses a profile of tests/conftest.py; dev is the default.
+The variable HYPOTHESIS_PROFILE chooses a profile of tests/conftest.py; dev is the default.
 """
 
 from hypothesis import settings

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 import traceback
+import weakref
 from importlib import import_module
 from pathlib import Path
 
@@ -63,7 +64,7 @@ class WarmProcess:
         """Fork a process that calls `module:function` with sys.argv set; the rest is as of Popen."""
         reading, writing = os.pipe()
         numbers = [0, 1, 2, *pass_fds]
-        held = [stdin.fileno(), stdout.fileno(), stderr.fileno(), *pass_fds]
+        descriptors = [stdin.fileno(), stdout.fileno(), stderr.fileno(), *pass_fds]
         task = {
             "function": function,
             "arguments": [str(argument) for argument in arguments],
@@ -74,7 +75,7 @@ class WarmProcess:
         }
         data = json.dumps(task).encode()
         try:
-            socket.send_fds(self._socket, [len(data).to_bytes(4, "big")], [writing, *held])
+            socket.send_fds(self._socket, [len(data).to_bytes(4, "big")], [writing, *descriptors])
             self._socket.sendall(data)
         finally:
             os.close(writing)
@@ -102,8 +103,9 @@ class Fork:
     """A process that a warm one has forked, in the way of subprocess.Popen."""
 
     def __init__(self, status):
-        self._status = open(status, "rb", 0)  # noqa: SIM115, PTH123 - until the process has ended
-        self._told = b""
+        self._status = status
+        self._close = weakref.finalize(self, os.close, status)
+        self._buffer = b""
         self.pid = int(self._line(PATIENCE))
         self.returncode = None
 
@@ -111,7 +113,7 @@ class Fork:
         """The exit code; negative is a signal. Raises subprocess.TimeoutExpired."""
         if self.returncode is None:
             self.returncode = int(self._line(timeout))
-            self._status.close()
+            self._close()
         return self.returncode
 
     def kill(self):
@@ -121,15 +123,15 @@ class Fork:
                 os.kill(self.pid, signal.SIGKILL)
 
     def _line(self, timeout):
-        while b"\n" not in self._told:
+        while b"\n" not in self._buffer:
             ready, _, _ = select.select([self._status], [], [], timeout)
             if not ready:
                 raise subprocess.TimeoutExpired("a fork of a warm process", timeout)
-            told = self._status.read(64)
-            if not told:
+            data = os.read(self._status, 64)
+            if not data:
                 raise RuntimeError("a warm process died")
-            self._told += told
-        line, _, self._told = self._told.partition(b"\n")
+            self._buffer += data
+        line, _, self._buffer = self._buffer.partition(b"\n")
         return line
 
 
@@ -148,13 +150,13 @@ def serve(number, *modules):
     while True:
         ready, _, _ = select.select([client, *forks], [], [])
         for ended in set(ready) & forks.keys():
-            _tell(*forks.pop(ended), ended)
+            _report(*forks.pop(ended), ended)
         if client in ready:
             task = _receive(client)
             if task is None:
                 break
-            pid, told = _fork(client, *task)
-            forks[os.pidfd_open(pid)] = pid, told
+            pid, status_pipe = _fork(client, *task)
+            forks[os.pidfd_open(pid)] = pid, status_pipe
     for pid, _ in forks.values():
         os.kill(pid, signal.SIGKILL)
     os._exit(0)
@@ -174,26 +176,26 @@ def _receive(client):
     return json.loads(data), descriptors
 
 
-def _tell(pid, told, ended):
+def _report(pid, status_pipe, ended):
     os.close(ended)
     _, status = os.waitpid(pid, 0)
     with contextlib.suppress(BrokenPipeError):
-        os.write(told, b"%d\n" % os.waitstatus_to_exitcode(status))
-    os.close(told)
+        os.write(status_pipe, b"%d\n" % os.waitstatus_to_exitcode(status))
+    os.close(status_pipe)
 
 
 def _fork(client, task, descriptors):
-    told, *descriptors = descriptors
+    status_pipe, *descriptors = descriptors
     pid = os.fork()
     if pid == 0:
         client.close()
-        os.close(told)
+        os.close(status_pipe)
         _live(task, descriptors)
     for descriptor in descriptors:
         os.close(descriptor)
     with contextlib.suppress(BrokenPipeError):
-        os.write(told, b"%d\n" % pid)
-    return pid, told
+        os.write(status_pipe, b"%d\n" % pid)
+    return pid, status_pipe
 
 
 def _live(task, descriptors):
@@ -206,7 +208,7 @@ def _live(task, descriptors):
         threading._shutdown()  # noqa: SLF001 - as an interpreter does at its end
         atexit._run_exitfuncs()  # noqa: SLF001 - likewise
         sys.stdout.flush()
-    except BaseException:  # noqa: BLE001 - told to the test, which expects none
+    except BaseException:  # noqa: BLE001 - reported to the test, which expects none
         traceback.print_exc()
         code = 120
     finally:
