@@ -27,15 +27,17 @@ check: setup ## fail if the tables in README.md or the snapshots are stale
 	$(BIN)/vlm-inspect table --check-files --offline
 	$(BIN)/vlm-inspect check --offline
 
+# a process per core; each gets a run of files, so that expensive fixtures are made once in most
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist worksteal
+
+test: setup ## run all tests, as CI does
+	HYPOTHESIS_PROFILE=$${HYPOTHESIS_PROFILE:-ci} $(PYTEST)
+
+test-fast: setup ## run the tests that are not marked slow, with 20 examples of each property
+	HYPOTHESIS_PROFILE=dev $(PYTEST) -m "not slow"
+
 snapshots: setup ## regenerate snapshots/
 	$(BIN)/vlm-inspect snapshot --prune --offline
-
-# one process per core and whole files per process, because fixtures of a module are expensive
-test: setup ## run all tests, as CI does
-	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest --numprocesses logical --dist loadfile
-
-test-fast: setup ## run the tests that are not marked slow, with 20 examples per property
-	HYPOTHESIS_PROFILE=dev $(BIN)/python -m pytest --numprocesses logical --dist loadfile -m "not slow"
 
 test-timm: $(TIMM_STAMP) ## run the tests of models with timm towers, in .timm-env (5.5 GB)
 	$(TIMM)/bin/python -m pytest tests/timm

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.every_type import NEEDS_EXTRA, TYPES, config_of
+from tests.every_type.answers import tree_of
 from tests.stages import sizes
 from vlm_inspect.anatomy import describe
 from vlm_inspect.architecture import Role
-from vlm_inspect.build import native
 from vlm_inspect.build.headers import build as header
 from vlm_inspect.build.selection import select
 from vlm_inspect.errors import BadHeaderError
@@ -93,12 +93,13 @@ def parts(architecture):
 
 def built_twice(model_type):
     config = json.loads(json.dumps(config_of(model_type), default=str))
-    built = native.build(config, model_type)
+    built = tree_of(model_type)
     tree = header.build(untyped(built.config), checkpoint_of(config), model_type)
     identity = ModelIdentity(model_type, source="local")
     return describe(built, identity, "transformers"), describe(tree, identity, "header")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", sorted(set(TYPES) - set(NEEDS_EXTRA) - DIFFERENT))
 def test_headers_tell_what_the_native_build_tells(model_type):
     by_class, by_headers = built_twice(model_type)
@@ -106,6 +107,7 @@ def test_headers_tell_what_the_native_build_tells(model_type):
     assert by_headers.parameters.total == by_class.parameters.total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model_type", sorted(PARTED_OTHERWISE))
 def test_where_parts_are_told_apart_by_code_alone_the_total_is_still_exact(model_type):
     by_class, by_headers = built_twice(model_type)

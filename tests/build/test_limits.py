@@ -52,6 +52,7 @@ def test_what_models_ask_for_is_not_refused(config):
     limits.check_sizes(config, "org/name")
 
 
+@pytest.mark.slow
 def test_a_build_without_an_end_is_stopped_whatever_its_key_is_called():
     # a type that builds as many mergers as a key says, which no limit knows
     config = {"model_type": "minicpm_ocr", "merger_times": 10**9}

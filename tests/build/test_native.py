@@ -55,6 +55,7 @@ def test_a_kernel_that_is_not_installed_stops_nobody_from_looking():
     assert native.build(asking, "org/name").total == native.build(LLAVA, "org/name").total
 
 
+@pytest.mark.slow
 def test_a_235b_model_builds_within_half_a_gibibyte_beside_the_libraries():
     script = (
         "import json, resource, sys\n"

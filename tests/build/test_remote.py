@@ -11,7 +11,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.build import sandbox
 from vlm_inspect.build import remote
+from vlm_inspect.build.remote import process
 from vlm_inspect.errors import RemoteCodeError
 
 HOME = str(Path(remote.__file__).parents[3])
@@ -79,25 +81,37 @@ def processes():
     """Every process that runs the child of this package: one of ours, or one whose parent is gone."""
     ours = {child.pid for child in psutil.Process().children(recursive=True)}
     return {
-        process.pid
-        for process in psutil.process_iter()
-        if (process.pid in ours or _ppid(process) == 1) and _runs_our_child(process)
+        each.pid
+        for each in psutil.process_iter()
+        if (each.pid in ours or _ppid(each) == 1) and _runs_our_child(each)
     }
 
 
-def _ppid(process):
+def _ppid(each):
     with suppress(psutil.Error):
-        return process.ppid()
+        return each.ppid()
 
 
-def _runs_our_child(process):
+def _runs_our_child(each):
     with suppress(psutil.Error):
-        line = " ".join(process.cmdline())
+        line = " ".join(each.cmdline())
         return "vlm_inspect.build.remote.child" in line and HOME in line
 
 
+@pytest.fixture
+def new_process():
+    """The child is a process from its start, as users have it; without this it is the fork of a warm one."""
+
+
 @pytest.fixture(autouse=True)
-def nothing_stays_behind(tmp_path, monkeypatch):
+def forked(request, monkeypatch):
+    if "new_process" not in request.fixturenames:
+        monkeypatch.setattr(process, "_start", sandbox.start)
+    sandbox.warm()
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_behind(forked, tmp_path, monkeypatch):  # noqa: ARG001 - the warm process is started before
     """No process and no temporary file is left, whatever the code did."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = processes()
@@ -106,6 +120,7 @@ def nothing_stays_behind(tmp_path, monkeypatch):
     assert not list(tmp_path.glob("vlm-inspect-*"))
 
 
+@pytest.mark.usefixtures("new_process")
 def test_a_repos_own_class_is_built_and_read():
     tree = run(code(), config={"width": 16, "layers": 5})
     assert tree.root.class_name == "TinyModel"
@@ -120,6 +135,7 @@ def test_a_flash_attention_that_is_not_installed_stops_nobody():
     assert tree.total
 
 
+@pytest.mark.usefixtures("new_process")
 def test_neither_secrets_nor_the_home_reach_the_code(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secretsecretsecret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -209,8 +225,8 @@ def test_threads_and_arithmetic_it_can():
 
 
 def test_sleeping_forever_ends_in_an_error():
-    error = refused(code(at_import="import time\n", early="time.sleep(10**6)"), remote.Limits(seconds=20))
-    assert "within 20 s" in error.message
+    error = refused(code(at_import="import time\n", early="time.sleep(10**6)"), remote.Limits(seconds=3))
+    assert "within 3 s" in error.message
 
 
 def test_catching_every_exception_and_signal_does_not_help():
@@ -222,7 +238,7 @@ def test_catching_every_exception_and_signal_does_not_help():
             except (OSError, ValueError):
                 pass
         time.sleep(10**6)"""
-    assert "within 20 s" in refused(code(early=early), remote.Limits(seconds=20)).message
+    assert "within 3 s" in refused(code(early=early), remote.Limits(seconds=3)).message
 
 
 def test_ending_its_own_process_is_an_error_and_no_answer():

@@ -332,11 +332,13 @@ def hurting(body):
     return {"modeling_phi3_v.py": code}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", HURTING.values(), ids=HURTING)
 def test_code_without_end_comes_to_an_end(body):
     assert answered(hurting(body)).total == 4_146_621_440
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body", [body for name, body in HURTING.items() if "grows" in name or "list" in name or "copies" in name]
 )

@@ -5,16 +5,20 @@ import os
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from typer.testing import CliRunner
 
 from tests.hub_server import closed_port
+from tests.warm import PATIENCE, WarmProcess
 from vlm_inspect.cli.main import program
 
 SCRIPT = (str(Path(sysconfig.get_path("scripts")) / "vlm-inspect"),)
 MODULE = (sys.executable, "-m", "vlm_inspect")
+MAIN = "vlm_inspect.__main__:main"
 NO_HUB = f"http://127.0.0.1:{closed_port()}"
 
 # what a user's shell may have set, and a test must set itself where it matters
@@ -43,12 +47,36 @@ def environment(**changes):
     return {name: value for name, value in (kept | changes).items() if value is not None}
 
 
-def run(*arguments, cwd, program=SCRIPT, check=True, **env):
-    """Run the program in a process of its own; its streams are bytes on a pipe, read as UTF-8."""
-    done = subprocess.run(
-        [*program, *map(str, arguments)], cwd=cwd, env=environment(**env), capture_output=True, check=False
-    )
-    answer = Answer(done.returncode, done.stdout.decode(), done.stderr.decode())
+_AT_IMPORT = environment()
+
+
+@cache
+def _warm():
+    """The warm process of this session, or of this worker of it."""
+    return WarmProcess((), _AT_IMPORT)
+
+
+def run(*arguments, cwd, program=None, check=True, **env):
+    """Run the program in a process of its own; its output is read as UTF-8.
+
+    The process is the fork of a warm one. Where start-up itself is under test, name the `program` to execute.
+    """
+    changed = environment(**env)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
+            streams = {"stdin": nothing, "stdout": out, "stderr": err}
+            if program is None and sys.platform == "linux" and _warm().can_stand_in(changed):
+                start = _warm().start(MAIN, arguments, cwd=cwd, environment=changed, **streams)
+            else:
+                command = [*(program or SCRIPT), *map(str, arguments)]
+                start = subprocess.Popen(command, cwd=cwd, env=changed, **streams)
+            try:
+                code = start.wait(PATIENCE)
+            finally:
+                start.kill()
+        out.seek(0)
+        err.seek(0)
+        answer = Answer(code, out.read().decode(), err.read().decode())
     if check:
         assert "Traceback" not in answer.stderr
     return answer

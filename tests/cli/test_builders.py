@@ -5,8 +5,9 @@ import shutil
 import pytest
 
 from tests import checkpoints
-from tests.build import phi3_v
+from tests.build import phi3_v, sandbox
 from tests.cli.program import LLAVA, call, cells, run, save
+from vlm_inspect.build.remote import process
 
 TOTAL = 4_146_621_440
 ROW = [
@@ -57,7 +58,18 @@ def repository(here, saved):
 
 
 @pytest.fixture
-def trusted(repository):
+def forked(monkeypatch):
+    """The repository's code runs in the fork of a warm process."""
+    monkeypatch.setattr(process, "_start", sandbox.start)
+
+
+@pytest.fixture
+def trusted(forked, runnable):  # noqa: ARG001
+    return runnable
+
+
+@pytest.fixture
+def runnable(repository):
     """The same with code that can be run."""
     path = repository / "modeling_phi3_v.py"
     lines = path.read_text().splitlines(keepends=True)
@@ -159,6 +171,7 @@ def test_trusted_code_gives_the_same_classes_and_total(trusted):
     assert "running the repo's own code, isolated" in call("table", trusted, "--trust-remote-code").stdout
 
 
+@pytest.mark.usefixtures("forked")
 def test_trusted_code_that_fails_is_an_error_and_leaves_nothing(repository, canary):
     answer = call("show", repository, "--trust-remote-code")
     assert (answer.code, answer.stdout) == (3, "")
@@ -259,8 +272,8 @@ def test_offline_without_cached_headers_it_is_the_configuration_that_answers(hub
     assert "the cache has no headers" in answer.stderr
 
 
-def test_trusted_code_of_a_repo_is_that_of_the_commit(hub, trusted, here):
-    publish(hub, trusted)
+def test_trusted_code_of_a_repo_is_that_of_the_commit(hub, runnable, here):
+    publish(hub, runnable)
     told = record(REPO, "--cache-dir", here / "cache", "--trust-remote-code")
     assert (told["builder"], told["parameters"]["total"]) == ("remote-code", TOTAL)
 

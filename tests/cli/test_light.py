@@ -7,7 +7,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from tests.cli.program import call, environment, run
+from tests.cli.program import SCRIPT, call, environment, run
 from vlm_inspect.cli import main
 from vlm_inspect.cli.main import COMMANDS, program
 
@@ -94,7 +94,7 @@ def test_what_a_command_that_was_not_asked_for_needs_is_not_imported(tmp_path):
 
 def test_a_shell_that_completes_is_told_the_options_of_every_command(tmp_path):
     words = {"COMP_WORDS": "vlm-inspect table --kin", "COMP_CWORD": "2"}
-    told = run(cwd=tmp_path, _VLM_INSPECT_COMPLETE="complete_bash", **words)
+    told = run(cwd=tmp_path, program=SCRIPT, _VLM_INSPECT_COMPLETE="complete_bash", **words)
     assert told.stdout.split() == ["--kind"]
 
 
@@ -107,7 +107,7 @@ def test_a_shell_that_completes_is_told_the_options_of_every_command(tmp_path):
     ],
 )
 def test_the_name_of_a_command_is_completed_in_every_shell(tmp_path, shell, typed):
-    told = run(cwd=tmp_path, _VLM_INSPECT_COMPLETE=f"complete_{shell}", **typed)
+    told = run(cwd=tmp_path, program=SCRIPT, _VLM_INSPECT_COMPLETE=f"complete_{shell}", **typed)
     assert "show" in told.stdout
     assert "table" not in told.stdout
 

@@ -4,11 +4,12 @@ from collections import Counter
 from itertools import combinations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from msgspec.structs import replace
 
 from tests.compare.conftest import TYPES, of_type
 from tests.compare.trees import node, snapshot, trees, two_models, two_trees, wherever
+from tests.examples import examples
 from vlm_inspect.architecture import Role
 from vlm_inspect.compare import apply_moves, compare, of_roles
 from vlm_inspect.compare.patterns import folded_path
@@ -90,7 +91,7 @@ def replace_modules(model):
     return replace(model, modules=copy(model.modules, NodePool()))
 
 
-@settings(max_examples=600)
+@examples(3)
 @given(two_trees())
 @example(EITHER_OF_TWO_MOVES)
 @example(MODULE_CALLED_AS_A_PARAMETER)
@@ -99,13 +100,13 @@ def test_the_way_back_mirrors_the_way_there(both):
     assert_mirrored(*map(snapshot, both))
 
 
-@settings(max_examples=400)
+@examples(2)
 @given(two_models())
 def test_the_way_back_mirrors_the_way_there_of_models_with_components(both):
     assert_mirrored(*both)
 
 
-@settings(max_examples=400)
+@examples(2)
 @given(two_trees())
 @example(A_MOVE_BELOW_A_MOVE)
 def test_a_move_leads_as_many_parameters_as_it_says(both):
@@ -115,7 +116,7 @@ def test_a_move_leads_as_many_parameters_as_it_says(both):
     assert len(led) >= sum(move.parameters for move in moves)
 
 
-@settings(max_examples=300)
+@examples(1.5)
 @given(two_trees())
 def test_moves_lead_to_the_new_paths_or_the_paths_are_told(both):
     old, new = both

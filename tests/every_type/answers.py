@@ -1,13 +1,17 @@
 """The answer for each type, made once in a session, and a count that this project has no part in."""
 
+import os
+import tempfile
 import warnings
 from functools import cache
+from pathlib import Path
 
 import torch
 import transformers
 
 from tests.every_type import NEEDS_EXTRA, architecture_of, config_of
 from tests.every_type.trees import stored
+from vlm_inspect import tree_codec
 from vlm_inspect.anatomy import describe
 from vlm_inspect.build import native
 from vlm_inspect.ref import ModelIdentity
@@ -16,9 +20,20 @@ from vlm_inspect.ref import ModelIdentity
 @cache
 def tree_of(model_type):
     """The module tree. Of a type whose tower needs an extra, as an environment that has it built it."""
-    return (
-        stored(model_type) if model_type in NEEDS_EXTRA else native.build(config_of(model_type), model_type)
-    )
+    return stored(model_type) if model_type in NEEDS_EXTRA else _built(model_type)
+
+
+def _built(model_type):
+    """The tree, built by the first worker of the session that needs it; the others read its file."""
+    folder = Path(os.environ["VLM_INSPECT_TESTS_SHARED"])
+    path = folder / f"{model_type}.tree"
+    if path.exists():
+        return tree_codec.from_bytes(path.read_bytes())
+    tree = native.build(config_of(model_type), model_type)
+    with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
+        file.write(tree_codec.to_bytes(tree))
+    Path(file.name).replace(path)
+    return tree
 
 
 @cache

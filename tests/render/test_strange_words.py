@@ -5,10 +5,11 @@ import json
 from functools import cache
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from tests.examples import examples
 from tests.render.output_faults import faults_of
 from tests.render.records import RECORDS
 from vlm_inspect.codec import architecture_from_data, to_data
@@ -99,7 +100,7 @@ def test_much_of_a_record_is_free_text(name):
     assert {"class_name", "model_class", "id"} <= {path[-1] for path in paths}
 
 
-@settings(max_examples=6)
+@examples(1 / 32)
 @given(words=st.lists(WORDS, min_size=1, max_size=4), name=st.sampled_from(NAMES))
 def test_a_record_of_strange_words_has_only_words_in_every_format(words, name):
     record = strange(name, words)
@@ -114,7 +115,7 @@ def test_a_record_of_strange_words_has_only_words_in_every_format(words, name):
     assert json.loads(record_json(record))["model"]["id"] == record.model.id
 
 
-@settings(max_examples=6)
+@examples(1 / 32)
 @given(words=st.lists(WORDS, min_size=1, max_size=4), name=st.sampled_from(NAMES))
 def test_a_difference_of_strange_words_has_only_words_in_every_format(words, name):
     difference = compare(Snapshot(RECORDS[name]), Snapshot(strange(name, words)))
@@ -136,7 +137,7 @@ def check_report(verdicts):
     no_faults(report_annotations(verdicts, "snapshots"), "github")
 
 
-@settings(max_examples=25)
+@examples(1 / 8)
 @given(words=st.lists(WORDS, min_size=3, max_size=5))
 def test_a_tree_of_strange_words_has_only_words_in_every_format(words):
     pool = NodePool()
