@@ -39,7 +39,7 @@ FLOORS = [
         "compare",
         "fitting",
     ],
-    ["asking", "workers"],
+    ["workers"],
     ["batch", "snapshot_files", "builders"],
     ["kept_answers"],
     ["inspection", "requested", "verification", "doctor"],

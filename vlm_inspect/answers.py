@@ -9,7 +9,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vlm_inspect import inspection
-from vlm_inspect.asking import Asking
 from vlm_inspect.batch import Inspected, Outcome
 from vlm_inspect.errors import VlmInspectError
 from vlm_inspect.inspection import Found, Inspection
@@ -18,8 +17,9 @@ from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.render.rows import Failure, Row
 from vlm_inspect.requested import Request
 from vlm_inspect.sources import catalogue
+from vlm_inspect.sources.options import InspectOptions
 
-_DEFAULTS = Asking()
+_DEFAULTS = InspectOptions()
 
 
 class Answered(Struct, frozen=True):
@@ -29,7 +29,7 @@ class Answered(Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def answers(requests: Iterable[Request], options: Asking = _DEFAULTS) -> Iterator[Answered]:
+def answers(requests: Iterable[Request], options: InspectOptions = _DEFAULTS) -> Iterator[Answered]:
     """The rows of a table, one by one; a model that cannot be answered says why in its row."""
     for outcome in inspected(requests, options):
         if isinstance(outcome, Inspected):
@@ -39,13 +39,13 @@ def answers(requests: Iterable[Request], options: Asking = _DEFAULTS) -> Iterato
 
 
 def inspected(
-    requests: Iterable[Request], options: Asking = _DEFAULTS, *, with_tree: bool = False
+    requests: Iterable[Request], options: InspectOptions = _DEFAULTS, *, with_tree: bool = False
 ) -> Iterator[Outcome[Request, Inspection]]:
     """The answers, one by one, in the order asked."""
     return inspections(requests, partial(_look_up, options=options), options, with_tree=with_tree)
 
 
-def _look_up(request: Request, options: Asking) -> Found:
+def _look_up(request: Request, options: InspectOptions) -> Found:
     return inspection.look_up(request.reference, revision=request.revision, options=options)
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlm_inspect.architecture import Architecture
-from vlm_inspect.asking import Asking
 from vlm_inspect.batch import Failed, Inspected
 from vlm_inspect.builder import Builder
 from vlm_inspect.inspection import examine, look_up, take
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -35,8 +35,8 @@ def inspect(  # noqa: PLR0913 - the options of the command, by name
     environment says. `builder` and `trust_remote_code` are as there, too; `cache=False` is `--no-cache`.
     Raises VlmInspectError: its message says what happened, its hint what to do.
     """
-    options = Asking(
-        token, cache_dir, offline, builder=builder, trust_remote_code=trust_remote_code, cache=cache
+    options = InspectOptions(
+        token, cache_dir, offline, builder=builder, trust_remote_code=trust_remote_code, use_cache=cache
     )
     return examine(model, revision=revision, options=options, with_tree=False).architecture
 
@@ -55,7 +55,7 @@ def diff(
     """
     from vlm_inspect.compare import compare
 
-    options = Asking(token=token, cache_dir=cache_dir, offline=offline)
+    options = InspectOptions(token=token, cache_dir=cache_dir, offline=offline)
     return compare(take(before, options=options).snapshot, take(after, options=options).snapshot)
 
 
@@ -82,13 +82,13 @@ def inspect_many(  # noqa: PLR0913 - as inspect
 
     from vlm_inspect.many import inspections
 
-    options = Asking(
+    options = InspectOptions(
         token,
         cache_dir,
         offline,
         builder=builder,
         trust_remote_code=trust_remote_code,
-        cache=cache,
+        use_cache=cache,
         jobs=jobs,
     )
     outcomes = inspections(models, partial(look_up, options=options), options, executor=executor)

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from vlm_inspect import batch, inspection, snapshot_files
 from vlm_inspect.answers import inspected
-from vlm_inspect.asking import Asking
 from vlm_inspect.compare import compare
 from vlm_inspect.difference import Difference
 from vlm_inspect.errors import SnapshotError, VlmInspectError
@@ -18,10 +17,11 @@ from vlm_inspect.inspection import Taken
 from vlm_inspect.ref import ModelIdentity, is_hub_id
 from vlm_inspect.requested import Request
 from vlm_inspect.snapshot_files import Stored
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.upkeep import model_in, named, taken_of, write
 from vlm_inspect.verdict import Cause, Verdict
 
-_DEFAULTS = Asking()
+_DEFAULTS = InspectOptions()
 _LONGEST_SHOWN = 200
 
 
@@ -36,7 +36,7 @@ class Checked(Struct, frozen=True):
 def check(
     requests: Sequence[Request] | None,
     folder: Path,
-    options: Asking = _DEFAULTS,
+    options: InspectOptions = _DEFAULTS,
     *,
     latest: bool = False,
 ) -> Iterator[Checked]:
@@ -133,7 +133,7 @@ def _pinned(stored: Stored) -> str | None:
     return stored.snapshot.architecture.model.revision
 
 
-def _checked(case: _Case, taken: Taken, options: Asking, *, latest: bool) -> Iterator[Checked]:
+def _checked(case: _Case, taken: Taken, options: InspectOptions, *, latest: bool) -> Iterator[Checked]:
     """The file with the model as it builds now, at its commit; then, if asked, that with the newest."""
     if not case.path.is_file():
         yield Checked(Verdict(case.model, case.path.name, "missing"), taken.stored, taken.notes)

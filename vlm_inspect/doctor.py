@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from vlm_inspect.build import health as libraries
 from vlm_inspect.cache import health as answers
 from vlm_inspect.diagnosis import Finding
-from vlm_inspect.sources import SourceOptions
+from vlm_inspect.sources import InspectOptions
 from vlm_inspect.sources import health as hub
 from vlm_inspect.version import __version__
 
 
-def look(options: SourceOptions) -> Iterator[Finding]:
+def look(options: InspectOptions) -> Iterator[Finding]:
     """Every finding, the quick ones first."""
     yield Finding("vlm-inspect", __version__)
     yield from libraries.look()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vlm_inspect.asking import Asking
 from vlm_inspect.builder import Builder
 from vlm_inspect.builders import Way
 from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.errors import NotNativeError
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from vlm_inspect.cache.entry import Answer
@@ -22,7 +22,7 @@ class NothingKeptError(Exception):
     """Of this checkpoint nothing is kept."""
 
 
-def kept_or_new(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) -> Answer:
+def kept_or_new(checkpoint: Checkpoint, way: Way, *, options: InspectOptions, with_tree: bool) -> Answer:
     """The kept answer, or a new one. Raises NotNativeError, and what the builder raises."""
     place = _place(checkpoint, way.builder, options)
     try:
@@ -31,12 +31,12 @@ def kept_or_new(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree:
         return _new(checkpoint, way, place)
 
 
-def kept(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) -> Answer:
+def kept(checkpoint: Checkpoint, way: Way, *, options: InspectOptions, with_tree: bool) -> Answer:
     """The kept answer. Raises NotNativeError where that is what is kept, else NothingKeptError."""
     return _kept_at(_place(checkpoint, way.builder, options), checkpoint, with_tree=with_tree)
 
 
-def in_common(checkpoint: Checkpoint, options: Asking) -> str | None:
+def in_common(checkpoint: Checkpoint, options: InspectOptions) -> str | None:
     """What two models share that one build answers; None where that cannot be said."""
     return _place(checkpoint, options.builder or "transformers", options)
 
@@ -73,9 +73,9 @@ def _new(checkpoint: Checkpoint, way: Way, place: str | None) -> Answer:
     return made
 
 
-def _place(checkpoint: Checkpoint, builder: Builder, options: Asking) -> str | None:
+def _place(checkpoint: Checkpoint, builder: Builder, options: InspectOptions) -> str | None:
     """The key under which a builder's answer is kept; None where nothing is."""
-    if not options.cache:
+    if not options.use_cache:
         return None
     from vlm_inspect.cache import key
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from msgspec import Struct
 
 from vlm_inspect import batch, inspection, sources
-from vlm_inspect.asking import Asking
 from vlm_inspect.batch import Inspected, Outcome
 from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.inspection import Found, Inspection
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,7 +31,7 @@ _LOOK_UPS_AT_ONCE = 8
 def inspections(
     asked: Iterable[Asked],
     look_up: Callable[[Asked], Found],
-    options: Asking,
+    options: InspectOptions,
     *,
     executor: Executor | None = None,
     with_tree: bool = False,
@@ -56,7 +56,7 @@ def inspections(
 
 
 def _looked_up(
-    asked: Iterable[Asked], look_up: Callable[[Asked], Found], options: Asking
+    asked: Iterable[Asked], look_up: Callable[[Asked], Found], options: InspectOptions
 ) -> Iterator[Outcome[Asked, Found]]:
     """The models, several at a time and ahead of whoever builds them."""
     if sources.is_offline(options):  # files alone are read: there is nothing to wait for
@@ -70,7 +70,7 @@ def _looked_up(
 class _Each(Struct, frozen=True):
     """What is done with each model that was looked up, here or in a worker."""
 
-    options: Asking
+    options: InspectOptions
     with_tree: bool
 
     def answer(self, model: Outcome[Asked, Found]) -> Inspection:

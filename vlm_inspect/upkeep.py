@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from vlm_inspect import batch, inspection, snapshot_files
 from vlm_inspect.answers import inspected
-from vlm_inspect.asking import Asking
 from vlm_inspect.documents import write_atomically
 from vlm_inspect.errors import SnapshotError, VlmInspectError
 from vlm_inspect.inspection import Inspection, Taken
@@ -17,8 +16,9 @@ from vlm_inspect.ref import ModelRef
 from vlm_inspect.requested import Request
 from vlm_inspect.settings import Settings
 from vlm_inspect.snapshot_files import Stored
+from vlm_inspect.sources.options import InspectOptions
 
-_DEFAULTS = Asking()
+_DEFAULTS = InspectOptions()
 _LONGEST_SHOWN = 200
 
 
@@ -37,7 +37,9 @@ def folder_of(settings: Settings | None) -> Path:
     return settings.snapshots if settings is not None else Path("snapshots")
 
 
-def snapshot(requests: Sequence[Request], folder: Path, options: Asking = _DEFAULTS) -> Iterator[Written]:
+def snapshot(
+    requests: Sequence[Request], folder: Path, options: InspectOptions = _DEFAULTS
+) -> Iterator[Written]:
     """Write a file per model, one by one; what cannot be answered leaves its file as it was.
 
     Raises SnapshotError where two of the models would be written to one file.

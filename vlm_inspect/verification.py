@@ -21,10 +21,10 @@ from vlm_inspect.errors import (
 from vlm_inspect.fit import Fit
 from vlm_inspect.fitting import Adapter, adapter_keys, fit_adapter, fit_checkpoint, targets_of
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, adapters, headers
+from vlm_inspect.sources import InspectOptions, adapters, headers
 from vlm_inspect.sources.hub import is_offline
 
-_DEFAULTS = SourceOptions()
+_DEFAULTS = InspectOptions()
 # methods that put numbers before the tokens, and nothing into a module
 _PROMPTS = {"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE"}
 
@@ -50,12 +50,12 @@ def verify(  # noqa: PLR0913 - the options of the command, by name
     `model` is `org/name`, `org/name@revision` or a folder; of an adapter, `base` is the model that it is put
     on, if not the one that its configuration names. Raises VlmInspectError where it cannot be said.
     """
-    options = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    options = InspectOptions(token=token, cache_dir=cache_dir, offline=offline)
     return examine_fit(model, base=base, revision=revision, options=options).fit
 
 
 def examine_fit(
-    model: str, *, base: str | None = None, revision: str | None = None, options: SourceOptions = _DEFAULTS
+    model: str, *, base: str | None = None, revision: str | None = None, options: InspectOptions = _DEFAULTS
 ) -> Verified:
     """As `verify`, with the sources' notes beside it."""
     ref = ModelRef.parse(model, revision)
@@ -79,7 +79,7 @@ def examine_fit(
     return _adapter(ref, None, options, found)
 
 
-def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: SourceOptions) -> Verified:
+def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: InspectOptions) -> Verified:
     from vlm_inspect.build.loader import loading, quantised
 
     name = checkpoint.identity.id
@@ -91,7 +91,7 @@ def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: SourceOptions) -
 
 
 def _adapter(
-    ref: ModelRef, base: str | None, options: SourceOptions, found: Checkpoint | None = None
+    ref: ModelRef, base: str | None, options: InspectOptions, found: Checkpoint | None = None
 ) -> Verified:
     from vlm_inspect.build.loader import loading
 

@@ -5,7 +5,7 @@ import pytest
 from tests import sparse
 from vlm_inspect.errors import NoHeadersError
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources import SourceOptions, adapters, code_files, headers, load
+from vlm_inspect.sources import InspectOptions, adapters, code_files, headers, load
 
 NAME = "org/name"
 READER = "hf_right"
@@ -24,7 +24,7 @@ def publish(hub, tmp_path, **more):
 
 
 def options_of(tmp_path, deadline=20):
-    return SourceOptions(token=READER, cache_dir=tmp_path / "cache", deadline=deadline)
+    return InspectOptions(token=READER, cache_dir=tmp_path / "cache", timeout=deadline)
 
 
 def _listing(ref, identity, options):

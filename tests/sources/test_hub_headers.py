@@ -12,7 +12,7 @@ from tests import sparse
 from tests.hub_server import FOREVER
 from vlm_inspect.errors import BadHeaderError, GatedModelError, HubUnavailableError, NoHeadersError
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources import SourceOptions, headers
+from vlm_inspect.sources import InspectOptions, headers
 
 NAME = "org/name"
 TWO = {"a.weight": (4, 3), "b.weight": (5,)}
@@ -32,7 +32,7 @@ def decoder(layers=32, width=4096, inner=11008):
 
 @pytest.fixture
 def options(tmp_path):
-    return SourceOptions(cache_dir=tmp_path / "cache")
+    return InspectOptions(cache_dir=tmp_path / "cache")
 
 
 def publish(hub, folder, **who):
@@ -79,7 +79,7 @@ def test_a_shard_in_large_file_storage_takes_no_more_requests(hub, options, tmp_
         NAME, hub.add_model(NAME, files, large=large, private=True, readers={"hf_right"})
     )
 
-    found = headers.load(ModelRef(NAME), identity, SourceOptions("hf_right", options.cache_dir))
+    found = headers.load(ModelRef(NAME), identity, InspectOptions("hf_right", options.cache_dir))
 
     assert len(found.tensors) == 40
     assert len(hub.requests) <= 2 * 4 + 3
@@ -128,7 +128,7 @@ def test_headers_are_kept_under_their_commit(hub, options, tmp_path):
     hub.requests.clear()
 
     assert ask(identity, options) == found
-    assert ask(identity, SourceOptions(cache_dir=options.cache_dir, offline=True)) == found
+    assert ask(identity, InspectOptions(cache_dir=options.cache_dir, offline=True)) == found
     assert hub.requests == []
 
 
@@ -136,7 +136,7 @@ def test_another_cache_keeps_its_own(hub, options, tmp_path):
     sharded(tmp_path)
     identity = publish(hub, tmp_path / "m")
     ask(identity, options)
-    elsewhere = SourceOptions(cache_dir=tmp_path / "elsewhere", offline=True)
+    elsewhere = InspectOptions(cache_dir=tmp_path / "elsewhere", offline=True)
     with pytest.raises(
         HubUnavailableError, match="Offline, and the cache has no headers of org/name at commit"
     ):
@@ -161,7 +161,7 @@ def test_offline_a_download_may_be_unfinished(hub, options, tmp_path):
     for name in ("model.safetensors.index.json", "model-00001-of-00002.safetensors"):
         hf_hub_download(NAME, name, revision=identity.revision, cache_dir=options.cache_dir)
 
-    found = ask(identity, SourceOptions(cache_dir=options.cache_dir, offline=True))
+    found = ask(identity, InspectOptions(cache_dir=options.cache_dir, offline=True))
 
     assert found.missing == {"model-00002-of-00002.safetensors": ("b.weight",)}
 
@@ -170,7 +170,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(hub, tmp_path):
     sharded(tmp_path)
     identity = publish(hub, tmp_path / "m")
     (tmp_path / "file").write_text("in the way")
-    assert len(ask(identity, SourceOptions(cache_dir=tmp_path / "file")).tensors) == 2
+    assert len(ask(identity, InspectOptions(cache_dir=tmp_path / "file")).tensors) == 2
 
 
 def test_nothing_half_written_stays_behind(hub, options, tmp_path):
@@ -231,7 +231,7 @@ def test_a_hub_that_is_silent_is_left(hub, tmp_path):
     sharded(tmp_path)
     identity = publish(hub, tmp_path / "m")
     hub.fault("-00001-of-00002.safetensors", delay=FOREVER)
-    options = SourceOptions(cache_dir=tmp_path / "cache", deadline=0.5)
+    options = InspectOptions(cache_dir=tmp_path / "cache", timeout=0.5)
     with pytest.raises(HubUnavailableError, match=r"did not give the headers within 0\.5 s"):
         ask(identity, options)
 

@@ -13,7 +13,7 @@ from vlm_inspect.errors import (
     TokenError,
 )
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, load
+from vlm_inspect.sources import InspectOptions, load
 
 LLAVA = {"config.json": {"model_type": "llava"}}
 ANOTHER = "hf_another"
@@ -26,7 +26,7 @@ def refusal(hub, tmp_path):
 
     def ask(error, name="org/name", revision=None, token=None):
         with pytest.raises(error) as caught:
-            load(ModelRef(name, revision=revision), SourceOptions(token=token, cache_dir=tmp_path))
+            load(ModelRef(name, revision=revision), InspectOptions(token=token, cache_dir=tmp_path))
         shown = "".join(traceback.format_exception(caught.value)) + caught.value.hint
         assert not token or token.strip() not in shown
         assert caught.type is error
@@ -124,7 +124,7 @@ def test_the_word_of_the_hub_wins_over_the_catalogue(refusal):
 
 def test_the_word_of_the_hub_wins_over_the_cache(hub, refusal, tmp_path):
     hub.add_model("org/name", LLAVA)
-    load(ModelRef("org/name"), SourceOptions(cache_dir=tmp_path))
+    load(ModelRef("org/name"), InspectOptions(cache_dir=tmp_path))
     hub.models["org/name"].gated = True
 
     refusal(GatedModelError)

@@ -26,7 +26,7 @@ from tests.sources.lookups import (
 from tests.sources.test_hub_threads import ask_all
 from vlm_inspect.errors import BadHeaderError, HubUnavailableError, SourceError
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, health, load
+from vlm_inspect.sources import InspectOptions, health, load
 from vlm_inspect.sources.hub_errors import retry_after
 
 BUSY = [408, 425, 429, 500, 502, 503, 504, 520]
@@ -205,7 +205,7 @@ def test_a_hub_that_answers_the_first_of_twenty_models_alone_is_left(hub, tmp_pa
     for name in names[1:]:
         hub.fault("config.json", within=f"{name}/", delay=FOREVER)
 
-    first, *others = ask_all(names, SourceOptions(cache_dir=tmp_path, deadline=8), threads=20)
+    first, *others = ask_all(names, InspectOptions(cache_dir=tmp_path, timeout=8), threads=20)
 
     assert first.identity.revision == commits[0]
     assert {type(other) for other in others} == {HubUnavailableError}
@@ -227,9 +227,9 @@ def look_up_at(endpoint, tmp_path, deadline=0.5):
         "import sys\n"
         "from vlm_inspect.errors import HubUnavailableError\n"
         "from vlm_inspect.ref import ModelRef\n"
-        "from vlm_inspect.sources import SourceOptions, load\n"
+        "from vlm_inspect.sources import InspectOptions, load\n"
         "try:\n"
-        "    load(ModelRef('org/name'), SourceOptions(deadline=float(sys.argv[1])))\n"
+        "    load(ModelRef('org/name'), InspectOptions(timeout=float(sys.argv[1])))\n"
         "except HubUnavailableError as error:\n"
         "    print(error.message)\n"
     )
@@ -299,7 +299,7 @@ def test_an_endpoint_that_only_the_transport_finds_fault_with_is_an_error(tmp_pa
 def test_the_doctor_says_what_is_wrong_with_the_hub(hub, tmp_path, fault, said):
     hub.fault("doctor", **fault)
 
-    finding = next(each for each in health.look(SourceOptions(cache_dir=tmp_path)) if each.subject == "Hub")
+    finding = next(each for each in health.look(InspectOptions(cache_dir=tmp_path)) if each.subject == "Hub")
 
     assert (finding.state, finding.hint != "") == ("wrong", True)
     assert said in finding.said

@@ -10,7 +10,7 @@ import pytest
 from tests.hub_server import FOREVER, closed_port
 from vlm_inspect.errors import HubUnavailableError
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, load
+from vlm_inspect.sources import InspectOptions, load
 
 LLAVA = {"config.json": {"model_type": "llava"}}
 RIGHT = "hf_right"
@@ -47,9 +47,9 @@ PROGRAM = """
 import sys
 from vlm_inspect.errors import SourceError
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, load
+from vlm_inspect.sources import InspectOptions, load
 try:
-    checkpoint = load(ModelRef.parse(sys.argv[1]), SourceOptions(deadline=float(sys.argv[2])))
+    checkpoint = load(ModelRef.parse(sys.argv[1]), InspectOptions(timeout=float(sys.argv[2])))
 except SourceError as error:
     print(type(error).__name__, error.message, error.hint, sep="|")
 else:
@@ -59,7 +59,7 @@ else:
 
 @pytest.fixture
 def options(tmp_path):
-    return SourceOptions(cache_dir=tmp_path / "cache")
+    return InspectOptions(cache_dir=tmp_path / "cache")
 
 
 def run(name, *, deadline=60, **environment):

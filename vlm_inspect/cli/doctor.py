@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.output import Output
-from vlm_inspect.sources import SourceOptions
+from vlm_inspect.sources import InspectOptions
 
 if TYPE_CHECKING:
     from vlm_inspect.diagnosis import Finding
@@ -26,7 +26,7 @@ def command(
     from vlm_inspect import doctor
 
     out = Output.choose(format, output, quiet=False)
-    findings = list(doctor.look(SourceOptions(token=token, cache_dir=cache_dir, offline=offline)))
+    findings = list(doctor.look(InspectOptions(token=token, cache_dir=cache_dir, offline=offline)))
     out.write(_text(findings, out.format))
     wrong = any(finding.state == "wrong" for finding in findings)
     return exits.DIFFERENT if wrong else 0

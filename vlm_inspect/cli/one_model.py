@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlm_inspect.asking import Asking
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from vlm_inspect.architecture import Architecture
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def look_up(
     model: str,
     out: Output,
-    asking: Asking,
+    asking: InspectOptions,
     config: Path | None,
     revision: str | None,
     *,

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect.asking import Asking
 from vlm_inspect.builder import Builder
+from vlm_inspect.sources.options import InspectOptions
 
 Model = Annotated[
     str,
@@ -113,14 +113,14 @@ def asking(
     trusted: bool,
     no_cache: bool,
     jobs: int = 1,
-) -> Asking:
+) -> InspectOptions:
     """What these options say together."""
-    return Asking(
+    return InspectOptions(
         token=token,
         cache_dir=cache_dir,
         offline=offline,
         builder=builder,
         trust_remote_code=trusted,
-        cache=not no_cache,
+        use_cache=not no_cache,
         jobs=jobs,
     )

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_inspect.asking import Asking
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.one_model import warn_if_misread
 from vlm_inspect.cli.output import Output, say
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.errors import InvalidReferenceError, SettingsError
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:  # a wrong option, or its completion, takes none of these
     from vlm_inspect.render.rows import Row
@@ -159,7 +159,7 @@ def _text(rows: list[Row], kind: Kind, columns: list[str] | None, out: Output) -
     return render(table, out.format.value, width=out.width, colour=out.colour)
 
 
-def _rows(requests: list[Request], asking: Asking, out: Output) -> list[Row]:
+def _rows(requests: list[Request], asking: InspectOptions, out: Output) -> list[Row]:
     """The rows in the order asked; what is to be said of them is said when all are there."""
     from vlm_inspect import answers
 
@@ -192,7 +192,7 @@ def _tell(row: Row, out: Output) -> None:
 
 
 def _files(
-    written: list[Path], checked: list[Path], settings: Settings | None, asking: Asking, out: Output
+    written: list[Path], checked: list[Path], settings: Settings | None, asking: InspectOptions, out: Output
 ) -> list[Path] | None:
     """The files that are stale. None where a model was not answered: then no file is touched."""
     from vlm_inspect import table_files

@@ -9,7 +9,7 @@ import typer
 from vlm_inspect.cli import exits, options
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
-from vlm_inspect.sources import SourceOptions
+from vlm_inspect.sources import InspectOptions
 
 if TYPE_CHECKING:
     from vlm_inspect.fit import Fit, Verdict
@@ -56,7 +56,7 @@ def command(
     from vlm_inspect import requested, verification
 
     out = Output.choose(format, output, quiet=quiet)
-    asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    asking = InspectOptions(token=token, cache_dir=cache_dir, offline=offline)
     (request,) = requested.requests_for([model], requested.settings_for(config), revision)
     verified = verification.examine_fit(
         request.reference, base=base, revision=request.revision, options=asking

@@ -15,13 +15,13 @@ from vlm_inspect.sources.hub import is_offline
 from vlm_inspect.sources.hub_errors import Asked
 from vlm_inspect.sources.hub_files import fetch_config
 from vlm_inspect.sources.hub_names import hub_error
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.sources.token import token_to_send
 
 ADAPTER_CONFIG = "adapter_config.json"
 
 
-def load(ref: ModelRef, options: SourceOptions) -> Checkpoint | None:
+def load(ref: ModelRef, options: InspectOptions) -> Checkpoint | None:
     """An adapter's configuration and where it came from; None where there is no adapter.
 
     Raises InvalidConfigError, or a SourceError for what the Hub answers instead.
@@ -48,12 +48,12 @@ def _local(path: Path) -> Path | None:
     return found if found.is_file() else None
 
 
-def _on_the_hub(ref: ModelRef, options: SourceOptions) -> Path | None:
+def _on_the_hub(ref: ModelRef, options: InspectOptions) -> Path | None:
     asked = Asked(ref, token_to_send(options.token))
     return ask_hub(asked, options, partial(_downloaded, ref, options, asked.token), hint="Try again later.")
 
 
-def _downloaded(ref: ModelRef, options: SourceOptions, token: str | None) -> Path | None:
+def _downloaded(ref: ModelRef, options: InspectOptions, token: str | None) -> Path | None:
     """The file in the cache; None where the repo has none or, offline, the cache has not."""
     if is_offline(options):
         return hub_cache.find(ref, ADAPTER_CONFIG, options)

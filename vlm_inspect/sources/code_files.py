@@ -16,13 +16,13 @@ from vlm_inspect.errors import HubUnavailableError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources.dialogue import ask_hub
 from vlm_inspect.sources.hub_headers import HubFiles
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 
 LARGEST_FILE = 2 * 1024 * 1024
 """Bytes of one file; a longer one is left out."""
 MOST_FILES = 50
 
-_DEFAULTS = SourceOptions()
+_DEFAULTS = InspectOptions()
 _MODULE = re.compile(r"[A-Za-z_]\w{0,99}(\.[A-Za-z_]\w{0,99}){0,5}")
 _RELATIVE = re.compile(
     r"^[ \t]*from[ \t]+(\.+)([\w.]*)[ \t]+import[ \t]+(\([^()]{0,2000}\)|[^\n]{0,2000})", re.MULTILINE
@@ -35,7 +35,7 @@ Read = Callable[[str], bytes | None]
 
 
 def load(
-    ref: ModelRef, identity: ModelIdentity, config: Mapping[str, Any], options: SourceOptions = _DEFAULTS
+    ref: ModelRef, identity: ModelIdentity, config: Mapping[str, Any], options: InspectOptions = _DEFAULTS
 ) -> dict[str, str]:
     """The texts by their names in the repository, at the commit of its identity.
 
@@ -122,7 +122,7 @@ class _Local:
             return None
 
 
-def _from_hub(identity: ModelIdentity, config: Mapping[str, Any], options: SourceOptions) -> dict[str, str]:
+def _from_hub(identity: ModelIdentity, config: Mapping[str, Any], options: InspectOptions) -> dict[str, str]:
     repo = HubFiles(ModelRef(identity.id, identity.revision), identity.revision or "", options)
 
     def read(name: str) -> bytes | None:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from vlm_inspect.errors import HubUnavailableError
 from vlm_inspect.sources.deadline import OutOfTimeError, within
 from vlm_inspect.sources.hub_errors import Asked, as_source_error
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.sources.quiet import keep_quiet
 from vlm_inspect.sources.unusable import unusable
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 def ask_hub(
     asked: Asked,
-    options: SourceOptions,
+    options: InspectOptions,
     work: Callable[[], T],
     *,
     unfinished: str = "did not come to an end",
@@ -33,10 +33,10 @@ def ask_hub(
         return work()
 
     try:
-        return within(options.deadline, quiet_work)
+        return within(options.timeout, quiet_work)
     except OutOfTimeError:
         raise HubUnavailableError(
-            f"{asked.endpoint} {unfinished} within {options.deadline:g} s.", hint=hint, model=asked.name
+            f"{asked.endpoint} {unfinished} within {options.timeout:g} s.", hint=hint, model=asked.name
         ) from None
     except ImportError as error:
         raise unusable(error) from error

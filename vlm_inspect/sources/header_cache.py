@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vlm_inspect.kept_files import keep, read_kept
 from vlm_inspect.sources.header_format import HEADER_LIMIT, LENGTH_BYTES
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.sources.tensor_files import RawHeader
 
 _LIBRARY = "vlm-inspect"
@@ -20,7 +20,7 @@ _LIBRARY = "vlm-inspect"
 class HeaderCache:
     """What is kept of one repo at one commit. A cache that cannot be written keeps nothing."""
 
-    def __init__(self, repo: str, commit: str, options: SourceOptions) -> None:
+    def __init__(self, repo: str, commit: str, options: InspectOptions) -> None:
         self._where = (repo.replace("/", "--"), commit)
         cache = options.cache_folder
         self._assets = cache / f"models--{self._where[0]}" / "assets" if cache else None

@@ -9,15 +9,15 @@ from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources import catalogue, hub_headers
 from vlm_inspect.sources.header_files import Folder, read_header
 from vlm_inspect.sources.header_format import Lengths
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.sources.tensor_files import merged, read_headers
 from vlm_inspect.tensors import TensorHeaders
 
-_DEFAULTS = SourceOptions()
+_DEFAULTS = InspectOptions()
 
 
 def load(
-    ref: ModelRef, identity: ModelIdentity, options: SourceOptions = _DEFAULTS, *, adapter: bool = False
+    ref: ModelRef, identity: ModelIdentity, options: InspectOptions = _DEFAULTS, *, adapter: bool = False
 ) -> TensorHeaders:
     """Names, dtypes, shapes and places of a checkpoint's tensors, or of an adapter's; never their values.
 

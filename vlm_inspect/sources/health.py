@@ -17,7 +17,7 @@ from vlm_inspect.sources.hub import is_offline
 from vlm_inspect.sources.hub_errors import Asked, as_source_error
 from vlm_inspect.sources.hub_names import hub_error
 from vlm_inspect.sources.listing import model_info
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.sources.proxies import proxies
 from vlm_inspect.sources.quiet import keep_quiet
 from vlm_inspect.sources.token import token_to_send
@@ -31,7 +31,7 @@ _ROOM = 1 << 20
 _WITHOUT = "--offline asks only the cache and the catalogue."
 
 
-def look(options: SourceOptions) -> Iterator[Finding]:
+def look(options: InspectOptions) -> Iterator[Finding]:
     """huggingface_hub, its cache, the token (whether there is one, never what it is), the Hub itself."""
     try:
         from huggingface_hub import constants, file_download  # noqa: F401
@@ -50,7 +50,7 @@ def look(options: SourceOptions) -> Iterator[Finding]:
     yield _hub(options)
 
 
-def _cache(options: SourceOptions) -> Finding:
+def _cache(options: InspectOptions) -> Finding:
     from huggingface_hub import constants
 
     folder = options.cache_folder or Path(constants.HF_HUB_CACHE).expanduser()
@@ -80,7 +80,7 @@ def _shut(folder: Path) -> Path | None:
     return None
 
 
-def _token(options: SourceOptions) -> Finding:
+def _token(options: InspectOptions) -> Finding:
     try:
         token = token_to_send(options.token)
     except TokenError as error:
@@ -91,7 +91,7 @@ def _token(options: SourceOptions) -> Finding:
     return Finding("token", f"one is sent, from {where}")
 
 
-def _hub(options: SourceOptions) -> Finding:
+def _hub(options: InspectOptions) -> Finding:
     asked = Asked(ModelRef(name=_NOBODY))
     if is_offline(options):
         return Finding("Hub", f"{asked.endpoint} is not asked: offline", "note")

@@ -20,12 +20,12 @@ from vlm_inspect.errors import (
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources import hub_cache
 from vlm_inspect.sources.config_file import read_config
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 
 _CONFIG = "config.json"
 
 
-def load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
+def load(ref: ModelRef, options: InspectOptions) -> Checkpoint:
     """The configuration at a commit of a repo. Raises a SourceError, HubUnavailableError for no answer."""
     _check_revision(ref)
     cached = hub_cache.find(ref, _CONFIG, options)
@@ -63,14 +63,14 @@ def prepare() -> None:
     del constants, get_token, hf_hub_url, get_session, hf_raise_for_status
 
 
-def is_offline(options: SourceOptions) -> bool:
+def is_offline(options: InspectOptions) -> bool:
     """Whether the Hub is not to be asked. HF_HUB_OFFLINE is read when huggingface_hub is imported."""
     from huggingface_hub import constants
 
     return options.offline or bool(constants.HF_HUB_OFFLINE)
 
 
-def _ask(ref: ModelRef, options: SourceOptions) -> Path:
+def _ask(ref: ModelRef, options: InspectOptions) -> Path:
     """The cached file of the commit that the Hub says the revision is at, within the deadline."""
     from vlm_inspect.sources.dialogue import ask_hub
     from vlm_inspect.sources.hub_errors import Asked

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from vlm_inspect.atomic_files import replace_file
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 
 
-def find(ref: ModelRef, name: str, options: SourceOptions) -> Path | None:
+def find(ref: ModelRef, name: str, options: InspectOptions) -> Path | None:
     """The file in the cache, at the commit or where the branch was when it was last asked for.
 
     As huggingface_hub's own `try_to_load_from_cache` says, which first imports an HTTP client.
@@ -30,7 +30,7 @@ def find(ref: ModelRef, name: str, options: SourceOptions) -> Path | None:
         return None
 
 
-def keep(ref: ModelRef, name: str, commit: str, content: bytes, options: SourceOptions) -> Path:
+def keep(ref: ModelRef, name: str, commit: str, content: bytes, options: InspectOptions) -> Path:
     """Write the file at its commit, and then where the branch is. An OSError where that is not possible."""
     repo = _repo(ref, options)
     path = repo / "snapshots" / commit / name
@@ -39,7 +39,7 @@ def keep(ref: ModelRef, name: str, commit: str, content: bytes, options: SourceO
     return path
 
 
-def point(ref: ModelRef, commit: str, options: SourceOptions) -> None:
+def point(ref: ModelRef, commit: str, options: InspectOptions) -> None:
     """Let the cache know which commit a branch is at: a file of that commit is there."""
     revision = ref.revision or "main"
     path = _repo(ref, options) / "refs" / revision
@@ -47,12 +47,12 @@ def point(ref: ModelRef, commit: str, options: SourceOptions) -> None:
         _write(_repo(ref, options), path, commit.encode())
 
 
-def _folder(options: SourceOptions) -> Path | None:
+def _folder(options: InspectOptions) -> Path | None:
     """The cache's folder; None for huggingface_hub's own choice."""
     return options.cache_folder
 
 
-def _repo(ref: ModelRef, options: SourceOptions) -> Path:
+def _repo(ref: ModelRef, options: InspectOptions) -> Path:
     from huggingface_hub import constants
 
     folder = _folder(options) or Path(constants.HF_HUB_CACHE).expanduser()

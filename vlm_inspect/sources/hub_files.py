@@ -21,7 +21,7 @@ from vlm_inspect.sources import hub_cache
 from vlm_inspect.sources.bad_answers import BrokenOffError, UnlikeHubError
 from vlm_inspect.sources.config_file import SIZE_LIMIT, check_size, parse_config
 from vlm_inspect.sources.hub_names import hub_error
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.sources.ranges import fetch_whole
 from vlm_inspect.sources.wire import (
     COMMIT,
@@ -42,7 +42,7 @@ class FileFacts(Struct, frozen=True):
     size: int | None
 
 
-def fetch_config(ref: ModelRef, name: str, options: SourceOptions, token: str | None) -> Path:
+def fetch_config(ref: ModelRef, name: str, options: InspectOptions, token: str | None) -> Path:
     """The cached file of the commit that the Hub says the revision is at.
 
     Raises InvalidConfigError for what is no configuration, and what huggingface_hub raises for no answer.

@@ -21,7 +21,7 @@ from vlm_inspect.sources.header_format import LENGTH_BYTES, Lengths, parse_heade
 from vlm_inspect.sources.hub import is_offline
 from vlm_inspect.sources.hub_errors import Asked
 from vlm_inspect.sources.listing import file_names
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.sources.parallel import in_parallel
 from vlm_inspect.sources.ranges import Part, fetch_part, fetch_whole
 from vlm_inspect.sources.shard_index import INDEX_LIMIT, parse_index
@@ -35,7 +35,7 @@ _BYTES_BESIDE_A_NAME = 76
 _ROOM = 1.02
 
 
-def load(identity: ModelIdentity, options: SourceOptions, *, adapter: bool = False) -> TensorHeaders:
+def load(identity: ModelIdentity, options: InspectOptions, *, adapter: bool = False) -> TensorHeaders:
     """The headers of a repo at the commit of its identity.
 
     Raises NoHeadersError, BadHeaderError, or a SourceError for what the Hub answers instead.
@@ -61,7 +61,7 @@ def load(identity: ModelIdentity, options: SourceOptions, *, adapter: bool = Fal
 class HubFiles:
     """A repo's files at a commit: in our cache, in huggingface_hub's, or on the Hub."""
 
-    def __init__(self, ref: ModelRef, commit: str, options: SourceOptions) -> None:
+    def __init__(self, ref: ModelRef, commit: str, options: InspectOptions) -> None:
         self._repo = ref.name
         self._commit = commit
         self._options = options
