@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 TIMM := .timm-env
 TIMM_STAMP := $(TIMM)/.installed
 
-.PHONY: help setup table test test-timm lint check errors snapshots bench fuzz upgrade-demo compat pythons lock clean
+.PHONY: help setup table docs test test-timm lint check errors snapshots bench fuzz upgrade-demo compat pythons lock clean
 
 help: ## what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,10 @@ $(STAMP): requirements.lock pyproject.toml
 
 table: setup ## regenerate the tables in README.md, from the Hub, or offline from the catalogue
 	$(BIN)/vlm-inspect table --write README.md
+	@echo "Next: $(BIN)/vlm-inspect show llava-hf/llava-1.5-7b-hf"
+
+docs: setup ## regenerate docs/reference/cli.md
+	$(BIN)/python -m tools.cli_reference
 
 # a process per core, a file of tests to one of them: what a session makes once is made once in each
 test: setup ## the whole test suite

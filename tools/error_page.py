@@ -127,7 +127,7 @@ def _tree(kind: type, indent: str = "") -> Iterator[str]:
 
 
 def _code(kind: type) -> int:
-    return exits.WRONG_COMMAND_LINE if issubclass(kind, exits.THE_USERS_WORDS) else exits.NOT_ANSWERED
+    return exits.WRONG_COMMAND_LINE if issubclass(kind, exits.USAGE_ERRORS) else exits.NOT_ANSWERED
 
 
 def _cell(text: str) -> str:

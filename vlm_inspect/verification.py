@@ -45,10 +45,28 @@ def verify(  # noqa: PLR0913 - the options of the command, by name
     cache_dir: Path | None = None,
     offline: bool = False,
 ) -> Fit:
-    """Whether the tensors of a checkpoint are those of the model that its config builds; no weight is read.
+    """Check that the tensors of a checkpoint match the model that its config builds. No weight is read.
 
-    `model` is `org/name`, `org/name@revision` or a folder; of an adapter, `base` is the model that it is put
-    on, if not the one that its configuration names. Raises VlmInspectError where it cannot be said.
+    Args:
+        model: `org/name`, `org/name@revision` or a folder, of a checkpoint or of a PEFT adapter.
+        base: Base model of the adapter. Default: `base_model_name_or_path`.
+        revision: Branch, tag or commit on the Hub, if `model` names none.
+        token: Hub token. Default: `HF_TOKEN`, or the token of `hf auth login`.
+        cache_dir: Hub cache. Default: `HF_HUB_CACHE`.
+        offline: Do not use the network; use cached files only.
+
+    Returns:
+        The tensors that are missing, unexpected or mismatched, and where each part of the checkpoint goes.
+
+    Raises:
+        VlmInspectError: The checkpoint cannot be read, or the model cannot be built.
+
+    Example:
+        >>> import vlm_inspect
+        >>> report = vlm_inspect.verify("./my-finetune")
+        >>> report.counts()
+        {'missing': 0, 'unexpected': 0, 'mismatched': 0}
+
     """
     options = InspectOptions(token=token, cache_dir=cache_dir, offline=offline)
     return examine_fit(model, base=base, revision=revision, options=options).fit

@@ -73,7 +73,7 @@ def command():
         time.sleep(60)
 
 interruption.own_process()
-exits.guarded(command)()
+exits.handle_errors(command)()
 """
 
 
@@ -103,7 +103,7 @@ def command():
             time.sleep(60)
 
 interruption.own_process()
-exits.guarded(command)()
+exits.handle_errors(command)()
 """
 
 

@@ -38,7 +38,7 @@ def test_what_a_person_writes_at_the_last_moment_survives(readme, monkeypatch):
 
     at_each_flush(monkeypatch, edit)
     answer = call("table", "--write", "README.md")
-    assert (answer.code, answer.stderr) == (0, "README.md: regenerated\n")
+    assert (answer.code, answer.stderr) == (0, "README.md: regenerated: architectures (1 model)\n")
     text = readme.read_text()
     assert text.endswith("The end, as a person wrote it.\n")
     assert TABLE in text
@@ -113,7 +113,7 @@ def test_what_a_person_writes_while_the_hub_is_slow_survives(readme, hub):
         wait_until(lambda: hub.requests)
         readme.write_text(f"A person's line.\n{FRESH}And another.\n")
         _, stderr = process.communicate(timeout=60)
-    assert (process.returncode, stderr) == (0, "README.md: regenerated\n")
+    assert (process.returncode, stderr) == (0, "README.md: regenerated: architectures (1 model)\n")
     text = readme.read_text()
     assert text.startswith("A person's line.\n# Title\n")
     assert text.endswith(f"{END}\n\nThe end.\nAnd another.\n")

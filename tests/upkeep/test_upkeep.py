@@ -111,7 +111,10 @@ def test_two_folders_of_one_name_do_not_share_a_file(tmp_path):
     one, other = folder_with(tmp_path / "a", "model"), folder_with(tmp_path / "b", "model")
     with pytest.raises(SnapshotError, match="would both be written"):
         list(upkeep.snapshot([Request(str(one)), Request(str(other))], tmp_path / "snapshots"))
-    configured = [Request(str(one), configured="./a/model"), Request(str(other), configured="./b/model")]
+    configured = [
+        Request(str(one), configured_id="./a/model"),
+        Request(str(other), configured_id="./b/model"),
+    ]
     assert len({written.file for written in upkeep.snapshot(configured, tmp_path / "snapshots")}) == 2
 
 

@@ -205,5 +205,5 @@ _READERS: Mapping[str, Callable[[str], Iterator[str]]] = {
     "json": _record,
     "github": _annotations,
 }
-FORMS = ("terminal", "markdown", "json", "csv", "latex", "html")
-"""What `--format` takes."""
+FORMS = ("terminal", "markdown", "json")
+"""What `--format` takes for every command that has it."""

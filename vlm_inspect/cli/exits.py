@@ -11,7 +11,7 @@ from typing import ParamSpec
 import typer
 
 from vlm_inspect.cli import interruption
-from vlm_inspect.cli.output import give_up_stdout, report, say
+from vlm_inspect.cli.output import detach_stdout, print_stderr, report
 from vlm_inspect.errors import DocumentError, InvalidReferenceError, SettingsError, VlmInspectError
 from vlm_inspect.version import __version__
 
@@ -21,13 +21,13 @@ NOT_ANSWERED = 3
 BUG = 4
 INTERRUPTED = interruption.INTERRUPTED
 
-THE_USERS_WORDS = (InvalidReferenceError, SettingsError, DocumentError)
+USAGE_ERRORS = (InvalidReferenceError, SettingsError, DocumentError)
 
 Arguments = ParamSpec("Arguments")
 
 
-def guarded(command: Callable[Arguments, int]) -> Callable[Arguments, None]:
-    """A command that returns its exit code, and whose exceptions end as one with a sentence."""
+def handle_errors(command: Callable[Arguments, int]) -> Callable[Arguments, None]:
+    """End a command with the exit code that it returns, and an exception with a message and its own."""
 
     @functools.wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
@@ -46,7 +46,7 @@ def _stopped() -> int:
     if number not in {None, signal.SIGINT}:
         interruption.end_by(number)
     if interruption.may_say_word():
-        say(interruption.WORD)
+        print_stderr(interruption.WORD)
     return INTERRUPTED
 
 
@@ -57,18 +57,18 @@ def _code(command: Callable[[], int], *, debug: bool) -> int:
         raise
     except VlmInspectError as error:
         report(error)
-        return WRONG_COMMAND_LINE if isinstance(error, THE_USERS_WORDS) else NOT_ANSWERED
+        return WRONG_COMMAND_LINE if isinstance(error, USAGE_ERRORS) else NOT_ANSWERED
     except BrokenPipeError:  # the reader of a pipe has gone: `| head`
-        give_up_stdout()
+        detach_stdout()
         return 0
     except Exception as error:  # noqa: BLE001 - the roof: what nobody else has caught is a bug of ours
         return _bug(error, debug=debug)
 
 
 def _bug(error: Exception, *, debug: bool) -> int:
-    say(f"This is a bug in vlm-inspect {__version__}: {type(error).__name__}: {error}")
+    print_stderr(f"This is a bug in vlm-inspect {__version__}: {type(error).__name__}: {error}")
     if debug:
-        say("".join(traceback.format_exception(error)).rstrip("\n"))
+        print_stderr("".join(traceback.format_exception(error)).rstrip("\n"))
     else:
-        say("  Please report it, with what --debug prints.")
+        print_stderr("  Please report it, with what --debug prints.")
     return BUG
