@@ -21,10 +21,9 @@ class HelpCommand(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Every option in its group."""
         for title, parameters in grouped(self.get_params(ctx)):
-            records = [record for each in parameters if (record := each.get_help_record(ctx))]
+            records = [_record(each, ctx) for each in parameters]
             with formatter.section(title):
-                # typer writes a switch that only turns something off as ` / --no-cache`
-                formatter.write_dl([(name.removeprefix(" / "), text) for name, text in records])
+                formatter.write_dl([record for record in records if record])
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - typer's signature
         """The examples, a line for each, which is not wrapped."""
@@ -46,6 +45,15 @@ def usage(argument: Any) -> str:
     """An argument as the usage line shows it: `MODEL`, `[MODEL]...`."""
     many = "..." if argument.nargs != 1 else ""
     return f"{argument.metavar if argument.required else f'[{argument.metavar}]'}{many}"
+
+
+def _record(parameter: Any, ctx: Any) -> tuple[str, str] | None:
+    """A line of the help, without the types that typer adds to arguments."""
+    if _is_argument(parameter):
+        return parameter.metavar, parameter.help or ""
+    record = parameter.get_help_record(ctx)
+    # typer writes a switch that only turns something off as ` / --no-cache`
+    return (record[0].removeprefix(" / "), record[1]) if record else None
 
 
 def _is_argument(parameter: Any) -> bool:

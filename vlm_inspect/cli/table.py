@@ -34,7 +34,9 @@ Kind = Literal["architectures", "comparison"]
 KindOption = Annotated[
     Kind,
     typer.Option(
-        "--kind", metavar="KIND", help="architectures (components and layers) or comparison (models by fact)."
+        "--kind",
+        metavar="KIND",
+        help="architectures (components and layers) or comparison (models side by side).",
     ),
 ]
 Columns = Annotated[
