@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 TIMM := .timm-env
 TIMM_STAMP := $(TIMM)/.installed
 
-.PHONY: help setup table check snapshots test test-fast test-timm lint bench fuzz compat lock clean
+.PHONY: help setup table docs check snapshots test test-fast test-timm lint bench fuzz compat lock clean
 
 help: ## list the verbs
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,10 @@ $(STAMP): requirements.lock pyproject.toml
 
 table: setup ## regenerate the tables in README.md
 	$(BIN)/vlm-inspect table --write README.md
+	@echo "Next: $(BIN)/vlm-inspect show llava-hf/llava-1.5-7b-hf"
+
+docs: setup ## regenerate docs/reference/cli.md
+	$(BIN)/python -m tools.cli_reference
 
 # offline, so that a new commit on the Hub does not fail it
 check: setup ## fail if the tables in README.md or the snapshots are stale

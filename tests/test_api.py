@@ -1,17 +1,45 @@
 """The public Python API."""
 
+import doctest
+import importlib
+import inspect
 import subprocess
 import sys
 
 import pytest
 
 import vlm_inspect
+from tests import checkpoints
+from tests.cli.program import LLAVA
+
+FUNCTIONS = [name for name in vlm_inspect.__all__ if inspect.isfunction(getattr(vlm_inspect, name))]
 
 
 def test_every_public_name_is_there():
     for name in vlm_inspect.__all__:
         assert getattr(vlm_inspect, name) is not None
     assert dir(vlm_inspect) == vlm_inspect.__all__
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_example_of_a_public_function_runs(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    checkpoints.save(tmp_path / "my-finetune", LLAVA)
+    function = getattr(vlm_inspect, name)
+    module = importlib.import_module(function.__module__)
+    (example,) = doctest.DocTestFinder(recurse=False).find(function, name, module, {})
+    assert example.examples
+    assert doctest.DocTestRunner().run(example).failed == 0
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_argument_of_a_public_function_is_explained(name):
+    function = getattr(vlm_inspect, name)
+    text = inspect.getdoc(function)
+    for argument in inspect.signature(function).parameters:
+        assert f"\n    {argument}: " in text, argument
+    assert "\nReturns:\n" in text or "\nYields:\n" in text
+    assert "\nRaises:\n" in text
 
 
 def test_an_unknown_name_is_an_attribute_error():

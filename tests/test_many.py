@@ -12,9 +12,9 @@ import pytest
 import vlm_inspect
 from tests.published import LLAVA_1_5_7B
 from vlm_inspect import inspection, many, tree_codec
-from vlm_inspect.asking import Asking
 from vlm_inspect.build import native
 from vlm_inspect.errors import ConfigMissingError, InvalidConfigError, UnbuildableConfigError
+from vlm_inspect.sources.options import InspectOptions
 
 UNBUILT = {"architectures": ["NobodysForConditionalGeneration"], "model_type": "nobodys"}
 REFUSED = {**LLAVA_1_5_7B, "text_config": {"model_type": "llama", "num_hidden_layers": -1}}
@@ -102,7 +102,7 @@ def test_outcomes_are_those_of_each_model_alone(folder_of, way):
 def test_trees_come_from_other_processes_as_they_are(folder_of):
     here, there = (
         many.inspect_many([folder_of(LLAVA_1_5_7B)], inspection.look_up, options, with_tree=True)
-        for options in (Asking(cache=False), Asking(cache=False, jobs=2))
+        for options in (InspectOptions(cache=False), InspectOptions(cache=False, jobs=2))
     )
     for ours, theirs in zip(here, there, strict=True):
         assert tree_codec.to_bytes(ours.answer.tree) == tree_codec.to_bytes(theirs.answer.tree)

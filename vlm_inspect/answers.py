@@ -1,4 +1,4 @@
-"""The answers to what was asked for, as the rows of tables."""
+"""Inspect several requests, as rows of a table or as they are."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vlm_inspect import inspection
-from vlm_inspect.asking import Asking
 from vlm_inspect.batch import Inspected, Outcome
 from vlm_inspect.errors import VlmInspectError
 from vlm_inspect.inspection import Found, Inspection
@@ -18,54 +17,55 @@ from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.render.rows import Failure, Row
 from vlm_inspect.requested import Request
 from vlm_inspect.sources import catalogue
+from vlm_inspect.sources.options import InspectOptions
 
-_DEFAULTS = Asking()
+_DEFAULTS = InspectOptions()
 
 
-class Answered(Struct, frozen=True):
-    """A row of a table, and what the source of its model had to say."""
+class RowResult(Struct, frozen=True):
+    """A row of a table, and the notes of its model's source."""
 
     row: Row
     notes: tuple[str, ...] = ()
 
 
-def answers(requests: Iterable[Request], options: Asking = _DEFAULTS) -> Iterator[Answered]:
-    """The rows of a table, one by one; a model that cannot be answered says why in its row."""
-    for outcome in inspected(requests, options):
+def table_rows(requests: Iterable[Request], options: InspectOptions = _DEFAULTS) -> Iterator[RowResult]:
+    """The rows of a table, one by one; the row of a model that fails has the error."""
+    for outcome in inspect_requests(requests, options):
         if isinstance(outcome, Inspected):
-            yield _answered(outcome.model, outcome.answer)
+            yield _row(outcome.model, outcome.answer)
         else:
-            yield _failed(outcome.model, outcome.error)
+            yield _error_row(outcome.model, outcome.error)
 
 
-def inspected(
-    requests: Iterable[Request], options: Asking = _DEFAULTS, *, with_tree: bool = False
+def inspect_requests(
+    requests: Iterable[Request], options: InspectOptions = _DEFAULTS, *, with_tree: bool = False
 ) -> Iterator[Outcome[Request, Inspection]]:
-    """The answers, one by one, in the order asked."""
+    """The outcomes, one by one, in the order of the requests."""
     return inspect_many(requests, partial(_look_up, options=options), options, with_tree=with_tree)
 
 
-def _look_up(request: Request, options: Asking) -> Found:
+def _look_up(request: Request, options: InspectOptions) -> Found:
     return inspection.look_up(request.reference, revision=request.revision, options=options)
 
 
-def _answered(request: Request, answer: Inspection) -> Answered:
-    known = answer.architecture.model.id
+def _row(request: Request, answer: Inspection) -> RowResult:
+    model = answer.architecture.model.id
     row = Row(
-        name=request.alias or known,
+        name=request.alias or model,
         architecture=answer.architecture,
-        facts={**catalogue.facts(known), **request.facts},
+        facts={**catalogue.facts(model), **request.facts},
     )
-    return Answered(row, answer.notes)
+    return RowResult(row, answer.notes)
 
 
-def _failed(request: Request, error: VlmInspectError) -> Answered:
-    model = ModelIdentity(request.configured or request.reference.partition("@")[0])
-    return Answered(Row(request.name, error=_failure(request, error), facts=request.facts, model=model))
+def _error_row(request: Request, error: VlmInspectError) -> RowResult:
+    model = ModelIdentity(request.configured_id or request.reference.partition("@")[0])
+    return RowResult(Row(request.name, error=_failure(request, error), facts=request.facts, model=model))
 
 
 def _failure(request: Request, error: VlmInspectError) -> Failure:
-    """Why, with the model as the user wrote it: where a configuration lies is this machine's business."""
-    told = Failure.of(error)
-    written = request.configured or request.reference
-    return replace(told, message=told.message.replace(request.reference, written))
+    """The error, with the model as the user wrote it: no folder of this machine."""
+    failure = Failure.of(error)
+    written = request.configured_id or request.reference
+    return replace(failure, message=failure.message.replace(request.reference, written))

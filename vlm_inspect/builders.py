@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from vlm_inspect.asking import Asking
 from vlm_inspect.build.limits import check_largest
 from vlm_inspect.builder import Builder
 from vlm_inspect.checkpoint import Checkpoint, StatedCode
@@ -29,6 +28,7 @@ from vlm_inspect.errors import (
     SourceError,
 )
 from vlm_inspect.ref import ModelRef
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.tree import ModuleTree
 
 _LEAVE_OUT = "Leave --builder out: then the first builder that can answers."
@@ -71,39 +71,41 @@ class Way(Struct, frozen=True):
 T = TypeVar("T")
 
 
-def first(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, made: Callable[[Way], T]) -> T | NotBuilt:
+def first(
+    checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions, made: Callable[[Way], T]
+) -> T | NotBuilt:
     """What is `made` of the first way that leads to a tree, or of the one that was named.
 
     Raises a BuildError where a builder should be able to and is not, or the configuration asks for more
     than any model has; NotNativeError, NoHeadersError or RemoteCodeError where the named one cannot.
     """
     check_largest(checkpoint.config, checkpoint.identity.id)
-    if asking.builder == "config":
+    if options.builder == "config":
         why = NotNativeError("nothing was built, as asked.", model=checkpoint.identity.id, short="not built")
         return NotBuilt(why)
-    if asking.builder is not None:
-        if asking.builder == "remote-code" and not asking.trust_remote_code:
+    if options.builder is not None:
+        if options.builder == "remote-code" and not options.trust_remote_code:
             raise _not_trusted(checkpoint.identity.id)
-        return made(Way(asking.builder, partial(_BUILD[asking.builder], checkpoint, ref, asking)))
+        return made(Way(options.builder, partial(_BUILD[options.builder], checkpoint, ref, options)))
     try:
-        return made(Way("transformers", partial(_native, checkpoint, ref, asking)))
+        return made(Way("transformers", partial(_native, checkpoint, ref, options)))
     except NotNativeError as error:
         why_not = error
-    if asking.trust_remote_code and _remote_class(checkpoint.config):
-        return made(Way("remote-code", partial(_remote, checkpoint, ref, asking)))
+    if options.trust_remote_code and _remote_class(checkpoint.config):
+        return made(Way("remote-code", partial(_remote, checkpoint, ref, options)))
     try:
-        return made(Way("header", partial(_from_headers, checkpoint, ref, asking, whole=True)))
+        return made(Way("header", partial(_from_headers, checkpoint, ref, options, whole=True)))
     except (NoHeadersError, BadHeaderError, HubUnavailableError) as error:
         return NotBuilt(why_not, (f"answered from config.json alone: {error.message}",))
 
 
-def _native(checkpoint: Checkpoint, _: ModelRef, __: Asking) -> Built:
+def _native(checkpoint: Checkpoint, _: ModelRef, __: InspectOptions) -> Built:
     from vlm_inspect.build import native
 
     return Built("transformers", native.build(checkpoint.config, checkpoint.identity.id))
 
 
-def _remote(checkpoint: Checkpoint, ref: ModelRef, asking: Asking) -> Built:
+def _remote(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> Built:
     from vlm_inspect.build import remote
 
     model = checkpoint.identity.id
@@ -111,7 +113,7 @@ def _remote(checkpoint: Checkpoint, ref: ModelRef, asking: Asking) -> Built:
     if named is None:
         why = "its config.json names no code of its own repo (auto_map)."
         raise RemoteCodeError(why, hint=_LEAVE_OUT, model=model)
-    code = remote.RemoteCode(_code(checkpoint, ref, asking), named, _remote_config(checkpoint.config))
+    code = remote.RemoteCode(_code(checkpoint, ref, options), named, _remote_config(checkpoint.config))
     return Built("remote-code", remote.build(code, checkpoint.config, model))
 
 
@@ -123,13 +125,15 @@ def _not_trusted(model: str) -> RemoteCodeError:
     )
 
 
-def _from_headers(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, *, whole: bool = False) -> Built:
+def _from_headers(
+    checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions, *, whole: bool = False
+) -> Built:
     """From the headers; where they must be `whole`, an unfinished download is as good as none."""
     from vlm_inspect.build.headers.answer import answer_from_headers
     from vlm_inspect.build.meanwhile import uncollected
     from vlm_inspect.sources import headers
 
-    read = headers.load(ref, checkpoint.identity, asking)
+    read = headers.load(ref, checkpoint.identity, options)
     if whole and read.missing:
         raise NoHeadersError(
             f"{len(read.missing)} of its weight files are not there, {min(read.missing)} among them.",
@@ -138,7 +142,7 @@ def _from_headers(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, *, whol
         )
     notes, lasting = read.notes, not read.missing
     try:
-        code = _code(checkpoint, ref, asking)
+        code = _code(checkpoint, ref, options)
     except SourceError as error:  # the shapes are there: names alone are missing
         code, lasting = {}, False
         notes = (*notes, f"its repo's code could not be read, so classes are unknown: {error.message}")
@@ -147,17 +151,17 @@ def _from_headers(checkpoint: Checkpoint, ref: ModelRef, asking: Asking, *, whol
     return Built("header", tree, notes, lasting)
 
 
-_BUILD: Mapping[Builder, Callable[[Checkpoint, ModelRef, Asking], Built]] = {
+_BUILD: Mapping[Builder, Callable[[Checkpoint, ModelRef, InspectOptions], Built]] = {
     "transformers": _native,
     "remote-code": _remote,
     "header": _from_headers,
 }
 
 
-def _code(checkpoint: Checkpoint, ref: ModelRef, asking: Asking) -> Mapping[str, str]:
+def _code(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> Mapping[str, str]:
     from vlm_inspect.sources import code_files
 
-    return code_files.load(ref, checkpoint.identity, checkpoint.config, asking)
+    return code_files.load(ref, checkpoint.identity, checkpoint.config, options)
 
 
 def _stated(checkpoint: Checkpoint) -> StatedCode | None:

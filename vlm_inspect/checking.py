@@ -1,4 +1,4 @@
-"""Whether the models are still what their snapshot files say."""
+"""Compare models with their snapshot files."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vlm_inspect import batch, inspection
-from vlm_inspect.answers import inspected
-from vlm_inspect.asking import Asking
+from vlm_inspect.answers import inspect_requests
 from vlm_inspect.compare import compare
 from vlm_inspect.difference import Difference
 from vlm_inspect.errors import SnapshotError, VlmInspectError
 from vlm_inspect.inspection import Taken
 from vlm_inspect.ref import ModelIdentity, is_hub_id
 from vlm_inspect.requested import Request
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.storage import snapshots
 from vlm_inspect.storage.snapshots import Stored
-from vlm_inspect.upkeep import model_in, named, taken_of, write
+from vlm_inspect.upkeep import snapshot_model_id, snapshot_name, to_snapshot, write
 from vlm_inspect.verdict import Cause, CheckResult
 
-_DEFAULTS = Asking()
+_DEFAULTS = InspectOptions()
 _LONGEST_SHOWN = 200
 
 
-class Checked(Struct, frozen=True):
-    """A verdict, and what the file should say; None where that could not be told."""
+class CheckOutcome(Struct, frozen=True):
+    """The result for one model, and the snapshot that its file should hold; None where that is unknown."""
 
     verdict: CheckResult
     now: Stored | None = None
@@ -37,39 +37,39 @@ class Checked(Struct, frozen=True):
 def check(
     requests: Sequence[Request] | None,
     folder: Path,
-    options: Asking = _DEFAULTS,
+    options: InspectOptions = _DEFAULTS,
     *,
     latest: bool = False,
-) -> Iterator[Checked]:
+) -> Iterator[CheckOutcome]:
     """Compare each model with its file, one by one.
 
-    `requests` are the configured models; None where nothing is configured, and every file is checked as
-    it names its model. With `latest` the pinned commit is also compared with the newest of its branch: a
-    model that the library and its repo changed has a verdict for each.
+    `requests` are the configured models. If it is None, every snapshot file of the folder is checked. With
+    `latest`, pinned commits are also compared with the newest of their branch: a model that changed with
+    the library and with its repository has a result for each.
     """
     cases = [_case(request, folder) for request in requests or ()]
     if requests is None:
         cases = [_case_of_file(path) for path in snapshots.files_in(folder)]
-    asked = [case.request for case in cases if case.error is None]
-    outcomes = inspected(asked, options, with_tree=True)
+    to_inspect = [case.request for case in cases if case.error is None]
+    outcomes = inspect_requests(to_inspect, options, with_tree=True)
     for case in cases:
         outcome = next(outcomes) if case.error is None else batch.Failed(case.request, case.error)
         try:
-            taken = taken_of(case.request, batch.unwrap(outcome))
+            taken = to_snapshot(case.request, batch.unwrap(outcome))
             yield from _checked(case, taken, options, latest=latest)
         except VlmInspectError as error:
             message, hint = error.message, error.hint
-            yield Checked(CheckResult(case.model, case.path.name, "failed", message=message, hint=hint))
-    yield from _unused(folder, {case.path.name for case in cases})
+            yield CheckOutcome(CheckResult(case.model, case.path.name, "failed", message=message, hint=hint))
+    yield from _orphaned(folder, {case.path.name for case in cases})
 
 
 def count(requests: Sequence[Request] | None, folder: Path) -> int:
-    """How many models a check is about."""
+    """The number of models to check."""
     return len(snapshots.files_in(folder) if requests is None else requests)
 
 
-def update(checked: Sequence[Checked], folder: Path) -> list[Path]:
-    """Write the files that differ or are missing as they should be."""
+def update(checked: Sequence[CheckOutcome], folder: Path) -> list[Path]:
+    """Write the files that differ or are missing, and return their paths."""
     written = []
     for each in checked:
         if each.now is not None and each.verdict.status in {"different", "missing"}:
@@ -80,7 +80,7 @@ def update(checked: Sequence[Checked], folder: Path) -> list[Path]:
 
 
 class _Case(Struct, frozen=True):
-    """A model and its file. The request is for the commit that the file names."""
+    """A model and its file. The request is for the pinned commit of the file."""
 
     model: str
     path: Path
@@ -88,12 +88,12 @@ class _Case(Struct, frozen=True):
     revision: str | None = None
     """The branch, tag or commit that the model follows."""
     error: VlmInspectError | None = None
-    """Why it cannot be checked."""
+    """Why the file cannot be checked."""
 
 
 def _case(request: Request, folder: Path) -> _Case:
-    """A configured model, and the file that is named after it."""
-    name = named(request)
+    """A configured model and its file."""
+    name = snapshot_name(request)
     path = folder / snapshots.file_name(name)
     try:
         pinned = _pinned(snapshots.read(path)) if path.is_file() else None
@@ -103,7 +103,7 @@ def _case(request: Request, folder: Path) -> _Case:
 
 
 def _case_of_file(path: Path) -> _Case:
-    """A file that no configuration knows: its model is looked up by the id in it."""
+    """A file without a configured model: the model is looked up by the id in it."""
     try:
         stored = snapshots.read(path)
         identity = _on_the_hub(stored, path)
@@ -114,7 +114,7 @@ def _case_of_file(path: Path) -> _Case:
 
 
 def _on_the_hub(stored: Stored, path: Path) -> ModelIdentity:
-    """Whose snapshot it is. Raises SnapshotError where that is no model on the Hub."""
+    """The model of a snapshot. Raises SnapshotError if it is not a model on the Hub."""
     identity = stored.snapshot.architecture.model
     if identity.source == "local":
         raise SnapshotError(
@@ -122,7 +122,7 @@ def _on_the_hub(stored: Stored, path: Path) -> ModelIdentity:
             hint="Name the folder as a model in the configuration.",
             model=identity.id,
         )
-    if not is_hub_id(identity.id):  # whoever wrote the file does not choose what is read on this machine
+    if not is_hub_id(identity.id):  # a snapshot file must not choose a path that is read on this machine
         raise SnapshotError(
             f"{path.name}: {identity.id[:_LONGEST_SHOWN]!r} is no model on the Hub.",
             hint="Write it again: vlm-inspect snapshot MODEL",
@@ -134,42 +134,46 @@ def _pinned(stored: Stored) -> str | None:
     return stored.snapshot.architecture.model.revision
 
 
-def _checked(case: _Case, taken: Taken, options: Asking, *, latest: bool) -> Iterator[Checked]:
-    """The file with the model as it builds now, at its commit; then, if asked, that with the newest."""
+def _checked(case: _Case, taken: Taken, options: InspectOptions, *, latest: bool) -> Iterator[CheckOutcome]:
+    """Compare the file with the model at the pinned commit; with `latest`, then with the newest one."""
     if not case.path.is_file():
-        yield Checked(CheckResult(case.model, case.path.name, "missing"), taken.stored, taken.notes)
+        yield CheckOutcome(CheckResult(case.model, case.path.name, "missing"), taken.stored, taken.notes)
         return
     stored = snapshots.read(case.path)
     now = Stored(taken.snapshot, stored.follows)
-    yield _judged(case.path, stored, now, taken.notes)
+    yield _compare(case.path, stored, now, taken.notes)
     if latest and _pinned(stored) is not None:
         newest = inspection.take(case.request.reference, revision=case.revision, options=options)
-        judged = _judged(case.path, now, newest.stored, newest.notes, cause="repository")
-        if judged.verdict.status == "different":
-            yield judged
+        newer = _compare(case.path, now, newest.stored, newest.notes, cause="repository")
+        if newer.verdict.status == "different":
+            yield newer
 
 
-def _unused(folder: Path, seen: Collection[str]) -> Iterator[Checked]:
-    """Files of models that are not configured any more."""
+def _orphaned(folder: Path, seen: Collection[str]) -> Iterator[CheckOutcome]:
+    """Files whose models are no longer configured."""
     for path in snapshots.files_in(folder):
-        model = model_in(path) if path.name not in seen else None
+        model = snapshot_model_id(path) if path.name not in seen else None
         if model is not None:
-            yield Checked(CheckResult(model, path.name, "orphaned"))
+            yield CheckOutcome(CheckResult(model, path.name, "orphaned"))
 
 
-def _judged(
+def _compare(
     path: Path, before: Stored, after: Stored, notes: tuple[str, ...], cause: Cause | None = None
-) -> Checked:
+) -> CheckOutcome:
     model = after.snapshot.architecture.model.id
-    lost = after.snapshot.architecture.missing_modules
-    if lost and not before.snapshot.architecture.missing_modules:  # the file knows what is unknown here
-        told = ", ".join(f"{part} {why}" for part, why in lost.items())
-        return Checked(CheckResult(model, path.name, "failed", message=f"not everything was built: {told}"))
+    missing = after.snapshot.architecture.missing_modules
+    if (
+        missing and not before.snapshot.architecture.missing_modules
+    ):  # do not replace what the file knows by unknowns
+        modules = ", ".join(f"{part} {why}" for part, why in missing.items())
+        return CheckOutcome(
+            CheckResult(model, path.name, "failed", message=f"not everything was built: {modules}")
+        )
     difference = compare(before.snapshot, after.snapshot)
     if difference.empty:
-        return Checked(CheckResult(model, path.name, "same", difference=difference), after, notes)
+        return CheckOutcome(CheckResult(model, path.name, "same", difference=difference), after, notes)
     verdict = CheckResult(model, path.name, "different", cause or _cause(difference), difference)
-    return Checked(verdict, after, notes)
+    return CheckOutcome(verdict, after, notes)
 
 
 def _cause(difference: Difference) -> Cause:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from vlm_inspect.build import health as libraries
 from vlm_inspect.diagnosis import Finding
-from vlm_inspect.sources import SourceOptions
+from vlm_inspect.sources import InspectOptions
 from vlm_inspect.sources import doctor as hub
 from vlm_inspect.storage import cache
 from vlm_inspect.version import __version__
 
 
-def run_checks(options: SourceOptions) -> Iterator[Finding]:
+def run_checks(options: InspectOptions) -> Iterator[Finding]:
     """Run every check, the quick ones first."""
     yield Finding("vlm-inspect", __version__)
     yield from libraries.run_checks()

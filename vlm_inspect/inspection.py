@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from vlm_inspect import builders, sources
 from vlm_inspect.architecture import Architecture
-from vlm_inspect.asking import Asking
 from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.snapshot import Snapshot
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.tree import ModuleTree
 
 if TYPE_CHECKING:  # who asks for snapshots has no use for the cache, and the other way round
@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # who asks for snapshots has no use for the cache, and the ot
     from vlm_inspect.storage.cache import CachedResult
     from vlm_inspect.storage.snapshots import Stored
 
-_DEFAULTS = Asking()
+_DEFAULTS = InspectOptions()
 
 
 class Inspection(Struct, frozen=True):
@@ -56,7 +56,7 @@ class Found(Struct, frozen=True):
 
 
 def examine(
-    model: str, *, revision: str | None = None, options: Asking = _DEFAULTS, with_tree: bool = True
+    model: str, *, revision: str | None = None, options: InspectOptions = _DEFAULTS, with_tree: bool = True
 ) -> Inspection:
     """A model's record, with its module tree beside it. A snapshot file is answered as it is.
 
@@ -65,7 +65,7 @@ def examine(
     return answer(look_up(model, revision=revision, options=options), options, with_tree=with_tree)
 
 
-def take(model: str, *, revision: str | None = None, options: Asking = _DEFAULTS) -> Taken:
+def take(model: str, *, revision: str | None = None, options: InspectOptions = _DEFAULTS) -> Taken:
     """A model as it is compared and kept."""
     found = look_up(model, revision=revision, options=options)
     return taken(found.ref, answer(found, options))
@@ -80,7 +80,7 @@ def taken(ref: ModelRef, inspection: Inspection) -> Taken:
     return Taken(Stored(snapshot, follows), inspection.notes)
 
 
-def look_up(model: str, *, revision: str | None = None, options: Asking = _DEFAULTS) -> Found:
+def look_up(model: str, *, revision: str | None = None, options: InspectOptions = _DEFAULTS) -> Found:
     """The cheap half of an answer, which waits for files and the Hub; any thread may do it."""
     ref = ModelRef.parse(model, revision)
     if ref.path is not None:
@@ -91,14 +91,14 @@ def look_up(model: str, *, revision: str | None = None, options: Asking = _DEFAU
     return Found(ref, sources.load(ref, options))
 
 
-def answer(found: Found, options: Asking = _DEFAULTS, *, with_tree: bool = True) -> Inspection:
+def answer(found: Found, options: InspectOptions = _DEFAULTS, *, with_tree: bool = True) -> Inspection:
     """The other half, which imports the libraries and builds, where no such answer is kept."""
     from vlm_inspect.kept_answers import get_or_build
 
     return _inspection(found, options, partial(get_or_build, options=options, with_tree=with_tree))
 
 
-def known(found: Found, options: Asking = _DEFAULTS, *, with_tree: bool = True) -> Inspection | None:
+def known(found: Found, options: InspectOptions = _DEFAULTS, *, with_tree: bool = True) -> Inspection | None:
     """The answer, where nothing must be built for it. Raises what `answer` raises without building."""
     from vlm_inspect.kept_answers import CacheMissError, get_cached
 
@@ -108,7 +108,9 @@ def known(found: Found, options: Asking = _DEFAULTS, *, with_tree: bool = True) 
         return None
 
 
-def _inspection(found: Found, options: Asking, make: Callable[[Checkpoint, Way], CachedResult]) -> Inspection:
+def _inspection(
+    found: Found, options: InspectOptions, make: Callable[[Checkpoint, Way], CachedResult]
+) -> Inspection:
     if isinstance(found.source, Snapshot):
         return _from_snapshot(found.source)
     checkpoint = found.source

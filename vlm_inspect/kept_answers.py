@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vlm_inspect.asking import Asking
 from vlm_inspect.builder import Builder
 from vlm_inspect.builders import Way
 from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.errors import NotNativeError
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from vlm_inspect.storage.cache import CachedResult
@@ -22,7 +22,9 @@ class CacheMissError(Exception):
     """The cache has no result for this checkpoint."""
 
 
-def get_or_build(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) -> CachedResult:
+def get_or_build(
+    checkpoint: Checkpoint, way: Way, *, options: InspectOptions, with_tree: bool
+) -> CachedResult:
     """The cached result, or a new one. Raises NotNativeError, and what the builder raises."""
     key = _cache_key(checkpoint, way.builder, options)
     try:
@@ -31,12 +33,12 @@ def get_or_build(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree
         return _build(checkpoint, way, key)
 
 
-def get_cached(checkpoint: Checkpoint, way: Way, *, options: Asking, with_tree: bool) -> CachedResult:
+def get_cached(checkpoint: Checkpoint, way: Way, *, options: InspectOptions, with_tree: bool) -> CachedResult:
     """The cached result. Raises CacheMissError, or NotNativeError if that is the cached result."""
     return _get(_cache_key(checkpoint, way.builder, options), checkpoint, with_tree=with_tree)
 
 
-def shared_key(checkpoint: Checkpoint, options: Asking) -> str | None:
+def shared_key(checkpoint: Checkpoint, options: InspectOptions) -> str | None:
     """A key that two models share if one build answers both; None if there is no such key."""
     return _cache_key(checkpoint, options.builder or "transformers", options)
 
@@ -72,8 +74,8 @@ def _build(checkpoint: Checkpoint, way: Way, key: str | None) -> CachedResult:
     return result
 
 
-def _cache_key(checkpoint: Checkpoint, builder: Builder, options: Asking) -> str | None:
-    if not options.cache:
+def _cache_key(checkpoint: Checkpoint, builder: Builder, options: InspectOptions) -> str | None:
+    if not options.use_cache:
         return None
     from vlm_inspect.storage.cache import key_for_commit, key_for_config
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from msgspec import Struct
 
 from vlm_inspect import batch, inspection, sources
-from vlm_inspect.asking import Asking
 from vlm_inspect.batch import Inspected, Outcome
 from vlm_inspect.checkpoint import Checkpoint
 from vlm_inspect.inspection import Found, Inspection
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -30,7 +30,7 @@ _THREADS = 8
 def inspect_many(
     models: Iterable[Model],
     load: Callable[[Model], Found],
-    options: Asking,
+    options: InspectOptions,
     *,
     executor: Executor | None = None,
     with_tree: bool = False,
@@ -56,7 +56,7 @@ def inspect_many(
 
 
 def _loaded(
-    models: Iterable[Model], load: Callable[[Model], Found], options: Asking
+    models: Iterable[Model], load: Callable[[Model], Found], options: InspectOptions
 ) -> Iterator[Outcome[Model, Found]]:
     """Load the models, several at a time and ahead of whoever builds them."""
     if sources.is_offline(options):  # files alone are read: there is nothing to wait for
@@ -75,7 +75,7 @@ def _loaded(
 class _Task(Struct, frozen=True):
     """What is done with each model that was loaded, here or in a worker."""
 
-    options: Asking
+    options: InspectOptions
     with_tree: bool
 
     def answer(self, model: Outcome[Model, Found]) -> Inspection:

@@ -1,4 +1,4 @@
-"""The models that are asked for: named on the command line, listed in a configuration, or the catalogue's."""
+"""The models to inspect: named on the command line, listed in a configuration, or built in."""
 
 from __future__ import annotations
 
@@ -8,39 +8,42 @@ from pathlib import Path
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from vlm_inspect import settings as settings_files
 from vlm_inspect.errors import InvalidReferenceError
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.settings import AllowedNames, FactValue, ModelEntry, Settings, find_settings, load_settings
+from vlm_inspect.settings import AllowedNames, FactValue, ModelEntry, Settings
 from vlm_inspect.sources import catalogue
 
 Key = tuple[str, str | None, str | None]
-"""Reference, revision and alias: what tells one row of a table from another."""
+"""Reference, revision and alias: they identify a row of a table."""
 
 
 class Request(Struct, frozen=True):
-    """One model of a table: what to look up, what the user calls it, and what the user says of it."""
+    """One model to inspect, with the user's name for it and the facts that the user states."""
 
     reference: str
     revision: str | None = None
     alias: str | None = None
     facts: Mapping[str, FactValue] = field(default_factory=dict)
-    configured: str | None = None
-    """The id under which the configuration lists it; a path there is relative to the configuration."""
+    configured_id: str | None = None
+    """The id under which the configuration lists it; a path is relative to the configuration."""
 
     @property
     def name(self) -> str:
-        """What it is called before it is read: never more of a path than the user wrote."""
-        return self.alias or self.configured or self.reference.partition("@")[0]
+        """Its name until it is inspected: never more of a path than the user wrote."""
+        return self.alias or self.configured_id or self.reference.partition("@")[0]
 
     @property
     def key(self) -> Key:
-        """Two requests with one key have one answer."""
+        """Requests with the same key have the same row."""
         return self.reference, self.revision, self.alias
 
 
-def settings_for(config: Path | None) -> Settings | None:
-    """The configuration at a path, or the nearest one upward; None where there is none."""
-    return load_settings(config, _allowed_names) if config else find_settings(Path(), _allowed_names)
+def load_settings(config: Path | None) -> Settings | None:
+    """The configuration at a path, or the nearest in this folder or above it; None if there is none."""
+    if config:
+        return settings_files.load_settings(config, _allowed_names)
+    return settings_files.find_settings(Path(), _allowed_names)
 
 
 def _allowed_names() -> AllowedNames:
@@ -50,12 +53,12 @@ def _allowed_names() -> AllowedNames:
     return AllowedNames(FACT_KEYS, dict.fromkeys(KINDS, column_ids()))
 
 
-def requests_for(
+def resolve_requests(
     models: Sequence[str], settings: Settings | None, revision: str | None = None
 ) -> list[Request]:
-    """The models named, as the configuration knows them; without any, all of it, or of the catalogue.
+    """The named models, resolved by the configuration; without names all of its models, or all built-in ones.
 
-    Raises InvalidReferenceError for a name that can be none, before any model is looked up.
+    Raises InvalidReferenceError for an invalid name, before any model is looked up.
     """
     if models:
         return [_request(name, settings, revision) for name in models]
@@ -66,12 +69,12 @@ def requests_for(
         )
     configured = configured_models(settings)
     if settings is not None and configured:
-        return [request_for(entry, settings) for entry in configured]
+        return [configured_request(entry, settings) for entry in configured]
     return [_request(name, None, revision) for name in catalogue.names()]
 
 
 def configured_models(settings: Settings | None) -> list[ModelEntry]:
-    """The models of the configuration; where it lists none, those that its tables name, each once."""
+    """The models of the configuration; if it lists none, those of its tables, each once."""
     if settings is None:
         return []
     if settings.models:
@@ -85,10 +88,10 @@ def _request(name: str, settings: Settings | None, revision: str | None) -> Requ
     if entry is None or settings is None:
         ModelRef.parse(name, revision)
         return Request(name, revision)
-    entry_request = request_for(entry, settings)
+    entry_request = configured_request(entry, settings)
     return replace(entry_request, revision=revision or entry.revision)
 
 
-def request_for(entry: ModelEntry, settings: Settings) -> Request:
+def configured_request(entry: ModelEntry, settings: Settings) -> Request:
     """A model as the configuration lists it."""
     return Request(entry.reference(settings.root), entry.revision, entry.alias, entry.facts, entry.id)

@@ -1,9 +1,10 @@
-"""Tables in the marked blocks of files: which there are, and what belongs into them."""
+"""Tables in the marked blocks of files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from msgspec import Struct
 
@@ -12,9 +13,11 @@ from vlm_inspect.render import render
 from vlm_inspect.render.columns import KINDS
 from vlm_inspect.render.rows import Row
 from vlm_inspect.render.table import build_table
-from vlm_inspect.requested import Key, Request, request_for, requests_for
+from vlm_inspect.requested import Key, Request, configured_request, resolve_requests
 from vlm_inspect.settings import Settings, TableEntry
-from vlm_inspect.storage.blocks import Document, block_names
+from vlm_inspect.storage.blocks import Document, block_names, read_document, update_document
+
+FileState = Literal["regenerated", "up to date", "stale"]
 
 
 class Block(Struct, frozen=True):
@@ -28,33 +31,63 @@ class Block(Struct, frozen=True):
     """The configuration's folder."""
 
 
-def blocks_of(documents: Sequence[Document], settings: Settings | None) -> dict[str, Block]:
-    """The configured tables that the documents ask for; without any configured, one of each kind."""
-    known = {name: _block(entry, settings) for name, entry in _tables(settings).items()}
-    wanted = {name for each in documents for name in block_names(each.text, name=str(each.path))}
-    for document in documents:  # an unknown or missing marker is told before a model is built
-        document.updated(dict.fromkeys(known, ""))
-    return {name: block for name, block in known.items() if name in wanted}
+class FilePlan(Struct, frozen=True):
+    """The files to write or check, and the blocks of each."""
+
+    blocks: Mapping[Path, tuple[Block, ...]]
+    to_write: frozenset[Path]
+
+    @property
+    def requests(self) -> list[Request]:
+        """The models of all blocks, each once."""
+        requests = (each for blocks in self.blocks.values() for block in blocks for each in block.requests)
+        return list({request.key: request for request in requests}.values())
 
 
-def requests_of(blocks: Mapping[str, Block]) -> list[Request]:
-    """The models of all blocks, each once."""
-    return list({request.key: request for block in blocks.values() for request in block.requests}.values())
+def plan_files(to_write: Sequence[Path], to_check: Sequence[Path], settings: Settings | None) -> FilePlan:
+    """Read the files and find the configured table of each block; without any configured, one of each kind.
+
+    Raises DocumentError for an unknown or missing marker, before a model is built.
+    """
+    tables = {name: _block(entry, settings) for name, entry in _tables(settings).items()}
+    paths = dict.fromkeys([*to_write, *to_check])
+    documents = [read_document(path) for path in paths]
+    names = [block_names(each.text, name=str(each.path)) for each in documents]
+    for document in documents:
+        document.updated(dict.fromkeys(tables, ""))
+    blocks = (tuple(tables[name] for name in each) for each in names)
+    return FilePlan(dict(zip(paths, blocks, strict=True)), frozenset(to_write))
 
 
-def updated(document: Document, blocks: Mapping[str, Block], rows: Mapping[Key, Row]) -> str:
-    """The document's text with its blocks regenerated; `rows` by the keys of the blocks' requests."""
-    wanted = block_names(document.text, name=str(document.path))
-    added = [name for name in wanted if name not in blocks]
+def update_file(path: Path, plan: FilePlan, rows: Sequence[Row]) -> FileState:
+    """Write or check one file of a plan; `rows` are those of the plan's requests, in their order.
+
+    The file is read again: inspecting models takes time, and it may have been edited since.
+    """
+    by_key = {request.key: row for request, row in zip(plan.requests, rows, strict=True)}
+
+    def text(document: Document) -> str:
+        return _updated(document, plan.blocks[path], by_key)
+
+    if path in plan.to_write:
+        return "regenerated" if update_document(path, text) else "up to date"
+    document = read_document(path)
+    return "up to date" if text(document) == document.text else "stale"
+
+
+def _updated(document: Document, blocks: Sequence[Block], rows: Mapping[Key, Row]) -> str:
+    """The document's text with its blocks regenerated."""
+    known = {block.name: block for block in blocks}
+    names = block_names(document.text, name=str(document.path))
+    added = [name for name in names if name not in known]
     if added:
         raise DocumentError(
             f"{document.path} got the block {added[0]!r} meanwhile; nothing was changed.",
             hint="Run the same command again.",
         )
     texts = {
-        name: _generated(document, block, [rows[request.key] for request in block.requests])
-        for name, block in blocks.items()
-        if name in wanted
+        name: _generated(document, known[name], [rows[request.key] for request in known[name].requests])
+        for name in names
     }
     return document.updated(texts)
 
@@ -78,9 +111,9 @@ def _tables(settings: Settings | None) -> Mapping[str, TableEntry]:
 
 def _block(entry: TableEntry, settings: Settings | None) -> Block:
     if settings is None or not (settings.models or entry.models):
-        requests = requests_for((), None)
+        requests = resolve_requests((), None)
     else:
-        requests = [request_for(model, settings) for model in settings.models_of(entry)]
+        requests = [configured_request(model, settings) for model in settings.models_of(entry)]
     root = settings.root if settings is not None else None
     return Block(entry.name, entry.kind, tuple(requests), entry.columns, root)
 

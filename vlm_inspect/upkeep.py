@@ -1,4 +1,4 @@
-"""Keeping snapshot files: one per model, written as the models are now."""
+"""Write and prune snapshot files, one per model."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from pathlib import Path
 from msgspec import Struct
 
 from vlm_inspect import batch, inspection
-from vlm_inspect.answers import inspected
-from vlm_inspect.asking import Asking
+from vlm_inspect.answers import inspect_requests
 from vlm_inspect.errors import SnapshotError, VlmInspectError
 from vlm_inspect.inspection import Inspection, Taken
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.requested import Request
 from vlm_inspect.settings import Settings
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.storage import snapshots
 from vlm_inspect.storage.atomic import write_file
 from vlm_inspect.storage.snapshots import Stored
 
-_DEFAULTS = Asking()
-_LONGEST_SHOWN = 200
+_DEFAULTS = InspectOptions()
 
 
 class Written(Struct, frozen=True):
-    """A snapshot that was taken."""
+    """The outcome of one snapshot."""
 
     model: str
     file: Path
@@ -33,19 +32,21 @@ class Written(Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def folder_of(settings: Settings | None) -> Path:
+def snapshots_dir(settings: Settings | None) -> Path:
     """The snapshot folder: the configuration's, or `snapshots` in the working directory."""
     return settings.snapshots if settings is not None else Path("snapshots")
 
 
-def snapshot(requests: Sequence[Request], folder: Path, options: Asking = _DEFAULTS) -> Iterator[Written]:
-    """Write a file per model, one by one; what cannot be answered leaves its file as it was.
+def snapshot(
+    requests: Sequence[Request], folder: Path, options: InspectOptions = _DEFAULTS
+) -> Iterator[Written]:
+    """Write a file per model, one by one; a model that fails leaves its file as it was.
 
-    Raises SnapshotError where two of the models would be written to one file.
+    Raises SnapshotError if two of the models would be written to one file.
     """
     _refuse_shared_files(requests)
-    for outcome in inspected(requests, options, with_tree=True):
-        name = named(outcome.model)
+    for outcome in inspect_requests(requests, options, with_tree=True):
+        name = snapshot_name(outcome.model)
         try:
             yield _write(outcome.model, batch.unwrap(outcome), folder)
         except VlmInspectError as error:
@@ -53,36 +54,36 @@ def snapshot(requests: Sequence[Request], folder: Path, options: Asking = _DEFAU
 
 
 def prune(folder: Path, kept: Sequence[Path]) -> list[Path]:
-    """Remove the snapshot files of a folder that are not kept; other files stay."""
+    """Remove the snapshot files of a folder except `kept`; other files stay."""
     names = {path.name for path in kept}
-    surplus = [path for path in snapshots.files_in(folder) if path.name not in names and _is_ours(path)]
+    surplus = [path for path in snapshots.files_in(folder) if path.name not in names and _is_snapshot(path)]
     for path in surplus:
         path.unlink()
     return surplus
 
 
 def _write(request: Request, answer: Inspection, folder: Path) -> Written:
-    taken = taken_of(request, answer)
-    name = named(request)
+    taken = to_snapshot(request, answer)
+    name = snapshot_name(request)
     path = folder / snapshots.file_name(name)
     return Written(name, path, changed=write(taken.stored, path), notes=taken.notes)
 
 
 def write(stored: Stored, path: Path) -> bool:
-    """Write a snapshot file, at once or not at all; whether that changed it. Makes its folder."""
+    """Write a snapshot file atomically, and its folder. Returns whether the file changed."""
     _make(path.parent)
     return write_file(path, snapshots.to_text(stored).encode())
 
 
-def taken_of(request: Request, answer: Inspection) -> Taken:
-    """An answer as it is compared and kept."""
+def to_snapshot(request: Request, answer: Inspection) -> Taken:
+    """A result as a snapshot."""
     return inspection.taken(ModelRef.parse(request.reference, request.revision), answer)
 
 
 def _refuse_shared_files(requests: Sequence[Request]) -> None:
     owners: dict[str, str] = {}
     for request in requests:
-        file = snapshots.file_name(named(request))
+        file = snapshots.file_name(snapshot_name(request))
         if owners.setdefault(file, request.reference) != request.reference:
             raise SnapshotError(
                 f"{owners[file]} and {request.reference} would both be written to {file}.",
@@ -97,28 +98,26 @@ def _make(folder: Path) -> None:
         raise SnapshotError(f"{folder}: {error.strerror or error}", hint="Choose another folder.") from error
 
 
-def named(request: Request) -> str:
-    """What a model's file is named after: its id with the branch or tag that was asked for.
+def snapshot_name(request: Request) -> str:
+    """The name of a model's file: its id, with the branch or tag of the request.
 
-    Of a folder it is what the configuration calls it, or else the folder's name: where the folder lies
-    is this machine's business.
+    For a folder it is the id in the configuration, or the folder's name, never a path of this machine.
     """
     ref = ModelRef.parse(request.reference, request.revision)
     if ref.path is not None:
         return (
-            request.configured
+            request.configured_id
             or (ref.path.parent if ref.path.name == "config.json" else ref.path).resolve().name
         )
     return f"{ref.name}@{ref.revision}" if ref.revision else ref.name
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a file of the folder is a snapshot, and not another tool's JSON."""
-    return model_in(path) is not None
+def _is_snapshot(path: Path) -> bool:
+    return snapshot_model_id(path) is not None
 
 
-def model_in(path: Path) -> str | None:
-    """The model of a snapshot file, or the file's name where it is damaged; None of any other JSON."""
+def snapshot_model_id(path: Path) -> str | None:
+    """The model of a snapshot file, or the file's name if it is damaged; None for any other JSON."""
     try:
         stored = snapshots.read_if_snapshot(path)
     except VlmInspectError:

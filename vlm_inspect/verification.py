@@ -21,11 +21,11 @@ from vlm_inspect.errors import (
 from vlm_inspect.fit import LoadReport
 from vlm_inspect.fitting import Adapter, adapter_keys, fit_adapter, fit_checkpoint, targets_of
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, adapters, headers
+from vlm_inspect.sources import InspectOptions, adapters, headers
 from vlm_inspect.sources.hub import is_offline
 from vlm_inspect.storage import snapshots
 
-_DEFAULTS = SourceOptions()
+_DEFAULTS = InspectOptions()
 # methods that put numbers before the tokens, and nothing into a module
 _PROMPTS = {"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE"}
 
@@ -46,17 +46,35 @@ def verify(  # noqa: PLR0913 - the options of the command, by name
     cache_dir: Path | None = None,
     offline: bool = False,
 ) -> LoadReport:
-    """Whether the tensors of a checkpoint are those of the model that its config builds; no weight is read.
+    """Check that the tensors of a checkpoint match the model that its config builds. No weight is read.
 
-    `model` is `org/name`, `org/name@revision` or a folder; of an adapter, `base` is the model that it is put
-    on, if not the one that its configuration names. Raises VlmInspectError where it cannot be said.
+    Args:
+        model: `org/name`, `org/name@revision` or a folder, of a checkpoint or of a PEFT adapter.
+        base: Base model of the adapter. Default: `base_model_name_or_path`.
+        revision: Branch, tag or commit on the Hub, if `model` names none.
+        token: Hub token. Default: `HF_TOKEN`, or the token of `hf auth login`.
+        cache_dir: Hub cache. Default: `HF_HUB_CACHE`.
+        offline: Do not use the network; use cached files only.
+
+    Returns:
+        The tensors that are missing, unexpected or mismatched, and where each part of the checkpoint goes.
+
+    Raises:
+        VlmInspectError: The checkpoint cannot be read, or the model cannot be built.
+
+    Example:
+        >>> import vlm_inspect
+        >>> report = vlm_inspect.verify("./my-finetune")
+        >>> report.counts()
+        {'missing': 0, 'unexpected': 0, 'mismatched': 0}
+
     """
-    options = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
+    options = InspectOptions(token=token, cache_dir=cache_dir, offline=offline)
     return examine_fit(model, base=base, revision=revision, options=options).fit
 
 
 def examine_fit(
-    model: str, *, base: str | None = None, revision: str | None = None, options: SourceOptions = _DEFAULTS
+    model: str, *, base: str | None = None, revision: str | None = None, options: InspectOptions = _DEFAULTS
 ) -> Verified:
     """As `verify`, with the sources' notes beside it."""
     ref = ModelRef.parse(model, revision)
@@ -80,7 +98,7 @@ def examine_fit(
     return _adapter(ref, None, options, found)
 
 
-def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: SourceOptions) -> Verified:
+def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: InspectOptions) -> Verified:
     from vlm_inspect.build.loader import loading, quantised
 
     name = checkpoint.identity.id
@@ -92,7 +110,7 @@ def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: SourceOptions) -
 
 
 def _adapter(
-    ref: ModelRef, base: str | None, options: SourceOptions, found: Checkpoint | None = None
+    ref: ModelRef, base: str | None, options: InspectOptions, found: Checkpoint | None = None
 ) -> Verified:
     from vlm_inspect.build.loader import loading
 

@@ -66,8 +66,13 @@ def test_an_unknown_architecture_is_answered_from_the_configuration_and_says_so(
     assert "has no class for Nope. This answer is from the configuration alone." in answer.stdout
 
 
-@pytest.mark.parametrize("form", ["terminal", "markdown", "json", "csv", "latex", "html"])
-@pytest.mark.parametrize("command", ["table", "show"])
+@pytest.mark.parametrize(
+    ("command", "form"),
+    [
+        *(("table", form) for form in ("terminal", "markdown", "json", "csv", "latex", "html")),
+        *(("show", form) for form in ("terminal", "markdown", "json", "html")),
+    ],
+)
 def test_a_hostile_name_is_text_in_every_format(here, command, form):
     model = save(here, "model", {"model_type": "x|\ny", "architectures": [HOSTILE]})
     answer = call(command, model, "--format", form)

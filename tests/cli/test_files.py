@@ -30,7 +30,8 @@ def check(*files):
 def test_a_fresh_file_gets_its_table_between_its_markers(project):
     answer = write("README.md")
     text = (project / "README.md").read_text()
-    assert (answer.code, answer.stdout, answer.stderr) == (0, "", "README.md: regenerated\n")
+    assert (answer.code, answer.stdout) == (0, "")
+    assert answer.stderr == "README.md: regenerated: architectures (1 model)\n"
     assert text.startswith(
         f"# Title\n\n{BEGIN}\n<!-- Generated; to regenerate: vlm-inspect table --write README.md -->"
     )
@@ -150,7 +151,10 @@ def test_two_blocks_of_one_file_and_several_files_are_written_at_once(project):
     (project / "README.md").write_text(both)
     (project / "docs.md").write_text(FRESH)
     answer = write("README.md", "docs.md")
-    assert answer.stderr == "README.md: regenerated\ndocs.md: regenerated\n"
+    assert answer.stderr == (
+        "README.md: regenerated: architectures (1 model), comparison (1 model)\n"
+        "docs.md: regenerated: architectures (1 model)\n"
+    )
     assert "| Model Name |" in (project / "README.md").read_text()
     assert "| # of Parameters |" in (project / "README.md").read_text()
     assert "| Model Name |" in (project / "docs.md").read_text()

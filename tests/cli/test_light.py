@@ -116,7 +116,7 @@ def test_a_shell_that_does_not_say_what_was_typed_is_told_of_every_command(monke
     for name in ("COMP_WORDS", "_TYPER_COMPLETE_ARGS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("_VLM_INSPECT_COMPLETE", "complete_zsh")
-    assert main._words() is COMMANDS  # noqa: SLF001
+    assert main._argv() is COMMANDS  # noqa: SLF001
 
 
 @pytest.mark.parametrize(

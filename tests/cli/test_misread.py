@@ -45,7 +45,7 @@ def test_a_regenerated_file_tells_its_readers(here):
     assert "- (!)" in page.read_text()
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", ["terminal", "markdown", "html"])
 def test_show_says_it_near_the_top(odd, name):
     answer = call("show", odd, "--format", name)
     place = " ".join(answer.stdout.split()).index("this may not be the model")

@@ -36,7 +36,7 @@ def test_snapshots_are_written_and_nothing_is_printed_on_stdout(project):
     assert len(files(project)) == 2
     answer = call("snapshot")
     assert (answer.code, answer.stdout) == (0, "")
-    assert answer.stderr.count("as it was") == 2
+    assert answer.stderr.count("unchanged") == 2
 
 
 @pytest.mark.usefixtures("project")

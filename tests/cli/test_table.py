@@ -30,6 +30,11 @@ def test_json_is_a_list_of_records(here):
     assert sum(part["parameters"] for part in record["components"]) == record["parameters"]["total"]
 
 
+def test_json_has_a_short_option(here):
+    model = save(here, "model")
+    assert call("table", model, "--json") == call("table", model, "--format", "json")
+
+
 def test_csv_has_a_row_per_model(here):
     answer = call("table", save(here, "model"), "--format", "csv", "--columns", "model,vision_layers")
     assert list(csv.reader(io.StringIO(answer.stdout))) == [
@@ -77,7 +82,7 @@ def test_columns_are_those_named_in_their_order(here):
 
 @pytest.mark.parametrize("columns", ["model,bogus", ""])
 def test_an_unknown_column_is_refused_with_those_allowed_before_a_model_is_built(monkeypatch, columns):
-    monkeypatch.setattr(answers, "answers", None)
+    monkeypatch.setattr(answers, "table_rows", None)
     answer = call("table", "org/name", "--columns", columns)
     assert (answer.code, answer.stdout) == (2, "")
     assert "there is no column" in answer.stderr
@@ -96,6 +101,13 @@ def test_columns_and_json_exclude_each_other():
         (["frob"], "No such command 'frob'"),
         (["table", "--frob"], "No such option: --frob"),
         (["table", "--format", "yaml"], "'yaml' is not one of 'terminal', 'markdown'"),
+        (["show", ".", "--format", "csv"], "'csv' is not one of 'terminal', 'markdown', 'json', 'html'"),
+        (["diff", ".", ".", "--format", "latex"], "is not one of 'terminal', 'markdown', 'json', 'html'"),
+        (["tree", ".", "--format", "html"], "'html' is not one of 'terminal', 'markdown', 'json'."),
+        (["verify", ".", "--format", "csv"], "'csv' is not one of 'terminal', 'markdown', 'json'."),
+        (["doctor", "--format", "html"], "'html' is not one of 'terminal', 'markdown', 'json'."),
+        (["check", "--format", "csv"], "'csv' is not one of 'terminal', 'markdown', 'json', 'github'"),
+        (["table", "--json", "--format", "csv"], "--json is short for --format json"),
         (["table", "--kind", "other"], "'other' is not one of"),
         (["show"], "Missing argument 'MODEL'"),
         (["show", "not a model"], "neither a model on the Hub nor a path"),

@@ -179,9 +179,9 @@ def test_three_faults_are_exactly_three_by_name(broken):
     assert (answer.data["tensors"], answer.data["loaded"]) == (686, 684)
 
 
-@pytest.mark.parametrize("form", ["terminal", "markdown", "csv", "latex", "html", "json"])
+@pytest.mark.parametrize("form", ["terminal", "markdown", "json"])
 def test_every_format_names_the_three(broken, form):
-    text = call("verify", broken, "--format", form).stdout.replace("\\_", "_").replace("\\allowbreak{}", "")
+    text = call("verify", broken, "--format", form).stdout
     for name in ("layers.7.mlp.up_proj.weight", "layers.3.self_attn.q_proj.weight", "talker.weight"):
         assert name in text
 

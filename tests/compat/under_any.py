@@ -20,7 +20,7 @@ from vlm_inspect.errors import (
     UnbuildableConfigError,
 )
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, catalogue, load
+from vlm_inspect.sources import InspectOptions, catalogue, load
 from vlm_inspect.sources.http import transport_errors
 
 LLAVA = {"config.json": {"model_type": "llava"}}
@@ -29,7 +29,7 @@ KNOWN = "llava-hf/llava-1.5-7b-hf"
 
 @pytest.fixture
 def options(tmp_path):
-    return SourceOptions(cache_dir=tmp_path / "cache")
+    return InspectOptions(cache_dir=tmp_path / "cache")
 
 
 def ask(name, options):
@@ -86,8 +86,8 @@ def test_a_refused_connection_is_said_in_plain_words(tmp_path):
     program = (
         "from vlm_inspect.errors import SourceError\n"
         "from vlm_inspect.ref import ModelRef\n"
-        "from vlm_inspect.sources import SourceOptions, load\n"
-        "try: load(ModelRef.parse('org/name'), SourceOptions())\n"
+        "from vlm_inspect.sources import InspectOptions, load\n"
+        "try: load(ModelRef.parse('org/name'), InspectOptions())\n"
         "except SourceError as error: print(error.message)\n"
     )
     endpoint = f"http://127.0.0.1:{closed_port()}"

@@ -10,7 +10,7 @@ from tests.cli.program import LLAVA, call
 from tests.faults.test_cached_files import cut, empty, garbage, link_to_nowhere, loop, zeros
 from vlm_inspect.errors import HubUnavailableError, InvalidConfigError
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, load
+from vlm_inspect.sources import InspectOptions, load
 
 NAME = "org/name"
 CONFIG = {"model_type": "llava", "hidden_size": 64}
@@ -28,7 +28,7 @@ def html(path):
 
 @pytest.fixture
 def options(tmp_path):
-    return SourceOptions(cache_dir=tmp_path / "cache")
+    return InspectOptions(cache_dir=tmp_path / "cache")
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_damaged_configuration_that_cannot_be_fetched_is_told_as_what_it_is(
     damage(config_file)
     if way == "out of reach":
         hub.fault("config.json", drop=True)
-    asked = SourceOptions(cache_dir=options.cache_dir, offline=way == "offline")
+    asked = InspectOptions(cache_dir=options.cache_dir, offline=way == "offline")
     for ref in (ModelRef(NAME), ModelRef(NAME, config_file.parent.name)):
         with pytest.raises(
             HubUnavailableError, match=r"The cache's copy of org/name is damaged: the config\.json "
@@ -86,7 +86,7 @@ def test_a_damaged_branch_in_the_hubs_cache_is_asked_for_again(config_file, opti
     damage(branch)
     assert load(ModelRef(NAME), options).config == CONFIG
     assert branch.read_text() == config_file.parent.name
-    offline = SourceOptions(cache_dir=options.cache_dir, offline=True)
+    offline = InspectOptions(cache_dir=options.cache_dir, offline=True)
     assert load(ModelRef(NAME), offline).config == CONFIG
 
 

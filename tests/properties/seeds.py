@@ -6,7 +6,6 @@ from pathlib import Path
 
 from tests import published
 from tests.sparse import header
-from vlm_inspect import snapshot_files
 from vlm_inspect.anatomy import describe, describe_config
 from vlm_inspect.build import native
 from vlm_inspect.checkpoint import Checkpoint
@@ -14,6 +13,7 @@ from vlm_inspect.errors import NotNativeError
 from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.snapshot import Snapshot
 from vlm_inspect.sources import catalogue
+from vlm_inspect.storage import snapshots
 from vlm_inspect.tree_codec import to_bytes
 
 ROOT = Path(__file__).parents[2]
@@ -103,8 +103,8 @@ def snapshots():
     built = Snapshot.of(describe(tree(), identity, "transformers"), tree())
     refusal = NotNativeError("no class", model="org/name")
     described = Snapshot(describe_config(Checkpoint(identity, UNKNOWN), refusal))
-    stored = (snapshot_files.Stored(snapshot, "main") for snapshot in (built, described))
-    own = (snapshot_files.to_text(each).encode() for each in stored)
+    stored = (snapshots.Stored(snapshot, "main") for snapshot in (built, described))
+    own = (snapshots.to_text(each).encode() for each in stored)
     return (*own, *(path.read_bytes() for path in sorted((ROOT / "snapshots").glob("*.json"))))
 
 

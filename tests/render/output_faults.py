@@ -182,4 +182,5 @@ _READERS: Mapping[str, Callable[[str], Iterator[str]]] = {
     "json": _record,
     "github": _annotations,
 }
-FORMS = ("terminal", "markdown", "json", "csv", "latex", "html")
+FORMS = ("terminal", "markdown", "json")
+"""What `--format` takes for every command that has it."""

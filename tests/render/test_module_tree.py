@@ -6,9 +6,9 @@ import pytest
 from rich.cells import cell_len
 
 from vlm_inspect.errors import InvalidReferenceError
-from vlm_inspect.render import render
 from vlm_inspect.render.folding import fold
-from vlm_inspect.render.module_tree import tree_data, tree_lines, tree_table, tree_text
+from vlm_inspect.render.module_tree import tree_data, tree_lines, tree_text
+from vlm_inspect.render.records import json_text
 from vlm_inspect.render.terminal_tree import terminal_tree
 from vlm_inspect.tree import ModuleTree, NodePool
 
@@ -141,15 +141,11 @@ def test_as_data(golden):
     golden("tree.tied.json", json.dumps(data, indent=1) + "\n")
 
 
-def test_as_a_table(golden):
-    golden("tree.tied.markdown.txt", render(tree_table(tied_tree()), "markdown"))
-
-
 def test_hostile_names_cannot_reach_the_terminal():
     pool = NodePool()
     leaf = pool.node("Evil\x1b[2J", detail="a\nb", parameters=(("w\r", (2,)),))
     tree = ModuleTree(pool.node("Root\n", parameters=(("p\x07", (1,)),), children=(("x\u202e", leaf),)))
-    for text in (tree_text(tree), terminal_tree(tree), render(tree_table(tree), "csv")):
+    for text in (tree_text(tree), terminal_tree(tree), json_text(tree_data(tree))):
         assert text.replace("\n", "").isprintable()
     assert len(tree_text(tree).splitlines()) == 4
 

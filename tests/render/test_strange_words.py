@@ -25,7 +25,7 @@ from vlm_inspect.render.difference_markdown import difference_markdown
 from vlm_inspect.render.difference_record import difference_json, difference_names
 from vlm_inspect.render.difference_tables import difference_tables
 from vlm_inspect.render.markdown import fenced
-from vlm_inspect.render.module_tree import tree_data, tree_table, tree_text
+from vlm_inspect.render.module_tree import tree_data, tree_text
 from vlm_inspect.render.records import json_text, record_json
 from vlm_inspect.render.rows import Failure, Row
 from vlm_inspect.render.table import build_table
@@ -145,8 +145,6 @@ def test_a_tree_of_strange_words_has_only_words_in_every_format(words):
     tree = ModuleTree(
         pool.node(words[1], detail=words[-1], children=((words[2], leaf), ("0", leaf), ("1", leaf)))
     )
-    for form in FORMATS:
-        no_faults(render(tree_table(tree), form, width=80, colour=True), form)
     no_faults(terminal_tree(tree, width=60, colour=True), "terminal")
     no_faults(json_text(tree_data(tree)), "json")
     no_faults(fenced(tree_text(tree)), "text")

@@ -5,7 +5,7 @@ import pytest
 from tests import sparse
 from vlm_inspect.errors import NoHeadersError
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources import SourceOptions, adapters, code_files, headers, load
+from vlm_inspect.sources import InspectOptions, adapters, code_files, headers, load
 
 NAME = "org/name"
 TOKEN = "hf_right"  # noqa: S105 - of no account
@@ -23,8 +23,8 @@ def publish(hub, tmp_path, **more):
     return hub.add_model(NAME, files, private=True, readers={TOKEN})
 
 
-def options_of(tmp_path, deadline=20):
-    return SourceOptions(token=TOKEN, cache_dir=tmp_path / "cache", deadline=deadline)
+def options_of(tmp_path, timeout=20):
+    return InspectOptions(token=TOKEN, cache_dir=tmp_path / "cache", timeout=timeout)
 
 
 # each lookup, and how the path ends that it requests

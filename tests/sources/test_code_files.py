@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, code_files, load
+from vlm_inspect.sources import InspectOptions, code_files, load
 
 CONFIG = {
     "model_type": "own",
@@ -107,7 +107,7 @@ def test_files_without_end_are_not_all_asked_for():
 
 @pytest.fixture
 def options(tmp_path):
-    return SourceOptions(cache_dir=tmp_path / "cache")
+    return InspectOptions(cache_dir=tmp_path / "cache")
 
 
 def repo(hub, files=FILES):
@@ -131,7 +131,7 @@ def test_what_was_read_once_is_read_offline(hub, options):
     identity = load(ref, options).identity
     first = code_files.load(ref, identity, CONFIG, options)
     hub.requests.clear()
-    offline = SourceOptions(cache_dir=options.cache_dir, offline=True)
+    offline = InspectOptions(cache_dir=options.cache_dir, offline=True)
     assert code_files.load(ref, identity, CONFIG, offline) == first
     assert hub.requests == []
 
@@ -140,7 +140,7 @@ def test_offline_without_a_cache_there_is_no_code_and_no_error(hub, options):
     repo(hub)
     ref = ModelRef.parse("org/own")
     identity = load(ref, options).identity
-    offline = SourceOptions(cache_dir=options.cache_dir, offline=True)
+    offline = InspectOptions(cache_dir=options.cache_dir, offline=True)
     assert code_files.load(ref, identity, CONFIG, offline) == {}
 
 

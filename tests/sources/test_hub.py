@@ -9,7 +9,7 @@ from vlm_inspect.errors import (
     RevisionNotFoundError,
 )
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources import SourceOptions, load
+from vlm_inspect.sources import InspectOptions, load
 
 LLAVA = {"config.json": {"model_type": "llava"}, "model.safetensors": b"weights" * 1000}
 RIGHT = "hf_right"
@@ -18,7 +18,7 @@ NEXT = {"config.json": {"model_type": "llava_next"}}
 
 @pytest.fixture
 def options(tmp_path):
-    return SourceOptions(cache_dir=tmp_path / "cache")
+    return InspectOptions(cache_dir=tmp_path / "cache")
 
 
 def ask(name, options, revision=None):
@@ -95,7 +95,7 @@ def test_branch_or_tag_is_read_by_its_name(hub, options, branch):
     checkpoint = ask("org/name", options, branch)
 
     assert (checkpoint.identity.revision, checkpoint.config["model_type"]) == (commit, "llava_next")
-    assert ask("org/name", SourceOptions(cache_dir=options.cache_dir, offline=True), branch) == checkpoint
+    assert ask("org/name", InspectOptions(cache_dir=options.cache_dir, offline=True), branch) == checkpoint
 
 
 def test_short_commit_is_recorded_in_full(hub, options):
@@ -132,7 +132,7 @@ def test_redirect_to_the_resolve_cache_is_followed(hub, options):
 def test_cdn_gets_no_token(hub, options):
     commit = hub.add_model("org/name", LLAVA, private=True, readers={RIGHT}, large={"config.json"})
 
-    checkpoint = ask("org/name", SourceOptions(token=RIGHT, cache_dir=options.cache_dir))
+    checkpoint = ask("org/name", InspectOptions(token=RIGHT, cache_dir=options.cache_dir))
 
     assert (checkpoint.identity.revision, checkpoint.config["model_type"]) == (commit, "llava")
     assert {request.host.split(":")[0]: request.token for request in hub.requests} == {
@@ -166,12 +166,12 @@ def test_offline_the_cache_answers_without_requests(hub, options):
     first = ask("org/name", options)
     hub.requests.clear()
 
-    assert ask("org/name", SourceOptions(cache_dir=options.cache_dir, offline=True)) == first
+    assert ask("org/name", InspectOptions(cache_dir=options.cache_dir, offline=True)) == first
     assert hub.requests == []
 
 
 def test_offline_the_catalogue_answers_after_the_cache(hub, options):
-    checkpoint = ask("llava-hf/llava-1.5-7b-hf", SourceOptions(cache_dir=options.cache_dir, offline=True))
+    checkpoint = ask("llava-hf/llava-1.5-7b-hf", InspectOptions(cache_dir=options.cache_dir, offline=True))
 
     assert checkpoint.identity == ModelIdentity(id="llava-hf/llava-1.5-7b-hf", source="catalogue")
     assert checkpoint.notes == ()
@@ -180,7 +180,7 @@ def test_offline_the_catalogue_answers_after_the_cache(hub, options):
 
 @pytest.mark.parametrize("revision", ["main", "0" * 40])
 def test_offline_the_catalogue_does_not_answer_for_a_revision(options, revision):
-    offline = SourceOptions(cache_dir=options.cache_dir, offline=True)
+    offline = InspectOptions(cache_dir=options.cache_dir, offline=True)
 
     with pytest.raises(HubUnavailableError, match=f"has llava-hf/llava-1.5-7b-hf at revision {revision}"):
         ask("llava-hf/llava-1.5-7b-hf", offline, revision)
@@ -188,7 +188,7 @@ def test_offline_the_catalogue_does_not_answer_for_a_revision(options, revision)
 
 def test_offline_an_unknown_model_is_an_error(options):
     with pytest.raises(HubUnavailableError, match="Offline, and neither the cache nor") as caught:
-        ask("org/name", SourceOptions(cache_dir=options.cache_dir, offline=True))
+        ask("org/name", InspectOptions(cache_dir=options.cache_dir, offline=True))
 
     assert "without --offline" in caught.value.hint
 
@@ -198,7 +198,7 @@ def test_unwritable_cache_is_an_error_that_names_the_option(hub, tmp_path):
     (tmp_path / "cache").write_text("a file is no folder")
 
     with pytest.raises(Exception, match="the Hub's cache cannot be used") as caught:
-        ask("org/name", SourceOptions(cache_dir=tmp_path / "cache"))
+        ask("org/name", InspectOptions(cache_dir=tmp_path / "cache"))
 
     assert "--cache-dir" in caught.value.hint
 

@@ -13,7 +13,7 @@ from vlm_inspect.errors import (
     TokenError,
 )
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, load
+from vlm_inspect.sources import InspectOptions, load
 
 LLAVA = {"config.json": {"model_type": "llava"}}
 OTHER = "hf_another"
@@ -43,7 +43,7 @@ def error_of(hub, tmp_path):
 
     def look_up(kind, name="org/name", revision=None, token=None):
         with pytest.raises(kind) as caught:
-            load(ModelRef(name, revision=revision), SourceOptions(token=token, cache_dir=tmp_path))
+            load(ModelRef(name, revision=revision), InspectOptions(token=token, cache_dir=tmp_path))
         shown = "".join(traceback.format_exception(caught.value)) + caught.value.hint
         assert not token or token.strip() not in shown
         assert caught.type is kind
@@ -108,7 +108,7 @@ def test_hub_has_precedence_over_the_catalogue(error_of, name):
 
 def test_hub_has_precedence_over_the_cache(hub, error_of, tmp_path):
     hub.add_model("org/name", LLAVA)
-    load(ModelRef("org/name"), SourceOptions(cache_dir=tmp_path))
+    load(ModelRef("org/name"), InspectOptions(cache_dir=tmp_path))
     hub.models["org/name"].gated = True
 
     error_of(GatedModelError)

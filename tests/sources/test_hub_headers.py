@@ -11,7 +11,7 @@ from huggingface_hub import constants, hf_hub_download
 from tests import sparse
 from vlm_inspect.errors import BadHeaderError, HubUnavailableError, NoHeadersError
 from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources import SourceOptions, headers
+from vlm_inspect.sources import InspectOptions, headers
 
 NAME = "org/name"
 TWO = {"a.weight": (4, 3), "b.weight": (5,)}
@@ -31,7 +31,7 @@ def decoder(layers=32, width=4096, inner=11008):
 
 @pytest.fixture
 def options(tmp_path):
-    return SourceOptions(cache_dir=tmp_path / "cache")
+    return InspectOptions(cache_dir=tmp_path / "cache")
 
 
 def publish(hub, folder, **who):
@@ -78,7 +78,7 @@ def test_shard_in_large_file_storage_takes_no_more_requests(hub, options, tmp_pa
         NAME, hub.add_model(NAME, files, large=large, private=True, readers={"hf_right"})
     )
 
-    found = headers.load(ModelRef(NAME), identity, SourceOptions("hf_right", options.cache_dir))
+    found = headers.load(ModelRef(NAME), identity, InspectOptions("hf_right", options.cache_dir))
 
     assert len(found.tensors) == 40
     assert len(hub.requests) <= 2 * 4 + 3
@@ -127,7 +127,7 @@ def test_headers_are_cached_by_commit(hub, options, tmp_path):
     hub.requests.clear()
 
     assert ask(identity, options) == found
-    assert ask(identity, SourceOptions(cache_dir=options.cache_dir, offline=True)) == found
+    assert ask(identity, InspectOptions(cache_dir=options.cache_dir, offline=True)) == found
     assert hub.requests == []
 
 
@@ -135,7 +135,7 @@ def test_caches_are_separate(hub, options, tmp_path):
     sharded(tmp_path)
     identity = publish(hub, tmp_path / "m")
     ask(identity, options)
-    elsewhere = SourceOptions(cache_dir=tmp_path / "elsewhere", offline=True)
+    elsewhere = InspectOptions(cache_dir=tmp_path / "elsewhere", offline=True)
     with pytest.raises(
         HubUnavailableError, match="Offline, and the cache has no headers of org/name at commit"
     ):
@@ -160,7 +160,7 @@ def test_offline_a_download_may_be_unfinished(hub, options, tmp_path):
     for name in ("model.safetensors.index.json", "model-00001-of-00002.safetensors"):
         hf_hub_download(NAME, name, revision=identity.revision, cache_dir=options.cache_dir)
 
-    found = ask(identity, SourceOptions(cache_dir=options.cache_dir, offline=True))
+    found = ask(identity, InspectOptions(cache_dir=options.cache_dir, offline=True))
 
     assert found.missing == {"model-00002-of-00002.safetensors": ("b.weight",)}
 
@@ -169,7 +169,7 @@ def test_unwritable_cache_is_no_error(hub, tmp_path):
     sharded(tmp_path)
     identity = publish(hub, tmp_path / "m")
     (tmp_path / "file").write_text("in the way")
-    assert len(ask(identity, SourceOptions(cache_dir=tmp_path / "file")).tensors) == 2
+    assert len(ask(identity, InspectOptions(cache_dir=tmp_path / "file")).tensors) == 2
 
 
 def test_cache_holds_the_headers_and_the_index_only(hub, options, tmp_path):

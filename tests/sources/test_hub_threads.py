@@ -12,7 +12,7 @@ import pytest
 from tests.hub_server import FOREVER
 from vlm_inspect.errors import HubUnavailableError, InvalidConfigError, SourceError
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, load
+from vlm_inspect.sources import InspectOptions, load
 
 THREADS = 16
 LLAVA = {"config.json": {"model_type": "llava"}}
@@ -20,7 +20,7 @@ LLAVA = {"config.json": {"model_type": "llava"}}
 FRESH = """
 from threading import Event, Thread
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, load
+from vlm_inspect.sources import InspectOptions, load
 go, found = Event(), {}
 def look_up(name):
     go.wait()
@@ -41,7 +41,7 @@ print(*set(found.values()))
 WAITING = """
 from threading import Thread
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, load
+from vlm_inspect.sources import InspectOptions, load
 for n in range(8):
     Thread(target=load, args=(ModelRef(f"org/model-{n}"),), daemon=True).start()
 print("waiting", flush=True)
@@ -51,7 +51,7 @@ load(ModelRef("org/model-8"))
 
 @pytest.fixture
 def options(tmp_path):
-    return SourceOptions(cache_dir=tmp_path / "cache", deadline=20)
+    return InspectOptions(cache_dir=tmp_path / "cache", timeout=20)
 
 
 def ask_all(names, options):
@@ -94,7 +94,7 @@ def test_fault_is_that_of_its_own_model(hub, options, capfd):
     commits = [hub.add_model(name, {"config.json": {"model_type": f"m{n}"}}) for n, name in enumerate(good)]
     names = [name for n, each in enumerate(good) for name in (f"org/bad-{n}", each)]
 
-    found = ask_all(names, SourceOptions(cache_dir=options.cache_dir, deadline=4))
+    found = ask_all(names, InspectOptions(cache_dir=options.cache_dir, timeout=4))
 
     assert [type(each) for each in found[::2]] == [kind for _, kind in faults]
     assert [each.model for each in found[::2]] == names[::2]

@@ -24,7 +24,7 @@ from tests.sources.lookups import (
 )
 from vlm_inspect.errors import BadHeaderError, HubUnavailableError, SourceError
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, doctor, load
+from vlm_inspect.sources import InspectOptions, doctor, load
 from vlm_inspect.sources.http import retry_after
 
 LLAVA = {"config.json": {"model_type": "llava"}}
@@ -62,9 +62,9 @@ PROGRAM = """
 import sys
 from vlm_inspect.errors import SourceError
 from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import SourceOptions, load
+from vlm_inspect.sources import InspectOptions, load
 try:
-    checkpoint = load(ModelRef.parse(sys.argv[1]), SourceOptions(deadline=float(sys.argv[2])))
+    checkpoint = load(ModelRef.parse(sys.argv[1]), InspectOptions(timeout=float(sys.argv[2])))
 except SourceError as error:
     print(type(error).__name__, error.message, error.hint, sep="|")
 else:
@@ -130,7 +130,7 @@ def test_wait_beyond_the_deadline_is_not_begun(hub, tmp_path, file, look_up):
     hub.fault(file, status=503, headers={"Retry-After": "5"})
 
     with pytest.raises(HubUnavailableError, match="answered 503"):
-        ask(look_up, commit, options_of(tmp_path, deadline=4))
+        ask(look_up, commit, options_of(tmp_path, timeout=4))
 
     assert sum(request.path.endswith(file) for request in hub.requests) == 1
 
@@ -201,7 +201,7 @@ def test_slow_hub_is_left_at_the_deadline(hub, tmp_path, file, look_up, fault):
     hub.fault(file, **fault)
 
     with pytest.raises(HubUnavailableError, match=r"did not finish within 0\.3 s"):
-        ask(look_up, commit, options_of(tmp_path, deadline=0.3))
+        ask(look_up, commit, options_of(tmp_path, timeout=0.3))
 
     hub.forget_faults()
     found = ask(look_up, commit, options_of(tmp_path))
@@ -213,7 +213,7 @@ def test_slow_list_of_files_is_left_at_the_deadline(hub, tmp_path, fault):
     hub.fault("", within="/api/models/", **fault)
 
     with pytest.raises(HubUnavailableError):
-        why_no_headers(hub, options_of(tmp_path, deadline=1.5 if "status" in fault else 0.3))
+        why_no_headers(hub, options_of(tmp_path, timeout=1.5 if "status" in fault else 0.3))
 
 
 def test_download_stops_after_the_deadline(hub, tmp_path):
@@ -221,7 +221,7 @@ def test_download_stops_after_the_deadline(hub, tmp_path):
     hub.fault("config.json", method="GET", pace=0.05)
 
     with pytest.raises(HubUnavailableError):
-        load(ModelRef(NAME), options_of(tmp_path, deadline=0.5))
+        load(ModelRef(NAME), options_of(tmp_path, timeout=0.5))
 
     until = time.monotonic() + 20
     seen = []
@@ -307,7 +307,7 @@ def test_environment_variables_of_the_hub_work(hub, tmp_path):
 def test_doctor_reports_what_is_wrong_with_the_hub(hub, tmp_path, fault, message):
     hub.fault("doctor", **fault)
 
-    checks = doctor.run_checks(SourceOptions(cache_dir=tmp_path))
+    checks = doctor.run_checks(InspectOptions(cache_dir=tmp_path))
 
     found = next(check for check in checks if check.subject == "Hub")
     assert (found.state, found.hint != "") == ("wrong", True)

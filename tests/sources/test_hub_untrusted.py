@@ -337,7 +337,7 @@ def test_compressed_body_is_not_unpacked(hub, options, tmp_path, file, look_up, 
 @every_lookup
 @pytest.mark.parametrize("status", [None, 500])
 def test_endless_body_is_read_up_to_the_limit(hub, tmp_path, file, look_up, status):
-    options = options_of(tmp_path, deadline=5)
+    options = options_of(tmp_path, timeout=5)
     commit = publish(hub, tmp_path)
     right = ask(look_up, commit, options_of(tmp_path / "another"))
     more = {"status": status} if status else {"method": "GET"}

@@ -3,10 +3,10 @@ import json
 import pytest
 
 from vlm_inspect import checking, upkeep
-from vlm_inspect.asking import Asking
 from vlm_inspect.errors import SnapshotError
 from vlm_inspect.inspection import examine
 from vlm_inspect.requested import Request
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.storage import snapshots
 
 LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}
@@ -112,12 +112,15 @@ def test_two_folders_of_one_name_do_not_share_a_file(tmp_path):
     one, other = folder_with(tmp_path / "a", "model"), folder_with(tmp_path / "b", "model")
     with pytest.raises(SnapshotError, match="would both be written"):
         list(upkeep.snapshot([Request(str(one)), Request(str(other))], tmp_path / "snapshots"))
-    configured = [Request(str(one), configured="./a/model"), Request(str(other), configured="./b/model")]
+    configured = [
+        Request(str(one), configured_id="./a/model"),
+        Request(str(other), configured_id="./b/model"),
+    ]
     assert len({written.file for written in upkeep.snapshot(configured, tmp_path / "snapshots")}) == 2
 
 
 def test_without_a_configuration_each_file_names_its_model(tmp_path):
-    offline = Asking(offline=True)
+    offline = InspectOptions(offline=True)
     list(upkeep.snapshot([Request("llava-hf/llava-1.5-7b-hf")], tmp_path / "snapshots", offline))
     (verdict,) = verdicts(tmp_path / "snapshots", None, options=offline)
     assert (verdict.model, verdict.status) == ("llava-hf/llava-1.5-7b-hf", "same")
@@ -141,7 +144,7 @@ def on_the_hub(hub, **sizes):
 
 
 def test_a_branch_that_went_on_is_only_told_when_asked_for_the_latest(hub, tmp_path):
-    options = Asking(cache_dir=tmp_path / "cache")
+    options = InspectOptions(cache_dir=tmp_path / "cache")
     first = on_the_hub(hub)
     requests = [Request("org/name")]
     list(upkeep.snapshot(requests, tmp_path / "snapshots", options))

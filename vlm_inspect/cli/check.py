@@ -1,91 +1,69 @@
-"""`vlm-inspect check`: whether the models are still what their snapshot files say."""
+"""`vlm-inspect check`: compares models with their snapshot files."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_inspect.cli import exits, options
+from vlm_inspect.cli import exits
 from vlm_inspect.cli.folded_notes import Note
+from vlm_inspect.cli.options import MANY_MODELS, Config, shared_options
 from vlm_inspect.cli.output import Output
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.cli.snapshot import Folder
 from vlm_inspect.errors import SettingsError
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from vlm_inspect.verdict import CheckResult
 
+EXAMPLES = """\
+vlm-inspect check
+vlm-inspect check --update
+vlm-inspect check --format github"""
 
-class CheckFormat(str, Enum):
-    """How the report is written."""
-
-    TERMINAL = "terminal"
-    MARKDOWN = "markdown"
-    JSON = "json"
-    GITHUB = "github"
-
-
-FormatOption = Annotated[
-    CheckFormat | None,
-    typer.Option(
-        "--format",
-        help="terminal where the output is one, markdown elsewhere. github: annotations.",
-        show_default=False,
-    ),
+Update = Annotated[
+    bool, typer.Option("--update", help="Write snapshot files that differ or are missing, and exit with 0.")
 ]
-Update = Annotated[bool, typer.Option("--update", help="Write what differs or is missing, and exit 0.")]
 Latest = Annotated[
-    bool, typer.Option("--latest", help="Compare each pinned commit with the newest of its branch, too.")
+    bool, typer.Option("--latest", help="Also compare pinned commits with the newest of their branch.")
 ]
 SummaryFile = Annotated[
     Path | None,
     typer.Option(
         "--summary",
         metavar="FILE",
-        help="Append the report as Markdown: $GITHUB_STEP_SUMMARY.",
+        help="Append the report as Markdown to FILE, for example $GITHUB_STEP_SUMMARY.",
         show_default=False,
     ),
 ]
 
 
 @exits.handle_errors
+@shared_options(MANY_MODELS, formats=("terminal", "markdown", "json", "github"))
 def command(
+    *,
     folder: Folder = None,
     update: Update = False,
     latest: Latest = False,
     summary: SummaryFile = None,
-    format: FormatOption = None,
-    output: options.OutputFile = None,
-    config: options.Config = None,
-    token: options.Token = None,
-    cache_dir: options.CacheDir = None,
-    offline: options.Offline = False,
-    builder: options.BuilderOption = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
-    jobs: options.Jobs = 1,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    config: Config = None,
+    output: Output,
+    options: InspectOptions,
 ) -> int:
-    """Compare what the models are now with their snapshot files. Exits 1 where they differ."""
+    """Exits with 1 if they differ. The format github prints annotations for a workflow."""
     from vlm_inspect import checking, requested, upkeep
 
-    stated = options.Format.MARKDOWN if format else None
-    out = Output.choose(stated, output, quiet=quiet)
-    settings = requested.settings_for(config)
-    where = folder or upkeep.folder_of(settings)
-    configured = requested.requests_for((), settings) if requested.configured_models(settings) else None
-    asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache, jobs=jobs
-    )
+    settings = requested.load_settings(config)
+    where = folder or upkeep.snapshots_dir(settings)
+    configured = requested.resolve_requests((), settings) if requested.configured_models(settings) else None
     checked = []
-    with progress(checking.count(configured, where), quiet=quiet) as advance:
-        for each in checking.check(configured, where, asking, latest=latest):
+    with progress(checking.count(configured, where), quiet=output.quiet) as advance:
+        for each in checking.check(configured, where, options, latest=latest):
             checked.append(each)
             advance(each.verdict.model)
     if not checked:  # a check of nothing must not look like one that passed
@@ -94,11 +72,8 @@ def command(
             hint="Write one: vlm-inspect snapshot MODEL",
         )
     verdicts = [each.verdict for each in checked]
-    out.notes([Note(each.verdict.model, note) for each in checked for note in each.notes])
-    chosen = format or (
-        CheckFormat.TERMINAL if out.format is options.Format.TERMINAL else CheckFormat.MARKDOWN
-    )
-    out.write(_text(verdicts, chosen, out, where))
+    output.notes([Note(each.verdict.model, note) for each in checked for note in each.notes])
+    output.write(_text(verdicts, output, where))
     if summary is not None:
         from vlm_inspect.render.check_formats import report_markdown
         from vlm_inspect.storage.atomic import append_text
@@ -106,35 +81,30 @@ def command(
         append_text(summary, report_markdown(verdicts))
     if update:
         for path in checking.update(checked, where):
-            out.say(f"{path.name}: written")
+            output.say(f"{path.name}: written")
     return _code(verdicts, updated=update)
 
 
-def _text(verdicts: Sequence[CheckResult], format: CheckFormat, out: Output, folder: Path) -> str:
-    from vlm_inspect.render.check_formats import (
-        report_annotations,
-        report_data,
-        report_markdown,
-        report_text,
-    )
+def _text(verdicts: Sequence[CheckResult], output: Output, folder: Path) -> str:
+    from vlm_inspect.render import check_formats
 
-    if format is CheckFormat.JSON:
+    if output.format == "json":
         from vlm_inspect.render.records import json_text
 
-        return json_text(report_data(verdicts))
-    if format is CheckFormat.GITHUB:
-        return report_annotations(verdicts, _in_workspace(folder))
-    if format is CheckFormat.MARKDOWN:
-        return report_markdown(verdicts)
-    if not out.colour:
-        return report_text(verdicts, out.width)
+        return json_text(check_formats.report_data(verdicts))
+    if output.format == "github":
+        return check_formats.report_annotations(verdicts, _in_workspace(folder))
+    if output.format == "markdown":
+        return check_formats.report_markdown(verdicts)
+    if not output.colour:
+        return check_formats.report_text(verdicts, output.width)
     from vlm_inspect.render.terminal_check import coloured_report
 
-    return coloured_report(verdicts, out.width)
+    return coloured_report(verdicts, output.width)
 
 
 def _in_workspace(folder: Path) -> str:
-    """The folder as a workflow's annotations name files: from the root of the checkout."""
+    """The folder as annotations name files: from the root of the checkout."""
     workspace = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
     resolved = folder.resolve()
     return resolved.relative_to(workspace).as_posix() if resolved.is_relative_to(workspace) else folder.name

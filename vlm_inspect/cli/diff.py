@@ -1,4 +1,4 @@
-"""`vlm-inspect diff`: what is not the same in two models."""
+"""`vlm-inspect diff`: the structural difference of two models."""
 
 from __future__ import annotations
 
@@ -7,79 +7,72 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlm_inspect.architecture import Role
-from vlm_inspect.cli import exits, options
+from vlm_inspect.cli import exits
 from vlm_inspect.cli.folded_notes import Note
-from vlm_inspect.cli.one_model import warn_if_misread
+from vlm_inspect.cli.one_model import warn_if_doubtful
+from vlm_inspect.cli.options import MODEL_HELP, ONE_MODEL, shared_options
 from vlm_inspect.cli.output import Output
 from vlm_inspect.errors import InvalidReferenceError
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from vlm_inspect.difference import Difference
 
-_HELP = "org/name, org/name@revision, a folder with a config.json, a config.json, or a snapshot file."
+EXAMPLES = """\
+vlm-inspect diff org/name@v1 org/name@v2
+vlm-inspect diff org/name ./my-finetune --only projector
+vlm-inspect diff snapshots/org--name.json org/name"""
 
-Before = Annotated[str, typer.Argument(metavar="A", help=_HELP)]
-After = Annotated[str, typer.Argument(metavar="B", help="The same, to compare A with.")]
+Before = Annotated[str, typer.Argument(metavar="A", help=MODEL_HELP)]
+After = Annotated[str, typer.Argument(metavar="B", help="The model to compare A with.")]
 Only = Annotated[
     list[Role] | None,
     typer.Option(
         "--only",
         metavar="ROLE",
-        help="Only components of this role; again for more: " + ", ".join(role.value for role in Role),
+        help="Show only components with this role. Can be repeated. One of: "
+        + ", ".join(role.value for role in Role),
         show_default=False,
     ),
 ]
 NamesOnly = Annotated[
-    bool, typer.Option("--names-only", help="Only the names of what differs, one per line.")
+    bool, typer.Option("--names-only", help="Print only the names of what differs, one per line.")
 ]
-ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit 0 where they differ, too.")]
+ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 even if the models differ.")]
 
 
 @exits.handle_errors
+@shared_options(ONE_MODEL, formats=("terminal", "markdown", "json", "html"))
 def command(
     before: Before,
     after: After,
+    *,
     only: Only = None,
     names_only: NamesOnly = False,
     exit_zero: ExitZero = False,
-    format: options.FormatOption = None,
-    output: options.OutputFile = None,
-    token: options.Token = None,
-    cache_dir: options.CacheDir = None,
-    offline: options.Offline = False,
-    builder: options.BuilderOption = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    output: Output,
+    options: InspectOptions,
 ) -> int:
-    """What is not the same in two models: components, facts, and module paths that moved.
-
-    Exits 1 where they differ.
-    """
-    if names_only and format is not None:
+    """Exits with 1 if the models differ."""
+    if names_only and output.is_format_given:
         raise InvalidReferenceError(
-            "--names-only writes lines of names, whatever the format.",
+            "--names-only prints lines of names, whatever the format.",
             hint="Leave --format or --names-only out.",
         )
     from vlm_inspect import inspection
     from vlm_inspect.compare import compare, of_roles
 
-    out = Output.choose(format, output, quiet=quiet)
-    asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
-    )
-    taken = [inspection.take(model, options=asking) for model in (before, after)]
     names = (before, after)
-    out.notes([Note(name, note) for name, each in zip(names, taken, strict=True) for note in each.notes])
+    taken = [inspection.take(model, options=options) for model in names]
+    output.notes([Note(name, note) for name, each in zip(names, taken, strict=True) for note in each.notes])
     for name, each in zip(names, taken, strict=True):
-        warn_if_misread(name, each.snapshot.architecture, out)
+        warn_if_doubtful(name, each.snapshot.architecture, output)
     difference = compare(taken[0].snapshot, taken[1].snapshot)
     if only:
         difference = of_roles(difference, set(only))
-    answer = _names(difference) if names_only else _text(difference, out)
-    if answer or out.file is not None:  # nothing to name is no line, and not an empty one
-        out.write(answer)
+    text = _names(difference) if names_only else _text(difference, output)
+    if text or output.file is not None:  # no names are no output, not an empty line
+        output.write(text)
     return 0 if difference.empty or exit_zero else exits.DIFFERENT
 
 
@@ -89,23 +82,23 @@ def _names(difference: Difference) -> str:
     return difference_names(difference)
 
 
-def _text(difference: Difference, out: Output) -> str:
-    if out.format is options.Format.JSON:
+def _text(difference: Difference, output: Output) -> str:
+    if output.format == "json":
         from vlm_inspect.render.difference_record import difference_json
 
         return difference_json(difference)
     from vlm_inspect.render.difference import build_report
 
     report = build_report(difference)
-    if out.format is options.Format.TERMINAL:
+    if output.format == "terminal":
         from vlm_inspect.render.terminal_difference import difference_text
 
-        return difference_text(report, width=out.width, colour=out.colour)
-    if out.format is options.Format.MARKDOWN:
+        return difference_text(report, width=output.width, colour=output.colour)
+    if output.format == "markdown":
         from vlm_inspect.render.difference_markdown import difference_markdown
 
         return difference_markdown(report)
     from vlm_inspect.render import render
     from vlm_inspect.render.difference_tables import difference_tables
 
-    return render(difference_tables(report), out.format.value)
+    return render(difference_tables(report), output.format)

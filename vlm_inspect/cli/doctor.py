@@ -1,45 +1,43 @@
-"""`vlm-inspect doctor`: what is wrong with the place that it runs in."""
+"""`vlm-inspect doctor`: checks the environment."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vlm_inspect.cli import exits, options
+from vlm_inspect.cli import exits
+from vlm_inspect.cli.options import HUB, shared_options
 from vlm_inspect.cli.output import Output
-from vlm_inspect.sources import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from vlm_inspect.diagnosis import Finding
 
+EXAMPLES = """\
+vlm-inspect doctor
+vlm-inspect doctor --offline --json"""
+
 
 @exits.handle_errors
-def command(
-    format: options.FormatOption = None,
-    output: options.OutputFile = None,
-    token: options.Token = None,
-    cache_dir: options.CacheDir = None,
-    offline: options.Offline = False,
-    debug: options.Debug = False,
-) -> int:
-    """Versions, cache, token (present or not), the way to the Hub. Exits 1 where something is wrong."""
+@shared_options(HUB, formats=("terminal", "markdown", "json"))
+def command(*, output: Output, options: InspectOptions) -> int:
+    """Exits with 1 if something is wrong. A token is never printed."""
     from vlm_inspect import doctor
 
-    out = Output.choose(format, output, quiet=False)
-    findings = list(doctor.run_checks(SourceOptions(token=token, cache_dir=cache_dir, offline=offline)))
-    out.write(_text(findings, out.format))
-    wrong = any(finding.state == "wrong" for finding in findings)
-    return exits.DIFFERENT if wrong else 0
+    findings = list(doctor.run_checks(options))
+    output.write(_text(findings, output.format))
+    return exits.DIFFERENT if any(finding.state == "wrong" for finding in findings) else 0
 
 
-def _text(findings: Sequence[Finding], form: options.Format) -> str:
-    from vlm_inspect.render import render
+def _text(findings: Sequence[Finding], format: str) -> str:
     from vlm_inspect.render.diagnosis_lines import diagnosis_data, diagnosis_table, diagnosis_text
 
-    if form is options.Format.JSON:
+    if format == "json":
         from vlm_inspect.render.records import json_text
 
         return json_text(diagnosis_data(findings))
-    if form is options.Format.TERMINAL:
+    if format == "terminal":
         return diagnosis_text(findings)
-    return render(diagnosis_table(findings), form.value)
+    from vlm_inspect.render import render
+
+    return render(diagnosis_table(findings), format)

@@ -10,7 +10,7 @@ from typing import ParamSpec
 import typer
 
 from vlm_inspect.cli import interruption
-from vlm_inspect.cli.output import give_up_stdout, report, say
+from vlm_inspect.cli.output import detach_stdout, print_stderr, report
 from vlm_inspect.errors import DocumentError, InvalidReferenceError, SettingsError, VlmInspectError
 from vlm_inspect.version import __version__
 
@@ -26,7 +26,7 @@ Arguments = ParamSpec("Arguments")
 
 
 def handle_errors(command: Callable[Arguments, int]) -> Callable[Arguments, None]:
-    """Decorate a command that returns its exit code: what it raises is printed, and becomes one."""
+    """End a command with the exit code that it returns, and an exception with a message and its own."""
 
     @functools.wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
@@ -46,17 +46,17 @@ def handle_errors(command: Callable[Arguments, int]) -> Callable[Arguments, None
 def _code(error: BaseException, *, debug: bool) -> int:
     if isinstance(error, KeyboardInterrupt) or interruption.was_received():  # and became another error
         if text := interruption.message():
-            say(text)
+            print_stderr(text)
         return INTERRUPTED
     if isinstance(error, VlmInspectError):
         report(error)
         return WRONG_COMMAND_LINE if isinstance(error, USAGE_ERRORS) else NOT_ANSWERED
     if isinstance(error, BrokenPipeError):  # the reader of a pipe has gone: `| head`
-        give_up_stdout()
+        detach_stdout()
         return 0
-    say(f"This is a bug in vlm-inspect {__version__}: {type(error).__name__}: {error}")
+    print_stderr(f"This is a bug in vlm-inspect {__version__}: {type(error).__name__}: {error}")
     if debug:
-        say("".join(traceback.format_exception(error)).rstrip("\n"))
+        print_stderr("".join(traceback.format_exception(error)).rstrip("\n"))
     else:
-        say("  Please report it, with what --debug prints.")
+        print_stderr("  Please report it, with what --debug prints.")
     return BUG

@@ -1,4 +1,4 @@
-"""Notes on several models: what the same is said of is said once."""
+"""Notes about several models, each sentence printed once."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class Note(NamedTuple):
     text: str
 
 
-def folded(notes: Sequence[Note]) -> Iterator[str]:
-    """Each sentence once, in the order in which it was first said, with the number of its models."""
+def dedupe_notes(notes: Sequence[Note]) -> Iterator[str]:
+    """Each sentence once, in the order of its first note, with the number of its models."""
     groups: dict[str, list[Note]] = {}
     for note in notes:
         groups.setdefault(_COMMIT.sub("", note.text.replace(note.model, _MODEL)), []).append(note)
-    for sentence, said in groups.items():
-        models = list(dict.fromkeys(note.model for note in said))
-        yield said[0].text if len(models) == 1 else _of_several(sentence, models)
+    for sentence, group in groups.items():
+        models = list(dict.fromkeys(note.model for note in group))
+        yield group[0].text if len(models) == 1 else _of_several(sentence, models)
 
 
 def _of_several(sentence: str, models: Sequence[str]) -> str:

@@ -1,12 +1,12 @@
-"""The program: its commands, registered.
+"""The program and its commands.
 
-A command's file imports what the command needs. Only the one that is asked for is imported: what another
-needs costs as much as the answer, where the answer is a few lines.
+Only the file of the command that runs is imported: with all of them, `--help` would take a third longer.
 """
 
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import sys
 from collections.abc import Collection, Mapping
@@ -17,53 +17,59 @@ from typing import Annotated
 import typer
 
 from vlm_inspect.cli import exits, interruption
+from vlm_inspect.cli.help import HelpCommand
 from vlm_inspect.cli.output import report, unwritable
 from vlm_inspect.version import __version__
 
-# in the order of the list, each with the first sentence of its own help
+_HELP = "Inspect what a vision-language model is made of, without downloading its weights."
 COMMANDS: Mapping[str, str] = {
-    "table": "The architecture table: a row per model, a column per part.",
-    "show": "One model in full: its parts, their parameters, their layers.",
-    "tree": "The module tree, repeated layers folded, with the parameters of each node.",
-    "diff": "What is not the same in two models: components, facts, and module paths that moved.",
-    "snapshot": "Write a snapshot file per model: its record and its module tree, pinned to a commit.",
-    "check": "Compare what the models are now with their snapshot files.",
-    "verify": "Whether a checkpoint will load: its tensors against the model that its config builds.",
-    "doctor": "Versions, cache, token (present or not), the way to the Hub.",
+    "table": "Print a table of models, with a row per model.",
+    "show": "Show one model: its components, parameters and layers.",
+    "tree": "Show the module tree of a model, with repeated layers folded.",
+    "diff": "Compare two models: their components, facts and module paths.",
+    "snapshot": "Write a snapshot file per model: its record and module tree.",
+    "check": "Compare models with their snapshot files.",
+    "verify": "Check that a checkpoint's tensors match the model of its config.",
+    "doctor": "Check your environment: versions, cache, token, Hub access.",
 }
-_COMPLETION = "_VLM_INSPECT_COMPLETE"  # set by a shell that asks what a command takes
-_TYPED = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")  # what has been typed: bash's word for it, and the others'
+"""The commands, in the order of the list, and the first sentence of each one's help."""
+_COMPLETION = "_VLM_INSPECT_COMPLETE"  # set by a shell that completes a command line
+_TYPED = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")  # the command line so far: in bash, and in other shells
 
 
-def program(words: Collection[str] = tuple(COMMANDS)) -> typer.Typer:
-    """The commands that are among these words, ready to run; of the others only what the list says."""
-    typed = typer.Typer(
+def program(names: Collection[str] = tuple(COMMANDS)) -> typer.Typer:
+    """The program. Only commands that are in `names` are imported; the others are names in the help."""
+    app = typer.Typer(
         name="vlm-inspect",
-        help="What a vision-language model is made of: exactly, and without downloading a weight.",
+        help=_HELP,
+        epilog="Try: vlm-inspect show llava-hf/llava-1.5-7b-hf",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,  # the same help and usage errors in every terminal and pipe
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
-    typed.callback()(options)
-    for name, says in COMMANDS.items():
-        if name in words:
-            typed.command(name)(import_module(f"vlm_inspect.cli.{name}").command)
+    app.callback()(_options)
+    for name, summary in COMMANDS.items():
+        if name in names:
+            module = import_module(f"vlm_inspect.cli.{name}")
+            text = f"{summary} {inspect.getdoc(module.command)}"
+            add = app.command(name, cls=HelpCommand, help=text, short_help=summary, epilog=module.EXAMPLES)
+            add(module.command)
         else:
-            typed.command(name, help=says)(_not_asked)
-    return typed
+            app.command(name, short_help=summary)(_stub)
+    return app
 
 
-def _words() -> Collection[str]:
-    """What the user has typed; of a shell that does not say, what any user may."""
+def _argv() -> Collection[str]:
+    """The command line, or the one that a shell completes; every command if the shell does not tell it."""
     if _COMPLETION not in os.environ:
         return sys.argv
     typed = [os.environ[name] for name in _TYPED if name in os.environ]
     return " ".join(typed).split() if typed else COMMANDS
 
 
-def _not_asked() -> None:
-    """A command of another name was asked for, or none."""
+def _stub() -> None:
+    """Stands for a command that is not run."""
 
 
 def _version(wanted: bool) -> None:
@@ -72,19 +78,20 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def options(
+def _options(
     _: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """What a vision-language model is made of: exactly, and without downloading a weight."""
+    pass
 
 
 def main() -> None:
     """Run the program, and end the process with its exit code."""
     _open_streams()
     try:
-        program(_words())()
+        program(_argv())()
     except SystemExit as end:
         if end.code == exits.INTERRUPTED:
             interruption.end_process()

@@ -1,13 +1,13 @@
-"""What the commands about one model share: looking it up as the configuration knows it."""
+"""What the commands about one model share."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlm_inspect.asking import Asking
 from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.output import Output
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from vlm_inspect.architecture import Architecture
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
     from vlm_inspect.requested import Request
 
 
-def look_up(
+def inspect_one(
     model: str,
-    out: Output,
-    asking: Asking,
-    config: Path | None,
     revision: str | None,
+    config: Path | None,
+    options: InspectOptions,
+    output: Output,
     *,
     with_tree: bool = False,
 ) -> tuple[Request, Inspection]:
-    """The model, an alias of the configuration included, with what its source had to say told."""
+    """Inspect a model, which may be an alias of the configuration, and print its notes."""
     from vlm_inspect import inspection
-    from vlm_inspect.requested import requests_for, settings_for
+    from vlm_inspect.requested import load_settings, resolve_requests
 
-    (request,) = requests_for([model], settings_for(config), revision)
+    (request,) = resolve_requests([model], load_settings(config), revision)
     found = inspection.examine(
-        request.reference, revision=request.revision, options=asking, with_tree=with_tree
+        request.reference, revision=request.revision, options=options, with_tree=with_tree
     )
-    out.notes([Note(model, note) for note in found.notes])
+    output.notes([Note(model, note) for note in found.notes])
     return request, found
 
 
-def warn_if_misread(name: str, architecture: Architecture, out: Output) -> None:
-    """Say that the answer may be another model's, where its class did not read the configuration."""
+def warn_if_doubtful(name: str, architecture: Architecture, output: Output) -> None:
+    """Warn that this may be another model: its class ignores parts of the configuration."""
     from vlm_inspect.render.misreadings import misreading
 
     doubt = misreading(architecture)
     if doubt:
-        out.warn(f"{name}: {doubt}")
+        output.warn(f"{name}: {doubt}")

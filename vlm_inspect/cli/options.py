@@ -1,126 +1,223 @@
-"""The options that several commands share, each written once."""
+"""The options that commands share, each declared once."""
 
 from __future__ import annotations
 
-from enum import Enum
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
-from vlm_inspect.asking import Asking
 from vlm_inspect.builder import Builder
+from vlm_inspect.cli.output import Output
+from vlm_inspect.errors import InvalidReferenceError
+from vlm_inspect.sources.options import InspectOptions
 
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL", help="org/name, org/name@revision, a folder with a config.json, or a config.json."
-    ),
-]
+HUB = ("token", "cache_dir", "offline")
+_BUILD = ("builder", "trust_remote_code")
+ONE_MODEL = (*_BUILD, *HUB, "use_cache")
+MANY_MODELS = (*_BUILD, "jobs", *HUB, "use_cache")
+
+_MODEL = "Model"
+_OUTPUT = "Output"
+_HUB = "Hub and cache"
+
+MODEL_HELP = "org/name, org/name@revision, a folder with a config.json, a config.json, or a snapshot file."
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 Models = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="MODEL",
-        help="Models; without any, those of the configuration, or else those of the built-in catalogue.",
-    ),
-]
-
-
-class Format(str, Enum):
-    """How an answer is written."""
-
-    TERMINAL = "terminal"
-    MARKDOWN = "markdown"
-    JSON = "json"
-    CSV = "csv"
-    LATEX = "latex"
-    HTML = "html"
-
-
-FormatOption = Annotated[
-    Format | None,
-    typer.Option(
-        "--format", help="terminal where the output is one, markdown elsewhere.", show_default=False
+        help="As for `show`. Default: the models of the configuration file, or the built-in catalogue.",
+        show_default=False,
     ),
 ]
 Revision = Annotated[
-    str | None, typer.Option("--revision", help="Branch, tag or commit on the Hub.", show_default=False)
-]
-Token = Annotated[
     str | None,
-    typer.Option("--token", help="Hub token; without it HF_TOKEN or `hf auth login`.", show_default=False),
-]
-CacheDir = Annotated[
-    Path | None, typer.Option("--cache-dir", help="The Hub's cache, if not HF_HUB_CACHE.", show_default=False)
-]
-Offline = Annotated[bool, typer.Option("--offline", help="Ask nobody: the Hub's cache, then the catalogue.")]
-OutputFile = Annotated[
-    Path | None,
-    typer.Option("--output", metavar="FILE", help="Write there, not to stdout.", show_default=False),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes; errors still.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Tracebacks of bugs.")]
-Jobs = Annotated[
-    int,
     typer.Option(
-        "--jobs",
-        "-j",
-        min=1,
-        metavar="N",
-        help="Build in N processes. Each takes seconds to start: for dozens of models.",
+        "--revision",
+        metavar="REV",
+        help="Branch, tag or commit on the Hub.",
+        show_default=False,
+        rich_help_panel=_MODEL,
     ),
-]
-NoCache = Annotated[
-    bool,
-    typer.Option("--no-cache", help="Build anew: give no answer that was given before, and keep none."),
 ]
 Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
         metavar="FILE",
-        help="pyproject.toml or vlm-inspect.toml; without it, the nearest upward.",
+        help="pyproject.toml or vlm-inspect.toml. Default: the nearest in this folder or above it.",
         show_default=False,
+        rich_help_panel=_MODEL,
     ),
 ]
 
-
-BuilderOption = Annotated[
-    Builder | None,
+# the options of the fields of InspectOptions
+_INSPECT: dict[str, Any] = {
+    "builder": Annotated[
+        Builder | None,
+        typer.Option(
+            "--builder",
+            metavar="BUILDER",
+            help="Use only transformers (its own class), remote-code (the repository's class), header (the "
+            "checkpoint's safetensors headers) or config (config.json alone). Default: the first that can "
+            "build the model.",
+            show_default=False,
+            rich_help_panel=_MODEL,
+        ),
+    ],
+    "trust_remote_code": Annotated[
+        bool,
+        typer.Option(
+            "--trust-remote-code",
+            help="Run the repository's code where transformers has no class, in a sandbox: no network, no "
+            "files, limited time and memory. The sandbox is not perfect, see docs/security.md.",
+            rich_help_panel=_MODEL,
+        ),
+    ],
+    "jobs": Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            metavar="N",
+            help="Build in N processes. Each takes seconds to start: for dozens of models.",
+            rich_help_panel=_MODEL,
+        ),
+    ],
+    "token": Annotated[
+        str | None,
+        typer.Option(
+            "--token",
+            metavar="TOKEN",
+            help="Hub token. Default: HF_TOKEN, or the token of `hf auth login`.",
+            show_default=False,
+            rich_help_panel=_HUB,
+        ),
+    ],
+    "cache_dir": Annotated[
+        Path | None,
+        typer.Option(
+            "--cache-dir",
+            metavar="DIR",
+            help="Hub cache. Default: HF_HUB_CACHE.",
+            show_default=False,
+            rich_help_panel=_HUB,
+        ),
+    ],
+    "offline": Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            help="Do not use the network; use cached files and built-in models only.",
+            rich_help_panel=_HUB,
+        ),
+    ],
+    "use_cache": Annotated[
+        bool,
+        typer.Option(
+            " /--no-cache",
+            help="Ignore the result cache and do not write to it.",
+            show_default=False,
+            rich_help_panel=_HUB,
+        ),
+    ],
+}
+_JSON = Annotated[bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=_OUTPUT)]
+_FILE = Annotated[
+    Path | None,
     typer.Option(
-        "--builder",
-        help="Only this one: transformers' class, the repo's own code, the checkpoint's headers, or "
-        "config.json alone. Without it, the first of them that can.",
+        "--output",
+        metavar="FILE",
+        help="Write to FILE instead of stdout.",
         show_default=False,
+        rich_help_panel=_OUTPUT,
     ),
 ]
-TrustRemoteCode = Annotated[
+_QUIET = Annotated[
     bool,
     typer.Option(
-        "--trust-remote-code",
-        help="Where transformers has no class, run the repo's own code, isolated: no network, no files, "
-        "limits on time and memory (docs/security.md). Not a perfect sandbox.",
+        "--quiet",
+        "-q",
+        help="No progress bar and no notes. Warnings and errors are still printed.",
+        rich_help_panel=_OUTPUT,
     ),
 ]
+_DEBUG = Annotated[bool, typer.Option("--debug", help="Print the traceback of an internal error.")]
+
+Command = Callable[..., int]
 
 
-def asking(
-    token: str | None,
-    cache_dir: Path | None,
-    builder: Builder | None,
-    *,
-    offline: bool,
-    trusted: bool,
-    no_cache: bool,
-    jobs: int = 1,
-) -> Asking:
-    """What these options say together."""
-    return Asking(
-        token=token,
-        cache_dir=cache_dir,
-        offline=offline,
-        builder=builder,
-        trust_remote_code=trusted,
-        cache=not no_cache,
-        jobs=jobs,
+def shared_options(fields: Sequence[str], formats: Sequence[str] = ()) -> Callable[[Command], Command]:
+    """Give a command the options that commands share, and what they say as two objects.
+
+    Args:
+        fields: The fields of InspectOptions that are options of the command, which gets them as `options`.
+        formats: What its --format takes. It gets format, file and quietness as `output`.
+
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(*, quiet: bool, debug: bool, **values: Any) -> int:
+            output = Output.choose(_format(values), values.pop("file", None), quiet=quiet)
+            options = InspectOptions(**{name: values.pop(name) for name in fields})
+            return command(**values, output=output, options=options)
+
+        stated = signature(command, eval_str=True)
+        own = [each for name, each in stated.parameters.items() if name not in {"output", "options"}]
+        run.__annotations__ = {}  # typer would evaluate them all, and find the same
+        run.__signature__ = stated.replace(parameters=[*own, *_shared(fields, formats)])  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+def _shared(fields: Sequence[str], formats: Sequence[str]) -> Iterator[Parameter]:
+    """The parameters of the shared options, in the order of their groups in the help."""
+    hub = [name for name in fields if name in {*HUB, "use_cache"}]
+    yield from (_field(name) for name in fields if name not in hub)
+    if formats:
+        yield _parameter("format", None, _format_option(formats))
+        yield _parameter("json", False, _JSON)
+        yield _parameter("file", None, _FILE)
+    yield _parameter("quiet", False, _QUIET)
+    yield from map(_field, hub)
+    yield _parameter("debug", False, _DEBUG)
+
+
+def _field(name: str) -> Parameter:
+    return _parameter(name, InspectOptions.__dataclass_fields__[name].default, _INSPECT[name])
+
+
+def _parameter(name: str, default: Any, annotation: Any) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _format_option(formats: Sequence[str]) -> Any:
+    info = typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help=f"{', '.join(formats[:-1])} or {formats[-1]}. Default: terminal in a terminal, else markdown.",
+        show_default=False,
+        rich_help_panel=_OUTPUT,
     )
+    return Annotated[Literal[tuple(formats)] | None, info]
+
+
+def _format(values: dict[str, Any]) -> str | None:
+    """What --format and --json say together."""
+    stated: str | None = values.pop("format", None)
+    if not values.pop("json", False):
+        return stated
+    if stated not in {None, "json"}:
+        raise InvalidReferenceError(
+            f"--json is short for --format json, and --format says {stated}.",
+            hint="Leave one of the two out.",
+        )
+    return "json"

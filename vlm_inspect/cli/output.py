@@ -14,8 +14,7 @@ from typing import TextIO
 from msgspec import Struct
 
 from vlm_inspect.cli import interruption
-from vlm_inspect.cli.folded_notes import Note, folded
-from vlm_inspect.cli.options import Format
+from vlm_inspect.cli.folded_notes import Note, dedupe_notes
 from vlm_inspect.errors import DocumentError, VlmInspectError
 from vlm_inspect.render.cells import visible
 
@@ -26,17 +25,19 @@ _PLAIN = str.maketrans({**dict.fromkeys("█▉▊▋▌▍▎▏", "#"), "…":
 
 
 class Output(Struct, frozen=True):
-    """Where an answer goes and how it looks there."""
+    """Where a command writes, and in which format."""
 
-    format: Format
+    format: str
     file: Path | None = None
     quiet: bool = False
+    is_format_given: bool = False
 
     @classmethod
-    def choose(cls, stated: Format | None, file: Path | None, *, quiet: bool) -> Output:
-        """`terminal` on a terminal, `markdown` elsewhere, unless the user says otherwise."""
+    def choose(cls, format: str | None, file: Path | None, *, quiet: bool) -> Output:
+        """The given format; by default `terminal` in a terminal, `markdown` elsewhere."""
         to_terminal = file is None and sys.stdout.isatty()
-        return cls(stated or (Format.TERMINAL if to_terminal else Format.MARKDOWN), file, quiet)
+        default = "terminal" if to_terminal else "markdown"
+        return cls(format or default, file, quiet, is_format_given=format is not None)
 
     @property
     def width(self) -> int:
@@ -70,21 +71,21 @@ class Output(Struct, frozen=True):
     def note(self, text: str) -> None:
         """What the user should know beside the answer."""
         if not self.quiet:
-            say(f"note: {text}")
+            print_stderr(f"note: {text}")
 
     def notes(self, notes: Sequence[Note]) -> None:
         """As `note`, of several models: what is said of more than one is said once."""
-        for text in folded(notes):
+        for text in dedupe_notes(notes):
             self.note(text)
 
     def warn(self, text: str) -> None:
         """What may be wrong with the answer."""
-        say(f"warning: {text}")
+        print_stderr(f"warning: {text}")
 
     def say(self, text: str) -> None:
         """What was done, where that is no answer on stdout."""
         if not self.quiet:
-            say(text)
+            print_stderr(text)
 
     def error(self, model: str, message: str, hint: str) -> None:
         """Why one model of several was not answered."""
@@ -93,9 +94,9 @@ class Output(Struct, frozen=True):
 
 def report(error: VlmInspectError) -> None:
     """An error as a user reads it: what happened, to which model, and what to type next."""
-    say(f"error: {_subject(error)}{error.message}")
+    print_stderr(f"error: {_subject(error)}{error.message}")
     if error.hint:
-        say(f"  {error.hint}")
+        print_stderr(f"  {error.hint}")
 
 
 def _subject(error: VlmInspectError) -> str:
@@ -104,7 +105,7 @@ def _subject(error: VlmInspectError) -> str:
     return f"{error.model}: " if error.model and not is_named else ""
 
 
-def say(text: str) -> None:
+def print_stderr(text: str) -> None:
     """A line on stderr, without what could steer a terminal: a repo's words are a stranger's."""
     with suppress(OSError):  # nobody listens; the exit code tells
         _write(sys.stderr, "".join(f"{visible(line)}\n" for line in text.split("\n")))
@@ -112,14 +113,14 @@ def say(text: str) -> None:
 
 def unwritable(error: OSError) -> DocumentError:
     """Standard output cannot take the answer. What is left of it must not be tried again at the exit."""
-    give_up_stdout()
+    detach_stdout()
     return DocumentError(
         f"standard output could not be written: {error.strerror or error}.",
         hint="Write the answer elsewhere: --output FILE",
     )
 
 
-def give_up_stdout() -> None:
+def detach_stdout() -> None:
     """Let what is still buffered for standard output go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

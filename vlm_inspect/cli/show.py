@@ -6,59 +6,62 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_inspect.cli import exits, options
-from vlm_inspect.cli.one_model import look_up, warn_if_misread
+from vlm_inspect.cli import exits
+from vlm_inspect.cli.one_model import inspect_one, warn_if_doubtful
+from vlm_inspect.cli.options import ONE_MODEL, Config, Model, Revision, shared_options
 from vlm_inspect.cli.output import Output
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from vlm_inspect.render.card import Card
 
-Explain = Annotated[bool, typer.Option("--explain", help="Say of each finding how it was found.")]
+EXAMPLES = """\
+vlm-inspect show llava-hf/llava-1.5-7b-hf
+vlm-inspect show ./my-model --explain
+vlm-inspect show org/name@main --json"""
+
+Explain = Annotated[
+    bool, typer.Option("--explain", help="Show how the role of each component was determined.")
+]
 
 
 @exits.handle_errors
+@shared_options(ONE_MODEL, formats=("terminal", "markdown", "json", "html"))
 def command(
-    model: options.Model,
+    model: Model,
+    *,
     explain: Explain = False,
-    format: options.FormatOption = None,
-    output: options.OutputFile = None,
-    config: options.Config = None,
-    revision: options.Revision = None,
-    token: options.Token = None,
-    cache_dir: options.CacheDir = None,
-    offline: options.Offline = False,
-    builder: options.BuilderOption = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    config: Config = None,
+    revision: Revision = None,
+    output: Output,
+    options: InspectOptions,
 ) -> int:
-    """One model in full: its parts, their parameters, their layers."""
-    out = Output.choose(format, output, quiet=quiet)
-    asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
-    )
-    request, inspection = look_up(model, out, asking, config, revision)
-    if out.format is not options.Format.TERMINAL:  # there the card says it in the same place
-        warn_if_misread(request.name, inspection.architecture, out)
-    if out.format is options.Format.JSON:
+    """Downloads config.json and no weights.
+
+    Where transformers has no class for the model, the headers of its checkpoint and the source code of its
+    repository are read, too. That code is not run without --trust-remote-code.
+    """
+    request, inspection = inspect_one(model, revision, config, options, output)
+    if output.format != "terminal":  # there the card has the warning
+        warn_if_doubtful(request.name, inspection.architecture, output)
+    if output.format == "json":
         from vlm_inspect.render.records import record_json
 
-        out.write(record_json(inspection.architecture))
+        output.write(record_json(inspection.architecture))
     else:
         from vlm_inspect.render.card import build_card
 
         card = build_card(inspection.architecture, name=request.alias, explain=explain)
-        out.write(_text(card, out))
+        output.write(_text(card, output))
     return 0
 
 
-def _text(card: Card, out: Output) -> str:
-    if out.format is options.Format.TERMINAL:
+def _text(card: Card, output: Output) -> str:
+    if output.format == "terminal":
         from vlm_inspect.render.terminal_card import card_text
 
-        return card_text(card, width=out.width, colour=out.colour)
+        return card_text(card, width=output.width, colour=output.colour)
     from vlm_inspect.render import render
     from vlm_inspect.render.card_tables import card_tables
 
-    return render(card_tables(card), out.format.value)
+    return render(card_tables(card), output.format)

@@ -1,39 +1,43 @@
-"""`vlm-inspect table`: the tables, on stdout or in the marked blocks of files."""
+"""`vlm-inspect table`: tables on stdout, or in the marked blocks of files."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from enum import Enum
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from vlm_inspect.asking import Asking
-from vlm_inspect.cli import exits, options
+from vlm_inspect.cli import exits
 from vlm_inspect.cli.folded_notes import Note
-from vlm_inspect.cli.one_model import warn_if_misread
-from vlm_inspect.cli.output import Output, say
+from vlm_inspect.cli.one_model import warn_if_doubtful
+from vlm_inspect.cli.options import MANY_MODELS, Config, Models, Revision, shared_options
+from vlm_inspect.cli.output import Output, print_stderr
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.errors import InvalidReferenceError, SettingsError
+from vlm_inspect.sources.options import InspectOptions
 
-if TYPE_CHECKING:  # a wrong option, or its completion, takes none of these
+if TYPE_CHECKING:  # a wrong option, or its completion, needs none of these
     from vlm_inspect.render.rows import Row
-    from vlm_inspect.requested import Key, Request
+    from vlm_inspect.requested import Request
     from vlm_inspect.settings import Settings
     from vlm_inspect.table_files import Block
 
+EXAMPLES = """\
+vlm-inspect table
+vlm-inspect table org/one org/two --kind comparison
+vlm-inspect table --write README.md"""
 
-class Kind(str, Enum):
-    """Which of the two tables."""
-
-    ARCHITECTURES = "architectures"
-    COMPARISON = "comparison"
-
+Kind = Literal["architectures", "comparison"]
 
 KindOption = Annotated[
-    Kind, typer.Option("--kind", help="architectures: parts and layers. comparison: models side by side.")
+    Kind,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="architectures (components and layers) or comparison (models side by side).",
+    ),
 ]
 Columns = Annotated[
     str | None,
@@ -41,79 +45,78 @@ Columns = Annotated[
         "--columns", metavar="ID,ID,…", help="Only these columns, in this order.", show_default=False
     ),
 ]
+_FILES = "Files with marked blocks"
 Write = Annotated[
     list[Path] | None,
-    typer.Option("--write", metavar="FILE", help="Regenerate the marked blocks of FILE.", show_default=False),
+    typer.Option(
+        "--write",
+        metavar="FILE",
+        help="Regenerate the marked blocks of FILE. Can be repeated.",
+        show_default=False,
+        rich_help_panel=_FILES,
+    ),
 ]
 Check = Annotated[
     list[Path] | None,
-    typer.Option("--check", metavar="FILE", help="Exit 1 if --write would change FILE.", show_default=False),
+    typer.Option(
+        "--check",
+        metavar="FILE",
+        help="Exit with 1 if --write would change FILE. Can be repeated.",
+        show_default=False,
+        rich_help_panel=_FILES,
+    ),
 ]
-
-
 WriteFiles = Annotated[
-    bool, typer.Option("--write-files", help="--write for every file of the configuration.")
+    bool,
+    typer.Option(
+        "--write-files", help="--write for every file of the configuration.", rich_help_panel=_FILES
+    ),
 ]
 CheckFiles = Annotated[
-    bool, typer.Option("--check-files", help="--check for every file of the configuration.")
+    bool,
+    typer.Option(
+        "--check-files", help="--check for every file of the configuration.", rich_help_panel=_FILES
+    ),
 ]
 
 
 @exits.handle_errors
+@shared_options(MANY_MODELS, formats=("terminal", "markdown", "json", "csv", "latex", "html"))
 def command(
-    models: options.Models = None,
-    kind: KindOption = Kind.ARCHITECTURES,
+    models: Models = None,
+    *,
+    kind: KindOption = "architectures",
     columns: Columns = None,
     write: Write = None,
     check: Check = None,
     write_files: WriteFiles = False,
     check_files: CheckFiles = False,
-    format: options.FormatOption = None,
-    output: options.OutputFile = None,
-    config: options.Config = None,
-    revision: options.Revision = None,
-    token: options.Token = None,
-    cache_dir: options.CacheDir = None,
-    offline: options.Offline = False,
-    builder: options.BuilderOption = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
-    jobs: options.Jobs = 1,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    config: Config = None,
+    revision: Revision = None,
+    output: Output,
+    options: InspectOptions,
 ) -> int:
-    """The architecture table: a row per model, a column per part.
-
-    Without MODEL: every model of the configuration file, or else of the built-in catalogue.
-    """
+    """With --write or --check, the tables are those of the marked blocks of files."""
     from vlm_inspect import requested
 
-    out = Output.choose(format, output, quiet=quiet)
-    settings = requested.settings_for(config)
-    asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache, jobs=jobs
-    )
-    written = [*(write or []), *(_configured(settings) if write_files else [])]
-    checked = [*(check or []), *(_configured(settings) if check_files else [])]
-    if written or checked:
-        if models or columns or format or output or revision:
+    settings = requested.load_settings(config)
+    configured = _configured_files(settings) if write_files or check_files else []
+    to_write = [*(write or []), *(configured if write_files else [])]
+    to_check = [*(check or []), *(configured if check_files else [])]
+    if to_write or to_check:
+        if models or columns or revision or output.is_format_given or output.file:
             raise InvalidReferenceError(
                 "--write and --check take their tables from the configuration.",
                 hint="Leave MODEL, --columns, --format, --output and --revision out.",
             )
-        stale = _files(written, checked, settings, asking, out)
-        for path in stale or ():
-            say(f"{path}: stale; run: {_again(path, config)}")
-        return exits.NOT_ANSWERED if stale is None else exits.DIFFERENT if stale else 0
+        return _update(to_write, to_check, settings, config, options, output)
     if write_files or check_files:
         raise _no_files(settings)
-    chosen = _columns(columns, kind, out)
-    rows = _rows(requested.requests_for(models or [], settings, revision), asking, out)
-    out.write(_text(rows, kind, chosen, out))
-    return exits.NOT_ANSWERED if any(row.error for row in rows) else 0
+    requests = requested.resolve_requests(models or [], settings, revision)
+    return _print(requests, kind, columns, options, output)
 
 
-def _configured(settings: Settings | None) -> list[Path]:
+def _configured_files(settings: Settings | None) -> list[Path]:
     from vlm_inspect.table_files import configured_files
 
     return configured_files(settings)
@@ -131,111 +134,108 @@ def _no_files(settings: Settings | None) -> SettingsError:
     )
 
 
-def _columns(stated: str | None, kind: Kind, out: Output) -> list[str] | None:
-    """The columns asked for; a wrong one is told before a model is built."""
+def _print(
+    requests: list[Request], kind: Kind, columns: str | None, options: InspectOptions, output: Output
+) -> int:
+    """Write one table to stdout or --output."""
+    column_ids = _columns(columns, kind, output)  # a wrong one is refused before a model is built
+    rows = _rows(requests, options, output)
+    output.write(_text(rows, kind, column_ids, output))
+    return exits.NOT_ANSWERED if any(row.error for row in rows) else 0
+
+
+def _columns(stated: str | None, kind: Kind, output: Output) -> list[str] | None:
     if stated is None:
         return None
     from vlm_inspect.render.columns import chosen
 
-    if out.format is options.Format.JSON:
+    if output.format == "json":
         raise InvalidReferenceError(
             "--columns chooses columns of a table, and --format json prints records.",
             hint="Leave one of the two out.",
         )
     names = [name.strip() for name in stated.split(",")]
-    chosen(kind.value, names)
+    chosen(kind, names)
     return names
 
 
-def _text(rows: list[Row], kind: Kind, columns: list[str] | None, out: Output) -> str:
-    if out.format is options.Format.JSON:
+def _text(rows: list[Row], kind: Kind, columns: list[str] | None, output: Output) -> str:
+    if output.format == "json":
         from vlm_inspect.render.records import records_json
 
         return records_json(rows)
     from vlm_inspect.render import render
     from vlm_inspect.render.table import build_table
 
-    table = build_table(kind.value, rows, columns)
-    return render(table, out.format.value, width=out.width, colour=out.colour)
+    table = build_table(kind, rows, columns)
+    return render(table, output.format, width=output.width, colour=output.colour)
 
 
-def _rows(requests: list[Request], asking: Asking, out: Output) -> list[Row]:
-    """The rows in the order asked; what is to be said of them is said when all are there."""
+def _rows(requests: list[Request], options: InspectOptions, output: Output) -> list[Row]:
+    """The rows in the order of the requests; notes, warnings and errors are printed at the end."""
     from vlm_inspect import answers
 
     rows, notes = [], []
-    with progress(len(requests), quiet=out.quiet) as advance:
-        for answered in answers.answers(requests, asking):
-            rows.append(answered.row)
-            advance(answered.row.name)
-            notes += [Note(_model(answered.row), text) for text in answered.notes]
-    out.notes(notes)
+    with progress(len(requests), quiet=output.quiet) as advance:
+        for result in answers.table_rows(requests, options):
+            row = result.row
+            rows.append(row)
+            advance(row.name)
+            model = row.architecture.model.id if row.architecture else row.name
+            notes += [Note(model, text) for text in result.notes]
+    output.notes(notes)
     for row in rows:
-        _tell(row, out)
+        _report(row, output)
     return rows
 
 
-def _model(row: Row) -> str:
-    """The model as its source calls it, whatever the table does."""
-    return row.architecture.model.id if row.architecture else row.name
-
-
-def _tell(row: Row, out: Output) -> None:
+def _report(row: Row, output: Output) -> None:
     from vlm_inspect.render.facts import warnings_for
 
     for warning in warnings_for(row):
-        out.warn(warning)
+        output.warn(warning)
     if row.architecture:
-        warn_if_misread(row.name, row.architecture, out)
+        warn_if_doubtful(row.name, row.architecture, output)
     if row.error:
-        out.error(row.name, row.error.message, row.error.hint)
+        output.error(row.name, row.error.message, row.error.hint)
 
 
-def _files(
-    written: list[Path], checked: list[Path], settings: Settings | None, asking: Asking, out: Output
-) -> list[Path] | None:
-    """The files that are stale. None where a model was not answered: then no file is touched."""
+def _update(
+    to_write: Sequence[Path],
+    to_check: Sequence[Path],
+    settings: Settings | None,
+    config: Path | None,
+    options: InspectOptions,
+    output: Output,
+) -> int:
+    """Write or check the marked blocks of files. If a model fails, no file is touched."""
     from vlm_inspect import table_files
-    from vlm_inspect.storage.blocks import read_document
 
-    paths = list(dict.fromkeys([*written, *checked]))
-    blocks = table_files.blocks_of([read_document(path) for path in paths], settings)
-    requests = table_files.requests_of(blocks)
-    rows = _rows(requests, asking, out)
+    plan = table_files.plan_files(to_write, to_check, settings)
+    rows = _rows(plan.requests, options, output)
     failed = sum(1 for row in rows if row.error)
     if failed:
-        out.say(
-            f"Left as it was: {', '.join(map(str, paths))}; {failed} of {len(rows)} models were not answered."
-        )
-        return None
-    by_key = {request.key: row for request, row in zip(requests, rows, strict=True)}
-    return [path for path in paths if _is_stale(path, path in written, blocks, by_key, out)]
+        paths = ", ".join(map(str, plan.blocks))
+        output.say(f"Left as it was: {paths}; {failed} of {len(rows)} models were not answered.")
+        return exits.NOT_ANSWERED
+    stale = []
+    for path, blocks in plan.blocks.items():
+        state = table_files.update_file(path, plan, rows)
+        if state == "stale":
+            stale.append(path)
+        else:
+            output.say(f"{path}: {state}{_written(blocks) if state == 'regenerated' else ''}")
+    for path in stale:
+        print_stderr(f"{path}: stale; run: {_write_command(path, config)}")
+    return exits.DIFFERENT if stale else 0
 
 
-def _is_stale(
-    path: Path,
-    write: bool,
-    blocks: Mapping[str, Block],
-    rows: Mapping[Key, Row],
-    out: Output,
-) -> bool:
-    """Whether the file is, and stays, not what would be generated.
+def _written(blocks: Sequence[Block]) -> str:
+    from vlm_inspect.render.figures import counted
 
-    It is read again: the models took their time, and it may have been edited meanwhile.
-    """
-    from vlm_inspect import table_files
-    from vlm_inspect.storage.blocks import read_document, update_document
-
-    if not write:
-        document = read_document(path)
-        if table_files.updated(document, blocks, rows) != document.text:
-            return True
-    changed = write and update_document(path, lambda document: table_files.updated(document, blocks, rows))
-    out.say(f"{path}: {'regenerated' if changed else 'up to date'}")
-    return False
+    return ": " + ", ".join(f"{block.name} ({counted(len(block.requests), 'model')})" for block in blocks)
 
 
-def _again(path: Path, config: Path | None) -> str:
-    """The command that regenerates a file."""
+def _write_command(path: Path, config: Path | None) -> str:
     stated = ["--config", str(config)] if config else []
     return shlex.join(["vlm-inspect", "table", *stated, "--write", str(path)])

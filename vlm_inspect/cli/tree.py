@@ -6,72 +6,69 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_inspect.cli import exits, options
-from vlm_inspect.cli.one_model import look_up, warn_if_misread
+from vlm_inspect.cli import exits
+from vlm_inspect.cli.one_model import inspect_one, warn_if_doubtful
+from vlm_inspect.cli.options import ONE_MODEL, Config, Model, Revision, shared_options
 from vlm_inspect.cli.output import Output
 from vlm_inspect.errors import NotNativeError
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from vlm_inspect.tree import ModuleTree
 
+EXAMPLES = """\
+vlm-inspect tree llava-hf/llava-1.5-7b-hf
+vlm-inspect tree llava-hf/llava-1.5-7b-hf --depth 2
+vlm-inspect tree ./my-model --focus model.vision_tower"""
+
 Depth = Annotated[
-    int | None, typer.Option("--depth", min=0, help="Levels to show below the root.", show_default=False)
+    int | None,
+    typer.Option("--depth", min=0, metavar="N", help="Levels below the root to show.", show_default=False),
 ]
 Focus = Annotated[
     str,
-    typer.Option("--focus", metavar="PATH", help="Only this module and what is below.", show_default=False),
+    typer.Option(
+        "--focus", metavar="PATH", help="Show only this module and its children.", show_default=False
+    ),
 ]
 
 
 @exits.handle_errors
+@shared_options(ONE_MODEL, formats=("terminal", "markdown", "json"))
 def command(
-    model: options.Model,
+    model: Model,
+    *,
     depth: Depth = None,
     focus: Focus = "",
-    format: options.FormatOption = None,
-    output: options.OutputFile = None,
-    config: options.Config = None,
-    revision: options.Revision = None,
-    token: options.Token = None,
-    cache_dir: options.CacheDir = None,
-    offline: options.Offline = False,
-    builder: options.BuilderOption = None,
-    trust_remote_code: options.TrustRemoteCode = False,
-    no_cache: options.NoCache = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    config: Config = None,
+    revision: Revision = None,
+    output: Output,
+    options: InspectOptions,
 ) -> int:
-    """The module tree, repeated layers folded, with the parameters of each node."""
-    out = Output.choose(format, output, quiet=quiet)
-    asking = options.asking(
-        token, cache_dir, builder, offline=offline, trusted=trust_remote_code, no_cache=no_cache
-    )
-    request, inspection = look_up(model, out, asking, config, revision, with_tree=True)
-    warn_if_misread(request.name, inspection.architecture, out)
+    """The tree is as PyTorch prints it, with the number of parameters of each module."""
+    request, inspection = inspect_one(model, revision, config, options, output, with_tree=True)
+    warn_if_doubtful(request.name, inspection.architecture, output)
     if inspection.tree is None:
         raise NotNativeError(
             f"there is no module tree: {inspection.no_tree}",
             hint=f"See what the configuration says: vlm-inspect show {model}",
             model=model,
         )
-    out.write(_text(inspection.tree, focus, depth, out))
+    output.write(_text(inspection.tree, focus, depth, output))
     return 0
 
 
-def _text(tree: ModuleTree, focus: str, depth: int | None, out: Output) -> str:
-    from vlm_inspect.render import render
-    from vlm_inspect.render.module_tree import tree_data, tree_table, tree_text
+def _text(tree: ModuleTree, focus: str, depth: int | None, output: Output) -> str:
+    from vlm_inspect.render.module_tree import tree_data, tree_text
 
-    if out.format is options.Format.JSON:
+    if output.format == "json":
         from vlm_inspect.render.records import json_text
 
         return json_text(tree_data(tree, focus=focus, depth=depth))
-    if out.format is options.Format.TERMINAL:
+    if output.format == "terminal":
         from vlm_inspect.render.terminal_tree import terminal_tree
 
-        return terminal_tree(tree, focus=focus, depth=depth, width=out.width, colour=out.colour)
-    if out.format is options.Format.MARKDOWN:
-        from vlm_inspect.render.markdown import fenced
+        return terminal_tree(tree, focus=focus, depth=depth, width=output.width, colour=output.colour)
+    from vlm_inspect.render.markdown import fenced
 
-        return fenced(tree_text(tree, focus=focus, depth=depth))
-    return render(tree_table(tree, focus=focus, depth=depth), out.format.value)
+    return fenced(tree_text(tree, focus=focus, depth=depth))

@@ -1,4 +1,4 @@
-"""`vlm-inspect verify`: whether a checkpoint's tensors are those of the model that its config builds."""
+"""`vlm-inspect verify`: whether a checkpoint loads into the model that its config builds."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_inspect.cli import exits, options
+from vlm_inspect.cli import exits
 from vlm_inspect.cli.folded_notes import Note
+from vlm_inspect.cli.options import HUB, Config, Revision, shared_options
 from vlm_inspect.cli.output import Output
-from vlm_inspect.sources import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from vlm_inspect.fit import LoadReport, LoadStatus
 
+EXAMPLES = """\
+vlm-inspect verify llava-hf/llava-1.5-7b-hf
+vlm-inspect verify ./my-finetune
+vlm-inspect verify ./my-lora --base org/name"""
+
 Model = Annotated[
     str,
-    typer.Argument(metavar="MODEL", help="org/name, org/name@revision, or a folder; a PEFT adapter's too."),
+    typer.Argument(metavar="MODEL", help="org/name, org/name@revision or a folder; also of a PEFT adapter."),
 ]
 Base = Annotated[
     str | None,
     typer.Option(
         "--base",
         metavar="MODEL",
-        help="Of an adapter: the model that it is put on, if not the one that it names.",
+        help="Base model of the adapter. Default: `base_model_name_or_path`.",
         show_default=False,
     ),
 ]
@@ -36,44 +42,40 @@ _CODES: dict[LoadStatus, int] = {
 
 
 @exits.handle_errors
+@shared_options(HUB, formats=("terminal", "markdown", "json"))
 def command(
     model: Model,
+    *,
     base: Base = None,
-    format: options.FormatOption = None,
-    output: options.OutputFile = None,
-    config: options.Config = None,
-    revision: options.Revision = None,
-    token: options.Token = None,
-    cache_dir: options.CacheDir = None,
-    offline: options.Offline = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    config: Config = None,
+    revision: Revision = None,
+    output: Output,
+    options: InspectOptions,
 ) -> int:
-    """Whether a checkpoint will load: its tensors against the model that its config builds.
+    """Only the headers of the checkpoint are read, no weights.
 
-    Exits 1 where it does not fit, 3 where that cannot be said.
+    Exits with 1 if tensors do not match, and with 3 if that is unknown.
     """
     from vlm_inspect import requested, verification
 
-    out = Output.choose(format, output, quiet=quiet)
-    asking = SourceOptions(token=token, cache_dir=cache_dir, offline=offline)
-    (request,) = requested.requests_for([model], requested.settings_for(config), revision)
+    (request,) = requested.resolve_requests([model], requested.load_settings(config), revision)
     verified = verification.examine_fit(
-        request.reference, base=base, revision=request.revision, options=asking
+        request.reference, base=base, revision=request.revision, options=options
     )
-    out.notes([Note(model, note) for note in verified.notes])
-    out.write(_text(verified.fit, out))
+    output.notes([Note(model, note) for note in verified.notes])
+    output.write(_text(verified.fit, output))
     return _CODES[verified.fit.verdict]
 
 
-def _text(fit: LoadReport, out: Output) -> str:
-    from vlm_inspect.render import render
+def _text(fit: LoadReport, output: Output) -> str:
     from vlm_inspect.render.fit_tables import fit_json, fit_tables
 
-    if out.format is options.Format.JSON:
+    if output.format == "json":
         return fit_json(fit)
-    if out.format is options.Format.TERMINAL:
+    if output.format == "terminal":
         from vlm_inspect.render.terminal_fit import fit_text
 
-        return fit_text(fit, width=out.width, colour=out.colour)
-    return render(fit_tables(fit), out.format.value)
+        return fit_text(fit, width=output.width, colour=output.colour)
+    from vlm_inspect.render import render
+
+    return render(fit_tables(fit), output.format)

@@ -1,29 +1,19 @@
 """Records to text.
 
-The door of this room: `build_table` makes a Table, `render` lays it out in a format of FORMATS;
-`build_card` and `module_tree` do as much for one model. A new format is one file and one line here;
-the file is imported when the format is asked for, since a terminal's needs rich, and the web's jinja2.
+`build_table` makes a Table, `render` writes it in a format of FORMATS; `build_card` and `module_tree` do as
+much for one model. A new format is a file and a case here; the file is imported when it is needed, since the
+terminal's needs rich and HTML needs jinja2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from importlib import import_module
+from collections.abc import Sequence
 
 from vlm_inspect.render.cells import Table, made_visible
 from vlm_inspect.render.layout import Layout, Renderer
 
-FORMATS: Mapping[str, str] = {
-    "terminal": "terminal",
-    "markdown": "markdown",
-    "csv": "comma_separated",
-    "latex": "latex",
-    "html": "web_page",
-}
-"""Each with its file here, and the function in it that has the file's name."""
-
-FORMAT_NAMES: tuple[str, ...] = (*FORMATS, "json")
-"""What `--format` takes. JSON is of records, not of their tables: `records.records_json`."""
+FORMATS = ("terminal", "markdown", "csv", "latex", "html")
+"""The formats of tables. JSON is a format of records: `records.records_json`."""
 
 
 def render(
@@ -33,12 +23,31 @@ def render(
     width: int = 100,
     colour: bool = False,
 ) -> str:
-    """The tables in a format. The same to the byte whenever and wherever it is asked."""
+    """Write tables in a format. The output is the same to the byte on every machine."""
     several = (tables,) if isinstance(tables, Table) else tables
     return _renderer(format)([made_visible(table) for table in several], Layout(width, colour))
 
 
 def _renderer(format: str) -> Renderer:  # noqa: A002
-    name = FORMATS[format]
-    renderer: Renderer = getattr(import_module(f"vlm_inspect.render.{name}"), name)
-    return renderer
+    match format:
+        case "terminal":
+            from vlm_inspect.render.terminal import terminal
+
+            return terminal
+        case "markdown":
+            from vlm_inspect.render.markdown import markdown
+
+            return markdown
+        case "csv":
+            from vlm_inspect.render.comma_separated import comma_separated
+
+            return comma_separated
+        case "latex":
+            from vlm_inspect.render.latex import latex
+
+            return latex
+        case "html":
+            from vlm_inspect.render.web_page import web_page
+
+            return web_page
+    raise ValueError(f"unknown format {format!r}")

@@ -1,4 +1,4 @@
-"""A card as tables, for every format but the terminal's own."""
+"""A card as tables, for Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vlm_inspect.render.states import ABSENT, NOT_ASKED, unknown
 
 
 def card_tables(card: Card) -> tuple[Table, ...]:
-    """The model, its components, the details of each, and what else there is to say."""
+    """The model, its components, their details, tied parameters and evidence."""
     candidates = (
         _about(card),
         _components(card),

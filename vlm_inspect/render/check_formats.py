@@ -1,4 +1,4 @@
-"""A check's report as text, as Markdown, as data, and as annotations of a GitHub workflow."""
+"""The report of `check`: text, Markdown, JSON data, and annotations of a GitHub workflow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def report_text(verdicts: Sequence[CheckResult], width: int = 100) -> str:
 
 
 def plain_lines(lines: Sequence[Line], width: int) -> Iterator[str]:
-    """Each line wrapped under its own beginning."""
+    """Each line, wrapped with a hanging indent."""
     for line in lines:
         begin = " " * line.indent + (f"{line.sign} " if line.sign else "")
         yield from textwrap.wrap(
@@ -45,16 +45,16 @@ def report_markdown(verdicts: Sequence[CheckResult]) -> str:
 
 
 def report_data(verdicts: Sequence[CheckResult]) -> dict[str, Any]:
-    """The verdicts as JSON-able data."""
+    """The results as JSON data."""
     return {"summary": summary(verdicts), "models": [to_data(verdict) for verdict in verdicts]}
 
 
 def report_annotations(verdicts: Sequence[CheckResult], folder: str) -> str:
-    """Workflow commands: an error for what differs or failed, a warning for surplus and missing files."""
-    levels = {"different": "error", "failed": "error", "missing": "error", "orphaned": "warning"}
-    told = [each for each in verdicts if each.status in levels]
+    """Workflow commands: an error for a difference or a failure, a warning for an orphaned file."""
+    levels = {"different": "error", "failed": "error", "missing": "error", "unused": "warning"}
+    listed = [each for each in verdicts if each.status in levels]
     return (
-        "".join(f"{_annotation(levels[each.status], each, folder)}\n" for each in told)
+        "".join(f"{_annotation(levels[each.status], each, folder)}\n" for each in listed)
         + f"{summary(verdicts)}\n"
     )
 
@@ -66,7 +66,7 @@ def _annotation(level: str, verdict: CheckResult, folder: str) -> str:
 
 
 def _escaped(value: str) -> str:
-    """As the workflow commands' toolkit escapes a message; lines are kept, as %0A."""
+    """Escape a message as GitHub's toolkit does; line breaks become %0A."""
     lines = "\n".join(visible(line) for line in value.split("\n"))
     return lines.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 

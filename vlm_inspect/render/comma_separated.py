@@ -14,7 +14,7 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\u
 
 
 def comma_separated(tables: Sequence[Table], _layout: Layout) -> str:
-    """Plain cells; several tables with an empty line between them. Notes are no data and are left out."""
+    """Plain cells. Notes are left out: they are not data."""
     return "\n".join(_table(table) for table in tables)
 
 
@@ -27,7 +27,7 @@ def _table(table: Table) -> str:
 
 
 def _plain(cell: Cell) -> str:
-    """The text alone; of a link where it leads, which is all that it is for without a page around it."""
+    """The text alone, or the address of a link."""
     return "".join(span.href or span.text for span in cell)
 
 

@@ -1,4 +1,4 @@
-"""What a diagnosis found: as lines for a terminal, as a table, as data."""
+"""The findings of `doctor`: text for a terminal, a table for Markdown, data for JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MARKS: Mapping[State, str] = {"ok": "ok", "note": "note", "wrong": "WRONG"}
 
 
 def diagnosis_text(findings: Sequence[Finding]) -> str:
-    """A line per finding: its state, its subject, what was found; below it what to type."""
+    """A line per finding with its state, and a line with the hint below it."""
     marks = max(len(mark) for mark in _MARKS.values())
     subjects = max((len(finding.subject) for finding in findings), default=0)
     lines = []
@@ -38,7 +38,7 @@ def diagnosis_table(findings: Sequence[Finding]) -> Table:
 
 
 def diagnosis_data(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """The same for scripts."""
+    """The findings as JSON data."""
     return [
         {"subject": each.subject, "state": each.state, "said": each.said, "hint": each.hint or None}
         for each in findings

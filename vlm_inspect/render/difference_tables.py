@@ -1,4 +1,4 @@
-"""A difference as tables, for every format that lays out tables and nothing else."""
+"""A difference as tables, for HTML; Markdown shares the table of changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WORDS = {"~": "changed", "+": "added", "-": "removed", ">": "moved", "?": "unkn
 
 
 def difference_tables(report: Report) -> tuple[Table, ...]:
-    """What differs, the components beside each other, what moved, and what could not be compared."""
+    """What differs, the components, what moved, and what could not be compared."""
     candidates = (
         _summary(report),
         changes_table(report),
@@ -27,7 +27,7 @@ def difference_tables(report: Report) -> tuple[Table, ...]:
 
 
 def changes_table(report: Report) -> Table:
-    """The facts that differ, and the parameters of the components that they are of."""
+    """The facts that differ, and the parameters of their components."""
     rows = [row for section in report.sections for row in _rows(section)]
     if rows and report.total and report.total.before != report.total.after:
         rows.append(_row("Model", replace(report.total, title="parameters")))
@@ -64,8 +64,8 @@ def _components(report: Report) -> Table:
     return Table(("Component", "Path", "What it is", "State"), tuple(rows), title="Components")
 
 
-def _signed(title: str, header: str, told: Sequence[Signed]) -> Table:
-    rows = tuple((each.cell, text(_WORDS[each.sign])) for each in told)
+def _signed(title: str, header: str, entries: Sequence[Signed]) -> Table:
+    rows = tuple((each.cell, text(_WORDS[each.sign])) for each in entries)
     return Table((header, "State"), rows, title=title)
 
 

@@ -1,4 +1,4 @@
-"""A fit as tables, for every format but the terminal's own and JSON."""
+"""The report of `verify` as tables, for Markdown, and as JSON."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ from vlm_inspect.render.records import json_text
 
 
 def fit_tables(fit: LoadReport) -> tuple[Table, ...]:
-    """The verdict, the components, what does not fit, and the two name spaces side by side."""
+    """The verdict, missing files, mismatches, components and renamed keys."""
     return tuple(table for table in (_verdict(fit), *_parts(fit)) if table.rows)
 
 
 def fit_json(fit: LoadReport) -> str:
-    """A fit as JSON: the verdict first, and every tensor that does not fit by its name."""
+    """The report as JSON: the verdict first, with the name of every mismatched tensor."""
     counts = dict(fit.counts())
     return json_text({"verdict": fit.verdict, "counts": counts, "mismatches": [], **to_data(fit)})
 
 
 def _verdict(fit: LoadReport) -> Table:
-    rows = [(text("Verdict"), text(verdict(fit))), (text("Tensors"), text(account(fit)))]
+    rows = [(text("CheckResult"), text(verdict(fit))), (text("Tensors"), text(account(fit)))]
     rows += [(text("Uncertain"), text(sentence)) for sentence in fit.uncertain]
-    return Table((f"{fit.subject.capitalize()}", heading(fit)), tuple(rows), title="Verdict", notes=fit.notes)
+    return Table(
+        (f"{fit.subject.capitalize()}", heading(fit)), tuple(rows), title="CheckResult", notes=fit.notes
+    )
 
 
 def _parts(fit: LoadReport) -> Iterator[Table]:

@@ -1,4 +1,4 @@
-"""LaTeX: booktabs tables, to be put into a paper's own table environment."""
+"""LaTeX: booktabs tabulars, for the table environment of a paper."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _DASHES = re.compile(r"-(?=-)")
 
 
 def latex(tables: Sequence[Table], _layout: Layout) -> str:
-    """A tabular for each table."""
+    """A tabular per table."""
     preamble = "% \\usepackage[T1]{fontenc}\n% \\usepackage{booktabs,hyperref}\n"
     return preamble + "\n".join(_table(table) for table in tables)
 

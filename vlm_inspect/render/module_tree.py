@@ -12,10 +12,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from vlm_inspect.render.cells import Cell, Table, code, text, visible
+from vlm_inspect.render.cells import visible
 from vlm_inspect.render.figures import exact_count
 from vlm_inspect.render.folding import Folded, fold
-from vlm_inspect.render.states import unknown
 from vlm_inspect.tree import UNKNOWN_CLASS, ModuleTree, Shape
 
 _STEP = "  "
@@ -53,21 +52,6 @@ def tree_text(tree: ModuleTree, *, focus: str = "", depth: int | None = None) ->
 def tree_data(tree: ModuleTree, *, focus: str = "", depth: int | None = None) -> dict[str, Any]:
     """The folded tree as JSON-able data."""
     return _data(fold(tree, focus=focus, depth=depth))
-
-
-def tree_table(tree: ModuleTree, *, focus: str = "", depth: int | None = None) -> Table:
-    """The folded tree as a table: a row for each module, its path in full."""
-    rows = tuple(
-        (
-            code(path) if path else text("(the model)"),
-            code(node.class_name) if node.class_name else unknown(node.nameless),
-            text(str(node.count)),
-            *_cells(node),
-        )
-        for path, node in _walk(fold(tree, focus=focus, depth=depth), "")
-    )
-    headers = ("Path", "Class", "Count", "Parameters each", "Parameters")
-    return Table(headers, rows, title="Module tree")
 
 
 def _aligned(lines: tuple[TreeLine, ...]) -> Iterator[str]:
@@ -113,13 +97,6 @@ def _sides(shape: Shape) -> str:
     return f"({', '.join(str(side) for side in shape)})"
 
 
-def _cells(node: Folded) -> tuple[Cell, Cell]:
-    """The parameters of one module, and of all in its place."""
-    if node.unbuilt:
-        return unknown(node.unbuilt), unknown(node.unbuilt)
-    return text(exact_count(node.parameters)), text(exact_count(node.count * node.parameters))
-
-
 def _data(node: Folded) -> dict[str, Any]:
     data = _known_data(node)
     counts = dict.fromkeys(("parameters_each", "parameters") if node.unbuilt else (), node.unbuilt)
@@ -141,10 +118,3 @@ def _known_data(node: Folded) -> dict[str, Any]:
         "cut": node.is_cut,
         "children": [_data(child) for child in node.children],
     }
-
-
-def _walk(node: Folded, above: str) -> Iterator[tuple[str, Folded]]:
-    path = f"{above}.{node.name}" if above else node.name
-    yield path, node
-    for child in node.children:
-        yield from _walk(child, path)

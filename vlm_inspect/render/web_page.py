@@ -1,4 +1,4 @@
-"""HTML: one page that needs nothing else."""
+"""HTML: one page without scripts or external files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vlm_inspect.render.layout import Layout
 
 
 def web_page(tables: Sequence[Table], _layout: Layout) -> str:
-    """A page with the tables; light or dark as the reader's system is, wide tables scroll."""
+    """A page with the tables: light or dark like the system, wide tables scroll."""
     title = tables[0].title or "Vision-language models" if tables else "Vision-language models"
     return str(_template().render(tables=tables, title=title))
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 
 if TYPE_CHECKING:
     from vlm_inspect.checkpoint import Checkpoint
     from vlm_inspect.ref import ModelRef
 
-__all__ = ["SourceOptions", "is_offline", "load", "prepare"]
+__all__ = ["InspectOptions", "is_offline", "load", "prepare"]
 
-_DEFAULTS = SourceOptions()
+_DEFAULTS = InspectOptions()
 
 
-def load(ref: ModelRef, options: SourceOptions = _DEFAULTS) -> Checkpoint:
+def load(ref: ModelRef, options: InspectOptions = _DEFAULTS) -> Checkpoint:
     """The model's configuration and where it came from.
 
     A path is read. A repo is looked up on the Hub, then in the Hub's cache, then in the catalogue. Raises a
@@ -30,7 +30,7 @@ def load(ref: ModelRef, options: SourceOptions = _DEFAULTS) -> Checkpoint:
         raise import_error(error) from error
 
 
-def _load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
+def _load(ref: ModelRef, options: InspectOptions) -> Checkpoint:
     from msgspec.structs import replace
 
     from vlm_inspect.errors import HubUnavailableError
@@ -50,7 +50,7 @@ def _load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
         return replace(known, notes=(f"{error.message} {ref.name} is answered from the built-in catalogue.",))
 
 
-def is_offline(options: SourceOptions) -> bool:
+def is_offline(options: InspectOptions) -> bool:
     """Whether no request may be sent."""
     from vlm_inspect.sources import hub
 

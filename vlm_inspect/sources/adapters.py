@@ -9,12 +9,12 @@ from vlm_inspect.errors import ConfigMissingError, InvalidConfigError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources import hub
 from vlm_inspect.sources.config_file import read_config
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 
 ADAPTER_CONFIG = "adapter_config.json"
 
 
-def load(ref: ModelRef, options: SourceOptions) -> Checkpoint | None:
+def load(ref: ModelRef, options: InspectOptions) -> Checkpoint | None:
     """An adapter's configuration and where it came from; None where there is no adapter.
 
     Raises InvalidConfigError, or another SourceError for what the Hub answers.
@@ -41,7 +41,7 @@ def _local(path: Path) -> Path | None:
     return found if found.is_file() else None
 
 
-def _from_hub(ref: ModelRef, options: SourceOptions) -> Path | None:
+def _from_hub(ref: ModelRef, options: InspectOptions) -> Path | None:
     if hub.is_offline(options):
         return hub.find_cached(ref, ADAPTER_CONFIG, options)
     try:

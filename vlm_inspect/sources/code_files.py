@@ -15,13 +15,13 @@ from typing import Any
 from vlm_inspect.errors import HubUnavailableError
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources.headers import HubFiles
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 
 LARGEST_FILE = 2 * 1024 * 1024
 """Bytes of one file; a longer one is left out."""
 MOST_FILES = 50
 
-_DEFAULTS = SourceOptions()
+_DEFAULTS = InspectOptions()
 _MODULE = re.compile(r"[A-Za-z_]\w{0,99}(\.[A-Za-z_]\w{0,99}){0,5}")
 _RELATIVE = re.compile(
     r"^[ \t]*from[ \t]+(\.+)([\w.]*)[ \t]+import[ \t]+(\([^()]{0,2000}\)|[^\n]{0,2000})", re.MULTILINE
@@ -34,7 +34,7 @@ Read = Callable[[str], bytes | None]
 
 
 def load(
-    ref: ModelRef, identity: ModelIdentity, config: Mapping[str, Any], options: SourceOptions = _DEFAULTS
+    ref: ModelRef, identity: ModelIdentity, config: Mapping[str, Any], options: InspectOptions = _DEFAULTS
 ) -> dict[str, str]:
     """The texts by their names in the repository, at the commit of its identity.
 
@@ -120,7 +120,7 @@ class _Local:
             return None
 
 
-def _from_hub(identity: ModelIdentity, config: Mapping[str, Any], options: SourceOptions) -> dict[str, str]:
+def _from_hub(identity: ModelIdentity, config: Mapping[str, Any], options: InspectOptions) -> dict[str, str]:
     files = HubFiles(ModelRef(identity.id, identity.revision), options)
 
     def read(name: str) -> bytes | None:

@@ -13,7 +13,7 @@ from vlm_inspect.diagnosis import Finding
 from vlm_inspect.errors import SourceError, TokenError, VlmInspectError
 from vlm_inspect.ref import ModelRef
 from vlm_inspect.sources import hub
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 
 _TIMEOUT = 10.0
 _OTHER_CACHE = "Use another folder: --cache-dir DIR, or HF_HUB_CACHE"
@@ -22,7 +22,7 @@ _NO_MODEL = "vlm-inspect/doctor"
 _SPACE = 1 << 20
 
 
-def run_checks(options: SourceOptions) -> Iterator[Finding]:
+def run_checks(options: InspectOptions) -> Iterator[Finding]:
     """huggingface_hub, its cache, the token (whether there is one, never what it is), the Hub itself."""
     try:
         from huggingface_hub import constants, file_download  # noqa: F401
@@ -45,7 +45,7 @@ def run_checks(options: SourceOptions) -> Iterator[Finding]:
     yield _check_hub(options)
 
 
-def _check_cache(options: SourceOptions) -> Finding:
+def _check_cache(options: InspectOptions) -> Finding:
     from huggingface_hub import constants
 
     folder = options.cache_folder or Path(constants.HF_HUB_CACHE).expanduser()
@@ -74,7 +74,7 @@ def _first_unreadable(folder: Path) -> Path | None:
     return None
 
 
-def _check_token(options: SourceOptions) -> Finding:
+def _check_token(options: InspectOptions) -> Finding:
     try:
         token = hub.token_to_send(options.token)
     except TokenError as error:
@@ -85,14 +85,14 @@ def _check_token(options: SourceOptions) -> Finding:
     return Finding("token", f"one is sent, from {source}")
 
 
-def _check_hub(options: SourceOptions) -> Finding:
+def _check_hub(options: InspectOptions) -> Finding:
     from vlm_inspect.sources.hub_errors import HubRequest
 
     request = HubRequest(ModelRef(name=_NO_MODEL))
     if hub.is_offline(options):
         return Finding("Hub", f"{request.endpoint} was not checked (offline)", "note")
     try:
-        request.run(replace(options, deadline=_TIMEOUT), _ping)
+        request.run(replace(options, timeout=_TIMEOUT), _ping)
     except VlmInspectError as error:
         message = error.message.removeprefix(f"{_NO_MODEL}: ").rstrip(".")
         hint = error.hint if "--offline" in error.hint else f"{error.hint} Or use --offline."

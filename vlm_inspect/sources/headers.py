@@ -20,7 +20,7 @@ from vlm_inspect.sources.deadline import run_in_parallel
 from vlm_inspect.sources.http import Part, UnexpectedResponseError, get_range, repo_info
 from vlm_inspect.sources.hub import file_url, find_cached, is_offline, token_to_send
 from vlm_inspect.sources.hub_errors import HubRequest
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.sources.safetensors import (
     HEADER_LIMIT,
     INDEX,
@@ -38,7 +38,7 @@ from vlm_inspect.sources.safetensors import (
 from vlm_inspect.storage.cache import read_cached, write_cached
 from vlm_inspect.tensors import TensorHeaders
 
-_DEFAULTS = SourceOptions()
+_DEFAULTS = InspectOptions()
 _LFS_POINTER = b"version "  # a Git LFS pointer's first eight bytes, which as a length would be 2**60
 # `"":{"dtype":"BF16","shape":[4096,4096],"data_offsets":[4429185024,4462739456]},`
 _BYTES_PER_TENSOR = 76
@@ -46,7 +46,7 @@ _MARGIN = 1.02
 
 
 def load(
-    ref: ModelRef, identity: ModelIdentity, options: SourceOptions = _DEFAULTS, *, adapter: bool = False
+    ref: ModelRef, identity: ModelIdentity, options: InspectOptions = _DEFAULTS, *, adapter: bool = False
 ) -> TensorHeaders:
     """Names, dtypes, shapes and offsets of a checkpoint's tensors, or of an adapter's; never their values.
 
@@ -104,7 +104,7 @@ class HubFiles:
     ($HF_HOME/assets/vlm-inspect), or below `--cache-dir` in the repo's folder.
     """
 
-    def __init__(self, ref: ModelRef, options: SourceOptions) -> None:
+    def __init__(self, ref: ModelRef, options: InspectOptions) -> None:
         self._ref = ref
         self._options = options
         self._lengths = Lengths(ref.name)
@@ -210,7 +210,7 @@ class HubFiles:
         )
 
 
-def _load_from_hub(identity: ModelIdentity, options: SourceOptions, *, adapter: bool) -> TensorHeaders:
+def _load_from_hub(identity: ModelIdentity, options: InspectOptions, *, adapter: bool) -> TensorHeaders:
     if identity.revision is None:
         raise NoHeadersError(
             f"{identity.id} is answered from the built-in catalogue, which holds no headers.",

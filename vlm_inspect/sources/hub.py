@@ -30,14 +30,14 @@ from vlm_inspect.errors import (
 )
 from vlm_inspect.ref import ModelIdentity, ModelRef
 from vlm_inspect.sources.config_file import SIZE_LIMIT, check_size, parse_config, read_config
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.storage.atomic import atomic_write
 
 _CONFIG = "config.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
+def load(ref: ModelRef, options: InspectOptions) -> Checkpoint:
     """The configuration at a commit of a repo.
 
     Raises a SourceError; HubUnavailableError where neither the Hub nor the cache has an answer.
@@ -71,7 +71,7 @@ def load(ref: ModelRef, options: SourceOptions) -> Checkpoint:
         )
 
 
-def is_offline(options: SourceOptions) -> bool:
+def is_offline(options: InspectOptions) -> bool:
     """Whether no request may be sent. huggingface_hub reads HF_HUB_OFFLINE when it is imported."""
     from huggingface_hub import constants
 
@@ -119,7 +119,7 @@ def token_to_send(token: str | None) -> str | None:
 # --- files on the Hub
 
 
-def download(ref: ModelRef, name: str, options: SourceOptions) -> Path:
+def download(ref: ModelRef, name: str, options: InspectOptions) -> Path:
     """The cached file of the commit that the Hub says the revision is at.
 
     Raises InvalidConfigError for a file that is no configuration, ConfigMissingError where the repo has none,
@@ -141,7 +141,7 @@ def file_url(ref: ModelRef, name: str) -> str:
     return url
 
 
-def _download(ref: ModelRef, name: str, options: SourceOptions, token: str | None) -> Path:
+def _download(ref: ModelRef, name: str, options: InspectOptions, token: str | None) -> Path:
     from vlm_inspect.sources import http
 
     response = http.head(file_url(ref, name), token)
@@ -183,7 +183,7 @@ def _is_sound(cached: Path, size: int | None, model: str) -> bool:
 # --- huggingface_hub's cache: snapshots/<commit>/<file>, and refs/<branch> with the branch's commit
 
 
-def find_cached(ref: ModelRef, name: str, options: SourceOptions) -> Path | None:
+def find_cached(ref: ModelRef, name: str, options: InspectOptions) -> Path | None:
     """The file in the cache, at the commit or at the branch's last known one.
 
     The same as huggingface_hub's `try_to_load_from_cache`, which imports an HTTP client.
@@ -199,21 +199,21 @@ def find_cached(ref: ModelRef, name: str, options: SourceOptions) -> Path | None
         return None
 
 
-def _repo_folder(ref: ModelRef, options: SourceOptions) -> Path:
+def _repo_folder(ref: ModelRef, options: InspectOptions) -> Path:
     from huggingface_hub import constants
 
     folder = options.cache_folder or Path(constants.HF_HUB_CACHE).expanduser()
     return folder / f"models--{ref.name.replace('/', '--')}"
 
 
-def _write_ref(ref: ModelRef, commit: str, options: SourceOptions) -> None:
+def _write_ref(ref: ModelRef, commit: str, options: InspectOptions) -> None:
     revision = ref.revision or "main"
     path = _repo_folder(ref, options) / "refs" / revision
     if revision != commit and not (path.is_file() and path.read_bytes() == commit.encode()):
         _write(ref, path, commit.encode(), options)
 
 
-def _write(ref: ModelRef, path: Path, content: bytes, options: SourceOptions) -> None:
+def _write(ref: ModelRef, path: Path, content: bytes, options: InspectOptions) -> None:
     """Temporary files lie in the repo's folder: huggingface_hub takes each file in refs for a branch."""
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, content, durable=False, temp_dir=_repo_folder(ref, options))

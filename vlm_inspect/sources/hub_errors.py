@@ -32,7 +32,7 @@ from vlm_inspect.sources.http import (
     retry_after,
     transport_errors,
 )
-from vlm_inspect.sources.options import SourceOptions
+from vlm_inspect.sources.options import InspectOptions
 
 _LONGEST_TEXT = 200
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
@@ -59,16 +59,16 @@ class HubRequest:
 
         return _CREDENTIALS.sub("//", str(constants.ENDPOINT))
 
-    def run(self, options: SourceOptions, work: Callable[[], T]) -> T:
+    def run(self, options: InspectOptions, work: Callable[[], T]) -> T:
         """Return what `work` returns, within the time limit of a model.
 
         Raises a SourceError, or BrokenEnvironmentError where huggingface_hub lacks a package.
         """
         try:
-            return run_with_timeout(options.deadline, work)
+            return run_with_timeout(options.timeout, work)
         except DeadlineExceededError:
             raise HubUnavailableError(
-                f"{self.endpoint} did not finish within {options.deadline:g} s.",
+                f"{self.endpoint} did not finish within {options.timeout:g} s.",
                 hint="Try again later; --offline uses cached files and built-in models only.",
                 model=self.ref.name,
             ) from None

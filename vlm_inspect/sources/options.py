@@ -1,27 +1,37 @@
-"""What the user may say of how models are looked up."""
+"""Options for inspecting a model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vlm_inspect.builder import Builder
+
 
 @dataclass(frozen=True, slots=True)
-class SourceOptions:
-    """How models are looked up on the Hub. What is left out is as huggingface_hub's environment says."""
+class InspectOptions:
+    """How a model is looked up and built. Hub settings default to huggingface_hub's environment."""
 
     token: str | None = field(default=None, repr=False)
-    """Sent to the Hub; without it HF_TOKEN, then the token of `hf auth login`."""
+    """Hub token. Default: `HF_TOKEN`, then the token of `hf auth login`."""
     cache_dir: Path | None = None
-    """The Hub's cache; without it HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub."""
+    """Hub cache. Default: `HF_HUB_CACHE`, then `HF_HOME`, then `~/.cache/huggingface/hub`."""
     offline: bool = False
-    """Ask nobody: the cache, then the catalogue. As HF_HUB_OFFLINE=1."""
-    deadline: float = 60.0
+    """Do not use the network; use cached files and built-in models only. As `HF_HUB_OFFLINE=1`."""
+    timeout: float = 60.0
     """Seconds that one model may take on the Hub, retries included."""
+    builder: Builder | None = None
+    """The only builder to use. Default: the first that can build the model, in the order of `builders`."""
+    trust_remote_code: bool = False
+    """Run the code of a model's repository, in a sandbox, where transformers has no class for it."""
+    use_cache: bool = True
+    """Read results from the result cache and write new ones to it."""
+    jobs: int = 1
+    """Number of processes that build, where there are several models."""
 
     @property
     def cache_folder(self) -> Path | None:
-        """`cache_dir`, its `~` as a shell reads it; the home of nobody is a folder of that name, as there."""
+        """`cache_dir` with its `~` expanded; unchanged where there is no such user, as in a shell."""
         if self.cache_dir is None:
             return None
         try:
