@@ -13,7 +13,7 @@ from vlm_inspect.errors import NotNativeError
 from vlm_inspect.ref import ModelIdentity
 from vlm_inspect.snapshot import Snapshot
 from vlm_inspect.sources import catalogue
-from vlm_inspect.storage import snapshots
+from vlm_inspect.storage.snapshots import Stored, to_text
 from vlm_inspect.tree_codec import to_bytes
 
 ROOT = Path(__file__).parents[2]
@@ -103,8 +103,8 @@ def snapshots():
     built = Snapshot.of(describe(tree(), identity, "transformers"), tree())
     refusal = NotNativeError("no class", model="org/name")
     described = Snapshot(describe_config(Checkpoint(identity, UNKNOWN), refusal))
-    stored = (snapshots.Stored(snapshot, "main") for snapshot in (built, described))
-    own = (snapshots.to_text(each).encode() for each in stored)
+    stored = (Stored(snapshot, "main") for snapshot in (built, described))
+    own = (to_text(each).encode() for each in stored)
     return (*own, *(path.read_bytes() for path in sorted((ROOT / "snapshots").glob("*.json"))))
 
 
