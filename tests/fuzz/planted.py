@@ -85,12 +85,12 @@ def main():
     with tempfile.TemporaryDirectory() as home:
         worker = Worker(Path(home))
         found = {"nothing": worker.run("test", 0, CASE).faults, "seeds": dict(of_seeds(worker))}
-        look_up = show.look_up
+        look_up = show.inspect_one
         for act in ACTS:
             watch.SECONDS = PATIENCE.get(act, usual)
-            show.look_up = lambda *given, act=act: (act(), look_up(*given))[1]
+            show.inspect_one = lambda *given, act=act: (act(), look_up(*given))[1]
             found[act.__name__] = worker.run("test", 0, CASE).faults
-        watch.SECONDS, show.look_up = usual, look_up
+        watch.SECONDS, show.inspect_one = usual, look_up
         cells.visible.__code__ = (lambda value: value).__code__
         found["visible"] = worker.run("test", 0, CASE).faults
         comma_separated._guarded.__code__ = (lambda value: f"={value}").__code__  # noqa: SLF001
