@@ -94,7 +94,7 @@ def main():
         cells.visible.__code__ = (lambda value: value).__code__
         found["visible"] = worker.run("test", 0, CASE).faults
         comma_separated._guarded.__code__ = (lambda value: f"={value}").__code__  # noqa: SLF001
-        words = (*CASE.commands[0], "--format", "csv")
+        words = ("table", *CASE.commands[0][1:], "--format", "csv")
         found["csv"] = worker.run("test", 0, Case(CASE.files, (words,))).faults
     print(json.dumps(found))  # noqa: T201
 
