@@ -199,6 +199,7 @@ def test_a_row_says_what_to_install(without):
     assert "unknown" not in cells["Language Layers"]
 
 
+@pytest.mark.slow
 def test_the_program_answers_and_tells_it_on_stderr(tmp_path):
     Path(tmp_path, "config.json").write_text(json.dumps(config_of("fast_vlm")), encoding="utf-8")
     done = run("show", ".", "--format", "markdown", cwd=tmp_path)

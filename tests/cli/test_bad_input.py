@@ -42,6 +42,7 @@ def test_a_configuration_that_is_none_is_a_clear_error(here, config, sentence):
     assert answer.stderr.count("\n") == 2
 
 
+@pytest.mark.slow
 def test_a_huge_file_is_refused_unread(tmp_path):
     with (save(tmp_path, "huge") / "config.json").open("r+b") as file:
         file.truncate(2**40)  # and sparse: more than anyone could read here

@@ -113,6 +113,7 @@ def test_revisions_of_one_model(hub):
     assert (answer.data["before"]["revision"], answer.data["after"]["revision"]) == (first, second)
 
 
+@pytest.mark.slow
 def test_two_snapshot_files_are_compared_without_torch(two, here):
     files = []
     for model in two:

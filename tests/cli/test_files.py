@@ -200,6 +200,7 @@ def test_without_a_configuration_a_readme_gets_the_catalogue(here):
     assert (here / "README.md").read_text().count("\n| `") == 9
 
 
+@pytest.mark.slow
 def test_the_installed_program_regenerates_a_readme(project):
     assert run("table", "--write", "README.md", cwd=project).code == 0
     assert check("README.md").code == 0

@@ -14,6 +14,7 @@ def home(tmp_path):
     return {"cwd": tmp_path, "HF_HOME": str(tmp_path / "home")}
 
 
+@pytest.mark.slow
 def test_a_model_of_the_hub_is_answered_with_its_commit(hub, home):
     commit = hub.add_model(MODEL, {"config.json": LLAVA, "model.safetensors": b"0" * 4096})
     answer = run("show", f"{MODEL}@main", "--format", "json", **home)
@@ -37,6 +38,7 @@ def test_a_revision_is_asked_for_by_either_spelling(hub, monkeypatch, tmp_path):
         assert call("show", *asked, *cache).data["model"]["revision"] == commit
 
 
+@pytest.mark.slow
 def test_without_a_hub_a_model_outside_the_catalogue_is_an_error_that_says_so(home):
     answer = run("show", MODEL, **home | {"HF_ENDPOINT": NO_HUB})
     assert (answer.code, answer.stdout) == (3, "")
@@ -44,6 +46,7 @@ def test_without_a_hub_a_model_outside_the_catalogue_is_an_error_that_says_so(ho
     assert "Check the connection" in answer.stderr
 
 
+@pytest.mark.slow
 def test_offline_a_model_outside_cache_and_catalogue_is_an_error_that_says_so(home):
     by_option = run("show", MODEL, "--offline", **home)
     by_environment = run("show", MODEL, **home, HF_HUB_OFFLINE="1")
@@ -104,6 +107,7 @@ def test_a_private_model_is_answered_to_a_token_that_may_read_it(hub, tmp_path):
     assert SECRET in {request.token for request in hub.requests}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", [True, False], ids=["option", "environment"])
 def test_a_token_is_never_printed(hub, home, option):
     hub.add_model(MODEL, {"config.json": LLAVA}, private=True, readers={"hf_reader"})

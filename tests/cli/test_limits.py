@@ -80,6 +80,7 @@ def test_every_command_refuses_what_asks_for_too_much(here, command):
     assert not (here / "snapshots").exists() or not list((here / "snapshots").iterdir())
 
 
+@pytest.mark.slow
 def test_neither_torch_nor_transformers_is_imported_to_refuse(tmp_path):
     model = hostile(tmp_path, {"text_config": {"num_hidden_layers": 10**6}})
     code = "import sys; from vlm_inspect.cli.main import main\ntry: main()\nfinally: print(*sys.modules)"

@@ -115,6 +115,7 @@ def two_files(tmp_path_factory):
     return folder, sorted(path.name for path in (folder / "s").glob("*.json"))
 
 
+@pytest.mark.slow
 def test_two_snapshot_files_are_compared_without_anything_heavy(two_files):
     folder, names = two_files
     done = subprocess.run(
@@ -132,6 +133,7 @@ def test_two_snapshot_files_are_compared_without_anything_heavy(two_files):
     assert not imported & {"torch", "transformers", "accelerate", "huggingface_hub"}
 
 
+@pytest.mark.slow
 def test_snapshot_files_are_the_same_on_every_run(two_files):
     folder, names = two_files
     before = {name: (folder / "s" / name).read_bytes() for name in names}
@@ -140,6 +142,7 @@ def test_snapshot_files_are_the_same_on_every_run(two_files):
     assert before == {name: (folder / "s" / name).read_bytes() for name in names}
 
 
+@pytest.mark.slow
 def test_a_snapshot_file_is_a_model_for_every_command(two_files):
     folder, names = two_files
     path = str(folder / "s" / names[0])

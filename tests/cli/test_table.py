@@ -156,6 +156,7 @@ def test_one_model_by_many_names_is_as_many_rows(here):
     assert len(cells(call("table", model, model, "--columns", "model").stdout)) == 3
 
 
+@pytest.mark.slow
 def test_script_and_module_are_the_same_program(here):
 
     script, module = (run("--version", cwd=here, program=each) for each in (SCRIPT, MODULE))

@@ -255,6 +255,7 @@ def test_packed_weights_cannot_be_verified(tmp_path, stored, said):
     assert answer.stdout == ""
 
 
+@pytest.mark.slow
 def test_code_of_a_repo_is_not_run(tmp_path):
     config = {
         "model_type": "odd",
@@ -289,6 +290,7 @@ def test_a_snapshot_file_holds_no_tensors(tmp_path, monkeypatch):
     assert "is a snapshot file, which holds no tensors" in answer.stderr
 
 
+@pytest.mark.slow
 def test_a_damaged_header_is_an_error_and_no_traceback(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(LLAVA))
     (tmp_path / "model.safetensors").write_bytes((2**63).to_bytes(8, "little"))
@@ -300,6 +302,7 @@ def test_a_damaged_header_is_an_error_and_no_traceback(tmp_path):
 # --- the Hub
 
 
+@pytest.mark.slow
 def test_a_model_on_the_hub_is_verified_by_its_headers(hub, tmp_path, llava_2024):
     folder = checkpoints.save(tmp_path / "m", LLAVA, damaged(llava_2024), shards=4)
     size = sum(map(sparse.header_bytes, folder.glob("*.safetensors")))
