@@ -1,6 +1,7 @@
 """What all tests share: a Hub on the loopback interface, and no way to any other."""
 
 import os
+import signal
 import tempfile
 
 import pytest
@@ -16,6 +17,12 @@ for _name in [name for name in os.environ if name.startswith(("HF_", "HUGGING"))
 os.environ |= {"HF_ENDPOINT": _HUB.url, "HF_HOME": _HOME.name, "HF_HUB_DISABLE_TELEMETRY": "1"}
 # a proxy of the machine's has no business between the tests and the loopback interface
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
+
+# started in the background or under nohup, the suite inherits ignored signals; what it starts must not
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)  # the suite itself goes on
 
 # how long an example takes says how busy the machine is, and nothing of what is tested
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
