@@ -24,7 +24,7 @@ table: setup ## regenerate the tables in README.md, from the Hub, or offline fro
 
 # a process per core, a file of tests to one of them: what a session makes once is made once in each
 test: setup ## the whole test suite
-	$(BIN)/python -m pytest --numprocesses logical --dist loadfile
+	$(BIN)/python -m pytest --numprocesses logical --dist loadfile --max-worker-restart 0
 
 test-timm: $(TIMM_STAMP) ## the models whose towers are timm's, in an environment that has it (5.5 GB)
 	$(TIMM)/bin/python -m pytest tests/timm
