@@ -10,10 +10,11 @@ import multiprocessing
 import os
 import pickle
 import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future
+import sys
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, InvalidStateError
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import suppress
 from functools import partial
 from multiprocessing import resource_tracker
 from threading import Thread
@@ -40,7 +41,9 @@ class WorkerPool(Executor):
             raise ValueError(f"{jobs} worker processes")
         self._pool = ProcessPool(jobs, initializer=_initialize, context=multiprocessing.get_context("spawn"))
         self._is_path_safe = _SAFE_PATH in os.environ
-        self._is_shut_down = False
+        self._starter = Thread(target=self._start, daemon=True)
+        self._pending: set[Future[Any]] = set()
+        self._is_started = self._is_shut_down = False
 
     def submit(
         self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
@@ -54,10 +57,14 @@ class WorkerPool(Executor):
         except Exception as error:  # noqa: BLE001 - whatever the objects themselves raise
             future.set_exception(error)
             return future
-        os.environ.setdefault(_SAFE_PATH, "1")
+        if not self._is_started:
+            self._is_started = True
+            self._starter.start()
+            self._starter.join()
+        self._pending.add(future)
+        future.add_done_callback(self._pending.discard)
         try:
-            with _interrupts_blocked():
-                running = self._pool.schedule(_run, (task,), timeout=_TIMEOUT)
+            running = self._pool.schedule(_run, (task,), timeout=_TIMEOUT)
         except RuntimeError as error:  # BrokenProcessPool is one
             raise _start_error(error) from error
         running.add_done_callback(partial(_settle, future))
@@ -66,6 +73,10 @@ class WorkerPool(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - Executor's
         """Accept no more tasks. With `cancel_futures`, those that run are ended, too."""
         self._is_shut_down = True
+        if sys.is_finalizing():  # pebble has ended its processes, and daemon threads are never joined again
+            return
+        with suppress(RuntimeError):  # it was not started
+            self._starter.join()
         if cancel_futures:
             self._pool.stop()
             self._kill()
@@ -80,26 +91,29 @@ class WorkerPool(Executor):
         """Nobody waits for a result any more."""
         self.shutdown(cancel_futures=True)
 
+    def _start(self) -> None:
+        """Start the processes, in a thread: Ctrl-C neither breaks off a start nor reaches what is started."""
+        os.environ.setdefault(_SAFE_PATH, "1")
+        if hasattr(signal, "pthread_sigmask"):
+            resource_tracker.ensure_running()  # it lets signals through again
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        with suppress(RuntimeError, OSError):  # raised again by `schedule`
+            self._pool.active  # noqa: B018 - a property that starts it
+            Thread(target=self._watch, daemon=True).start()
+
+    def _watch(self) -> None:
+        """Fail what is pending when the pool breaks: pebble forgets tasks that it has not read."""
+        if self._pool._pool_manager_loop is not None:  # noqa: SLF001 - it ends with the pool
+            self._pool._pool_manager_loop.join()  # noqa: SLF001
+        for future in list(self._pending) if not self._is_shut_down else ():
+            _finish(future, error=_start_error(RuntimeError("they ended before they took work")))
+
     def _kill(self) -> None:
         """End the processes at once. pebble waits for each, and one that just starts prints a traceback."""
         if self._pool._pool_manager_loop is not None:  # noqa: SLF001 - it starts processes in place of dead ones
             self._pool._pool_manager_loop.join()  # noqa: SLF001
         for process in list(self._pool._pool_manager.worker_manager.workers.values()):  # noqa: SLF001
             process.kill()
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Ctrl-C reaches this thread, after the block: not the threads and processes that start within it."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # it would let interrupts through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _initialize() -> None:
@@ -126,16 +140,24 @@ def _run(task: bytes) -> bytes:
 
 def _settle(future: Future[Any], done: Future[bytes]) -> None:
     """Hand over a result or an error, in the words of `errors`."""
-    if not future.set_running_or_notify_cancel():
-        return
     try:
-        future.set_result(pickle.loads(done.result()))  # noqa: S301 - from a process of our own
+        result = pickle.loads(done.result())  # noqa: S301 - from a process of our own
     except BrokenProcessPool as error:
-        future.set_exception(_start_error(error))
+        _finish(future, error=_start_error(error))
     except ProcessExpired as error:
-        future.set_exception(_died(error.exitcode))
+        _finish(future, error=_died(error.exitcode))
     except Exception as error:  # noqa: BLE001 - it is the future's
-        future.set_exception(error)
+        _finish(future, error=error)
+    else:
+        _finish(future, result)
+
+
+def _finish(future: Future[Any], result: object = None, error: Exception | None = None) -> None:
+    with suppress(InvalidStateError):  # it was cancelled, or the pool was broken
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
 
 
 def _died(code: int) -> WorkerDiedError:

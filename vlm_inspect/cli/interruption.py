@@ -60,10 +60,8 @@ def interruptible() -> Iterator[None]:
 def progress_bar(restore: str) -> Iterator[None]:
     """The block in which a progress bar is shown; `restore` removes it, and shows the cursor."""
     _State.restore = restore
-    try:
-        yield
-    finally:
-        _State.restore = ""
+    yield
+    _State.restore = ""  # not after an exception: it may have come between hiding the cursor and showing it
 
 
 def was_received() -> bool:

@@ -51,7 +51,7 @@ def report_data(verdicts: Sequence[CheckResult]) -> dict[str, Any]:
 
 def report_annotations(verdicts: Sequence[CheckResult], folder: str) -> str:
     """Workflow commands: an error for a difference or a failure, a warning for an orphaned file."""
-    levels = {"different": "error", "failed": "error", "missing": "error", "unused": "warning"}
+    levels = {"different": "error", "failed": "error", "missing": "error", "orphaned": "warning"}
     listed = [each for each in verdicts if each.status in levels]
     return (
         "".join(f"{_annotation(levels[each.status], each, folder)}\n" for each in listed)
