@@ -55,6 +55,7 @@ AttentionFeature = Literal[
 ]
 Placement = Literal["before", "after", "both"]
 Size = Annotated[int, Meta(ge=0)]
+Widths = tuple[int | None, int | None]
 
 
 class Role(str, Enum):
@@ -254,12 +255,15 @@ class BaseStage(Struct, frozen=True, tag_field="kind"):
     @property
     def input_width(self) -> int | None:
         """The width that it reads; None where it reads any."""
-        return None
+        return self._widths()[0]
 
     @property
     def output_width(self) -> int | None:
         """The width that it writes; None where it writes what it reads, or that is not known."""
-        return None
+        return self._widths()[1]
+
+    def _widths(self) -> Widths:
+        return None, None
 
 
 class LinearStage(BaseStage, frozen=True, kw_only=True, tag="linear"):
@@ -268,15 +272,8 @@ class LinearStage(BaseStage, frozen=True, kw_only=True, tag="linear"):
     in_features: Size
     out_features: Size
 
-    @property
-    def input_width(self) -> int:
-        """Features."""
-        return self.in_features
-
-    @property
-    def output_width(self) -> int:
-        """Features."""
-        return self.out_features
+    def _widths(self) -> Widths:
+        return self.in_features, self.out_features
 
 
 class ConvStage(BaseStage, frozen=True, kw_only=True, tag="convolution"):
@@ -286,15 +283,8 @@ class ConvStage(BaseStage, frozen=True, kw_only=True, tag="convolution"):
     out_channels: Size
     kernel_size: tuple[Size, ...] = ()
 
-    @property
-    def input_width(self) -> int:
-        """Channels."""
-        return self.in_channels
-
-    @property
-    def output_width(self) -> int:
-        """Channels."""
-        return self.out_channels
+    def _widths(self) -> Widths:
+        return self.in_channels, self.out_channels
 
 
 class NormStage(BaseStage, frozen=True, kw_only=True, tag="norm"):
@@ -303,15 +293,8 @@ class NormStage(BaseStage, frozen=True, kw_only=True, tag="norm"):
     width: Size | None = None
     eps: float | None = None
 
-    @property
-    def input_width(self) -> int | None:
-        """As wide as its weight."""
-        return self.width
-
-    @property
-    def output_width(self) -> int | None:
-        """As wide as its weight."""
-        return self.width
+    def _widths(self) -> Widths:
+        return self.width, self.width
 
 
 class EmbeddingStage(BaseStage, frozen=True, kw_only=True, tag="embedding"):
@@ -323,10 +306,8 @@ class EmbeddingStage(BaseStage, frozen=True, kw_only=True, tag="embedding"):
     grid: tuple[Size, ...] = ()
     """The sides of a table of positions with several axes; their product is `num_embeddings`."""
 
-    @property
-    def output_width(self) -> int | None:
-        """The width of an entry."""
-        return self.embedding_dim
+    def _widths(self) -> Widths:
+        return None, self.embedding_dim
 
 
 class MlpStage(BaseStage, frozen=True, kw_only=True, tag="mlp"):
@@ -342,15 +323,8 @@ class MlpStage(BaseStage, frozen=True, kw_only=True, tag="mlp"):
         sizes = (self.in_features, self.hidden_features, self.out_features)
         return tuple(size for size in sizes if size is not None)
 
-    @property
-    def input_width(self) -> int | None:
-        """The first width that is known."""
-        return self.sizes[0] if self.sizes else None
-
-    @property
-    def output_width(self) -> int | None:
-        """The last width that is known."""
-        return self.sizes[-1] if self.sizes else None
+    def _widths(self) -> Widths:
+        return (self.sizes[0], self.sizes[-1]) if self.sizes else (None, None)
 
 
 class ParameterStage(BaseStage, frozen=True, kw_only=True, tag="parameter"):
@@ -363,15 +337,8 @@ class ParameterStage(BaseStage, frozen=True, kw_only=True, tag="parameter"):
         """Whether features can go through it."""
         return len(self.shape) == len(("rows", "columns"))
 
-    @property
-    def input_width(self) -> int | None:
-        """The rows of a matrix."""
-        return self.shape[0] if self.is_matrix else None
-
-    @property
-    def output_width(self) -> int | None:
-        """The last side."""
-        return self.shape[-1] if self.shape else None
+    def _widths(self) -> Widths:
+        return (self.shape[0] if self.is_matrix else None), (self.shape[-1] if self.shape else None)
 
 
 class ActivationStage(BaseStage, frozen=True, tag="activation"):
@@ -398,10 +365,8 @@ class OtherStage(BaseStage, frozen=True, kw_only=True, tag="other"):
     shape: tuple[Size, ...] = ()
     """Of its largest parameter, where it is a single module."""
 
-    @property
-    def output_width(self) -> int | None:
-        """The last side."""
-        return self.shape[-1] if self.shape else None
+    def _widths(self) -> Widths:
+        return None, (self.shape[-1] if self.shape else None)
 
 
 Stage = (
