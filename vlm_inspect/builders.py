@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from vlm_inspect.build.limits import check_largest
 from vlm_inspect.builder import Builder
-from vlm_inspect.checkpoint import Checkpoint, StatedCode
+from vlm_inspect.checkpoint import Checkpoint, DeclaredClasses
 from vlm_inspect.errors import (
     BadHeaderError,
     HubUnavailableError,
@@ -164,7 +164,7 @@ def _code(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> Map
     return code_files.load(ref, checkpoint.identity, checkpoint.config, options)
 
 
-def _stated(checkpoint: Checkpoint) -> StatedCode | None:
+def _stated(checkpoint: Checkpoint) -> DeclaredClasses | None:
     from vlm_inspect.sources import catalogue
 
     identity = checkpoint.identity

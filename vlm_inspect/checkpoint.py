@@ -24,7 +24,7 @@ class Checkpoint(Struct, frozen=True):
     """What the user should know of where it came from, a sentence each (the Hub was not reached …)."""
 
 
-class StatedCode(Struct, frozen=True):
+class DeclaredClasses(Struct, frozen=True):
     """What is stated of the classes in a repo's code, where the code itself is not at hand."""
 
     classes: Mapping[str, str | Mapping[str, str]]

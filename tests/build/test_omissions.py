@@ -4,7 +4,7 @@ import pytest
 
 from tests.published import GEMMA_3_4B, KIMI_K2_5, LLAVA_1_5_7B, MISTRAL_SMALL_3_1, QWEN3_VL_30B_A3B
 from vlm_inspect.build import native
-from vlm_inspect.build.misread.omissions import omissions
+from vlm_inspect.build.misread.omissions import not_built
 from vlm_inspect.tree import ModuleTree, NodePool
 
 HEAD = 131072 * 5120
@@ -83,4 +83,4 @@ def model_with(layers, *beside):
 )
 def test_layers_for_further_tokens_that_are_built_are_no_note(tree, is_told):
     stated = {"num_hidden_layers": 4, "num_nextn_predict_layers": 1}
-    assert bool(omissions(stated, object(), tree)) == is_told
+    assert bool(not_built(stated, object(), tree)) == is_told

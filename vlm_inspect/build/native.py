@@ -78,7 +78,7 @@ def _read(selected: Any, config: Mapping[str, Any]) -> ModuleTree:
     import transformers
 
     from vlm_inspect.build.misread import config_reading
-    from vlm_inspect.build.misread.omissions import omissions
+    from vlm_inspect.build.misread.omissions import not_built
     from vlm_inspect.build.walk import read_model
 
     base = transformers.PretrainedConfig
@@ -95,7 +95,7 @@ def _read(selected: Any, config: Mapping[str, Any]) -> ModuleTree:
     notes = (*selected.notes, *(note(path, why) for path, why in unbuilt.items()))
     tree = read_model(live, resolved, notes)
     unread = config_reading.unread_keys(stated, resolved, base, reads, tree.root)
-    said = (*tree.notes, *omissions(stated, resolved, tree))
+    said = (*tree.notes, *not_built(stated, resolved, tree))
     return replace(tree, notes=said, missing_modules=unbuilt, unused_config_keys=unread)
 
 

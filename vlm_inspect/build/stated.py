@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from vlm_inspect.checkpoint import StatedCode
+from vlm_inspect.checkpoint import DeclaredClasses
 from vlm_inspect.tree import Attribute, ModuleNode, ModuleTree, NodePool, Unknowns, join
 
 _NOT_STATED = "no class is stated of it"
@@ -18,7 +18,7 @@ _PRINTED = re.compile(r"(?P<name>\w+)\((?P<detail>.*)\)")
 _NAMED_VALUE = re.compile(r"(\w+)=([^,()]+)")
 
 
-def named_as_stated(tree: ModuleTree, stated: StatedCode, config: Mapping[str, Any]) -> ModuleTree:
+def with_declared_classes(tree: ModuleTree, stated: DeclaredClasses, config: Mapping[str, Any]) -> ModuleTree:
     """The tree with the stated classes, and with the stated modules that hold no tensor.
 
     `config` says which class it is where a key of it chooses; where it does not, the class is unknown.

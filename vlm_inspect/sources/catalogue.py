@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from vlm_inspect.ref import ModelIdentity
 
 if TYPE_CHECKING:  # names and facts are asked for more often than the rest
-    from vlm_inspect.checkpoint import Checkpoint, StatedCode
+    from vlm_inspect.checkpoint import Checkpoint, DeclaredClasses
     from vlm_inspect.tensors import TensorHeaders
     from vlm_inspect.tree import Shape
 
@@ -77,15 +77,15 @@ def headers(name: str) -> TensorHeaders | None:
     )
 
 
-def code(name: str) -> StatedCode | None:
+def code(name: str) -> DeclaredClasses | None:
     """The classes that its repo's code makes; None where they are not stated."""
-    from vlm_inspect.checkpoint import StatedCode
+    from vlm_inspect.checkpoint import DeclaredClasses
 
     entry = _entry(name)
     if entry is None or "code" not in entry:
         return None
     supports = entry["code"].get("supports")
-    return StatedCode(entry["code"]["classes"], None if supports is None else tuple(supports))
+    return DeclaredClasses(entry["code"]["classes"], None if supports is None else tuple(supports))
 
 
 def _unfolded(shapes: Mapping[str, list[int]]) -> Iterator[tuple[str, Shape]]:

@@ -59,15 +59,15 @@ def _attribute(test: ast.Attribute, module: Any) -> Any:
 
 
 def _all_or_any(test: ast.BoolOp, module: Any) -> bool:
-    """`and`, `or`: decided where the parts that can be told decide it."""
+    """`and`, `or`: decided where the parts that are known decide it."""
     is_and = isinstance(test.op, ast.And)
-    told: list[bool] = []
+    known: list[bool] = []
     for part in test.values:
         with suppress(UndecidedError):
-            told.append(_truth(_value(part, module)))
-    if (is_and and not all(told)) or (not is_and and any(told)):
+            known.append(_truth(_value(part, module)))
+    if (is_and and not all(known)) or (not is_and and any(known)):
         return not is_and
-    if len(told) < len(test.values):
+    if len(known) < len(test.values):
         raise UndecidedError
     return is_and
 

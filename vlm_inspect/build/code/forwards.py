@@ -8,16 +8,15 @@ before any source text is looked at.
 
 from __future__ import annotations
 
-import ast
 import dis
 import inspect
 import re
-import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
+from vlm_inspect.build.code.method_source import definition_of
 from vlm_inspect.build.code.statements import joins_in
 from vlm_inspect.tree import ForwardInfo, FusionOp, TokenRead, join
 
@@ -38,7 +37,7 @@ _MODALITY = re.compile(r"image|img|vis|video|frame|audio|speech|sound|pixel|patc
 # what every model inherits: its base classes' machinery says nothing of its own sequences
 _MACHINERY = ("torch.", "transformers.modeling", "transformers.generation", "transformers.utils")
 
-Said = tuple[tuple[FusionOp, ...], tuple[str, ...]]
+Fusion = tuple[tuple[FusionOp, ...], tuple[str, ...]]
 
 
 def read_forwards(model: nn.Module) -> Iterator[ForwardInfo]:
@@ -61,7 +60,7 @@ def read_forwards(model: nn.Module) -> Iterator[ForwardInfo]:
 
 
 @cache
-def _of_class(kind: type) -> Said:
+def _of_class(kind: type) -> Fusion:
     """The statements by which a class joins sequences, and the names of the tokens that it reads."""
     forward = _own(kind, "forward")
     if forward is None or not _TEXT & set(_parameters(forward)):
@@ -82,7 +81,7 @@ def _reached(kind: type, name: str, function: FunctionType) -> Iterator[tuple[st
         yield name, function
         for code in _codes(function.__code__):
             for called in code.co_names:
-                found = None if called in seen else _own(kind, called) or _beside(function, called)
+                found = None if called in seen else _own(kind, called) or _in_same_file(function, called)
                 if found is not None:
                     seen.add(called)
                     pending.append((called, found))
@@ -93,8 +92,8 @@ def _own(kind: type, name: str) -> FunctionType | None:
     return _plain(inspect.getattr_static(kind, name, None))
 
 
-def _beside(function: FunctionType, name: str) -> FunctionType | None:
-    """The function of that name in the file of another."""
+def _in_same_file(function: FunctionType, name: str) -> FunctionType | None:
+    """The function of that name in the same file."""
     found = _plain(function.__globals__.get(name))
     return found if found is not None and found.__module__ == function.__module__ else None
 
@@ -122,7 +121,7 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _joins(kind: type, name: str, function: FunctionType) -> tuple[FusionOp, ...]:
-    definition = _definition(function) if any(map(_may_join, _codes(function.__code__))) else None
+    definition = definition_of(function) if any(map(_may_join, _codes(function.__code__))) else None
     if definition is None:
         return ()
     where = f"{kind.__name__}.{name}" if _own(kind, name) is function else name
@@ -130,7 +129,7 @@ def _joins(kind: type, name: str, function: FunctionType) -> tuple[FusionOp, ...
 
 
 def _may_join(code: CodeType) -> bool:
-    """Whether it has an operation that may join two sequences, and a name for anything beside text."""
+    """Whether it has an operation that may join two sequences, and a name for anything but text."""
     if not _JOINING.intersection(code.co_names) and not _OPERATIONS.intersection(code.co_code[::2]):
         return False
     return any(map(_names_a_modality, (*code.co_names, *code.co_varnames)))
@@ -139,15 +138,6 @@ def _may_join(code: CodeType) -> bool:
 @cache
 def _names_a_modality(name: str) -> bool:
     return _MODALITY.search(name) is not None
-
-
-def _definition(function: Callable[..., Any]) -> ast.FunctionDef | None:
-    """The function as it is written; None where its source is not at hand."""
-    try:
-        written = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    except (OSError, TypeError, SyntaxError, ValueError, IndexError):
-        return None
-    return written if isinstance(written, ast.FunctionDef) else None
 
 
 def _token(module: nn.Module, name: str) -> TokenRead:

@@ -64,12 +64,17 @@ def own_method(kind: type, name: str) -> FunctionType | None:
 @cache
 def steps_of(method: FunctionType) -> tuple[Step, ...]:
     """What a method uses; nothing where its source is not at hand."""
+    definition = definition_of(method)
+    return tuple(_all(definition.body)) if definition is not None else ()
+
+
+def definition_of(function: FunctionType) -> ast.FunctionDef | None:
+    """The function as it is written; None where its source is not available."""
     try:
-        written = ast.parse(textwrap.dedent(inspect.getsource(method))).body
-    except (OSError, TypeError, SyntaxError, ValueError):
-        return ()
-    definition = written[0] if written else None
-    return tuple(_all(definition.body)) if isinstance(definition, ast.FunctionDef) else ()
+        written = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    except (OSError, TypeError, SyntaxError, ValueError, IndexError):
+        return None
+    return written if isinstance(written, ast.FunctionDef) else None
 
 
 def _all(nodes: Iterable[ast.AST]) -> Iterator[Step]:

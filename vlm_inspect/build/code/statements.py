@@ -84,10 +84,10 @@ def _called(call: ast.Call) -> Iterator[Operation]:
 
 def _table(function: ast.expr) -> ast.expr | None:
     """The text's embeddings, where they are what is called: `self.get_input_embeddings()(tokens)`."""
-    asked = function.func if isinstance(function, ast.Call) else function
-    name = asked.attr if isinstance(asked, ast.Attribute) else ""
-    is_asked = name == "get_input_embeddings" and isinstance(function, ast.Call)
-    return ast.Name("embed_tokens") if is_asked or name == "embed_tokens" else None
+    callee = function.func if isinstance(function, ast.Call) else function
+    name = callee.attr if isinstance(callee, ast.Attribute) else ""
+    is_called = name == "get_input_embeddings" and isinstance(function, ast.Call)
+    return ast.Name("embed_tokens") if is_called or name == "embed_tokens" else None
 
 
 def _base(expression: ast.expr) -> ast.expr:

@@ -36,7 +36,7 @@ def used_in_order(module: nn.Module) -> tuple[str, ...]:
     places is named as often. Of a branch on the module's own attributes only the side that is taken counts,
     of any other branch both.
     """
-    if not _is_asked(module):
+    if not _needs_order(module):
         return ()
     held = {*module._modules, *module._parameters}  # noqa: SLF001 - named_children() leaves shared ones out
     return tuple(
@@ -51,7 +51,7 @@ def _kind(module: nn.Module) -> Any:
     return type(module)
 
 
-def _is_asked(module: nn.Module) -> bool:
+def _needs_order(module: nn.Module) -> bool:
     """Only where something turns on the order: around norms and functions, and where positions are applied.
 
     Whole models are long, and declare nothing beside layers that an order would tell.

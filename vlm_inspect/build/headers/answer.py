@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from vlm_inspect.build.headers import build as header
-from vlm_inspect.checkpoint import Checkpoint, StatedCode
+from vlm_inspect.checkpoint import Checkpoint, DeclaredClasses
 from vlm_inspect.tensors import TensorHeaders
 from vlm_inspect.tree import ModuleTree
 
@@ -20,7 +20,7 @@ def answer_from_headers(
     checkpoint: Checkpoint,
     headers: TensorHeaders,
     code: Mapping[str, str] | None = None,
-    stated: StatedCode | None = None,
+    stated: DeclaredClasses | None = None,
 ) -> ModuleTree:
     """The tree of a checkpoint whose class transformers does not have.
 
@@ -35,7 +35,7 @@ def answer_from_headers(
 
         return overlay(tree, read(checkpoint.config, code))
     if stated is not None:
-        from vlm_inspect.build.stated import named_as_stated
+        from vlm_inspect.build.stated import with_declared_classes
 
-        return named_as_stated(tree, stated, checkpoint.config)
+        return with_declared_classes(tree, stated, checkpoint.config)
     return replace(tree, notes=(*tree.notes, _BY_NAME))

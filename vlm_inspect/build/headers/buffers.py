@@ -1,4 +1,4 @@
-"""Which tensors of a checkpoint are no parameters: what is stored beside them and is not learned."""
+"""Which tensors of a checkpoint are no parameters: buffers and counters, which are not learned."""
 
 from __future__ import annotations
 

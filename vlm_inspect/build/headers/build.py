@@ -1,7 +1,7 @@
 """The header build: a module tree from the names and shapes of a checkpoint's tensors. No code, no torch.
 
 What a module holds says what it must be, and hardly ever which class it is: such nodes are inferred
-(`?Attention`), and the tree's gaps say why. Parameters are exact wherever the shapes are.
+(`?Attention`), and the tree's unknowns say why. Parameters are exact wherever the shapes are.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class _Reader:
         self.stored: dict[str, dict[str, int]] = {}
 
     def node(self, branch: Branch, name: str, path: str, around: Branch | None = None) -> ModuleNode:
-        """The node of a branch: its children first, since they say what it is."""
+        """The node of a branch: its children first, since they decide its kind."""
         self._keep_stored(branch, path)
         children = {
             each: self.node(branch.inside[each], each, join(path, each), branch)

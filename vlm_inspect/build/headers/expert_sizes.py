@@ -15,11 +15,11 @@ _SIDES = 3
 _MATRIX = 2
 
 
-def is_router(name: str, beside: Collection[str], shapes: Mapping[str, Shape]) -> bool:
-    """Whether a module beside experts says which of them are asked: it makes no hidden width."""
+def is_router(name: str, siblings: Collection[str], shapes: Mapping[str, Shape]) -> bool:
+    """Whether a module next to experts chooses between them: it makes no hidden width."""
     weight = shapes.get("weight")
     return (
-        bool(_ROUTER.search(name)) and "experts" in beside and weight is not None and len(weight) == _MATRIX
+        bool(_ROUTER.search(name)) and "experts" in siblings and weight is not None and len(weight) == _MATRIX
     )
 
 

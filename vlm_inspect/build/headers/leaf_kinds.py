@@ -91,7 +91,7 @@ def linear(given: int, made: int, *, has_bias: bool) -> Kind:
 
 
 def _convolution(weight: Shape, bias: Shape | None, *, channels_last: bool) -> Kind:
-    """Channels and kernel. Of one channel in, a group may be all there is: how many come in is not said."""
+    """Channels and kernel. With one input channel their number is unknown: it may be one group of several."""
     given, kernel = (weight[-1], weight[1:-1]) if channels_last else (weight[1], weight[2:])
     attributes: list[tuple[str, Attribute]] = [("kernel_size", kernel), ("out_channels", weight[0])]
     if given > 1:

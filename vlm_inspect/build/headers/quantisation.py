@@ -51,7 +51,7 @@ def _read(stated: Mapping[str, Any]) -> Quantisation:
 
 
 def _groups(stated: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """compressed-tensors says it of groups of modules: only where all say the same is it said here."""
+    """compressed-tensors states it per group of modules: used only where all groups state the same."""
     groups = stated.get("config_groups")
     weights = [
         group.get("weights")

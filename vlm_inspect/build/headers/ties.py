@@ -20,7 +20,7 @@ _MATRIX = 2
 
 
 class Tied(Struct, frozen=True):
-    """A checkpoint's tensors with the head that is not stored, and what is to be said of it."""
+    """A checkpoint's tensors with the head that is not stored, and the note about it."""
 
     tensors: tuple[Logical, ...]
     ties: tuple[tuple[str, ...], ...] = ()
@@ -43,7 +43,7 @@ def tie(tensors: tuple[Logical, ...], config: Mapping[str, Any]) -> Tied:
     if not stated and not _GENERATES.search(first_architecture(config) or ""):
         reason = "the checkpoint holds none, and nothing says that the embedding is one"
         return Tied(tensors, unknown={"lm_head": reason})
-    name = _beside(table.name)
+    name = _head_name(table.name)
     head = Logical(name, table.shape, dtype=table.dtype)
     return Tied((*tensors, head), ((table.name, name),), () if stated else (_ASSUMED,))
 
@@ -83,8 +83,8 @@ def _stated(config: Mapping[str, Any]) -> Iterator[bool]:
             yield stated
 
 
-def _beside(table: str) -> str:
-    """Where the head is: beside the `model` that holds the embedding, or at the root."""
+def _head_name(table: str) -> str:
+    """The name of the head: a sibling of the `model` that holds the embedding, or at the root."""
     modules = table.split(".")
     before = modules[: modules.index("model")] if "model" in modules else []
     return ".".join([*before, "lm_head", "weight"])

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from vlm_inspect.build import native
 from vlm_inspect.build.loader.names import renamed, renamed_by_peft, require_renames
-from vlm_inspect.build.misread.omissions import omissions
+from vlm_inspect.build.misread.omissions import not_built
 from vlm_inspect.build.walk import read_model
 from vlm_inspect.errors import UnverifiableError
 from vlm_inspect.fit import LoadingInfo
@@ -48,7 +48,7 @@ def load(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> Loadi
         resolved = native.resolve(selected, config)
         live, said = _loaded(selected, resolved, headers.tensors, model)
         tree = read_model(live, resolved, selected.notes)
-        otherwise = omissions(native.without_runtime(config), resolved, tree)
+        otherwise = not_built(native.without_runtime(config), resolved, tree)
         return _loading(live, replace(tree, notes=(*tree.notes, *otherwise)), said, headers)
 
     return native.with_class(config, model, work)

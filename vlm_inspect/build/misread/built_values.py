@@ -119,15 +119,15 @@ class BuiltValues(Struct, frozen=True, dict=True):
             if known is not None and _is_list(known) == _is_list(value) and config_keys.quantity(name) == of
         ]
         same = [(each, name) for each, name in alike if config_keys.core(name) == config_keys.core(key)]
-        told = same[:1] or (alike if len(alike) == 1 else [])
-        return next((each.says(name) for each, name in told), "")
+        counterparts = same[:1] or (alike if len(alike) == 1 else [])
+        return next((each.says(name) for each, name in counterparts), "")
 
 
 def _is_structure(key: str, value: Any) -> bool:
     if isinstance(value, list):
         numbers = all(_is_number(item) for item in value)
         return config_keys.quantity(key) is not None if numbers else config_keys.is_pattern(key)
-    # a switch states no size, and a class may do unasked what it says (GLM-4.1V's attention_bias)
+    # a switch states no size, and a class may do the same without it (GLM-4.1V's attention_bias)
     return _is_number(value) and bool(value) and config_keys.quantity(key) is not None
 
 

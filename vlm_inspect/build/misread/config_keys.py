@@ -1,4 +1,4 @@
-"""What a configuration's key speaks of, told by the words of its name.
+"""What a configuration's key speaks of, by the words of its name.
 
 This is the one place that holds these words. A key is *structural* where it states how large, how many or
 which parts a model has: read otherwise than it is meant, it makes another model. Everything that a key may
@@ -110,7 +110,7 @@ _PASSING: Mapping[str, frozenset[str]] = {
         "step index indices indexes"
     ),
     "bookkeeping": _listed("version transformers commit path auto dir log"),
-    # layers that predict further tokens are told apart from what is misread: see `omissions`
+    # layers that predict further tokens have a note of their own: see `not_built`
     "multi-token prediction": frozenset({"mtp", "nextn"}),
 }
 _PASSING_WORDS = frozenset().union(*_PASSING.values())

@@ -1,7 +1,7 @@
 """Which keys of a configuration the built classes did not read.
 
 A native class takes whatever a config.json says, keeps what it does not know as it is, and builds its
-defaults. So each key is followed: a class that declares it has read it, and so has one that asked for it
+defaults. So each key is followed: a class that declares it has read it, and so has one that reads it
 during the build. What is left was not read. Of that, a key is structural where it states sizes, counts or
 parts, and what was built does not have what it states.
 """
@@ -22,7 +22,7 @@ from vlm_inspect.build.misread.built_values import BuiltValues, Part
 from vlm_inspect.tree import ModuleNode, UnusedConfigKey
 
 Reads = set[tuple[type, str]]
-"""Which attributes of which configuration class were asked for."""
+"""Which attributes of which configuration class were read."""
 
 _LONGEST_VALUE = 80
 _DEEPEST = 8
@@ -41,18 +41,18 @@ class _Statement(Struct, frozen=True):
 
 @contextmanager
 def recorded(base: type) -> Iterator[Reads]:
-    """What the classes ask of configurations of type `base` meanwhile.
+    """The attributes that classes read of configurations of type `base` inside the block.
 
     Kept by class and not by object: models build their parts from copies of their configurations.
     """
     reads: Reads = set()
     own: Any = base.__getattribute__
 
-    def asked(config: Any, name: str) -> Any:
+    def read(config: Any, name: str) -> Any:
         reads.add((type(config), name))
         return own(config, name)
 
-    base.__getattribute__ = asked  # type: ignore[method-assign,assignment]
+    base.__getattribute__ = read  # type: ignore[method-assign,assignment]
     try:
         yield reads
     finally:
@@ -146,7 +146,7 @@ def _is_read(key: str, part: Part, reads: Reads) -> bool:
     config_class: type = type(part.config)
     if key in part.declared or (config_class, key) in reads or key in _set_by(config_class):
         return True
-    # taken out by name, and kept under none: Gemma 4 makes widths per layer of its global_head_dim
+    # popped by name, and not stored: Gemma 4 makes widths per layer of its global_head_dim
     return key not in vars(part.config) and key in _named_by(config_class)
 
 
@@ -168,13 +168,13 @@ def _is_taken(statement: _Statement, stated: Mapping[str, Any], parts: tuple[Par
 
 
 def _is_handed_on(key: str, stated: Mapping[str, Any], parts: tuple[Part, ...]) -> bool:
-    """Whether it is of a part that config.json does not describe, and that was made of the keys beside it."""
+    """Whether it is of a part that config.json does not describe, and that was made of its sibling keys."""
     undescribed = (part for part in parts[1:] if key in part.declared and part.path not in stated)
     return any(_is_made_of(part, stated) for part in undescribed)
 
 
 def _is_made_of(part: Part, stated: Mapping[str, Any]) -> bool:
-    """Whether some key beside a part shows in it, and is not its default."""
+    """Whether some sibling key of a part shows in it, and is not its default."""
     config_class: type = type(part.config)
     default = _set_by(config_class)
     return any(

@@ -1,6 +1,6 @@
 """What a class builds otherwise than the configuration lets expect, though it read all of it.
 
-Two things are told, as notes with their numbers: layers for predicting further tokens, which a checkpoint
+Two kinds of notes, with their numbers: layers for predicting further tokens, which a checkpoint
 holds and a class for generating text leaves out, and a head that is tied where the configuration says that
 it is not, says both, or says nothing while the classes' own defaults disagree.
 """
@@ -20,7 +20,7 @@ _FURTHER = ("mtp", "nextn", "multi_token")
 _DEEPEST = 8
 
 
-def omissions(stated: Mapping[str, Any], resolved: Any, tree: ModuleTree) -> tuple[str, ...]:
+def not_built(stated: Mapping[str, Any], resolved: Any, tree: ModuleTree) -> tuple[str, ...]:
     """A sentence for each; `resolved` is the configuration as the classes read it."""
     return (*_further_layers(stated, tree), *_tying(stated, resolved, tree))
 
@@ -59,22 +59,22 @@ def _tying(stated: Mapping[str, Any], resolved: Any, tree: ModuleTree) -> Iterat
     tied = _is_tied(tree)
     if tied is None:
         return
-    said, size = dict(_said(stated)), _head_size(tree)
+    ties, size = dict(_stated_ties(stated)), _head_size(tree)
     what = "ties the head to the embedding" if tied else "builds the head apart from the embedding"
     count = f"its {size:,} parameters are {'not counted again' if tied else 'counted'}"
     name = tree.root.class_name
-    if said and set(said.values()) != {tied}:
-        words = " and ".join(f"{path} {str(value).lower()}" for path, value in said.items())
+    if ties and set(ties.values()) != {tied}:
+        words = " and ".join(f"{path} {str(value).lower()}" for path, value in ties.items())
         yield f"config.json says {words}; {name} {what}, and {count}."
-    elif not said and _default(resolved) not in {None, tied}:
+    elif not ties and _default(resolved) not in {None, tied}:
         yield (
             "config.json does not say whether the head is tied, and the defaults of the model's class and of "
             f"its language model's disagree; {name} {what}, and {count}."
         )
 
 
-def _said(stated: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
-    """What is said of tying, at the top and in what describes the language model; a tower has no head."""
+def _stated_ties(stated: Mapping[str, Any]) -> Iterator[tuple[str, bool]]:
+    """What the configuration states of tying, at the top and for the language model; a tower has no head."""
     for path, part in (("", stated), *((name, stated.get(name)) for name in _TEXT_PARTS)):
         value = part.get(_TIE) if isinstance(part, Mapping) else None
         if isinstance(value, bool):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from vlm_inspect.build.source.execute import store
@@ -258,18 +258,16 @@ def _each(
 
 
 def _string(machine: Machine, node: ast.JoinedStr, frame: Frame) -> Value:
-    parts = list(_parts(machine, node, frame))
-    return Unknown() if None in parts else "".join(map(str, parts))
-
-
-def _parts(machine: Machine, node: ast.JoinedStr, frame: Frame) -> Iterator[str | None]:
+    text = ""
     for part in node.values:
+        value: Value = getattr(part, "value", "")
         if isinstance(part, ast.FormattedValue):
-            value = machine.evaluate(part.value, frame)
             simple = part.format_spec is None and part.conversion == -1
-            yield str(value)[:1000] if simple and isinstance(value, (str, int, float)) else None
-        else:
-            yield str(getattr(part, "value", ""))
+            value = machine.evaluate(part.value, frame) if simple else Unknown()
+        if not isinstance(value, (str, int, float)):
+            return Unknown()
+        text += str(value)[:1000]
+    return text
 
 
 _HANDLERS: Mapping[type[ast.expr], Callable[..., Value]] = {

@@ -1,8 +1,8 @@
 """From a configuration and the source of its repository to the object that its constructors would make.
 
 A partial evaluator: constructors are followed statement by statement, and whatever they do not decide stays
-unknown. Smaller readers, which only collect `self.x = Class(...)`, lose most class names of published models:
-arguments, tables of classes, loops and the defaults of configurations decide which class it is.
+unknown. Arguments, tables of classes, loops and the defaults of configurations decide which class a module
+is of, so all of these are evaluated.
 """
 
 from __future__ import annotations

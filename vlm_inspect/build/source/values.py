@@ -117,8 +117,8 @@ class Partial(Struct, frozen=True, eq=False):
     """`functools.partial`."""
 
     function: Value
-    args: tuple[Value, ...]
-    named: Mapping[str, Value]
+    args: Values
+    named: Named
 
 
 class Super(Struct, frozen=True, eq=False):
