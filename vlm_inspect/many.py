@@ -38,13 +38,13 @@ def inspect_many(
     """Yield the outcome of each model: built on the executor, or else in `options.jobs` processes."""
     loaded = _loaded(models, load, options)
     task = _Task(options, with_tree)
-    run = partial(batch.run_on, executor) if executor is not None else None
-    if run is None and options.jobs > 1:
-        run = partial(batch.run_in_processes, options.jobs)
+    runner = partial(batch.run_on, executor) if executor is not None else None
+    if runner is None and options.jobs > 1:
+        runner = partial(batch.run_in_processes, options.jobs)
     outcomes = (
         batch.run(loaded, task.answer)
-        if run is None
-        else run(loaded, task.answer, cached=task.cached, dedupe_key=task.dedupe_key)
+        if runner is None
+        else runner(loaded, task.answer, cached=task.cached, dedupe_key=task.dedupe_key)
     )
     with closing(cast("Generator[Outcome[Outcome[Model, Found], Inspection]]", outcomes)):
         for outcome in outcomes:
