@@ -4,8 +4,8 @@ import json
 from functools import cache
 
 from tests import sparse
-from vlm_inspect.build import native
-from vlm_inspect.build.loader.loading import empty_model
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.builders.transformers.load import empty_model
 
 
 @cache
@@ -14,7 +14,7 @@ def _tensors(config):
         live = empty_model(selected.model_class, selected.config_class.from_dict(cleaned))
         return live.state_dict(), frozenset(live.all_tied_weights_keys)
 
-    state, tied = native.with_class(json.loads(config), "a test's model", work)
+    state, tied = build.with_class(json.loads(config), "a test's model", work)
     return {path: tuple(tensor.shape) for path, tensor in state.items() if path not in tied}
 
 

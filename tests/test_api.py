@@ -85,7 +85,7 @@ def test_importing_the_package_costs_nothing_heavy():
 def test_errors_survive_pickling():
     import pickle
 
-    from vlm_inspect.errors import NotNativeError
+    from vlm_inspect.core.errors import NotNativeError
 
     error = pickle.loads(pickle.dumps(NotNativeError("m", hint="h", model="o/n", short="s")))  # noqa: S301 - our own
     assert (error.message, error.hint, error.model, error.short) == ("m", "h", "o/n", "s")

@@ -16,9 +16,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from vlm_inspect import batch
-from vlm_inspect.errors import ConfigMissingError, PicklingError, WorkerDiedError, WorkerStartError
-from vlm_inspect.workers import WorkerPool
+from vlm_inspect.app import batch
+from vlm_inspect.app.workers import WorkerPool
+from vlm_inspect.core.errors import ConfigMissingError, PicklingError, WorkerDiedError, WorkerStartError
 
 ROOT = Path(__file__).parent.parent
 LONGEST = 60
@@ -461,9 +461,9 @@ def test_an_executor_of_processes_is_one_as_any_other():
 def test_what_was_imported_for_it_is_not_imported_without():
     script = (
         "import sys, msgspec; before = {*sys.modules}\n"
-        "import vlm_inspect.batch; print(*{*sys.modules} - before)"
+        "import vlm_inspect.app.batch; print(*{*sys.modules} - before)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     found = set(done.stdout.split())
-    assert "vlm_inspect.batch" in found
+    assert "vlm_inspect.app.batch" in found
     assert not {"multiprocessing", "concurrent.futures", "subprocess", "pebble"} & found

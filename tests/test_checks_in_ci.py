@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from tests.action_runner import Runner
 from tests.stand_ins import StandIns, answer
 from vlm_inspect.cli.main import program
-from vlm_inspect.version import __version__
+from vlm_inspect.core.version import __version__
 
 ROOT = Path(__file__).parent.parent
 ACTION = ROOT / "action.yml"

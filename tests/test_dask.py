@@ -11,8 +11,8 @@ from distributed import Client, LocalCluster
 
 import vlm_inspect
 from tests.published import GEMMA_3_4B, LLAVA_1_5_7B, PALIGEMMA_3B
-from vlm_inspect import batch
-from vlm_inspect.errors import InvalidConfigError, WorkerDiedError
+from vlm_inspect.app import batch
+from vlm_inspect.core.errors import InvalidConfigError, WorkerDiedError
 
 CONFIGS = {"llava": LLAVA_1_5_7B, "gemma": GEMMA_3_4B, "broken": "no object", "paligemma": PALIGEMMA_3B}
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import vlm_inspect
 from tools import cli_reference
-from vlm_inspect import requested as use_cases
+from vlm_inspect.app import requests as use_cases
 from vlm_inspect.cli import exits
 from vlm_inspect.cli.main import program
 from vlm_inspect.render import FORMATS

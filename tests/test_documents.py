@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_inspect.errors import DocumentError
+from vlm_inspect.core.errors import DocumentError
 from vlm_inspect.storage.atomic import write_file
 from vlm_inspect.storage.blocks import block_names, read_document, replace_blocks, update_document
 

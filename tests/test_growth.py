@@ -13,8 +13,8 @@ from torch import nn
 
 import vlm_inspect
 from tests.every_type import config_of
-from vlm_inspect.build import walk
-from vlm_inspect.tree import ModuleNode
+from vlm_inspect.builders.transformers import walk
+from vlm_inspect.core.module_tree import ModuleNode
 
 TYPES = ("aria", "aya_vision", "blip-2", "deepseek_vl", "florence2", "idefics3", "llava", "paligemma")
 ROUNDS = 10

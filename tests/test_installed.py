@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlm_inspect import installed
+from vlm_inspect.core import packages
 
 
 @pytest.fixture
@@ -21,40 +21,40 @@ def add(site, name, version, *requirements):
 
 
 def test_here_nothing_is_missing():
-    assert installed.missing_requirements(installed.SELF) == ()
+    assert packages.missing_requirements(packages.SELF) == ()
 
 
 def test_what_is_missing_is_named_with_the_command_that_installs_it(site):
     add(site, "above", "1.0", "below>=1", "ground<2")
     add(site, "below", "1.5")
-    assert [str(each) for each in installed.missing_requirements("above")] == [
+    assert [str(each) for each in packages.missing_requirements("above")] == [
         "above 1.0 needs ground<2, and it is not installed"
     ]
-    assert installed.install_hint("above") == (
+    assert packages.install_hint("above") == (
         'pip install "ground<2" (above 1.0 needs ground<2, and it is not installed)'
     )
 
 
 def test_extras_and_other_systems_do_not_count(site):
     add(site, "above", "1.0", 'ground; extra == "more"', 'below; sys_platform == "beos"')
-    assert installed.missing_requirements("above") == ()
+    assert packages.missing_requirements("above") == ()
 
 
 def test_an_extra_that_is_needed_anyway_counts(site):
     add(site, "above", "1.0", 'torch>=999; extra == "torch"')
-    (found,) = installed.missing_requirements("above")
+    (found,) = packages.missing_requirements("above")
     assert found.wanted == "torch>=999"
-    assert installed.missing_requirements("above", on="torch") == (found,)
-    assert installed.missing_requirements("above", on="ground") == ()
+    assert packages.missing_requirements("above", on="torch") == (found,)
+    assert packages.missing_requirements("above", on="ground") == ()
 
 
 def test_a_package_that_has_all_it_needs_may_be_damaged(site):
     add(site, "above", "1.0")
-    error = installed.import_failure("above", ImportError("libabove.so: cannot open. Try: something else."))
+    error = packages.import_failure("above", ImportError("libabove.so: cannot open. Try: something else."))
     assert error.message == "above 1.0 cannot be imported: libabove.so: cannot open"
     assert "--force-reinstall above" in error.hint
 
 
 def test_metadata_that_says_no_requirement_is_skipped(site):
     add(site, "above", "1.0", "!!", "ground")
-    assert [each.name for each in installed.missing_requirements("above")] == ["ground"]
+    assert [each.name for each in packages.missing_requirements("above")] == ["ground"]

@@ -11,10 +11,11 @@ import pytest
 
 import vlm_inspect
 from tests.published import LLAVA_1_5_7B
-from vlm_inspect import inspection, many, tree_codec
-from vlm_inspect.build import native
-from vlm_inspect.errors import ConfigMissingError, InvalidConfigError, UnbuildableConfigError
-from vlm_inspect.sources.options import InspectOptions
+from vlm_inspect.app import batch, pipeline
+from vlm_inspect.builders.transformers import build as transformers_build
+from vlm_inspect.core import codec
+from vlm_inspect.core.errors import ConfigMissingError, InvalidConfigError, UnbuildableConfigError
+from vlm_inspect.core.options import InspectOptions
 
 UNBUILT = {"architectures": ["NobodysForConditionalGeneration"], "model_type": "nobodys"}
 REFUSED = {**LLAVA_1_5_7B, "text_config": {"model_type": "llama", "num_hidden_layers": -1}}
@@ -49,13 +50,13 @@ def folder_of(tmp_path):
 @pytest.fixture
 def builds(monkeypatch):
     """The real builds of this process, by model."""
-    done, build = [], native.build
+    done, build = [], transformers_build.build
 
     def counted(config, model):
         done.append(model)
         return build(config, model)
 
-    monkeypatch.setattr(native, "build", counted)
+    monkeypatch.setattr(transformers_build, "build", counted)
     return done
 
 
@@ -101,11 +102,11 @@ def test_outcomes_are_those_of_each_model_alone(folder_of, way):
 
 def test_trees_come_from_other_processes_as_they_are(folder_of):
     here, there = (
-        many.inspect_many([folder_of(LLAVA_1_5_7B)], inspection.look_up, options, with_tree=True)
+        batch.inspect_many([folder_of(LLAVA_1_5_7B)], pipeline.look_up, options, with_tree=True)
         for options in (InspectOptions(cache=False), InspectOptions(cache=False, jobs=2))
     )
     for ours, theirs in zip(here, there, strict=True):
-        assert tree_codec.to_bytes(ours.answer.tree) == tree_codec.to_bytes(theirs.answer.tree)
+        assert codec.to_bytes(ours.answer.tree) == codec.to_bytes(theirs.answer.tree)
 
 
 def test_models_without_end_are_answered_as_they_are_asked_for(folder_of):

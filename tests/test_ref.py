@@ -2,8 +2,8 @@
 
 import pytest
 
-from vlm_inspect.errors import InvalidReferenceError
-from vlm_inspect.ref import ModelRef, is_hub_id
+from vlm_inspect.core.errors import InvalidReferenceError
+from vlm_inspect.core.model_ref import ModelRef, is_hub_id
 
 NEITHER = {
     "nothing": "",

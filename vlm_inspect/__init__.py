@@ -10,29 +10,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from vlm_inspect.app import diff, inspect, inspect_many
-    from vlm_inspect.architecture import Architecture, Component, Role
-    from vlm_inspect.batch import Failed, Inspected
-    from vlm_inspect.difference import Difference
-    from vlm_inspect.errors import VlmInspectError
-    from vlm_inspect.fit import LoadReport
-    from vlm_inspect.verification import verify
-    from vlm_inspect.version import __version__
+    from vlm_inspect.app.api import diff, inspect, inspect_many
+    from vlm_inspect.app.batch import Failed, Inspected
+    from vlm_inspect.app.verify import verify
+    from vlm_inspect.core.architecture import Architecture, Component, Role
+    from vlm_inspect.core.difference import Difference
+    from vlm_inspect.core.errors import VlmInspectError
+    from vlm_inspect.core.load_report import LoadReport
+    from vlm_inspect.core.version import __version__
 
 _HOMES = {
-    "Architecture": "vlm_inspect.architecture",
-    "Component": "vlm_inspect.architecture",
-    "Difference": "vlm_inspect.difference",
-    "Failed": "vlm_inspect.batch",
-    "LoadReport": "vlm_inspect.fit",
-    "Inspected": "vlm_inspect.batch",
-    "Role": "vlm_inspect.architecture",
-    "VlmInspectError": "vlm_inspect.errors",
-    "__version__": "vlm_inspect.version",
-    "diff": "vlm_inspect.app",
-    "inspect": "vlm_inspect.app",
-    "inspect_many": "vlm_inspect.app",
-    "verify": "vlm_inspect.verification",
+    "Architecture": "vlm_inspect.core.architecture",
+    "Component": "vlm_inspect.core.architecture",
+    "Difference": "vlm_inspect.core.difference",
+    "Failed": "vlm_inspect.app.batch",
+    "LoadReport": "vlm_inspect.core.load_report",
+    "Inspected": "vlm_inspect.app.batch",
+    "Role": "vlm_inspect.core.architecture",
+    "VlmInspectError": "vlm_inspect.core.errors",
+    "__version__": "vlm_inspect.core.version",
+    "diff": "vlm_inspect.app.api",
+    "inspect": "vlm_inspect.app.api",
+    "inspect_many": "vlm_inspect.app.api",
+    "verify": "vlm_inspect.app.verify",
 }
 
 __all__ = [

@@ -15,9 +15,9 @@ def main() -> None:
     """Run the program, and end the process with its exit code."""
     gc.set_threshold(_BETWEEN_SEARCHES)
     try:
-        from vlm_inspect.cli import interruption
+        from vlm_inspect.cli import signals
 
-        interruption.install_handlers()
+        signals.install_handlers()
         from vlm_inspect.cli.main import main as run
 
         run()

@@ -17,8 +17,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct, field
 
-from vlm_inspect.errors import InvalidReferenceError, SettingsError
-from vlm_inspect.ref import ModelRef
+from vlm_inspect.core.errors import InvalidReferenceError, SettingsError
+from vlm_inspect.core.model_ref import ModelRef
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -3,8 +3,8 @@
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.read import read_layer, read_stack
-from vlm_inspect.anatomy.layers.surroundings import Surroundings
-from vlm_inspect.tree import NodePool
+from vlm_inspect.anatomy.layers.stacks import Surroundings
+from vlm_inspect.core.module_tree import NodePool
 
 _POOL = NodePool()
 

@@ -1,7 +1,7 @@
 """Module trees by hand, as small as a rule needs them."""
 
 from vlm_inspect.anatomy.roles.find import find_roles
-from vlm_inspect.tree import ModuleTree, NodePool
+from vlm_inspect.core.module_tree import ModuleTree, NodePool
 
 TEXT, VISION = 64, 32
 WORDS = 1000

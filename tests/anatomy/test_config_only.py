@@ -2,12 +2,12 @@
 
 import pytest
 
-from vlm_inspect.anatomy import describe_config
-from vlm_inspect.architecture import Role
-from vlm_inspect.checkpoint import Checkpoint
-from vlm_inspect.codec import architecture_from_data, to_data
-from vlm_inspect.errors import NotNativeError
-from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.anatomy.config_only import describe_config
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.checkpoint import Checkpoint
+from vlm_inspect.core.codec import architecture_from_data, to_data
+from vlm_inspect.core.errors import NotNativeError
+from vlm_inspect.core.model_ref import ModelIdentity
 
 PHI3_V = {
     "architectures": ["Phi3VForCausalLM"],

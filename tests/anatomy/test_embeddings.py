@@ -17,10 +17,10 @@ from tests.anatomy.small_trees import (
 )
 from tests.every_type.answers import answer_of
 from tests.stages import sizes
-from vlm_inspect.anatomy import describe
+from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.anatomy.layers.stacks import is_stack
-from vlm_inspect.architecture import Role
-from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.model_ref import ModelIdentity
 
 TEXTS, EYES, EARS = Role.LANGUAGE_MODEL, Role.VISION_ENCODER, Role.AUDIO_ENCODER
 

@@ -5,9 +5,9 @@ import pytest
 from tests.every_type import NEEDS_EXTRA, STATED, TYPES, config_of, default_config
 from tests.every_type.answers import answer_of, independent_count, tree_of
 from tests.every_type.invariants import INVARIANTS
-from vlm_inspect.build import native
-from vlm_inspect.codec import architecture_from_data, to_data
-from vlm_inspect.errors import UnbuildableConfigError
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.core.codec import architecture_from_data, to_data
+from vlm_inspect.core.errors import UnbuildableConfigError
 
 
 @pytest.mark.parametrize("model_type", TYPES)
@@ -40,7 +40,7 @@ def test_its_classes_read_all_of_its_configuration_that_is_structure(model_type)
 @pytest.mark.parametrize("model_type", ["chameleon", "qwen3_omni_moe"])
 def test_a_default_config_that_does_not_build_is_a_clear_error(model_type):
     with pytest.raises(UnbuildableConfigError, match="cannot be built from this config"):
-        native.build(default_config(model_type), model_type)
+        build.build(default_config(model_type), model_type)
 
 
 def test_a_stated_config_keeps_what_its_file_says():

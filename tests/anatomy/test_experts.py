@@ -14,11 +14,11 @@ from tests.anatomy.layer_parts import (
     read,
     rms_norm,
 )
-from vlm_inspect.anatomy.layers.active import idle, idle_of
+from vlm_inspect.anatomy.layers.experts import idle, idle_of
 from vlm_inspect.anatomy.layers.read import read_stack
-from vlm_inspect.anatomy.layers.surroundings import Surroundings
-from vlm_inspect.architecture import Experts
-from vlm_inspect.tree import ModuleTree
+from vlm_inspect.anatomy.layers.stacks import Surroundings
+from vlm_inspect.core.architecture import Experts
+from vlm_inspect.core.module_tree import ModuleTree
 
 ONE = 3 * 32 * 16
 

@@ -6,10 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from tests.every_type import config_of, default_config
-from vlm_inspect.anatomy import describe
-from vlm_inspect.build import native
-from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.tree import ModuleTree
+from vlm_inspect.anatomy.describe import describe
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.module_tree import ModuleTree
 
 PLACEHOLDERS = ("placeholders",)
 DEEPSTACK = ("placeholders", "layers")
@@ -66,7 +66,7 @@ WAYS = {
 
 @cache
 def tree_of(model_type) -> ModuleTree:
-    return native.build(config_of(model_type), model_type)
+    return build.build(config_of(model_type), model_type)
 
 
 def described(tree):
@@ -109,7 +109,7 @@ def test_a_placeholder_that_the_configuration_leaves_out_is_unknown():
 
 def test_a_published_blip_2_names_its_placeholder():
     config = {**config_of("blip-2"), "image_token_index": 50265}
-    (image,) = entries(native.build(config, "blip-2")).values()
+    (image,) = entries(build.build(config, "blip-2")).values()
     assert (image.token_key, image.token_id, image.unknown) == ("image_token_index", 50265, {})
 
 
@@ -126,7 +126,7 @@ def test_cross_attention_is_seen_without_code():
 
 
 def test_code_for_a_part_that_was_not_built_brings_nothing_in():
-    deaf = native.build(default_config("nemotron_h_omni"), "deaf")
+    deaf = build.build(default_config("nemotron_h_omni"), "deaf")
     assert not any("sound" in path or "audio" in path for path, _ in deaf.root.walk())
     assert list(entries(deaf)) == ["image", "video"]
 
@@ -137,6 +137,6 @@ def test_a_talkers_code_is_not_the_language_models():
 
 
 def test_a_text_model_has_no_entries():
-    tree = native.build({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, "text")
+    tree = build.build({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, "text")
     assert described(tree).inputs == ()
     assert "inputs" not in described(tree).unknown

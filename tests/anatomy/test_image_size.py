@@ -3,8 +3,8 @@
 import pytest
 
 from tests.anatomy.small_trees import module, norm
-from vlm_inspect.anatomy.image_size import image_size
-from vlm_inspect.architecture import ConvStage, EmbeddingStage, LinearStage
+from vlm_inspect.anatomy.components import image_size
+from vlm_inspect.core.architecture import ConvStage, EmbeddingStage, LinearStage
 
 PATCHES = ConvStage("Conv2d", "patch", in_channels=3, out_channels=64, kernel_size=(14, 14))
 

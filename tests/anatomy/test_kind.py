@@ -3,7 +3,7 @@ from msgspec.structs import replace
 
 from tests.every_type.answers import answer_of
 from vlm_inspect.anatomy.kind import with_kind
-from vlm_inspect.architecture import Role
+from vlm_inspect.core.architecture import Role
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,16 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from tests.every_type.answers import answer_of
 from tests.published import GEMMA_3_4B, LLAMA_3_2_11B_VISION, QWEN2_5_VL_7B
 from tests.stages import sizes
-from vlm_inspect.anatomy import describe
-from vlm_inspect.architecture import Role
-from vlm_inspect.build import native
-from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.anatomy.describe import describe
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.model_ref import ModelIdentity
 
 TEXT, VISION, AUDIO = Role.LANGUAGE_MODEL, Role.VISION_ENCODER, Role.AUDIO_ENCODER
 
 
 def answer(config):
-    return describe(native.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
+    return describe(build.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
 
 
 def of_text_type(model_type):

@@ -1,9 +1,9 @@
 """Which part of a configuration a stack was built from, where only the whole one is known."""
 
 from tests.anatomy.small_trees import layers, norm
-from vlm_inspect.anatomy.part_configs import part_config
-from vlm_inspect.architecture import Role
-from vlm_inspect.tree import NodePool
+from vlm_inspect.anatomy.configs import part_config
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.module_tree import NodePool
 
 TEXT = {"hidden_size": 64, "num_hidden_layers": 2, "num_experts_per_tok": 8}
 VISION = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}

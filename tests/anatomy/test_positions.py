@@ -5,9 +5,9 @@ import math
 import pytest
 
 from tests.anatomy.layer_parts import attention, layer, layers, mlp, part, read, read_all
-from vlm_inspect.anatomy.layers.surroundings import Said, said_of_layers, surroundings
-from vlm_inspect.architecture import Role
-from vlm_inspect.tree import ModuleTree
+from vlm_inspect.anatomy.layers.stacks import Said, said_of_layers, surroundings
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.module_tree import ModuleTree
 
 TURNING = attention(uses=("q_proj", "apply_rotary_pos_emb", "o_proj"))
 PLAIN = attention(uses=("q_proj", "o_proj"))

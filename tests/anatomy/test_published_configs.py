@@ -20,12 +20,12 @@ from tests.published import (
     PARTS,
     TOTALS,
 )
-from vlm_inspect.anatomy import describe
-from vlm_inspect.build import native
-from vlm_inspect.build.selection import select
-from vlm_inspect.errors import NotNativeError, VlmInspectError
-from vlm_inspect.inspection import examine
-from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.anatomy.describe import describe
+from vlm_inspect.app.pipeline import examine
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.builders.transformers.select import select
+from vlm_inspect.core.errors import NotNativeError, VlmInspectError
+from vlm_inspect.core.model_ref import ModelIdentity
 
 HUB = Path(__file__).parents[3] / "shared" / "hub"
 REAL = {path.parent.name: json.loads(path.read_text()) for path in sorted(HUB.glob("*/config.json"))}
@@ -50,7 +50,7 @@ def counted(config):
 
 def is_native(config):
     try:
-        native.build(config, "org/name")
+        build.build(config, "org/name")
     except NotNativeError:
         return False
     return True
@@ -63,7 +63,7 @@ NATIVE = [name for name, config in CONFIGS.items() if is_native(config)]
 @pytest.mark.filterwarnings("ignore:`rope_scaling` is deprecated:FutureWarning")
 @pytest.mark.parametrize("name", NATIVE)
 def test_the_parts_add_up_to_what_torch_counts(name):
-    tree = native.build(CONFIGS[name], name)
+    tree = build.build(CONFIGS[name], name)
     architecture = describe(tree, ModelIdentity(name), "transformers")
     assert sum(component.parameters for component in architecture.components) == tree.total
     transformers.logging.set_verbosity_error()
@@ -81,20 +81,20 @@ def test_every_one_is_answered_by_a_build_or_by_what_it_says(name, tmp_path):
 
 @pytest.mark.parametrize(("config", "published"), PARTS.values(), ids=PARTS)
 def test_published_sizes_of_parts_come_out(config, published):
-    architecture = describe(native.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
+    architecture = describe(build.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
     counted_by_role = {part.role.value: part.parameters for part in architecture.components}
     assert {role: counted_by_role[role] for role in published} == published
 
 
 def test_a_published_tower_may_hold_its_merger():
     config, published = PARTS["Qwen2.5-VL-7B"]
-    assert native.build(config, "org/name").find("model.visual").total == 676_550_144
+    assert build.build(config, "org/name").find("model.visual").total == 676_550_144
     assert sum(published.values()) == 676_550_144
 
 
 @pytest.mark.parametrize(("config", "published"), ACTIVE.values(), ids=ACTIVE)
 def test_active_parameters_are_the_published_ones(config, published):
-    architecture = describe(native.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
+    architecture = describe(build.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
     assert round(architecture.parameters.active / 1e9, 1) == published
 
 
@@ -105,7 +105,7 @@ def answer(config, folder):
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name in NATIVE])
 def test_no_published_configuration_is_misread(name):
-    assert [key.path for key in native.build(CONFIGS[name], name).unused_config_keys if key.structural] == []
+    assert [key.path for key in build.build(CONFIGS[name], name).unused_config_keys if key.structural] == []
 
 
 @pytest.mark.parametrize("config", MISREAD.values(), ids=MISREAD)

@@ -5,13 +5,13 @@ import json
 import pytest
 
 from tests.published import KIMI_K2_5, LLAVA_1_5_7B
-from vlm_inspect import app
-from vlm_inspect.anatomy import describe
+from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.anatomy.quantization import quantization_of
-from vlm_inspect.architecture import Quantization
-from vlm_inspect.build import native
-from vlm_inspect.codec import architecture_from_data, to_data
-from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.app import api
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.core.architecture import Quantization
+from vlm_inspect.core.codec import architecture_from_data, to_data
+from vlm_inspect.core.model_ref import ModelIdentity
 
 GROUP = {"targets": ["Linear"], "input_activations": None}
 # as the quantisers write them
@@ -121,8 +121,8 @@ def test_each_method_is_read_as_its_quantiser_writes_it(stated, read):
 
 @pytest.mark.parametrize("stated", [stated for stated, _ in STATED.values()], ids=STATED)
 def test_parameters_are_counted_as_the_model_has_them(stated):
-    plain = native.build(SMALL_LLAVA, "org/name")
-    packed = native.build({**SMALL_LLAVA, "quantization_config": stated}, "org/name")
+    plain = build.build(SMALL_LLAVA, "org/name")
+    packed = build.build({**SMALL_LLAVA, "quantization_config": stated}, "org/name")
     assert list(packed.root.parameter_paths()) == list(plain.root.parameter_paths())
     assert quantization_of(packed.config) == quantization_of({"quantization_config": stated})
 
@@ -133,7 +133,7 @@ def test_mlx_names_no_method():
 
 
 def test_quantisation_of_a_part_says_whose_it_is():
-    tree = native.build(KIMI_K2_5, "org/name")
+    tree = build.build(KIMI_K2_5, "org/name")
     record = describe(tree, ModelIdentity("org/name"), "transformers")
     assert record.quantization == Quantization(
         "compressed-tensors", 4, "int", (32,), "pack-quantized", "text_config.quantization_config"
@@ -161,6 +161,6 @@ def test_a_record_from_the_configuration_alone_has_it_too(tmp_path):
         "quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"},
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
-    record = app.inspect(str(tmp_path))
+    record = api.inspect(str(tmp_path))
     assert record.builder == "config"
     assert record.quantization == Quantization("awq", 4, None, (128,), "gemm")

@@ -6,17 +6,17 @@ from tests.every_type import TYPES
 from tests.every_type.answers import answer_of
 from tests.published import FUYU_8B, GEMMA_3_4B, LLAMA_3_2_11B_VISION, QWEN2_5_VL_7B
 from tests.stages import sizes
-from vlm_inspect.anatomy import describe
-from vlm_inspect.architecture import Role
-from vlm_inspect.build import native
-from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.anatomy.describe import describe
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.model_ref import ModelIdentity
 
 VISION, AUDIO, PROJECTOR = Role.VISION_ENCODER, Role.AUDIO_ENCODER, Role.PROJECTOR
 LANGUAGE, HEAD, GENERATOR, OTHER = Role.LANGUAGE_MODEL, Role.LM_HEAD, Role.GENERATOR, Role.OTHER
 
 
 def answer(config):
-    return describe(native.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
+    return describe(build.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
 
 
 def paths(architecture, role):

@@ -4,10 +4,10 @@ import pytest
 
 from tests.anatomy.small_trees import TEXT, VISION, convolution, linear, model, module, norm, text, tower
 from tests.every_type.answers import answer_of
-from vlm_inspect.anatomy import describe
-from vlm_inspect.anatomy.steps.branches import with_branches
-from vlm_inspect.architecture import ActivationStage, LinearStage, NormStage, Role
-from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.anatomy.describe import describe
+from vlm_inspect.anatomy.steps.projector import with_branches
+from vlm_inspect.core.architecture import ActivationStage, LinearStage, NormStage, Role
+from vlm_inspect.core.model_ref import ModelIdentity
 
 
 def projectors(model_type):

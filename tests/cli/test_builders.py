@@ -5,9 +5,9 @@ import shutil
 import pytest
 
 from tests import checkpoints
-from tests.build import phi3_v, sandbox
+from tests.builders import phi3_v, sandbox
 from tests.cli.program import LLAVA, call, cells, run, save
-from vlm_inspect.build.remote import process
+from vlm_inspect.builders.sandbox import process
 
 TOTAL = 4_146_621_440
 ROW = [

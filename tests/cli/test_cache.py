@@ -6,9 +6,9 @@ import sys
 import pytest
 
 from tests import checkpoints
-from tests.build import phi3_v
+from tests.builders import phi3_v
 from tests.cli.program import LLAVA, call, environment, run, save
-from vlm_inspect.build import native
+from vlm_inspect.builders.transformers import build
 from vlm_inspect.storage import cache
 
 HEAVY = {"torch", "transformers", "accelerate", "numpy"}
@@ -25,13 +25,13 @@ def home(here):
 def builds(monkeypatch, here):
     """The names of the models that were built, of commands that run in this process."""
     names = []
-    really = native.build
+    really = build.build
 
     def counted(config, model):
         names.append(model)
         return really(config, model)
 
-    monkeypatch.setattr(native, "build", counted)
+    monkeypatch.setattr(build, "build", counted)
     own = cache.ResultCache(here / "kept")
     monkeypatch.setattr(cache, "default_cache", lambda: own)
     return names

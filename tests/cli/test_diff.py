@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from tests.build import phi3_v
+from tests.builders import phi3_v
 from tests.cli.program import LLAVA, call, cells, run, save
-from vlm_inspect import inspection
+from vlm_inspect.app import pipeline
 from vlm_inspect.storage import snapshots
 
 WIDER = {**LLAVA, "text_config": {"model_type": "llama", "vocab_size": 32064, "intermediate_size": 13824}}
@@ -118,7 +118,7 @@ def test_two_snapshot_files_are_compared_without_torch(two, here):
     files = []
     for model in two:
         files.append(here / f"{model.name}.json")
-        files[-1].write_text(snapshots.to_text(inspection.take(str(model)).stored))
+        files[-1].write_text(snapshots.to_text(pipeline.take(str(model)).stored))
     script = (
         "import sys\n"
         "from vlm_inspect.cli.main import program\n"

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.cli.program import LLAVA, SCRIPT, call, environment, run, save
-from vlm_inspect import inspection
+from vlm_inspect.app import pipeline
 from vlm_inspect.cli import exits
 
 
@@ -182,7 +182,7 @@ def bug(monkeypatch):
     def raising(*_, **__):
         raise LookupError("nobody thought of this\x1b[31m")
 
-    monkeypatch.setattr(inspection, "answer", raising)
+    monkeypatch.setattr(pipeline, "answer", raising)
 
 
 @pytest.mark.parametrize("command", ["show", "tree", "table"])

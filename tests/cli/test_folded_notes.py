@@ -1,4 +1,4 @@
-from vlm_inspect.cli.folded_notes import Note, dedupe_notes
+from vlm_inspect.cli.output import Note, dedupe_notes
 
 DOWN = "http://hub cannot be reached: refused."
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.build import phi3_v
+from tests.builders import phi3_v
 from tests.cli.program import LLAVA, call, save
 from tests.published import GEMMA_3_4B
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.cli.program import LLAVA, MODULE, SCRIPT, call, cells, run, save
-from vlm_inspect import answers
+from vlm_inspect.app import requests
 from vlm_inspect.render.columns import column_ids
 
 
@@ -82,7 +82,7 @@ def test_columns_are_those_named_in_their_order(here):
 
 @pytest.mark.parametrize("columns", ["model,bogus", ""])
 def test_an_unknown_column_is_refused_with_those_allowed_before_a_model_is_built(monkeypatch, columns):
-    monkeypatch.setattr(answers, "table_rows", None)
+    monkeypatch.setattr(requests, "table_rows", None)
     answer = call("table", "org/name", "--columns", columns)
     assert (answer.code, answer.stdout) == (2, "")
     assert "there is no column" in answer.stderr

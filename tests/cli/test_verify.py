@@ -6,8 +6,8 @@ import os
 import pytest
 
 from tests import checkpoints, sparse
-from tests.anatomy.test_every_type import default_config
 from tests.cli.program import NO_HUB, call, run
+from tests.every_type import default_config
 from tests.published import GEMMA_3_4B, LLAMA_3_2_11B_VISION, QWEN2_5_VL_7B
 
 LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}

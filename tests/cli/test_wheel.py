@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from vlm_inspect.core.version import __version__
 from vlm_inspect.settings import tomllib
 from vlm_inspect.sources import catalogue
-from vlm_inspect.version import __version__
 
 ROOT = Path(__file__).parent.parent.parent
 PACKAGE = ROOT / "vlm_inspect"
@@ -107,7 +107,9 @@ def test_it_holds_every_file_of_the_package(wheel):
 
 def test_it_holds_the_catalogue_the_templates_the_licence_and_its_types(wheel):
     held = names(wheel)
-    assert {f"vlm_inspect/catalogue/{name.replace('/', '__')}.toml" for name in catalogue.names()} <= held
+    assert {
+        f"vlm_inspect/sources/catalogue_data/{name.replace('/', '__')}.toml" for name in catalogue.names()
+    } <= held
     assert any(name.startswith("vlm_inspect/render/templates/") for name in held)
     assert any(name.endswith("/licenses/LICENSE") for name in held)
     assert "vlm_inspect/py.typed" in held

@@ -3,9 +3,9 @@
 from msgspec.structs import replace
 
 from tests.compare.conftest import of_type
-from vlm_inspect.architecture import ModalityInput
-from vlm_inspect.compare import compare
-from vlm_inspect.difference import Change, Incomparable
+from vlm_inspect.compare.compare import compare
+from vlm_inspect.core.architecture import ModalityInput
+from vlm_inspect.core.difference import Change, Incomparable
 
 
 def with_entries(snapshot, *entries, unknown=()):

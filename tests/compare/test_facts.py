@@ -7,9 +7,9 @@ from msgspec.structs import replace
 
 from tests.compare.conftest import of_catalogue, of_type
 from tests.compare.trees import edited, node, snapshot, wherever, with_children
-from vlm_inspect.architecture import Attention, Component, Layer, LayerStack, Mlp, Norm, Role
-from vlm_inspect.compare import compare, of_roles
-from vlm_inspect.difference import Change, PathChange
+from vlm_inspect.compare.compare import compare, of_roles
+from vlm_inspect.core.architecture import Attention, Component, Layer, LayerStack, Mlp, Norm, Role
+from vlm_inspect.core.difference import Change, PathChange
 
 CLIP = "TIGER-Lab/Mantis-8B-clip-llama3"
 SIGLIP = "TIGER-Lab/Mantis-8B-siglip-llama3"

@@ -4,8 +4,8 @@ import pytest
 from msgspec.structs import fields, replace
 
 from tests.compare.test_facts import described
-from vlm_inspect.architecture import Attention, Experts, Latent, Layer, Mlp, Norm, Rotary
-from vlm_inspect.compare import compare
+from vlm_inspect.compare.compare import compare
+from vlm_inspect.core.architecture import Attention, Experts, Latent, Layer, Mlp, Norm, Rotary
 
 ROTARY = Rotary("R", "default", 64, (16, 24, 24), 1e4)
 EXPERTS = Experts(8, 2, 16, 1, 32, "Router", "softmax", 1536, "mlp.experts")

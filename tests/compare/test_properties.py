@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from tests.compare.conftest import TYPES, of_type
 from tests.compare.trees import node, snapshot, trees, two_models, two_trees, wherever
 from tests.examples import examples
-from vlm_inspect.architecture import Role
-from vlm_inspect.compare import apply_moves, compare, of_roles
-from vlm_inspect.compare.patterns import folded_path
-from vlm_inspect.tree import NodePool
+from vlm_inspect.compare.compare import compare, of_roles
+from vlm_inspect.compare.paths import apply_moves
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.module_tree import NodePool, folded_path
 
 LEAF = node("L", [("w", (2,))])
 

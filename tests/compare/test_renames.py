@@ -19,11 +19,11 @@ from tests.compare.trees import (
     wrapped,
 )
 from tests.examples import in_full
-from vlm_inspect.architecture import Component, Role
-from vlm_inspect.compare import apply_moves, compare
-from vlm_inspect.compare.patterns import folded_path
-from vlm_inspect.difference import Move
-from vlm_inspect.tree import NodePool
+from vlm_inspect.compare.compare import compare
+from vlm_inspect.compare.paths import apply_moves
+from vlm_inspect.core.architecture import Component, Role
+from vlm_inspect.core.difference import Move
+from vlm_inspect.core.module_tree import NodePool, folded_path
 
 
 def assert_one_move(old, new, before, after, count):

@@ -3,11 +3,10 @@
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from vlm_inspect.architecture import Architecture, Component, Parameters, Role
-from vlm_inspect.compare.patterns import folded_path
-from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.snapshot import Snapshot
-from vlm_inspect.tree import ModuleNode, NodePool
+from vlm_inspect.core.architecture import Architecture, Component, Parameters, Role
+from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.module_tree import ModuleNode, NodePool, folded_path
+from vlm_inspect.core.snapshot import Snapshot
 
 NAMES = ["a", "b", "c", "model", "layers", "norm", "0", "1"]
 SHAPES = [(2,), (2, 3), (3, 2), ()]

@@ -10,11 +10,11 @@ import pytest
 import transformers
 
 from tests.compat.seed import GOLDEN
-from vlm_inspect.anatomy import describe
-from vlm_inspect.architecture import Role
-from vlm_inspect.build import native
-from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.render.module_tree import tree_lines
+from vlm_inspect.anatomy.describe import describe
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.render.tree import tree_lines
 from vlm_inspect.sources import catalogue
 
 PRINTS = sorted((Path(__file__).parent / "prints").glob("*.txt"))
@@ -27,7 +27,7 @@ LATER = {"HuggingFaceM4/idefics2-8b-chatty": ("32003", "32002")}
 
 
 def built(name, **changes):
-    return native.build({**catalogue.load(name).config, **changes}, name)
+    return build.build({**catalogue.load(name).config, **changes}, name)
 
 
 def described(name):
@@ -92,7 +92,7 @@ def test_a_stated_kernel_chooses_the_class_whether_it_is_installed_or_not(key):
 def test_a_kernel_that_a_class_does_not_have_leaves_the_choice_to_the_version():
     config = {"model_type": "git", "_attn_implementation": "flash_attention_2"}
     assert not transformers.GitForCausalLM._supports_flash_attn_2  # noqa: SLF001 - its only name
-    assert attention_classes(native.build(config, "git")) == {
+    assert attention_classes(build.build(config, "git")) == {
         "GitAttention",
         "GitSelfAttention",
         "GitVisionAttention",

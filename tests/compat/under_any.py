@@ -8,9 +8,9 @@ import pytest
 from packaging.version import Version
 
 from tests.hub_server import closed_port
-from vlm_inspect import inspect
-from vlm_inspect.build import native
-from vlm_inspect.errors import (
+from vlm_inspect.app.api import inspect
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.core.errors import (
     ConfigMissingError,
     GatedModelError,
     HubUnavailableError,
@@ -19,8 +19,9 @@ from vlm_inspect.errors import (
     RevisionNotFoundError,
     UnbuildableConfigError,
 )
-from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import InspectOptions, catalogue, load
+from vlm_inspect.core.model_ref import ModelRef
+from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.sources import catalogue, load
 from vlm_inspect.sources.http import transport_errors
 
 LLAVA = {"config.json": {"model_type": "llava"}}
@@ -84,8 +85,8 @@ def test_a_server_in_trouble_and_a_lost_connection_are_told_apart(hub, options):
 
 def test_a_refused_connection_is_said_in_plain_words(tmp_path):
     program = (
-        "from vlm_inspect.errors import SourceError\n"
-        "from vlm_inspect.ref import ModelRef\n"
+        "from vlm_inspect.core.errors import SourceError\n"
+        "from vlm_inspect.core.model_ref import ModelRef\n"
         "from vlm_inspect.sources import InspectOptions, load\n"
         "try: load(ModelRef.parse('org/name'), InspectOptions())\n"
         "except SourceError as error: print(error.message)\n"
@@ -114,21 +115,21 @@ def test_a_model_of_the_catalogue_has_the_parameters_that_it_had_in_2024(name):
         "HuggingFaceM4/idefics2-8b": 8_402_768_112,
         "HuggingFaceM4/idefics2-8b-chatty": 8_402_768_112,
     }
-    assert native.build(catalogue.load(name).config, name).total == totals[name]
+    assert build.build(catalogue.load(name).config, name).total == totals[name]
 
 
 def test_code_of_a_repository_and_an_unknown_part_are_not_native():
     with pytest.raises(NotNativeError, match="code of its own repo"):
-        native.build({"architectures": ["MyModel"], "auto_map": {"AutoModel": "m.MyModel"}}, "mine")
+        build.build({"architectures": ["MyModel"], "auto_map": {"AutoModel": "m.MyModel"}}, "mine")
     parts = {"vision_config": {"model_type": "no_such_tower"}}
     with pytest.raises(NotNativeError, match=r"'no_such_tower', which transformers .* does not have"):
-        native.build({**catalogue.load(KNOWN).config, **parts}, "mine")
+        build.build({**catalogue.load(KNOWN).config, **parts}, "mine")
 
 
 def test_a_configuration_that_is_refused_is_not_taken_for_an_unknown_part():
     odd = {**catalogue.load(KNOWN).config["text_config"], "pad_token_id": 10**6}
     with pytest.raises(UnbuildableConfigError, match="LlavaForConditionalGeneration cannot be built"):
-        native.build({**catalogue.load(KNOWN).config, "text_config": odd}, "mine")
+        build.build({**catalogue.load(KNOWN).config, "text_config": odd}, "mine")
 
 
 def test_the_python_interface_answers(tmp_path):

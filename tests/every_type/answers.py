@@ -11,10 +11,10 @@ import transformers
 
 from tests.every_type import NEEDS_EXTRA, architecture_of, config_of
 from tests.every_type.trees import stored
-from vlm_inspect import tree_codec
-from vlm_inspect.anatomy import describe
-from vlm_inspect.build import native
-from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.anatomy.describe import describe
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.core import codec
+from vlm_inspect.core.model_ref import ModelIdentity
 
 
 @cache
@@ -28,10 +28,10 @@ def _built(model_type):
     folder = Path(os.environ["VLM_INSPECT_TESTS_SHARED"])
     path = folder / f"{model_type}.tree"
     if path.exists():
-        return tree_codec.from_bytes(path.read_bytes())
-    tree = native.build(config_of(model_type), model_type)
+        return codec.from_bytes(path.read_bytes())
+    tree = build.build(config_of(model_type), model_type)
     with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
-        file.write(tree_codec.to_bytes(tree))
+        file.write(codec.to_bytes(tree))
     Path(file.name).replace(path)
     return tree
 

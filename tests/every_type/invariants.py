@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from vlm_inspect.architecture import Role
-from vlm_inspect.tree import is_below
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.module_tree import is_below
 
 MAIN_ROLES = (Role.VISION_ENCODER, Role.PROJECTOR, Role.LANGUAGE_MODEL, Role.LM_HEAD)
 

@@ -19,13 +19,12 @@ from tests.every_type.invariants import (
     a_class_is_a_name_or_unknown,
     what_is_unknown_is_an_empty_field_or_a_role,
 )
+from vlm_inspect.core.snapshot import Snapshot
 from vlm_inspect.render import render
-from vlm_inspect.render.card import build_card
-from vlm_inspect.render.card_tables import card_tables
+from vlm_inspect.render.card import build_card, card_tables
+from vlm_inspect.render.cells import Row
 from vlm_inspect.render.columns import KINDS
-from vlm_inspect.render.rows import Row
 from vlm_inspect.render.table import build_table
-from vlm_inspect.snapshot import Snapshot
 from vlm_inspect.storage import snapshots
 from vlm_inspect.storage.snapshots import Stored
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import msgspec
 
-from vlm_inspect import tree_codec
+from vlm_inspect.core import codec
 
 FOLDER = Path(__file__).parent.parent / "timm" / "trees"
 
 
 def to_text(tree):
     """The tree as JSON, those modules that lie inside others before them."""
-    data = tree_codec.to_tree_data(tree)
+    data = codec.to_tree_data(tree)
     fields = [f"{_json(name)}: {_json(value)}" for name, value in data.fields.items()]
     nodes = ",\n".join(map(_json, data.nodes))
     return '{"fields": {' + ",\n".join(fields) + '},\n"nodes": [\n' + nodes + "]}\n"
@@ -19,7 +19,7 @@ def to_text(tree):
 
 def stored(model_type):
     """The tree of a type as an environment in which nothing is missing built it."""
-    return tree_codec.from_bytes((FOLDER / f"{model_type}.json").read_bytes())
+    return codec.from_bytes((FOLDER / f"{model_type}.json").read_bytes())
 
 
 def _json(value):

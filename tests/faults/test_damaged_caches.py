@@ -8,9 +8,10 @@ import pytest
 from tests import sparse
 from tests.cli.program import LLAVA, call
 from tests.faults.test_cached_files import cut, empty, garbage, link_to_nowhere, loop, zeros
-from vlm_inspect.errors import HubUnavailableError, InvalidConfigError
-from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import InspectOptions, load
+from vlm_inspect.core.errors import HubUnavailableError, InvalidConfigError
+from vlm_inspect.core.model_ref import ModelRef
+from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.sources import load
 
 NAME = "org/name"
 CONFIG = {"model_type": "llava", "hidden_size": 64}

@@ -9,8 +9,7 @@ import pytest
 
 from tests.cli.program import SCRIPT, environment, run
 from tests.faults import nursery
-from tests.faults.conftest import ROOT
-from tests.faults.nursery import Task
+from tests.faults.nursery import ROOT, Task
 from tests.faults.readme import wait_until
 from vlm_inspect.storage.cache import read_cached, write_cached
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import sparse
-from tests.build.test_remote import CONFIG, MODEL
+from tests.builders.test_remote import CONFIG, MODEL
 from tests.cli.program import LLAVA, SCRIPT, environment, save
 from tests.faults.nursery import ROOT
 from tests.faults.readme import FRESH, wait_until

@@ -6,15 +6,16 @@ from pathlib import Path
 
 from tests import published
 from tests.sparse import header
-from vlm_inspect.anatomy import describe, describe_config
-from vlm_inspect.build import native
-from vlm_inspect.checkpoint import Checkpoint
-from vlm_inspect.errors import NotNativeError
-from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.snapshot import Snapshot
+from vlm_inspect.anatomy.config_only import describe_config
+from vlm_inspect.anatomy.describe import describe
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.core.checkpoint import Checkpoint
+from vlm_inspect.core.codec import to_bytes
+from vlm_inspect.core.errors import NotNativeError
+from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.snapshot import Snapshot
 from vlm_inspect.sources import catalogue
 from vlm_inspect.storage.snapshots import Stored, to_text
-from vlm_inspect.tree_codec import to_bytes
 
 ROOT = Path(__file__).parents[2]
 UNKNOWN = {"model_type": "no_type", "architectures": ["NoModel"], "vision_config": {"hidden_size": 8}}
@@ -87,7 +88,7 @@ def configs():
 @cache
 def tree():
     """The module tree of the small model."""
-    return native.build(TINY, "org/name")
+    return build.build(TINY, "org/name")
 
 
 @cache

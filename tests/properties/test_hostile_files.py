@@ -10,10 +10,10 @@ from tests.properties import seeds
 from tests.properties.seeds import ADAPTER, TINY, UNKNOWN, as_json, safetensors, snapshots
 from tests.properties.strategies import commands, damaged, edited, texts
 from tests.sparse import framed, header
-from vlm_inspect.anatomy import describe
-from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.render.records import record_json
-from vlm_inspect.tree_codec import from_bytes
+from vlm_inspect.anatomy.describe import describe
+from vlm_inspect.core.codec import from_bytes
+from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.render.json import record_json
 
 WITH_PATTERN = {**ADAPTER, "target_modules": r".*language_model.*\.(q|v)_proj"}
 PARTS = (
@@ -227,7 +227,7 @@ def test_a_name_on_the_command_line(program, name, command):
 
 def code(name):
     """A published file: damaged, or with statements that would not end or would need too much memory."""
-    source = (seeds.ROOT / "tests/build/repositories/phi3_v" / name).read_bytes()
+    source = (seeds.ROOT / "tests/builders/repositories/phi3_v" / name).read_bytes()
     lines = source.splitlines(keepends=True)
     places = st.tuples(st.integers(0, len(lines)), st.sampled_from((0, 4, 8)), st.sampled_from(BOMBS))
     return st.just(source) | damaged([source]) | places.map(lambda place: with_bomb(lines, *place))

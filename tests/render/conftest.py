@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.render.records import RECORDS
-from vlm_inspect.render.rows import Failure, Row
+from vlm_inspect.render.cells import Failure, Row
 
 GOLDEN = Path(__file__).parent / "golden"
 

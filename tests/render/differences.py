@@ -2,9 +2,9 @@
 
 from msgspec.structs import replace
 
-from vlm_inspect.architecture import Role
-from vlm_inspect.difference import Change, ComponentPair, Difference, Incomparable, Move, PathChange
-from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.difference import Change, ComponentPair, Difference, Incomparable, Move, PathChange
+from vlm_inspect.core.model_ref import ModelIdentity
 
 VISION, TEXT, PROJECTOR, HEAD = Role.VISION_ENCODER, Role.LANGUAGE_MODEL, Role.PROJECTOR, Role.LM_HEAD
 COMMIT = "b234b804b114d9e37bb655e11cbbb5f5e971b7a9"

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from vlm_inspect.architecture import (
+from vlm_inspect.core.architecture import (
     ActivationStage,
     Architecture,
     Attention,
@@ -26,7 +26,7 @@ from vlm_inspect.architecture import (
     PoolingStage,
     Role,
 )
-from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.core.model_ref import ModelIdentity
 
 VERSIONS = {"transformers": "5.23.0", "torch": "2.13.0"}
 FLASH = ("flash_attention", "flex_attention", "sdpa")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from vlm_inspect.architecture import (
+from vlm_inspect.core.architecture import (
     Attention,
     Component,
     Experts,
@@ -18,9 +18,9 @@ from vlm_inspect.architecture import (
     Role,
     Rotary,
 )
-from vlm_inspect.render.attention_wording import attention_words, positions_cell
+from vlm_inspect.render.card import component_lines
 from vlm_inspect.render.cells import plain
-from vlm_inspect.render.component_lines import component_lines
+from vlm_inspect.render.text.attention import attention_words, positions_cell
 
 
 @pytest.mark.parametrize(

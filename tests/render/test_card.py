@@ -6,11 +6,10 @@ from rich.cells import cell_len
 from tests.render.readers import markdown_rows
 from tests.render.records import GEMMA3, LLAVA, MLLAMA, PHI3, RECORDS
 from vlm_inspect.render import FORMATS, render
-from vlm_inspect.render.bars import bar
-from vlm_inspect.render.card import build_card
-from vlm_inspect.render.card_tables import card_tables
+from vlm_inspect.render.card import build_card, card_tables
 from vlm_inspect.render.cells import plain
-from vlm_inspect.render.terminal_card import card_text
+from vlm_inspect.render.terminal.card import card_text
+from vlm_inspect.render.terminal.console import bar
 
 
 @pytest.mark.parametrize("name", RECORDS)

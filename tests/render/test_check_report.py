@@ -6,13 +6,19 @@ import re
 import pytest
 from msgspec.structs import replace
 
-from vlm_inspect.architecture import Role
-from vlm_inspect.difference import Change, Difference, Move, PathChange
-from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.render.check_formats import report_annotations, report_data, report_markdown, report_text
-from vlm_inspect.render.check_report import report_lines, summary
-from vlm_inspect.render.terminal_check import coloured_report
-from vlm_inspect.verdict import CheckResult
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.difference import Change, Difference, Move, PathChange
+from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.snapshot import CheckResult
+from vlm_inspect.render.check import (
+    report_annotations,
+    report_data,
+    report_lines,
+    report_markdown,
+    report_text,
+    summary,
+)
+from vlm_inspect.render.terminal.check import coloured_report
 
 OLD, NEW = {"transformers": "5.5.4"}, {"transformers": "5.6.0"}
 

@@ -14,7 +14,7 @@ from tests.render.records import (
     act,
     linear,
 )
-from vlm_inspect.architecture import (
+from vlm_inspect.core.architecture import (
     BlockStage,
     Component,
     ConvStage,
@@ -24,13 +24,11 @@ from vlm_inspect.architecture import (
     Parameters,
     Role,
 )
-from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.render.cells import Span, plain
+from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.render.cells import Row, Span, plain
 from vlm_inspect.render.columns import COLUMNS
-from vlm_inspect.render.comparison import COMPARED, model_card
-from vlm_inspect.render.facts import FACT_KEYS, resolve, warnings_for
-from vlm_inspect.render.projection import projection
-from vlm_inspect.render.rows import Row
+from vlm_inspect.render.facts import COMPARED, FACT_KEYS, model_card, resolve, warnings_for
+from vlm_inspect.render.text.projectors import projection
 from vlm_inspect.render.vit import VisionTransformer, family
 
 

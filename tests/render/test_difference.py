@@ -11,15 +11,14 @@ from rich.cells import cell_len
 from tests.render.differences import CAME, DIFFERENCES, SAME, SAME_BUT_UNKNOWN, TOWERS, UPGRADE, named
 from tests.render.readers import markdown_rows, read_page
 from tests.render.test_formats import HOSTILE
-from vlm_inspect.difference import Difference
+from vlm_inspect.core.difference import Difference
 from vlm_inspect.render import FORMATS, render
 from vlm_inspect.render.cells import plain
-from vlm_inspect.render.difference import build_report
-from vlm_inspect.render.difference_markdown import difference_markdown
-from vlm_inspect.render.difference_record import difference_data, difference_json, difference_names
-from vlm_inspect.render.difference_tables import difference_tables
-from vlm_inspect.render.difference_wording import value_cell
-from vlm_inspect.render.terminal_difference import difference_text
+from vlm_inspect.render.diff import build_report, difference_tables
+from vlm_inspect.render.diff_markdown import difference_markdown
+from vlm_inspect.render.diff_text import value_cell
+from vlm_inspect.render.json import difference_data, difference_json, difference_names
+from vlm_inspect.render.terminal.diff import difference_text
 
 WIDTHS = (20, 40, 60, 80, 100, 140, 200)
 

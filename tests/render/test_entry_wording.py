@@ -4,12 +4,11 @@ import pytest
 from msgspec.structs import replace
 
 from tests.render.records import LLAVA, MLLAMA
-from vlm_inspect.architecture import Evidence, FusionStep, ModalityInput
+from vlm_inspect.core.architecture import Evidence, FusionStep, ModalityInput
 from vlm_inspect.render.card import build_card
-from vlm_inspect.render.cells import plain
-from vlm_inspect.render.entry_wording import entry_cell, entry_lines
-from vlm_inspect.render.rows import Row
+from vlm_inspect.render.cells import Row, plain
 from vlm_inspect.render.table import build_table
+from vlm_inspect.render.text.fusion import entry_cell, entry_lines
 
 WHY = Evidence("image: placeholders", "code", "LlavaModel.forward: inputs_embeds = …")
 PLACED = ModalityInput("image", ("placeholders",), "image_token_index", 32000, evidence=(WHY,))

@@ -11,7 +11,7 @@ from tests.render.readers import csv_rows, latex_rows, markdown_rows, read_page
 from vlm_inspect.render import FORMATS, render
 from vlm_inspect.render.cells import Table, code, concat, link, plain, text, visible
 from vlm_inspect.render.columns import KINDS
-from vlm_inspect.render.records import json_text
+from vlm_inspect.render.json import json_text
 from vlm_inspect.render.table import build_table
 
 HOSTILE = [

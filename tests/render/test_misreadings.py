@@ -4,17 +4,15 @@ import pytest
 from msgspec.structs import replace
 
 from tests.render.records import GEMMA3, LLAVA, RECORDS
-from vlm_inspect.architecture import Quantization
-from vlm_inspect.codec import architecture_from_data, to_data
+from vlm_inspect.core.architecture import Quantization
+from vlm_inspect.core.codec import architecture_from_data, to_data
+from vlm_inspect.core.module_tree import UnusedConfigKey
 from vlm_inspect.render import FORMATS, render
-from vlm_inspect.render.card import build_card
-from vlm_inspect.render.card_tables import card_tables
-from vlm_inspect.render.cells import plain
-from vlm_inspect.render.misreadings import misreading, quantization_words
-from vlm_inspect.render.rows import Row
+from vlm_inspect.render.card import build_card, card_tables
+from vlm_inspect.render.cells import Row, plain
 from vlm_inspect.render.table import build_table
-from vlm_inspect.render.terminal_card import card_text
-from vlm_inspect.tree import UnusedConfigKey
+from vlm_inspect.render.terminal.card import card_text
+from vlm_inspect.render.text.warnings import misreading, quantization_words
 
 HARMLESS = UnusedConfigKey("vision_config.vocab_size", "32000")
 DIM_EMBED = UnusedConfigKey(

@@ -5,12 +5,11 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
-from vlm_inspect.errors import InvalidReferenceError
-from vlm_inspect.render.folding import fold
-from vlm_inspect.render.module_tree import tree_data, tree_lines, tree_text
-from vlm_inspect.render.records import json_text
-from vlm_inspect.render.terminal_tree import terminal_tree
-from vlm_inspect.tree import ModuleTree, NodePool
+from vlm_inspect.core.errors import InvalidReferenceError
+from vlm_inspect.core.module_tree import ModuleTree, NodePool
+from vlm_inspect.render.json import json_text
+from vlm_inspect.render.terminal.tree import terminal_tree
+from vlm_inspect.render.tree import fold, tree_data, tree_lines, tree_text
 
 PRINTS = sorted((Path(__file__).parent / "trees").glob("*.txt"))
 LINE = re.compile(

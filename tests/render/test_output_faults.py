@@ -5,7 +5,7 @@ import pytest
 from tests.render.output_faults import FORMS, faults_of, of_errors
 from tests.render.test_formats import HOSTILE, table_of
 from vlm_inspect.render import FORMATS, render
-from vlm_inspect.render.records import json_text
+from vlm_inspect.render.json import json_text
 
 BROKEN = {
     "markdown": [

@@ -4,7 +4,7 @@ import pytest
 
 from tests.every_type.answers import answer_of
 from tests.render.records import act, linear
-from vlm_inspect.architecture import (
+from vlm_inspect.core.architecture import (
     Component,
     EmbeddingStage,
     Layer,
@@ -16,13 +16,12 @@ from vlm_inspect.architecture import (
     OtherStage,
     Role,
 )
-from vlm_inspect.render import wording
-from vlm_inspect.render.beside_wording import beside_cell
 from vlm_inspect.render.cells import code, concat, plain, text
-from vlm_inspect.render.comparison import COMPARED
-from vlm_inspect.render.projection import projection
-from vlm_inspect.render.ranges import shortened
-from vlm_inspect.render.stage_wording import stages_cell
+from vlm_inspect.render.facts import COMPARED
+from vlm_inspect.render.text import components
+from vlm_inspect.render.text.projectors import projection
+from vlm_inspect.render.text.steps import beside_cell, stages_cell
+from vlm_inspect.render.text.values import shortened
 
 
 def on(branch, given, made, path="Linear"):
@@ -114,13 +113,13 @@ def test_a_stem_has_no_patches(model_type, words):
     ],
 )
 def test_stacks_that_do_different_things_are_named(model_type, words):
-    assert told(model_type, Role.LANGUAGE_MODEL, wording.layers) == words
+    assert told(model_type, Role.LANGUAGE_MODEL, components.layers) == words
 
 
 def test_of_many_stacks_the_depths_are_told():
-    assert told("fast_vlm", Role.VISION_ENCODER, wording.layers) == "2 + 12 + 24 + 4 + 2 layers"
+    assert told("fast_vlm", Role.VISION_ENCODER, components.layers) == "2 + 12 + 24 + 4 + 2 layers"
     assert (
-        wording.depths(answer_of("florence2").by_role(Role.LANGUAGE_MODEL)[0])
+        components.depths(answer_of("florence2").by_role(Role.LANGUAGE_MODEL)[0])
         == "encoder 12 + decoder 12 layers"
     )
 
@@ -147,7 +146,7 @@ def test_norms_of_many_widths_are_a_range():
         Layer("Block", norms=(Norm("GroupNorm", width, 1e-06),)) for width in (64, 128, 256, 512, 1024)
     )
     tower = Component(Role.VISION_ENCODER, stacks=(LayerStack("blocks", 5, kinds, (0, 1, 2, 3, 4)),))
-    assert plain(wording.norms(tower)) == "GroupNorm(64 to 1024, eps=1e-06)"
+    assert plain(components.norms(tower)) == "GroupNorm(64 to 1024, eps=1e-06)"
 
 
 def test_what_lies_beside_is_named_and_weighed():

@@ -12,29 +12,25 @@ from markdown_it import MarkdownIt
 from tests.examples import examples
 from tests.render.output_faults import faults_of
 from tests.render.records import RECORDS
-from vlm_inspect.codec import architecture_from_data, to_data
-from vlm_inspect.compare import compare
-from vlm_inspect.errors import InvalidConfigError
+from vlm_inspect.compare.compare import compare
+from vlm_inspect.core.codec import architecture_from_data, to_data
+from vlm_inspect.core.errors import InvalidConfigError
+from vlm_inspect.core.module_tree import ModuleTree, NodePool
+from vlm_inspect.core.snapshot import CheckResult, Snapshot
 from vlm_inspect.render import FORMATS, render
-from vlm_inspect.render.card import build_card
-from vlm_inspect.render.card_tables import card_tables
-from vlm_inspect.render.check_formats import report_annotations, report_data, report_markdown, report_text
+from vlm_inspect.render.card import build_card, card_tables
+from vlm_inspect.render.cells import Failure, Row
+from vlm_inspect.render.check import report_annotations, report_data, report_markdown, report_text
 from vlm_inspect.render.columns import KINDS
-from vlm_inspect.render.difference import build_report
-from vlm_inspect.render.difference_markdown import difference_markdown
-from vlm_inspect.render.difference_record import difference_json, difference_names
-from vlm_inspect.render.difference_tables import difference_tables
+from vlm_inspect.render.diff import build_report, difference_tables
+from vlm_inspect.render.diff_markdown import difference_markdown
+from vlm_inspect.render.json import difference_json, difference_names, json_text, record_json
 from vlm_inspect.render.markdown import fenced
-from vlm_inspect.render.module_tree import tree_data, tree_text
-from vlm_inspect.render.records import json_text, record_json
-from vlm_inspect.render.rows import Failure, Row
 from vlm_inspect.render.table import build_table
-from vlm_inspect.render.terminal_card import card_text
-from vlm_inspect.render.terminal_difference import difference_text
-from vlm_inspect.render.terminal_tree import terminal_tree
-from vlm_inspect.snapshot import Snapshot
-from vlm_inspect.tree import ModuleTree, NodePool
-from vlm_inspect.verdict import CheckResult
+from vlm_inspect.render.terminal.card import card_text
+from vlm_inspect.render.terminal.diff import difference_text
+from vlm_inspect.render.terminal.tree import terminal_tree
+from vlm_inspect.render.tree import tree_data, tree_text
 
 ALPHABET = (
     "|\\`*_[]()<>&\"'=+-@$%#{}~^!:;,. \t\r\n\x00\x07\x1b\x7f\x85\x9b\xa0\xad\u200b\u200f\u202e\u2028"

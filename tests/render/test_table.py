@@ -3,13 +3,12 @@ import json
 import pytest
 
 from tests.render.records import COMMIT, FUYU, GEMMA3, LLAVA, PHI3, QWEN, RECORDS
-from vlm_inspect.codec import architecture_from_data, to_data
-from vlm_inspect.errors import HubUnavailableError, SettingsError
-from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.render.cells import plain
+from vlm_inspect.core.codec import architecture_from_data, to_data
+from vlm_inspect.core.errors import HubUnavailableError, SettingsError
+from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.render.cells import Failure, Row, plain
 from vlm_inspect.render.columns import COLUMNS, KINDS, chosen, column_ids
-from vlm_inspect.render.records import record_json, records_json
-from vlm_inspect.render.rows import Failure, Row
+from vlm_inspect.render.json import record_json, records_json
 from vlm_inspect.render.table import build_table
 
 SEED_TITLES = {

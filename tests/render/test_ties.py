@@ -1,7 +1,7 @@
 """Tied parameters on a card: a shared subtree is one line."""
 
+from vlm_inspect.render.card import tie_cells
 from vlm_inspect.render.cells import plain
-from vlm_inspect.render.ties import tie_cells
 
 
 def told(*groups):

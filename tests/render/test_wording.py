@@ -17,7 +17,7 @@ from tests.render.records import (
     norm_stage,
     table,
 )
-from vlm_inspect.architecture import (
+from vlm_inspect.core.architecture import (
     Attention,
     BlockStage,
     Component,
@@ -32,16 +32,20 @@ from vlm_inspect.architecture import (
     PoolingStage,
     Role,
 )
-from vlm_inspect.render import wording
-from vlm_inspect.render.cells import code, plain
-from vlm_inspect.render.figures import exact_count, share, short_count
-from vlm_inspect.render.layer_kinds import kind_names
-from vlm_inspect.render.layer_wording import mlp_cell, stack_cell
-from vlm_inspect.render.repetition import pattern, shortest_period, totals
-from vlm_inspect.render.rows import Row
-from vlm_inspect.render.stage_wording import activation_name, norm_cell, stages_cell
-from vlm_inspect.render.states import unknown
+from vlm_inspect.render.cells import Row, code, plain
 from vlm_inspect.render.table import build_table
+from vlm_inspect.render.text import components
+from vlm_inspect.render.text.layers import kind_names, mlp_cell, stack_cell
+from vlm_inspect.render.text.steps import activation_name, norm_cell, stages_cell
+from vlm_inspect.render.text.values import (
+    exact_count,
+    pattern,
+    share,
+    short_count,
+    shortest_period,
+    totals,
+    unknown,
+)
 
 MERGED = "Linear(4608 -> 4608) + GELU + Linear(4608 -> 2048)"
 
@@ -315,7 +319,7 @@ def test_different_towers_stand_beside_each_other():
     tower = LLAVA.components[0]
     other = replace(tower, class_name="SiglipVisionModel")
     record = replace(LLAVA, components=(tower, other))
-    cell = wording.of_role(record, Role.VISION_ENCODER, wording.component_class, counts=True)
+    cell = components.of_role(record, Role.VISION_ENCODER, components.component_class, counts=True)
     assert plain(cell) == "CLIPVisionModel + SiglipVisionModel"
 
 
@@ -346,4 +350,4 @@ def test_shares():
 def test_patches_come_before_the_tables_added_to_them():
     declared = (table(257, 8, "Parameter"), ConvStage("Conv2d", in_channels=3, out_channels=8))
     component = Component(Role.VISION_ENCODER, embeddings=declared)
-    assert plain(wording.embeddings(component)) == "Conv2d(3, 8) + Parameter(257)"
+    assert plain(components.embeddings(component)) == "Conv2d(3, 8) + Parameter(257)"

@@ -3,9 +3,10 @@
 import pytest
 
 from tests import sparse
-from vlm_inspect.errors import NoHeadersError
-from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources import InspectOptions, adapters, code_files, headers, load
+from vlm_inspect.core.errors import NoHeadersError
+from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
+from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.sources import adapters, code_files, headers, load
 
 NAME = "org/name"
 TOKEN = "hf_right"  # noqa: S105 - of no account

@@ -7,10 +7,10 @@ import pytest
 from msgspec.structs import replace
 
 import vlm_inspect
-from tests.build import phi3_v
-from vlm_inspect.build.headers.answer import answer_from_headers
-from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.render.module_tree import tree_lines
+from tests.builders import phi3_v
+from vlm_inspect.builders.headers.build import answer_from_headers
+from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.render.tree import tree_lines
 from vlm_inspect.sources import catalogue
 
 SHARED = Path(__file__).parents[3] / "shared" / "hub"
@@ -49,7 +49,7 @@ def shapes(model):
 
 
 def test_the_names_are_the_files():
-    files = (Path(vlm_inspect.__file__).parent / "catalogue").iterdir()
+    files = (Path(vlm_inspect.__file__).parent / "sources" / "catalogue_data").iterdir()
 
     assert {name.replace("/", "__") + ".toml" for name in catalogue.names()} == {file.name for file in files}
 

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import InspectOptions, code_files, load
+from vlm_inspect.core.model_ref import ModelRef
+from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.sources import code_files, load
 
 CONFIG = {
     "model_type": "own",

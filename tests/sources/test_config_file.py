@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from vlm_inspect.errors import ConfigMissingError, InvalidConfigError
+from vlm_inspect.core.errors import ConfigMissingError, InvalidConfigError
 from vlm_inspect.sources.config_file import SIZE_LIMIT, parse_config, read_config
 
 DEEP = b'{"a":' * 100_000 + b"1" + b"}" * 100_000

@@ -2,14 +2,15 @@
 
 import pytest
 
-from vlm_inspect.errors import (
+from vlm_inspect.core.errors import (
     ConfigMissingError,
     HubUnavailableError,
     InvalidConfigError,
     RevisionNotFoundError,
 )
-from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources import InspectOptions, load
+from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
+from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.sources import load
 
 LLAVA = {"config.json": {"model_type": "llava"}, "model.safetensors": b"weights" * 1000}
 RIGHT = "hf_right"

@@ -3,8 +3,8 @@
 import pytest
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import InspectOptions
+from vlm_inspect.core.model_ref import ModelRef
+from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources.hub import find_cached
 
 REPO = "org/name"

@@ -4,7 +4,7 @@ import traceback
 
 import pytest
 
-from vlm_inspect.errors import (
+from vlm_inspect.core.errors import (
     ConfigMissingError,
     GatedModelError,
     HubUnavailableError,
@@ -12,8 +12,9 @@ from vlm_inspect.errors import (
     RevisionNotFoundError,
     TokenError,
 )
-from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import InspectOptions, load
+from vlm_inspect.core.model_ref import ModelRef
+from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.sources import load
 
 LLAVA = {"config.json": {"model_type": "llava"}}
 OTHER = "hf_another"

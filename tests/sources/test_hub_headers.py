@@ -9,9 +9,10 @@ import pytest
 from huggingface_hub import constants, hf_hub_download
 
 from tests import sparse
-from vlm_inspect.errors import BadHeaderError, HubUnavailableError, NoHeadersError
-from vlm_inspect.ref import ModelIdentity, ModelRef
-from vlm_inspect.sources import InspectOptions, headers
+from vlm_inspect.core.errors import BadHeaderError, HubUnavailableError, NoHeadersError
+from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
+from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.sources import headers
 
 NAME = "org/name"
 TWO = {"a.weight": (4, 3), "b.weight": (5,)}

@@ -10,16 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.hub_server import FOREVER
-from vlm_inspect.errors import HubUnavailableError, InvalidConfigError, SourceError
-from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import InspectOptions, load
+from vlm_inspect.core.errors import HubUnavailableError, InvalidConfigError, SourceError
+from vlm_inspect.core.model_ref import ModelRef
+from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.sources import load
 
 THREADS = 16
 LLAVA = {"config.json": {"model_type": "llava"}}
 # lookups in many threads of a process that has imported nothing yet
 FRESH = """
 from threading import Event, Thread
-from vlm_inspect.ref import ModelRef
+from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.sources import InspectOptions, load
 go, found = Event(), {}
 def look_up(name):
@@ -40,7 +41,7 @@ print(*set(found.values()))
 # a lookup in the main thread, and others in threads of their own
 WAITING = """
 from threading import Thread
-from vlm_inspect.ref import ModelRef
+from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.sources import InspectOptions, load
 for n in range(8):
     Thread(target=load, args=(ModelRef(f"org/model-{n}"),), daemon=True).start()

@@ -22,9 +22,10 @@ from tests.sources.lookups import (
     temporary_files,
     why_no_headers,
 )
-from vlm_inspect.errors import BadHeaderError, HubUnavailableError, SourceError
-from vlm_inspect.ref import ModelRef
-from vlm_inspect.sources import InspectOptions, doctor, load
+from vlm_inspect.core.errors import BadHeaderError, HubUnavailableError, SourceError
+from vlm_inspect.core.model_ref import ModelRef
+from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.sources import doctor, load
 from vlm_inspect.sources.http import retry_after
 
 LLAVA = {"config.json": {"model_type": "llava"}}
@@ -60,8 +61,8 @@ TROUBLES = {
 # a program that looks up one model, for environment variables that are read once
 PROGRAM = """
 import sys
-from vlm_inspect.errors import SourceError
-from vlm_inspect.ref import ModelRef
+from vlm_inspect.core.errors import SourceError
+from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.sources import InspectOptions, load
 try:
     checkpoint = load(ModelRef.parse(sys.argv[1]), InspectOptions(timeout=float(sys.argv[2])))

@@ -22,8 +22,8 @@ from tests.sources.lookups import (
     temporary_files,
     why_no_headers,
 )
-from vlm_inspect.errors import BadHeaderError, HubUnavailableError, SourceError
-from vlm_inspect.ref import ModelRef
+from vlm_inspect.core.errors import BadHeaderError, HubUnavailableError, SourceError
+from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.sources import load
 from vlm_inspect.sources.http import MOST_REDIRECTS
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from vlm_inspect.errors import ConfigMissingError, InvalidConfigError
-from vlm_inspect.ref import ModelIdentity, ModelRef
+from vlm_inspect.core.errors import ConfigMissingError, InvalidConfigError
+from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 from vlm_inspect.sources import load
 
 

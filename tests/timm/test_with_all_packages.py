@@ -10,15 +10,15 @@ from tests.every_type import NEEDS_EXTRA, config_of
 from tests.every_type.answers import independent_count
 from tests.every_type.invariants import INVARIANTS
 from tests.every_type.trees import FOLDER, to_text
-from vlm_inspect.anatomy import describe
-from vlm_inspect.architecture import Role
-from vlm_inspect.build import native
-from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.anatomy.describe import describe
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.model_ref import ModelIdentity
 
 
 @pytest.fixture(scope="module", params=NEEDS_EXTRA)
 def built(request):
-    return request.param, native.build(config_of(request.param), request.param)
+    return request.param, build.build(config_of(request.param), request.param)
 
 
 def test_the_stored_tree_is_what_is_built_here(built):
@@ -52,5 +52,5 @@ def test_the_tower_is_as_large_as_timm_makes_it():
     config = config_of("perception_lm")["vision_config"]
     with torch.device("meta"):
         tower = timm.create_model(config["architecture"], num_classes=0, **config["model_args"])
-    tree = native.build(config_of("perception_lm"), "perception_lm")
+    tree = build.build(config_of("perception_lm"), "perception_lm")
     assert tree.find("model.vision_tower").total == sum(each.numel() for each in tower.parameters())

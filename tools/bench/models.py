@@ -10,8 +10,8 @@ from typing import Any
 
 from tests import checkpoints
 from tests.every_type import NEEDS_EXTRA, TYPES, config_of
-from vlm_inspect.build import native
-from vlm_inspect.errors import NotNativeError
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.core.errors import NotNativeError
 from vlm_inspect.sources import catalogue
 
 _LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}
@@ -42,7 +42,7 @@ def _built_in() -> Mapping[str, Any]:
     for name in catalogue.names():
         config = catalogue.load(name).config
         try:
-            native.build(config, name)
+            build.build(config, name)
         except NotNativeError:
             continue
         configs[name.replace("/", "__")] = config

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vlm_inspect.render.figures import exact_count, short_count
+from vlm_inspect.render.text.values import exact_count, short_count
 
 if sys.version_info >= (3, 11):
     import tomllib

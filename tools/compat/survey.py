@@ -114,13 +114,13 @@ def models() -> Iterator[tuple[str, Answer]]:
 
 
 def _answer(name: str, config: Callable[[], dict[str, Any]], class_name: str) -> Answer:
-    from vlm_inspect.anatomy import describe
-    from vlm_inspect.build import native
-    from vlm_inspect.errors import VlmInspectError
-    from vlm_inspect.ref import ModelIdentity
+    from vlm_inspect.anatomy.describe import describe
+    from vlm_inspect.builders.transformers import build
+    from vlm_inspect.core.errors import VlmInspectError
+    from vlm_inspect.core.model_ref import ModelIdentity
 
     try:
-        tree = native.build(config(), name)
+        tree = build.build(config(), name)
     except VlmInspectError as error:
         return {"class": class_name, "why_not": error.message}
     return to_answer(describe(tree, ModelIdentity(name, source="local"), "transformers"))

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from vlm_inspect.anatomy.feature_layers import feature_layers
-from vlm_inspect.anatomy.image_size import image_size
-from vlm_inspect.anatomy.layers.active import idle
+from vlm_inspect.anatomy.configs import part_config
+from vlm_inspect.anatomy.layers.experts import idle
 from vlm_inspect.anatomy.layers.read import read_stack
-from vlm_inspect.anatomy.layers.stacks import find_stacks
-from vlm_inspect.anatomy.layers.surroundings import surroundings
+from vlm_inspect.anatomy.layers.stacks import find_stacks, holds_stack, kinds, surroundings
 from vlm_inspect.anatomy.leaves import is_activation, is_norm, linear_widths
-from vlm_inspect.anatomy.part_configs import part_config
+from vlm_inspect.anatomy.roles.anchors import text_home
 from vlm_inspect.anatomy.roles.claims import Claim
-from vlm_inspect.anatomy.roles.kinds import holds_stack
-from vlm_inspect.anatomy.roles.text_home import text_home
-from vlm_inspect.anatomy.steps.embeddings import embedding_stages, text_stages
-from vlm_inspect.anatomy.steps.leaf_stages import embedding_stage, leaf_stage, learned_queries
-from vlm_inspect.anatomy.steps.rest import rest
-from vlm_inspect.anatomy.steps.stages import projector_stages, with_activation, with_queries
-from vlm_inspect.architecture import (
+from vlm_inspect.anatomy.steps.embeddings import embedding_stages, rest, text_stages
+from vlm_inspect.anatomy.steps.leaf import embedding_stage, leaf_stage, learned_queries
+from vlm_inspect.anatomy.steps.projector import projector_stages, with_activation, with_queries
+from vlm_inspect.core.architecture import (
     ENCODERS,
     Component,
+    ConvStage,
     EmbeddingStage,
     Evidence,
     HeadInfo,
@@ -32,7 +29,78 @@ from vlm_inspect.architecture import (
     Role,
     Stage,
 )
-from vlm_inspect.tree import ModuleNode, ModuleTree, is_below, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
+
+_MOST_EXTRA = 16  # class tokens and registers, which have positions too and are no patches
+_PAIR = 2
+
+
+def image_size(
+    nodes: Sequence[ModuleNode], embeddings: Sequence[Stage], config: Mapping[str, Any]
+) -> tuple[int, ...]:
+    """Height and width in pixels: what the tower's own modules say, or else its configuration.
+
+    Where the configuration says one size and the table of positions is made for another (Radio's 16384
+    places, with an `image_size` of 224 that nothing reads), the table is believed.
+    """
+    for _, child in (pair for node in nodes for pair in kinds(node, "")):
+        size = child.attribute("image_size", "img_size")
+        if size is not None:
+            return _pair(size)
+    stated, patch = _pair(config.get("image_size")), _patch(embeddings, config)
+    places = next(_places(embeddings), None)
+    if not stated or patch is None or places is None:
+        return stated
+    made_for = math.prod(side // patch for side in stated)
+    if made_for <= places <= made_for + _MOST_EXTRA:
+        return stated
+    side = math.isqrt(places)
+    return (side * patch, side * patch) if side * side == places else ()
+
+
+def _places(embeddings: Sequence[Stage]) -> Iterator[int]:
+    """The entries of the tables of positions, the first first."""
+    for stage in embeddings:
+        if isinstance(stage, EmbeddingStage) and "pos" in stage.path.rpartition(".")[2]:
+            yield stage.num_embeddings or 1
+
+
+def _patch(embeddings: Sequence[Stage], config: Mapping[str, Any]) -> int | None:
+    """The side of a patch in pixels: that of the convolution over the image, or as the configuration says."""
+    seen = (
+        stage.kernel_size[-1] for stage in embeddings if isinstance(stage, ConvStage) and stage.kernel_size
+    )
+    stated = config.get("patch_size")
+    return next(seen, stated if isinstance(stated, int) and stated > 0 else None)
+
+
+def _pair(size: object) -> tuple[int, ...]:
+    if isinstance(size, int) and not isinstance(size, bool):
+        return (size, size)
+    if isinstance(size, (list, tuple)) and len(size) == _PAIR and all(isinstance(side, int) for side in size):
+        return tuple(size)
+    return ()
+
+
+# where configurations list the layers whose outputs go on side by side
+_LISTS = (
+    "vision_feature_layer",
+    "vision_feature_layers",
+    "intermediate_layers_indices",
+    "vit_layers",
+    "feature_layers",
+)
+
+
+def feature_layers(*configs: Mapping[str, Any]) -> int | None:
+    """How many layers a configuration lists; None where it lists none or one."""
+    for config in configs:
+        for name in _LISTS:
+            listed = config.get(name)
+            if isinstance(listed, (list, tuple)) and len(listed) > 1:
+                return len(listed)
+    return None
+
 
 # projectors and heads are told step by step, all of them
 _STAGED = frozenset({Role.PROJECTOR, Role.LM_HEAD, Role.OTHER})

@@ -11,7 +11,7 @@ from typing import Any
 
 from vlm_inspect.anatomy.kind import with_kind
 from vlm_inspect.anatomy.quantization import quantization_of
-from vlm_inspect.architecture import (
+from vlm_inspect.core.architecture import (
     Architecture,
     Attention,
     Component,
@@ -22,9 +22,9 @@ from vlm_inspect.architecture import (
     Parameters,
     Role,
 )
-from vlm_inspect.checkpoint import Checkpoint
-from vlm_inspect.errors import NotNativeError
-from vlm_inspect.version import __version__
+from vlm_inspect.core.checkpoint import Checkpoint
+from vlm_inspect.core.errors import NotNativeError
+from vlm_inspect.core.version import __version__
 
 _TEXT_PARTS = ("text_config", "llm_config", "language_config")
 _VISION_PARTS = ("vision_config", "img_processor", "visual", "vision_tower_config")

@@ -6,20 +6,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlm_inspect.anatomy.components import component
-from vlm_inspect.anatomy.entry.read import read_entries
-from vlm_inspect.anatomy.gaps import apply_unknowns
+from vlm_inspect.anatomy.fusion import read_entries
 from vlm_inspect.anatomy.kind import with_kind
 from vlm_inspect.anatomy.quantization import quantization_of
 from vlm_inspect.anatomy.roles.absences import absences
 from vlm_inspect.anatomy.roles.claims import Claim
 from vlm_inspect.anatomy.roles.find import find_roles
-from vlm_inspect.anatomy.roles.ownership import owned, unclaimed
-from vlm_inspect.anatomy.unbuilt import unbuilt_parts, with_unbuilt
-from vlm_inspect.architecture import TEXT_ROLES, Architecture, Component, Parameters, Role
-from vlm_inspect.builder import Builder
-from vlm_inspect.ref import ModelIdentity
-from vlm_inspect.tree import ModuleTree
-from vlm_inspect.version import __version__
+from vlm_inspect.anatomy.roles.language import owned, unclaimed
+from vlm_inspect.anatomy.unknowns import apply_unknowns, unbuilt_parts, with_unbuilt
+from vlm_inspect.core.architecture import TEXT_ROLES, Architecture, Builder, Component, Parameters, Role
+from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.module_tree import ModuleTree
+from vlm_inspect.core.version import __version__
 
 _UNCLAIMED = "no accessor, name, class or structure says what {} is for"
 

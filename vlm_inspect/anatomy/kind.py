@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from vlm_inspect.architecture import Architecture, Kind, Role
+from vlm_inspect.core.architecture import Architecture, Kind, Role
 
 
 def with_kind(architecture: Architecture) -> Architecture:

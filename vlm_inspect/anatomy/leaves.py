@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from vlm_inspect.tree import ModuleNode, join
+from vlm_inspect.core.module_tree import ModuleNode, join
 
 _NORM = re.compile(r"(Norm|LayerNorm|BatchNorm|GroupNorm)(\d?d)?", re.IGNORECASE)
 _ACTIVATION = re.compile(r"(GELU|SiLU|ReLU|Tanh$|Sigmoid|Activation|Swish|Mish|SwiGLU)", re.IGNORECASE)
@@ -122,3 +124,26 @@ def breadth_first(node: ModuleNode, path: str = "") -> Iterator[tuple[str, Modul
     while level:
         yield from level
         level = [(join(at, name), child) for at, parent in level for name, child in parent.children]
+
+
+def whole(value: object) -> int | None:
+    """A whole number, or None for anything else, True and False included."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def number(value: object) -> float | None:
+    """A number, or None for anything else: NaN and the infinities, which a config.json may hold, are none."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def first_whole(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
+    """The first of these keys that holds a whole number above zero; a list of equal ones counts as one."""
+    for name in names:
+        value = config.get(name)
+        if isinstance(value, (list, tuple)) and value and len(set(map(str, value))) == 1:
+            value = value[0]
+        if whole(value):
+            return whole(value)
+    return None

@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vlm_inspect.architecture import Quantization
-from vlm_inspect.checkpoint import QUANTISATION_KEYS
+from vlm_inspect.core.architecture import Quantization
+from vlm_inspect.core.checkpoint import QUANTISATION_KEYS
 
 _METHODS = ("quant_method", "quantization_method", "method")
 _BITS = ("bits", "w_bit", "num_bits", "nbits", "weight_bits", "wbits")

@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.options import MANY_MODELS, Config, shared_options
-from vlm_inspect.cli.output import Output
+from vlm_inspect.cli.output import Note, Output
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.cli.snapshot import Folder
-from vlm_inspect.errors import SettingsError
-from vlm_inspect.sources.options import InspectOptions
+from vlm_inspect.core.errors import SettingsError
+from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:
-    from vlm_inspect.verdict import CheckResult
+    from vlm_inspect.core.snapshot import CheckResult
 
 EXAMPLES = """\
 vlm-inspect check
@@ -56,14 +55,14 @@ def command(
     options: InspectOptions,
 ) -> int:
     """Exits with 1 if they differ. The format github prints annotations for a workflow."""
-    from vlm_inspect import checking, requested, upkeep
+    from vlm_inspect.app import requests, snapshots
 
-    settings = requested.load_settings(config)
-    where = folder or upkeep.snapshots_dir(settings)
-    configured = requested.resolve_requests((), settings) if requested.configured_models(settings) else None
+    settings = requests.load_settings(config)
+    where = folder or snapshots.snapshots_dir(settings)
+    configured = requests.resolve_requests((), settings) if requests.configured_models(settings) else None
     checked = []
-    with progress(checking.count(configured, where), quiet=output.quiet) as advance:
-        for each in checking.check(configured, where, options, latest=latest):
+    with progress(snapshots.count(configured, where), quiet=output.quiet) as advance:
+        for each in snapshots.check(configured, where, options, latest=latest):
             checked.append(each)
             advance(each.verdict.model)
     if not checked:  # a check of nothing must not look like one that passed
@@ -75,30 +74,30 @@ def command(
     output.notes([Note(each.verdict.model, note) for each in checked for note in each.notes])
     output.write(_text(verdicts, output, where))
     if summary is not None:
-        from vlm_inspect.render.check_formats import report_markdown
+        from vlm_inspect.render.check import report_markdown
         from vlm_inspect.storage.atomic import append_text
 
         append_text(summary, report_markdown(verdicts))
     if update:
-        for path in checking.update(checked, where):
+        for path in snapshots.update(checked, where):
             output.say(f"{path.name}: written")
     return _code(verdicts, updated=update)
 
 
 def _text(verdicts: Sequence[CheckResult], output: Output, folder: Path) -> str:
-    from vlm_inspect.render import check_formats
+    from vlm_inspect.render import check
 
     if output.format == "json":
-        from vlm_inspect.render.records import json_text
+        from vlm_inspect.render.json import json_text
 
-        return json_text(check_formats.report_data(verdicts))
+        return json_text(check.report_data(verdicts))
     if output.format == "github":
-        return check_formats.report_annotations(verdicts, _in_workspace(folder))
+        return check.report_annotations(verdicts, _in_workspace(folder))
     if output.format == "markdown":
-        return check_formats.report_markdown(verdicts)
+        return check.report_markdown(verdicts)
     if not output.colour:
-        return check_formats.report_text(verdicts, output.width)
-    from vlm_inspect.render.terminal_check import coloured_report
+        return check.report_text(verdicts, output.width)
+    from vlm_inspect.render.terminal.check import coloured_report
 
     return coloured_report(verdicts, output.width)
 

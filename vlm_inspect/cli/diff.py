@@ -6,17 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vlm_inspect.architecture import Role
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.folded_notes import Note
-from vlm_inspect.cli.one_model import warn_if_doubtful
 from vlm_inspect.cli.options import MODEL_HELP, ONE_MODEL, shared_options
-from vlm_inspect.cli.output import Output
-from vlm_inspect.errors import InvalidReferenceError
-from vlm_inspect.sources.options import InspectOptions
+from vlm_inspect.cli.output import Note, Output
+from vlm_inspect.cli.show import warn_if_doubtful
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.errors import InvalidReferenceError
+from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:
-    from vlm_inspect.difference import Difference
+    from vlm_inspect.core.difference import Difference
 
 EXAMPLES = """\
 vlm-inspect diff org/name@v1 org/name@v2
@@ -59,11 +58,11 @@ def command(
             "--names-only prints lines of names, whatever the format.",
             hint="Leave --format or --names-only out.",
         )
-    from vlm_inspect import inspection
-    from vlm_inspect.compare import compare, of_roles
+    from vlm_inspect.app import pipeline
+    from vlm_inspect.compare.compare import compare, of_roles
 
     names = (before, after)
-    taken = [inspection.take(model, options=options) for model in names]
+    taken = [pipeline.take(model, options=options) for model in names]
     output.notes([Note(name, note) for name, each in zip(names, taken, strict=True) for note in each.notes])
     for name, each in zip(names, taken, strict=True):
         warn_if_doubtful(name, each.snapshot.architecture, output)
@@ -77,28 +76,28 @@ def command(
 
 
 def _names(difference: Difference) -> str:
-    from vlm_inspect.render.difference_record import difference_names
+    from vlm_inspect.render.json import difference_names
 
     return difference_names(difference)
 
 
 def _text(difference: Difference, output: Output) -> str:
     if output.format == "json":
-        from vlm_inspect.render.difference_record import difference_json
+        from vlm_inspect.render.json import difference_json
 
         return difference_json(difference)
-    from vlm_inspect.render.difference import build_report
+    from vlm_inspect.render.diff import build_report
 
     report = build_report(difference)
     if output.format == "terminal":
-        from vlm_inspect.render.terminal_difference import difference_text
+        from vlm_inspect.render.terminal.diff import difference_text
 
         return difference_text(report, width=output.width, colour=output.colour)
     if output.format == "markdown":
-        from vlm_inspect.render.difference_markdown import difference_markdown
+        from vlm_inspect.render.diff_markdown import difference_markdown
 
         return difference_markdown(report)
     from vlm_inspect.render import render
-    from vlm_inspect.render.difference_tables import difference_tables
+    from vlm_inspect.render.diff import difference_tables
 
     return render(difference_tables(report), output.format)

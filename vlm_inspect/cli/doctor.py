@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from vlm_inspect.cli import exits
 from vlm_inspect.cli.options import HUB, shared_options
 from vlm_inspect.cli.output import Output
-from vlm_inspect.sources.options import InspectOptions
+from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:
-    from vlm_inspect.diagnosis import Finding
+    from vlm_inspect.core.health import Finding
 
 EXAMPLES = """\
 vlm-inspect doctor
@@ -22,7 +22,7 @@ vlm-inspect doctor --offline --json"""
 @shared_options(HUB, formats=("terminal", "markdown", "json"))
 def command(*, output: Output, options: InspectOptions) -> int:
     """Exits with 1 if something is wrong. A token is never printed."""
-    from vlm_inspect import doctor
+    from vlm_inspect.app import doctor
 
     findings = list(doctor.run_checks(options))
     output.write(_text(findings, output.format))
@@ -30,10 +30,10 @@ def command(*, output: Output, options: InspectOptions) -> int:
 
 
 def _text(findings: Sequence[Finding], format: str) -> str:
-    from vlm_inspect.render.diagnosis_lines import diagnosis_data, diagnosis_table, diagnosis_text
+    from vlm_inspect.render.doctor import diagnosis_data, diagnosis_table, diagnosis_text
 
     if format == "json":
-        from vlm_inspect.render.records import json_text
+        from vlm_inspect.render.json import json_text
 
         return json_text(diagnosis_data(findings))
     if format == "terminal":

@@ -9,16 +9,16 @@ from typing import ParamSpec
 
 import typer
 
-from vlm_inspect.cli import interruption
+from vlm_inspect.cli import signals
 from vlm_inspect.cli.output import detach_stdout, print_stderr, report
-from vlm_inspect.errors import DocumentError, InvalidReferenceError, SettingsError, VlmInspectError
-from vlm_inspect.version import __version__
+from vlm_inspect.core.errors import DocumentError, InvalidReferenceError, SettingsError, VlmInspectError
+from vlm_inspect.core.version import __version__
 
 DIFFERENT = 1
 WRONG_COMMAND_LINE = 2
 NOT_ANSWERED = 3
 BUG = 4
-INTERRUPTED = interruption.INTERRUPTED
+INTERRUPTED = signals.INTERRUPTED
 
 USAGE_ERRORS = (InvalidReferenceError, SettingsError, DocumentError)
 
@@ -31,9 +31,9 @@ def handle_errors(command: Callable[Arguments, int]) -> Callable[Arguments, None
     @functools.wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         try:
-            with interruption.interruptible():
+            with signals.interruptible():
                 code = command(*args, **kwargs)
-            interruption.check()
+            signals.check()
         except typer.Exit:
             raise
         except BaseException as error:  # noqa: BLE001 - what is no error of the user's is a bug
@@ -44,8 +44,8 @@ def handle_errors(command: Callable[Arguments, int]) -> Callable[Arguments, None
 
 
 def _code(error: BaseException, *, debug: bool) -> int:
-    if isinstance(error, KeyboardInterrupt) or interruption.was_received():  # and became another error
-        if text := interruption.message():
+    if isinstance(error, KeyboardInterrupt) or signals.was_received():  # and became another error
+        if text := signals.message():
             print_stderr(text)
         return INTERRUPTED
     if isinstance(error, VlmInspectError):

@@ -16,10 +16,10 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect.cli import exits, interruption
+from vlm_inspect.cli import exits, signals
 from vlm_inspect.cli.help import HelpCommand
 from vlm_inspect.cli.output import report, unwritable
-from vlm_inspect.version import __version__
+from vlm_inspect.core.version import __version__
 
 _HELP = "Inspect what a vision-language model is made of, without downloading its weights."
 COMMANDS: Mapping[str, str] = {
@@ -94,7 +94,7 @@ def main() -> None:
         program(_argv())()
     except SystemExit as end:
         if end.code == exits.INTERRUPTED:
-            interruption.end_process()
+            signals.end_process()
         raise
     except OSError as error:  # of what typer writes by itself: help, the version, a usage error
         report(unwritable(error))

@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from vlm_inspect.builder import Builder
 from vlm_inspect.cli.output import Output
-from vlm_inspect.errors import InvalidReferenceError
-from vlm_inspect.sources.options import InspectOptions
+from vlm_inspect.core.architecture import Builder
+from vlm_inspect.core.errors import InvalidReferenceError
+from vlm_inspect.core.options import InspectOptions
 
 HUB = ("token", "cache_dir", "offline")
 _BUILD = ("builder", "trust_remote_code")

@@ -6,17 +6,43 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from msgspec import Struct
 
-from vlm_inspect.cli import interruption
-from vlm_inspect.cli.folded_notes import Note, dedupe_notes
-from vlm_inspect.errors import DocumentError, VlmInspectError
+from vlm_inspect.cli import signals
+from vlm_inspect.core.errors import DocumentError, VlmInspectError
 from vlm_inspect.render.cells import visible
+
+_MODEL = "\0"
+# every model has a commit of its own, which a sentence about all of them leaves out
+_COMMIT = re.compile(r", commit [0-9a-f]{7,40}")
+
+
+class Note(NamedTuple):
+    """A sentence about a model."""
+
+    model: str
+    text: str
+
+
+def dedupe_notes(notes: Sequence[Note]) -> Iterator[str]:
+    """Each sentence once, in the order of its first note, with the number of its models."""
+    groups: dict[str, list[Note]] = {}
+    for note in notes:
+        groups.setdefault(_COMMIT.sub("", note.text.replace(note.model, _MODEL)), []).append(note)
+    for sentence, group in groups.items():
+        models = list(dict.fromkeys(note.model for note in group))
+        yield group[0].text if len(models) == 1 else _of_several(sentence, models)
+
+
+def _of_several(sentence: str, models: Sequence[str]) -> str:
+    counted = f"{len(models)} models"
+    return sentence.replace(f"{_MODEL} is ", f"{counted} are ").replace(_MODEL, ", ".join(models))
+
 
 _NARROWEST = 40
 _PIPED_WIDTH = 100
@@ -54,7 +80,7 @@ class Output(Struct, frozen=True):
 
     def write(self, text: str) -> None:
         """The answer. Raises DocumentError where it cannot be written."""
-        interruption.check()
+        signals.check()
         data = text if text.endswith("\n") else text + "\n"
         if self.file is not None:
             from vlm_inspect.storage.atomic import write_file

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from vlm_inspect.cli import interruption
+from vlm_inspect.cli import signals
 from vlm_inspect.render.cells import visible
 
 
@@ -28,7 +28,7 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
     restore = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), ControlType.SHOW_CURSOR)
     with (
-        interruption.progress_bar(str(restore)),
+        signals.progress_bar(str(restore)),
         Progress(*columns, console=Console(stderr=True), transient=True) as bar,
     ):
         task = bar.add_task("models", total=total)

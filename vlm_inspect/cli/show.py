@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.one_model import inspect_one, warn_if_doubtful
 from vlm_inspect.cli.options import ONE_MODEL, Config, Model, Revision, shared_options
-from vlm_inspect.cli.output import Output
-from vlm_inspect.sources.options import InspectOptions
+from vlm_inspect.cli.output import Note, Output
+from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:
+    from vlm_inspect.app.pipeline import Inspection
+    from vlm_inspect.app.requests import Request
+    from vlm_inspect.core.architecture import Architecture
     from vlm_inspect.render.card import Card
+
+
+def inspect_one(
+    model: str,
+    revision: str | None,
+    config: Path | None,
+    options: InspectOptions,
+    output: Output,
+    *,
+    with_tree: bool = False,
+) -> tuple[Request, Inspection]:
+    """Inspect a model, which may be an alias of the configuration, and print its notes."""
+    from vlm_inspect.app import pipeline
+    from vlm_inspect.app.requests import load_settings, resolve_requests
+
+    (request,) = resolve_requests([model], load_settings(config), revision)
+    found = pipeline.examine(
+        request.reference, revision=request.revision, options=options, with_tree=with_tree
+    )
+    output.notes([Note(model, note) for note in found.notes])
+    return request, found
+
+
+def warn_if_doubtful(name: str, architecture: Architecture, output: Output) -> None:
+    """Warn that this may be another model: its class ignores parts of the configuration."""
+    from vlm_inspect.render.text.warnings import misreading
+
+    doubt = misreading(architecture)
+    if doubt:
+        output.warn(f"{name}: {doubt}")
+
 
 EXAMPLES = """\
 vlm-inspect show llava-hf/llava-1.5-7b-hf
@@ -45,7 +79,7 @@ def command(
     if output.format != "terminal":  # there the card has the warning
         warn_if_doubtful(request.name, inspection.architecture, output)
     if output.format == "json":
-        from vlm_inspect.render.records import record_json
+        from vlm_inspect.render.json import record_json
 
         output.write(record_json(inspection.architecture))
     else:
@@ -58,10 +92,10 @@ def command(
 
 def _text(card: Card, output: Output) -> str:
     if output.format == "terminal":
-        from vlm_inspect.render.terminal_card import card_text
+        from vlm_inspect.render.terminal.card import card_text
 
         return card_text(card, width=output.width, colour=output.colour)
     from vlm_inspect.render import render
-    from vlm_inspect.render.card_tables import card_tables
+    from vlm_inspect.render.card import card_tables
 
     return render(card_tables(card), output.format)

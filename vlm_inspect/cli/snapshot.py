@@ -8,12 +8,11 @@ from typing import Annotated
 import typer
 
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.options import MANY_MODELS, Config, Models, Revision, shared_options
-from vlm_inspect.cli.output import Output
+from vlm_inspect.cli.output import Note, Output
 from vlm_inspect.cli.progress import progress
-from vlm_inspect.errors import InvalidReferenceError
-from vlm_inspect.sources.options import InspectOptions
+from vlm_inspect.core.errors import InvalidReferenceError
+from vlm_inspect.core.options import InspectOptions
 
 EXAMPLES = """\
 vlm-inspect snapshot llava-hf/llava-1.5-7b-hf
@@ -51,14 +50,15 @@ def command(
         raise InvalidReferenceError(
             "--prune goes by the configuration, and models were named.", hint="Leave MODEL out, or --prune."
         )
-    from vlm_inspect import requested, upkeep
+    from vlm_inspect.app import requests as app_requests
+    from vlm_inspect.app import snapshots
 
-    settings = requested.load_settings(config)
-    where = folder or upkeep.snapshots_dir(settings)
-    requests = requested.resolve_requests(models or [], settings, revision)
+    settings = app_requests.load_settings(config)
+    where = folder or snapshots.snapshots_dir(settings)
+    requests = app_requests.resolve_requests(models or [], settings, revision)
     written = []
     with progress(len(requests), quiet=output.quiet) as advance:
-        for each in upkeep.snapshot(requests, where, options):
+        for each in snapshots.snapshot(requests, where, options):
             written.append(each)
             advance(each.model)
             if each.error:
@@ -67,6 +67,6 @@ def command(
                 output.say(f"{each.file.name}: {'written' if each.changed else 'unchanged'}")
     output.notes([Note(each.model, note) for each in written for note in each.notes])
     if prune:
-        for path in upkeep.prune(where, [each.file for each in written]):
+        for path in snapshots.prune(where, [each.file for each in written]):
             output.say(f"{path.name}: removed")
     return exits.NOT_ANSWERED if any(each.error for each in written) else 0

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.folded_notes import Note
-from vlm_inspect.cli.one_model import warn_if_doubtful
 from vlm_inspect.cli.options import MANY_MODELS, Config, Models, Revision, shared_options
-from vlm_inspect.cli.output import Output, print_stderr
+from vlm_inspect.cli.output import Note, Output, print_stderr
 from vlm_inspect.cli.progress import progress
-from vlm_inspect.errors import InvalidReferenceError, SettingsError
-from vlm_inspect.sources.options import InspectOptions
+from vlm_inspect.cli.show import warn_if_doubtful
+from vlm_inspect.core.errors import InvalidReferenceError, SettingsError
+from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:  # a wrong option, or its completion, needs none of these
-    from vlm_inspect.render.rows import Row
-    from vlm_inspect.requested import Request
+    from vlm_inspect.app.requests import Request
+    from vlm_inspect.app.tables import Block
+    from vlm_inspect.render.cells import Row
     from vlm_inspect.settings import Settings
-    from vlm_inspect.table_files import Block
 
 EXAMPLES = """\
 vlm-inspect table
@@ -97,9 +96,9 @@ def command(
     options: InspectOptions,
 ) -> int:
     """With --write or --check, the tables are those of the marked blocks of files."""
-    from vlm_inspect import requested
+    from vlm_inspect.app import requests as app_requests
 
-    settings = requested.load_settings(config)
+    settings = app_requests.load_settings(config)
     configured = _configured_files(settings) if write_files or check_files else []
     to_write = [*(write or []), *(configured if write_files else [])]
     to_check = [*(check or []), *(configured if check_files else [])]
@@ -112,12 +111,12 @@ def command(
         return _update(to_write, to_check, settings, config, options, output)
     if write_files or check_files:
         raise _no_files(settings)
-    requests = requested.resolve_requests(models or [], settings, revision)
+    requests = app_requests.resolve_requests(models or [], settings, revision)
     return _print(requests, kind, columns, options, output)
 
 
 def _configured_files(settings: Settings | None) -> list[Path]:
-    from vlm_inspect.table_files import configured_files
+    from vlm_inspect.app.tables import configured_files
 
     return configured_files(settings)
 
@@ -161,7 +160,7 @@ def _columns(stated: str | None, kind: Kind, output: Output) -> list[str] | None
 
 def _text(rows: list[Row], kind: Kind, columns: list[str] | None, output: Output) -> str:
     if output.format == "json":
-        from vlm_inspect.render.records import records_json
+        from vlm_inspect.render.json import records_json
 
         return records_json(rows)
     from vlm_inspect.render import render
@@ -173,11 +172,11 @@ def _text(rows: list[Row], kind: Kind, columns: list[str] | None, output: Output
 
 def _rows(requests: list[Request], options: InspectOptions, output: Output) -> list[Row]:
     """The rows in the order of the requests; notes, warnings and errors are printed at the end."""
-    from vlm_inspect import answers
+    from vlm_inspect.app import requests as app_requests
 
     rows, notes = [], []
     with progress(len(requests), quiet=output.quiet) as advance:
-        for result in answers.table_rows(requests, options):
+        for result in app_requests.table_rows(requests, options):
             row = result.row
             rows.append(row)
             advance(row.name)
@@ -209,9 +208,9 @@ def _update(
     output: Output,
 ) -> int:
     """Write or check the marked blocks of files. If a model fails, no file is touched."""
-    from vlm_inspect import table_files
+    from vlm_inspect.app import tables
 
-    plan = table_files.plan_files(to_write, to_check, settings)
+    plan = tables.plan_files(to_write, to_check, settings)
     rows = _rows(plan.requests, options, output)
     failed = sum(1 for row in rows if row.error)
     if failed:
@@ -220,7 +219,7 @@ def _update(
         return exits.NOT_ANSWERED
     stale = []
     for path, blocks in plan.blocks.items():
-        state = table_files.update_file(path, plan, rows)
+        state = tables.update_file(path, plan, rows)
         if state == "stale":
             stale.append(path)
         else:
@@ -231,7 +230,7 @@ def _update(
 
 
 def _written(blocks: Sequence[Block]) -> str:
-    from vlm_inspect.render.figures import counted
+    from vlm_inspect.render.text.values import counted
 
     return ": " + ", ".join(f"{block.name} ({counted(len(block.requests), 'model')})" for block in blocks)
 

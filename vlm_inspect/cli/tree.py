@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.one_model import inspect_one, warn_if_doubtful
 from vlm_inspect.cli.options import ONE_MODEL, Config, Model, Revision, shared_options
 from vlm_inspect.cli.output import Output
-from vlm_inspect.errors import NotNativeError
-from vlm_inspect.sources.options import InspectOptions
+from vlm_inspect.cli.show import inspect_one, warn_if_doubtful
+from vlm_inspect.core.errors import NotNativeError
+from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:
-    from vlm_inspect.tree import ModuleTree
+    from vlm_inspect.core.module_tree import ModuleTree
 
 EXAMPLES = """\
 vlm-inspect tree llava-hf/llava-1.5-7b-hf
@@ -59,14 +59,14 @@ def command(
 
 
 def _text(tree: ModuleTree, focus: str, depth: int | None, output: Output) -> str:
-    from vlm_inspect.render.module_tree import tree_data, tree_text
+    from vlm_inspect.render.tree import tree_data, tree_text
 
     if output.format == "json":
-        from vlm_inspect.render.records import json_text
+        from vlm_inspect.render.json import json_text
 
         return json_text(tree_data(tree, focus=focus, depth=depth))
     if output.format == "terminal":
-        from vlm_inspect.render.terminal_tree import terminal_tree
+        from vlm_inspect.render.terminal.tree import terminal_tree
 
         return terminal_tree(tree, focus=focus, depth=depth, width=output.width, colour=output.colour)
     from vlm_inspect.render.markdown import fenced

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.folded_notes import Note
 from vlm_inspect.cli.options import HUB, Config, Revision, shared_options
-from vlm_inspect.cli.output import Output
-from vlm_inspect.sources.options import InspectOptions
+from vlm_inspect.cli.output import Note, Output
+from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:
-    from vlm_inspect.fit import LoadReport, LoadStatus
+    from vlm_inspect.core.load_report import LoadReport, LoadStatus
 
 EXAMPLES = """\
 vlm-inspect verify llava-hf/llava-1.5-7b-hf
@@ -56,24 +55,22 @@ def command(
 
     Exits with 1 if tensors do not match, and with 3 if that is unknown.
     """
-    from vlm_inspect import requested, verification
+    from vlm_inspect.app import requests, verify
 
-    (request,) = requested.resolve_requests([model], requested.load_settings(config), revision)
-    verified = verification.examine_fit(
-        request.reference, base=base, revision=request.revision, options=options
-    )
+    (request,) = requests.resolve_requests([model], requests.load_settings(config), revision)
+    verified = verify.examine_fit(request.reference, base=base, revision=request.revision, options=options)
     output.notes([Note(model, note) for note in verified.notes])
     output.write(_text(verified.fit, output))
     return _CODES[verified.fit.verdict]
 
 
 def _text(fit: LoadReport, output: Output) -> str:
-    from vlm_inspect.render.fit_tables import fit_json, fit_tables
+    from vlm_inspect.render.verify import fit_json, fit_tables
 
     if output.format == "json":
         return fit_json(fit)
     if output.format == "terminal":
-        from vlm_inspect.render.terminal_fit import fit_text
+        from vlm_inspect.render.terminal.verify import fit_text
 
         return fit_text(fit, width=output.width, colour=output.colour)
     from vlm_inspect.render import render

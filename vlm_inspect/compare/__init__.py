@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from vlm_inspect.compare.compare import compare
-from vlm_inspect.compare.places import apply_moves
-from vlm_inspect.compare.selection import of_roles
+from vlm_inspect.compare.compare import compare, of_roles
+from vlm_inspect.compare.paths import apply_moves
 
 __all__ = ["apply_moves", "compare", "of_roles"]

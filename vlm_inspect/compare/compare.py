@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 
 from msgspec.structs import replace
 
-from vlm_inspect.architecture import Architecture, Component, Role
-from vlm_inspect.compare.facts import facts_of, model_facts
-from vlm_inspect.compare.known import GROUPS, Facts
-from vlm_inspect.compare.left_over import left_over
-from vlm_inspect.compare.paths import PathDifference, compare_paths
-from vlm_inspect.compare.patterns import folded_path
-from vlm_inspect.compare.places import Places
-from vlm_inspect.compare.unseen import seen_alike
-from vlm_inspect.difference import (
+from vlm_inspect.compare.facts import GROUPS, Facts, facts_of, model_facts
+from vlm_inspect.compare.paths import PathDifference, Places, compare_paths
+from vlm_inspect.compare.remaining import left_over
+from vlm_inspect.core.architecture import Architecture, Component, Role
+from vlm_inspect.core.difference import (
     Change,
     ComponentPair,
     Difference,
@@ -23,8 +20,42 @@ from vlm_inspect.difference import (
     PathChange,
     Value,
 )
-from vlm_inspect.snapshot import Snapshot
-from vlm_inspect.tree import is_below
+from vlm_inspect.core.module_tree import ModuleNode, NodePool, folded_path, is_below, join
+from vlm_inspect.core.snapshot import Snapshot
+
+
+def seen_alike(
+    before: tuple[Architecture, ModuleNode], after: tuple[Architecture, ModuleNode]
+) -> tuple[ModuleNode, ModuleNode]:
+    """Both trees without the insides of what was not built in one of them."""
+    hidden = {*_hidden(before[0], after[0]), *_hidden(after[0], before[0])}
+    if not hidden:
+        return before[1], after[1]
+    pool = NodePool()
+    return _without(before[1], "", hidden, pool), _without(after[1], "", hidden, pool)
+
+
+def _hidden(one: Architecture, other: Architecture) -> Iterator[str]:
+    """The places of what was not built, and of what stands for it in the other model."""
+    unbuilt = one.missing_modules
+    yield from unbuilt
+    roles = {
+        component.role
+        for component in one.components
+        if component.paths[:1] and component.paths[0] in unbuilt
+    }
+    for component in other.components:
+        if component.role in roles:
+            yield from component.paths
+
+
+def _without(node: ModuleNode, path: str, hidden: set[str], pool: NodePool) -> ModuleNode:
+    """The tree with nothing inside these modules. Their class stays: it is known."""
+    if path in hidden:
+        return pool.node(node.class_name)
+    children = tuple((name, _without(child, join(path, name), hidden, pool)) for name, child in node.children)
+    return pool.node(node.class_name, parameters=node.parameters, children=children)
+
 
 Pair = tuple[Component | None, Component | None]
 Compared = tuple[list[Change], list[Incomparable]]
@@ -216,3 +247,58 @@ def _shown(old: Component | None, new: Component | None) -> ComponentPair:
 
 def _first(component: Component | None) -> str | None:
     return (component.paths[0] if component.paths else "") if component else None
+
+
+def of_roles(difference: Difference, roles: AbstractSet[Role]) -> Difference:
+    """What differs of these roles. The totals are the whole model's, and are left out."""
+    numbers = [index for index, pair in enumerate(difference.pairs) if pair.role in roles]
+    places = {number: place for place, number in enumerate(numbers)}
+    pairs = tuple(difference.pairs[number] for number in numbers)
+
+    def kept(indices: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(places[index] for index in indices if index in places)
+
+    return replace(
+        difference,
+        total_before=None,
+        total_after=None,
+        pairs=pairs,
+        changes=tuple(
+            replace(change, pairs=kept(change.pairs))
+            for change in difference.changes
+            if not roles.isdisjoint(change.roles)
+        ),
+        moves=tuple(move for move in difference.moves if _is_move_of(move, pairs, difference.pairs)),
+        paths=tuple(
+            change
+            for change in difference.paths
+            if any(_owner(end, difference.pairs) in pairs for end in change.ends)
+        ),
+        incomparable=tuple(
+            replace(fact, pairs=kept(fact.pairs))
+            for fact in difference.incomparable
+            if not roles.isdisjoint(fact.roles)
+        ),
+    )
+
+
+def _is_move_of(move: Move, pairs: Collection[ComponentPair], every: Collection[ComponentPair]) -> bool:
+    """Whether a move is of one of the pairs, or takes one of them along."""
+    if _owner(move.before, every) in pairs or _owner(move.after, every) in pairs:
+        return True
+    return any(
+        end is not None and is_below(folded_path(end), moved)
+        for pair in pairs
+        for end, moved in ((pair.before, move.before), (pair.after, move.after))
+    )
+
+
+def _owner(path: str, pairs: Collection[ComponentPair]) -> ComponentPair | None:
+    """The component that a path is of: the innermost, on whichever side."""
+    around = [
+        (len(end), index, pair)
+        for index, pair in enumerate(pairs)
+        for end in (pair.before, pair.after)
+        if end and is_below(path, folded_path(end))
+    ]
+    return max(around, key=lambda found: found[:2])[2] if around else None

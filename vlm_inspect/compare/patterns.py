@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vlm_inspect.patterns import Numbers, Pattern, folded_path, split, text
+from vlm_inspect.core.module_tree import Numbers, Pattern, folded_path, split, text
 
 __all__ = [
     "Numbers",

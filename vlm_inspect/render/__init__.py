@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlm_inspect.render.cells import Table, made_visible
-from vlm_inspect.render.layout import Layout, Renderer
+from vlm_inspect.render.cells import Layout, Renderer, Table, made_visible
 
 FORMATS = ("terminal", "markdown", "csv", "latex", "html")
 """The formats of tables. JSON is a format of records: `records.records_json`."""
@@ -31,7 +30,7 @@ def render(
 def _renderer(format: str) -> Renderer:  # noqa: A002
     match format:
         case "terminal":
-            from vlm_inspect.render.terminal import terminal
+            from vlm_inspect.render.terminal.table import terminal
 
             return terminal
         case "markdown":
@@ -39,7 +38,7 @@ def _renderer(format: str) -> Renderer:  # noqa: A002
 
             return markdown
         case "csv":
-            from vlm_inspect.render.comma_separated import comma_separated
+            from vlm_inspect.render.csv import comma_separated
 
             return comma_separated
         case "latex":
@@ -47,7 +46,7 @@ def _renderer(format: str) -> Renderer:  # noqa: A002
 
             return latex
         case "html":
-            from vlm_inspect.render.web_page import web_page
+            from vlm_inspect.render.html import web_page
 
             return web_page
     raise ValueError(f"unknown format {format!r}")

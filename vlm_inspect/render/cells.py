@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
+
+from vlm_inspect.core.architecture import Architecture
+from vlm_inspect.core.errors import VlmInspectError
+from vlm_inspect.core.model_ref import ModelIdentity
 
 
 class Span(Struct, frozen=True):
@@ -103,3 +107,44 @@ def _is_plain(span: Span) -> bool:
 def _escaped(char: str) -> str:
     number = ord(char)
     return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"  # noqa: PLR2004 - four hex digits hold no more
+
+
+class Layout(Struct, frozen=True):
+    """A terminal's width, and whether it shows colours. Files have neither."""
+
+    width: int = 100
+    colour: bool = False
+
+
+Renderer = Callable[[Sequence[Table], Layout], str]
+"""A format: tables whose text is all visible, to text that ends with a line end."""
+
+
+Fact = str | bool | int | float
+
+
+class Failure(Struct, frozen=True):
+    """Why a model could not be answered."""
+
+    type: str
+    message: str
+    hint: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException) -> Failure:
+        """What an exception says."""
+        if isinstance(error, VlmInspectError):
+            return cls(type(error).__name__, error.message, error.hint)
+        return cls(type(error).__name__, str(error))
+
+
+class Row(Struct, frozen=True):
+    """A model under the name that is shown for it: its record, or why there is none."""
+
+    name: str
+    architecture: Architecture | None = None
+    error: Failure | None = None
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    """What the user states of it, by the ids of the comparison's columns."""
+    model: ModelIdentity | None = None
+    """Which model it is, where there is no record to say so."""

@@ -8,17 +8,14 @@ from typing import Literal
 
 from msgspec import Struct
 
-from vlm_inspect.architecture import Architecture, Role
-from vlm_inspect.errors import SettingsError
-from vlm_inspect.render import wording
-from vlm_inspect.render.cells import Cell, code, text
-from vlm_inspect.render.comparison import COMPARED
-from vlm_inspect.render.entry_wording import entry_cell
-from vlm_inspect.render.facts import resolve
-from vlm_inspect.render.figures import exact_count
-from vlm_inspect.render.misreadings import misread_keys, quantization_words
-from vlm_inspect.render.rows import Row
-from vlm_inspect.render.states import ABSENT, NOT_ASKED, missing, unknown
+from vlm_inspect.core.architecture import Architecture, Role
+from vlm_inspect.core.errors import SettingsError
+from vlm_inspect.render.cells import Cell, Row, code, text
+from vlm_inspect.render.facts import COMPARED, resolve
+from vlm_inspect.render.text import components
+from vlm_inspect.render.text.fusion import entry_cell
+from vlm_inspect.render.text.values import ABSENT, NOT_ASKED, exact_count, missing, unknown
+from vlm_inspect.render.text.warnings import misread_keys, quantization_words
 
 Kind = Literal["architectures", "comparison"]
 KINDS: tuple[Kind, ...] = ("architectures", "comparison")
@@ -66,8 +63,8 @@ def _record(key: str, title: str, read: Callable[[Architecture], Cell]) -> Colum
     return Column(key, title, "architectures", partial(_told, read))
 
 
-def _part(key: str, title: str, role: Role, word: wording.Word, *, counts: bool = False) -> Column:
-    return _record(key, title, lambda record: wording.of_role(record, role, word, counts=counts))
+def _part(key: str, title: str, role: Role, word: components.Word, *, counts: bool = False) -> Column:
+    return _record(key, title, lambda record: components.of_role(record, role, word, counts=counts))
 
 
 def _compared(key: str, title: str) -> Column:
@@ -126,19 +123,19 @@ _VISION, _LANGUAGE = Role.VISION_ENCODER, Role.LANGUAGE_MODEL
 COLUMNS: tuple[Column, ...] = (
     Column("model", "Model Name", "architectures", lambda row: code(row.name)),
     _record("model_class", "Model Class", _model_class),
-    _part("vision_model", "Vision Model", _VISION, wording.component_class, counts=True),
-    _part("vision_layers", "Vision Layers", _VISION, wording.layers, counts=True),
-    _part("vision_embeddings", "Vision Embeddings", _VISION, wording.embeddings, counts=True),
-    _part("vision_attention", "Vision Self Attention", _VISION, wording.attention),
-    _part("vision_mlp", "Vision MLP", _VISION, wording.mlp),
-    _part("vision_norm", "Vision LayerNorm", _VISION, wording.norms),
-    _part("projector", "Multi-Modal Projector", Role.PROJECTOR, wording.projector, counts=True),
-    _part("language_model", "Language Model", _LANGUAGE, wording.component_class, counts=True),
-    _part("language_layers", "Language Layers", _LANGUAGE, wording.layers, counts=True),
-    _part("language_attention", "Language Self Attention", _LANGUAGE, wording.attention),
-    _part("language_mlp", "Language MLP", _LANGUAGE, wording.mlp),
-    _part("language_norm", "Language LayerNorm", _LANGUAGE, wording.norms),
-    _part("lm_head", "LM Head", Role.LM_HEAD, wording.head, counts=True),
+    _part("vision_model", "Vision Model", _VISION, components.component_class, counts=True),
+    _part("vision_layers", "Vision Layers", _VISION, components.layers, counts=True),
+    _part("vision_embeddings", "Vision Embeddings", _VISION, components.embeddings, counts=True),
+    _part("vision_attention", "Vision Self Attention", _VISION, components.attention),
+    _part("vision_mlp", "Vision MLP", _VISION, components.mlp),
+    _part("vision_norm", "Vision LayerNorm", _VISION, components.norms),
+    _part("projector", "Multi-Modal Projector", Role.PROJECTOR, components.projector, counts=True),
+    _part("language_model", "Language Model", _LANGUAGE, components.component_class, counts=True),
+    _part("language_layers", "Language Layers", _LANGUAGE, components.layers, counts=True),
+    _part("language_attention", "Language Self Attention", _LANGUAGE, components.attention),
+    _part("language_mlp", "Language MLP", _LANGUAGE, components.mlp),
+    _part("language_norm", "Language LayerNorm", _LANGUAGE, components.norms),
+    _part("lm_head", "LM Head", Role.LM_HEAD, components.head, counts=True),
     Column("model", "Model", "comparison", lambda row: text(row.name)),
     *(_compared(key, column.title) for key, column in COMPARED.items()),
     _optional("total_parameters", "Total Parameters", _total),

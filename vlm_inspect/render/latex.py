@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from vlm_inspect.render.cells import Cell, Span, Table
-from vlm_inspect.render.layout import Layout
+from vlm_inspect.render.cells import Cell, Layout, Span, Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

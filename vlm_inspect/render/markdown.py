@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from html import escape
 from urllib.parse import quote
 
-from vlm_inspect.render.cells import Cell, Span, Table, text
-from vlm_inspect.render.layout import Layout
+from vlm_inspect.render.cells import Cell, Layout, Span, Table, text
 
 # what can begin markup inside a line; an underscore only at the edge of a word
 _SPECIAL = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from vlm_inspect.architecture import Architecture
-from vlm_inspect.render.cells import Cell, Table, concat, text
+from vlm_inspect.core.architecture import Architecture
+from vlm_inspect.render.cells import Cell, Row, Table, concat, text
 from vlm_inspect.render.columns import Column, Kind, chosen
-from vlm_inspect.render.misreadings import MARK, misreading
-from vlm_inspect.render.rows import Row
-from vlm_inspect.render.states import NOT_ASKED, is_cut
+from vlm_inspect.render.text.values import NOT_ASKED, is_cut
+from vlm_inspect.render.text.warnings import MARK, misreading
 
 _TITLES: Mapping[Kind, str] = {"architectures": "Model architectures", "comparison": "Model comparison"}
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from vlm_inspect.architecture import Component, ConvStage
+from vlm_inspect.core.architecture import Component, ConvStage
 
 # (width, layers, MLP width) → size. Two would not do: Qwen2.5-VL's tower has ViT-H's width and depth
 PUBLISHED_SIZES: Mapping[tuple[int, int, int], str] = {

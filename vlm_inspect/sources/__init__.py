@@ -5,11 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from vlm_inspect.sources.options import InspectOptions
+from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:
-    from vlm_inspect.checkpoint import Checkpoint
-    from vlm_inspect.ref import ModelRef
+    from vlm_inspect.core.checkpoint import Checkpoint
+    from vlm_inspect.core.model_ref import ModelRef
 
 __all__ = ["InspectOptions", "is_offline", "load", "prepare"]
 
@@ -33,7 +33,7 @@ def load(ref: ModelRef, options: InspectOptions = _DEFAULTS) -> Checkpoint:
 def _load(ref: ModelRef, options: InspectOptions) -> Checkpoint:
     from msgspec.structs import replace
 
-    from vlm_inspect.errors import HubUnavailableError
+    from vlm_inspect.core.errors import HubUnavailableError
     from vlm_inspect.sources import catalogue, hub, local
 
     hub.check_endpoint()
@@ -61,7 +61,7 @@ def is_offline(options: InspectOptions) -> bool:
 
 def prepare() -> None:
     """Import what lookups need: modules that two threads import at once may be seen half initialized."""
-    from vlm_inspect.errors import SourceError
+    from vlm_inspect.core.errors import SourceError
     from vlm_inspect.sources import hub
 
     with suppress(ImportError, SourceError):  # the model that needs them says what is broken

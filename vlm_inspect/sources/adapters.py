@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vlm_inspect.checkpoint import Checkpoint
-from vlm_inspect.errors import ConfigMissingError, InvalidConfigError
-from vlm_inspect.ref import ModelIdentity, ModelRef
+from vlm_inspect.core.checkpoint import Checkpoint
+from vlm_inspect.core.errors import ConfigMissingError, InvalidConfigError
+from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
+from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources import hub
 from vlm_inspect.sources.config_file import read_config
-from vlm_inspect.sources.options import InspectOptions
 
 ADAPTER_CONFIG = "adapter_config.json"
 
@@ -36,7 +36,10 @@ def load(ref: ModelRef, options: InspectOptions) -> Checkpoint | None:
 
 
 def _local(path: Path) -> Path | None:
-    folder = path if path.is_dir() else path.parent
+    try:
+        folder = path if path.is_dir() else path.parent
+    except OSError:  # a path that is no path, such as a name that is too long: `local` reports it
+        return None
     found = folder / ADAPTER_CONFIG
     return found if found.is_file() else None
 

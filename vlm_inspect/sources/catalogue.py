@@ -10,19 +10,19 @@ from copy import deepcopy
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.core.model_ref import ModelIdentity
 
 if TYPE_CHECKING:  # names and facts are asked for more often than the rest
-    from vlm_inspect.checkpoint import Checkpoint, DeclaredClasses
-    from vlm_inspect.tensors import TensorHeaders
-    from vlm_inspect.tree import Shape
+    from vlm_inspect.core.checkpoint import Checkpoint, DeclaredClasses
+    from vlm_inspect.core.module_tree import Shape
+    from vlm_inspect.core.tensors import TensorHeaders
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
 
-# In the order of the tables. Each has its file in vlm_inspect/catalogue: org/name is org__name.toml.
+# In the order of the tables. The data of org/name is in catalogue_data/org__name.toml.
 _NAMES = (
     "TIGER-Lab/Mantis-8B-clip-llama3",
     "TIGER-Lab/Mantis-8B-siglip-llama3",
@@ -46,7 +46,7 @@ def names() -> tuple[str, ...]:
 
 def load(name: str) -> Checkpoint | None:
     """A model's configuration, or None where the catalogue does not have it."""
-    from vlm_inspect.checkpoint import Checkpoint
+    from vlm_inspect.core.checkpoint import Checkpoint
 
     entry = _entry(name)
     if entry is None:
@@ -62,7 +62,7 @@ def facts(name: str) -> Mapping[str, str | bool]:
 
 def headers(name: str) -> TensorHeaders | None:
     """What the headers of the model's checkpoint hold; None where that is not stated."""
-    from vlm_inspect.tensors import TensorHeaders, TensorInfo
+    from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
 
     entry = _entry(name)
     if entry is None or "headers" not in entry:
@@ -79,7 +79,7 @@ def headers(name: str) -> TensorHeaders | None:
 
 def code(name: str) -> DeclaredClasses | None:
     """The classes that its repo's code makes; None where they are not stated."""
-    from vlm_inspect.checkpoint import DeclaredClasses
+    from vlm_inspect.core.checkpoint import DeclaredClasses
 
     entry = _entry(name)
     if entry is None or "code" not in entry:
@@ -109,7 +109,7 @@ def _entry(name: str) -> dict[str, Any] | None:
 def _read(name: str) -> dict[str, Any]:
     from importlib import resources
 
-    file = resources.files("vlm_inspect") / "catalogue" / f"{name.replace('/', '__')}.toml"
+    file = resources.files("vlm_inspect.sources") / "catalogue_data" / f"{name.replace('/', '__')}.toml"
     entry: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     return entry
 

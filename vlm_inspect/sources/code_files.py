@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vlm_inspect.errors import HubUnavailableError
-from vlm_inspect.ref import ModelIdentity, ModelRef
+from vlm_inspect.core.errors import HubUnavailableError
+from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
+from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources.headers import HubFiles
-from vlm_inspect.sources.options import InspectOptions
 
 LARGEST_FILE = 2 * 1024 * 1024
 """Bytes of one file; a longer one is left out."""

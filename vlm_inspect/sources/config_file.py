@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from vlm_inspect.errors import ConfigMissingError, InvalidConfigError
+from vlm_inspect.core.errors import ConfigMissingError, InvalidConfigError
 
 SIZE_LIMIT = 16 * 2**20
 """Bytes of a file. The longest real ones (a class name per label) stay below 1 MiB."""

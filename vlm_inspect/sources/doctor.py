@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from vlm_inspect import installed
-from vlm_inspect.diagnosis import Finding
-from vlm_inspect.errors import SourceError, TokenError, VlmInspectError
-from vlm_inspect.ref import ModelRef
+from vlm_inspect.core import packages
+from vlm_inspect.core.errors import SourceError, TokenError, VlmInspectError
+from vlm_inspect.core.health import Finding
+from vlm_inspect.core.model_ref import ModelRef
+from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources import hub
-from vlm_inspect.sources.options import InspectOptions
 
 _TIMEOUT = 10.0
 _OTHER_CACHE = "Use another folder: --cache-dir DIR, or HF_HUB_CACHE"
@@ -26,13 +26,13 @@ def run_checks(options: InspectOptions) -> Iterator[Finding]:
     """huggingface_hub, its cache, the token (whether there is one, never what it is), the Hub itself."""
     try:
         from huggingface_hub import constants, file_download  # noqa: F401
-    except installed.IMPORT_FAULTS as error:
-        failure = installed.import_failure("huggingface_hub", error)
+    except packages.IMPORT_FAULTS as error:
+        failure = packages.import_failure("huggingface_hub", error)
         yield Finding("huggingface_hub", failure.message, "wrong", failure.hint)
         return
     from vlm_inspect.sources.hub_errors import proxy_variables
 
-    yield Finding("huggingface_hub", installed.version("huggingface_hub") or "of an unknown version")
+    yield Finding("huggingface_hub", packages.version("huggingface_hub") or "of an unknown version")
     try:
         hub.check_endpoint()
     except SourceError as error:

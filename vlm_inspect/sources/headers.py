@@ -13,14 +13,15 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from vlm_inspect.errors import BadHeaderError, HubUnavailableError, NoHeadersError
-from vlm_inspect.ref import ModelIdentity, ModelRef
+from vlm_inspect.core.errors import BadHeaderError, HubUnavailableError, NoHeadersError
+from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
+from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.core.tensors import TensorHeaders
 from vlm_inspect.sources import catalogue
 from vlm_inspect.sources.deadline import run_in_parallel
 from vlm_inspect.sources.http import Part, UnexpectedResponseError, get_range, repo_info
 from vlm_inspect.sources.hub import file_url, find_cached, is_offline, token_to_send
 from vlm_inspect.sources.hub_errors import HubRequest
-from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.sources.safetensors import (
     HEADER_LIMIT,
     INDEX,
@@ -36,7 +37,6 @@ from vlm_inspect.sources.safetensors import (
     read_headers,
 )
 from vlm_inspect.storage.cache import read_cached, write_cached
-from vlm_inspect.tensors import TensorHeaders
 
 _DEFAULTS = InspectOptions()
 _LFS_POINTER = b"version "  # a Git LFS pointer's first eight bytes, which as a length would be 2**60

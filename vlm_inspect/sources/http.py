@@ -20,8 +20,8 @@ from urllib.parse import SplitResult, quote, urljoin, urlsplit
 import msgspec
 from msgspec import Struct
 
+from vlm_inspect.core.version import __version__
 from vlm_inspect.sources.deadline import check_deadline, has_time
-from vlm_inspect.version import __version__
 
 COMMIT = "X-Repo-Commit"
 MOST_REDIRECTS = 8

@@ -19,8 +19,8 @@ from urllib.parse import quote, urlsplit
 
 from msgspec.structs import replace
 
-from vlm_inspect.checkpoint import Checkpoint
-from vlm_inspect.errors import (
+from vlm_inspect.core.checkpoint import Checkpoint
+from vlm_inspect.core.errors import (
     ConfigMissingError,
     HubUnavailableError,
     InvalidConfigError,
@@ -28,9 +28,9 @@ from vlm_inspect.errors import (
     SourceError,
     TokenError,
 )
-from vlm_inspect.ref import ModelIdentity, ModelRef
+from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
+from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources.config_file import SIZE_LIMIT, check_size, parse_config, read_config
-from vlm_inspect.sources.options import InspectOptions
 from vlm_inspect.storage.atomic import atomic_write
 
 _CONFIG = "config.json"

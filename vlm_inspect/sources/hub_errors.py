@@ -11,8 +11,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
 
-from vlm_inspect import installed
-from vlm_inspect.errors import (
+from vlm_inspect.core import packages
+from vlm_inspect.core.errors import (
     BrokenEnvironmentError,
     ConfigMissingError,
     GatedModelError,
@@ -22,7 +22,8 @@ from vlm_inspect.errors import (
     SourceError,
     TokenError,
 )
-from vlm_inspect.ref import ModelRef
+from vlm_inspect.core.model_ref import ModelRef
+from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources.deadline import DeadlineExceededError, run_with_timeout
 from vlm_inspect.sources.http import (
     HubConnectionError,
@@ -32,7 +33,6 @@ from vlm_inspect.sources.http import (
     retry_after,
     transport_errors,
 )
-from vlm_inspect.sources.options import InspectOptions
 
 _LONGEST_TEXT = 200
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
@@ -119,7 +119,7 @@ def import_error(error: ImportError) -> BrokenEnvironmentError:
             f"a SOCKS proxy is set ({', '.join(proxy_variables())}), and its package is not installed.",
             hint=f"pip install {package[1]}, or set an HTTP proxy, or none.",
         )
-    return installed.import_failure("huggingface_hub", error)
+    return packages.import_failure("huggingface_hub", error)
 
 
 def proxy_variables() -> tuple[str, ...]:

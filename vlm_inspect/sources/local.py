@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vlm_inspect.checkpoint import Checkpoint
-from vlm_inspect.errors import ConfigMissingError
-from vlm_inspect.ref import ModelIdentity, ModelRef
+from vlm_inspect.core.checkpoint import Checkpoint
+from vlm_inspect.core.errors import ConfigMissingError
+from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 from vlm_inspect.sources.config_file import read_config
 
 _CONFIG = "config.json"

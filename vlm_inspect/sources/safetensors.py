@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from vlm_inspect.errors import BadHeaderError, NoHeadersError
-from vlm_inspect.patterns import can_be_a_part
-from vlm_inspect.tensors import TensorFile, TensorHeaders, TensorInfo
+from vlm_inspect.core.errors import BadHeaderError, NoHeadersError
+from vlm_inspect.core.module_tree import can_be_a_part
+from vlm_inspect.core.tensors import TensorFile, TensorHeaders, TensorInfo
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vlm_inspect.errors import DocumentError
+from vlm_inspect.core.errors import DocumentError
 
 _LOCK_SECONDS = 10.0
 # Where the system's own words do not say what is wrong.

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from vlm_inspect.errors import DocumentError
+from vlm_inspect.core.errors import DocumentError
 from vlm_inspect.storage.atomic import directory_lock, io_error, write_file
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.\-]*"

@@ -22,14 +22,13 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vlm_inspect.architecture import SCHEMA_VERSION, Architecture
-from vlm_inspect.builder import Builder
-from vlm_inspect.diagnosis import Finding
-from vlm_inspect.errors import NotNativeError
-from vlm_inspect.ref import ModelIdentity
+from vlm_inspect.core.architecture import SCHEMA_VERSION, Architecture, Builder
+from vlm_inspect.core.errors import NotNativeError
+from vlm_inspect.core.health import Finding
+from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.storage import library_versions
 from vlm_inspect.storage.atomic import atomic_write
-from vlm_inspect.tree import ModuleTree
 
 LARGEST_ENTRY = 64 * 1024 * 1024
 """Bytes; a tree of 200,000 modules is smaller."""
@@ -232,9 +231,9 @@ def _decode(data: bytes, model: ModelIdentity, *, with_tree: bool) -> CachedResu
 
 def _tree_codec() -> ModuleType:
     """Imported late: a table needs no tree."""
-    from vlm_inspect import tree_codec
+    from vlm_inspect.core import codec
 
-    return tree_codec
+    return codec
 
 
 # --- health

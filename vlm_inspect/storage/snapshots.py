@@ -15,12 +15,11 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct, field
 
-from vlm_inspect.architecture import SCHEMA_VERSION
-from vlm_inspect.codec import architecture_from_data, to_data
-from vlm_inspect.errors import InvalidConfigError, SnapshotError
-from vlm_inspect.patterns import can_be_a_part
-from vlm_inspect.snapshot import Snapshot
-from vlm_inspect.tree import INFERRED, ModuleNode, NodePool
+from vlm_inspect.core.architecture import SCHEMA_VERSION
+from vlm_inspect.core.codec import architecture_from_data, to_data
+from vlm_inspect.core.errors import InvalidConfigError, SnapshotError
+from vlm_inspect.core.module_tree import INFERRED, ModuleNode, NodePool, can_be_a_part
+from vlm_inspect.core.snapshot import Snapshot
 
 LARGEST_FILE = 64 * 1024 * 1024
 """Bytes of a snapshot file; a record of 100,000 modules is far smaller."""

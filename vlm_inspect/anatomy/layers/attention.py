@@ -7,14 +7,25 @@ from collections.abc import Iterator
 
 from vlm_inspect.anatomy.layers.mixers import convolution_length, mechanism
 from vlm_inspect.anatomy.layers.norms import read_norm
-from vlm_inspect.anatomy.layers.positions import read_positions, read_rotary
+from vlm_inspect.anatomy.layers.positions import (
+    chunk,
+    image_window,
+    read_positions,
+    read_rotary,
+    sliding_window,
+)
 from vlm_inspect.anatomy.layers.projections import Projections, projections
-from vlm_inspect.anatomy.layers.spans import chunk, image_window, sliding_window
-from vlm_inspect.anatomy.layers.surroundings import Surroundings
-from vlm_inspect.anatomy.leaves import breadth_first, embedding_sizes, is_attention, is_norm
-from vlm_inspect.anatomy.values import first_whole, whole
-from vlm_inspect.architecture import Attention, AttentionFeature, AttentionKind, Latent, Mechanism, Norm
-from vlm_inspect.tree import ModuleNode
+from vlm_inspect.anatomy.layers.stacks import Surroundings
+from vlm_inspect.anatomy.leaves import (
+    breadth_first,
+    embedding_sizes,
+    first_whole,
+    is_attention,
+    is_norm,
+    whole,
+)
+from vlm_inspect.core.architecture import Attention, AttentionFeature, AttentionKind, Latent, Mechanism, Norm
+from vlm_inspect.core.module_tree import ModuleNode
 
 _HEADS = ("num_heads", "num_attention_heads", "n_heads", "heads", "num_v_heads")
 _CHANNEL_GROUPS = "groups"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from vlm_inspect.anatomy.layers.projections import projections
 from vlm_inspect.anatomy.leaves import breadth_first, convolution_channels, is_attention, is_mixer, is_norm
-from vlm_inspect.architecture import Mechanism
-from vlm_inspect.tree import ModuleNode, is_below
+from vlm_inspect.core.architecture import Mechanism
+from vlm_inspect.core.module_tree import ModuleNode, is_below
 
 _LINEAR = re.compile(r"(Linear_?Attn|LinearAttention|DeltaNet|DeltaAttention|Lightning)")
 _STATE = re.compile(r"(Mamba|SSM|StateSpace)")

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from vlm_inspect.anatomy.layers.experts import Group, groups, read_experts
-from vlm_inspect.anatomy.layers.feed_forward import Widths, feed_forward, linears, widths_of
+from vlm_inspect.anatomy.layers.projections import Widths, feed_forward, linears, widths_of
 from vlm_inspect.anatomy.leaves import breadth_first, is_activation, is_list, is_norm, used_activations
-from vlm_inspect.architecture import Mlp
-from vlm_inspect.tree import ModuleNode, is_below
+from vlm_inspect.core.architecture import Mlp
+from vlm_inspect.core.module_tree import ModuleNode, is_below
 
 _CLASS = re.compile(r"(MLP|Mlp|FeedForward|FFN|GLU|_?FF$|DenseActDense|(MoE|Moe|MOE)(Block|Layer)?$)")
 _NAMES = frozenset({"mlp", "ffn", "ff", "feed_forward", "feedforward", "block_sparse_moe"})

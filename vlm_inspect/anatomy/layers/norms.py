@@ -13,10 +13,10 @@ from vlm_inspect.anatomy.leaves import (
     is_named_mixer,
     is_norm,
     linear_widths,
+    number,
 )
-from vlm_inspect.anatomy.values import number
-from vlm_inspect.architecture import Norm, Placement
-from vlm_inspect.tree import ModuleNode, join
+from vlm_inspect.core.architecture import Norm, Placement
+from vlm_inspect.core.module_tree import ModuleNode, join
 
 _FIRST = re.compile(r"^(pre_norm|norm_pre)$")
 _BOTH_SIDES = frozenset({"pre_feedforward_layernorm", "post_feedforward_layernorm"})

@@ -9,12 +9,10 @@ from vlm_inspect.anatomy.layers.experts import groups
 from vlm_inspect.anatomy.layers.mixers import mixers
 from vlm_inspect.anatomy.layers.mlp import layer_mlp
 from vlm_inspect.anatomy.layers.norms import layer_norms, placement
-from vlm_inspect.anatomy.layers.stacks import kinds_of
-from vlm_inspect.anatomy.layers.surroundings import Surroundings, said_of_layers
-from vlm_inspect.anatomy.leaves import breadth_first
-from vlm_inspect.anatomy.values import whole
-from vlm_inspect.architecture import Layer, LayerStack
-from vlm_inspect.tree import ModuleNode, is_below
+from vlm_inspect.anatomy.layers.stacks import Surroundings, kinds_of, said_of_layers
+from vlm_inspect.anatomy.leaves import breadth_first, whole
+from vlm_inspect.core.architecture import Layer, LayerStack
+from vlm_inspect.core.module_tree import ModuleNode, is_below
 
 _NO_ORDER = "the order in which its code uses them does not say"
 _UNREAD_EXPERTS = "its experts lie in its weights in a way that is not read"

@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from vlm_inspect.anatomy.leaves import is_attention
-from vlm_inspect.anatomy.roles import field_names as names
+from vlm_inspect.anatomy.roles import names
+from vlm_inspect.anatomy.roles.anchors import text_home
 from vlm_inspect.anatomy.roles.claims import Claim
-from vlm_inspect.anatomy.roles.halves import is_codec
 from vlm_inspect.anatomy.roles.inner import written_width
-from vlm_inspect.anatomy.roles.inputs import pixel_convolution
-from vlm_inspect.anatomy.roles.text_home import text_home
-from vlm_inspect.architecture import TEXT_ROLES, Role
-from vlm_inspect.tree import ModuleNode, ModuleTree
+from vlm_inspect.anatomy.roles.names import pixel_convolution
+from vlm_inspect.anatomy.roles.refine import is_codec
+from vlm_inspect.core.architecture import TEXT_ROLES, Role
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree
 
 _MAIN_ROLES = (Role.VISION_ENCODER, Role.PROJECTOR, Role.LANGUAGE_MODEL, Role.LM_HEAD)
 _ACROSS = re.compile(r"(cross|enc(oder)?_?(dec(oder)?_?)?att(n|ention))", re.IGNORECASE)

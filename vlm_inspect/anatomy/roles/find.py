@@ -11,23 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from vlm_inspect.anatomy.roles.anchors import find_head
-from vlm_inspect.anatomy.roles.asked import Asked, TextHome
-from vlm_inspect.anatomy.roles.beside import (
+from vlm_inspect.anatomy.roles.anchors import find_head, text_home
+from vlm_inspect.anatomy.roles.claims import Asked, Claim, TextHome
+from vlm_inspect.anatomy.roles.finders import ask, holds_parts
+from vlm_inspect.anatomy.roles.inner import inner_projectors
+from vlm_inspect.anatomy.roles.language import language_model
+from vlm_inspect.anatomy.roles.refine import (
+    each_encoder,
+    each_half,
     from_elsewhere,
     gathered,
     with_lists,
     with_parameters,
     with_whole_head,
 )
-from vlm_inspect.anatomy.roles.claims import Claim
-from vlm_inspect.anatomy.roles.finders import ask, holds_parts
-from vlm_inspect.anatomy.roles.halves import each_encoder, each_half
-from vlm_inspect.anatomy.roles.inner import inner_projectors
-from vlm_inspect.anatomy.roles.language import language_model
-from vlm_inspect.anatomy.roles.text_home import text_home
-from vlm_inspect.architecture import Role
-from vlm_inspect.tree import ModuleNode, ModuleTree, is_below
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below
 
 # what one claim per module cannot say; in this order, for each works on what the one before it made
 _REFINEMENTS: tuple[Callable[[ModuleTree, Sequence[Claim]], Iterable[Claim]], ...] = (

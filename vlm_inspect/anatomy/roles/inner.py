@@ -6,13 +6,12 @@ import re
 from collections.abc import Callable, Iterator
 
 from vlm_inspect.anatomy.layers.norms import read_norm
-from vlm_inspect.anatomy.layers.stacks import is_stack
+from vlm_inspect.anatomy.layers.stacks import is_stack, kinds, last_stack
 from vlm_inspect.anatomy.leaves import contains_attention, embedding_sizes, is_norm, linear_widths
 from vlm_inspect.anatomy.roles.claims import Claim
-from vlm_inspect.anatomy.roles.field_names import last
-from vlm_inspect.anatomy.roles.kinds import kinds, last_stack
-from vlm_inspect.architecture import ENCODERS, Role
-from vlm_inspect.tree import ModuleNode, ModuleTree, join
+from vlm_inspect.anatomy.roles.names import last
+from vlm_inspect.core.architecture import ENCODERS, Role
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join
 
 _INNER_PROJECTOR = re.compile(r"(^|_)(merger|merger_list|adapter|projector|connector|aligner|resampler)$")
 _TAIL = re.compile(r"^proj\d?$")

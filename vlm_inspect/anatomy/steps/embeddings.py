@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.stacks import find_stacks
 from vlm_inspect.anatomy.leaves import convolution_channels, embedding_sizes, leaves, linear_widths
-from vlm_inspect.anatomy.steps.leaf_stages import POSITION, leaf_stage, position_stage, position_table
-from vlm_inspect.architecture import ConvStage, EmbeddingStage, LinearStage, Stage
-from vlm_inspect.tree import ModuleNode, is_below, join
+from vlm_inspect.anatomy.steps.leaf import POSITION, leaf_stage, position_stage, position_table
+from vlm_inspect.core.architecture import ConvStage, EmbeddingStage, LinearStage, OtherStage, Stage
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
 
 _PLACE = re.compile(r"(embed|patch|pos_|position|pos$)", re.IGNORECASE)
 _CLASS = re.compile(r"Embed")
@@ -110,3 +112,48 @@ def _own_tables(node: ModuleNode, path: str) -> Iterator[Stage]:
     for name, shape in node.parameters:
         if node.children and (POSITION.search(name) or (is_table and len(shape) > 1)):
             yield position_stage(join(path, name), shape)
+
+
+class Told(Struct, frozen=True):
+    """What is told elsewhere."""
+
+    parts: Collection[str]
+    """Paths of stacks, and of components inside this one."""
+    embeddings: Collection[str]
+    again: Collection[str]
+    """Parameters that are another one under a second name."""
+
+
+def rest(
+    tree: ModuleTree,
+    nodes: Collection[tuple[str, ModuleNode]],
+    parts: Collection[str],
+    embedded: Collection[str],
+) -> Iterator[Stage]:
+    """What modules hold that is told nowhere else, in order: final norm, pooling head, tables per layer."""
+    told = Told(parts, embedded, {path for group in tree.ties for path in group[1:]})
+    for path, node in nodes:
+        if node.children:
+            yield from _outside(node, path, told)
+        elif path not in embedded:
+            yield from _whole(node, path, told)
+
+
+def _outside(node: ModuleNode, path: str, told: Told) -> Iterator[Stage]:
+    """The modules with parameters that are neither told elsewhere nor hold what is."""
+    for name, child in node.children:
+        at = join(path, name)
+        if at in told.parts or at in told.embeddings or not child.total:
+            continue
+        if any(is_below(other, at) for other in (*told.parts, *told.embeddings)):
+            yield from _outside(child, at, told)
+        else:
+            yield from _whole(child, at, told)
+
+
+def _whole(node: ModuleNode, path: str, told: Told) -> Iterator[Stage]:
+    """A module as one; nothing of one that is another under a second name."""
+    own = sum(math.prod(shape) for at, shape in node.parameter_paths(path) if at not in told.again)
+    if own:
+        stage = leaf_stage(node, path) if not node.children else None
+        yield replace(stage or OtherStage(node.class_name, path), parameters=own)

@@ -1,0 +1,306 @@
+"""Which keys of a config.json the built classes did not read, and which of those make it another model."""
+
+from types import MappingProxyType
+
+import pytest
+import transformers
+
+from tests.published import (
+    ARIA,
+    FLORENCE_2_BASE,
+    FLORENCE_2_LARGE,
+    GEMMA_3_4B,
+    KIMI_K2_5,
+    LLAVA_1_5_7B,
+    LLAVA_ORIGINAL_7B,
+    LLAVA_ORIGINAL_13B,
+    PALIGEMMA_3B,
+    QWEN2_5_VL_7B,
+    TOTALS,
+)
+from vlm_inspect.builders.transformers import build, unused_keys
+from vlm_inspect.core.errors import UnbuildableConfigError
+from vlm_inspect.core.module_tree import ModuleNode
+
+NAMED = {"architectures": ["LlavaForConditionalGeneration"]}
+SMALL_LLAVA = {
+    **NAMED,
+    "model_type": "llava",
+    "tie_word_embeddings": False,
+    "text_config": {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "intermediate_size": 160,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "vocab_size": 99,
+    },
+    "vision_config": {
+        "model_type": "clip_vision_model",
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    },
+}
+
+
+def unread(config):
+    return {key.path: key for key in build.build(config, "org/name").unused_config_keys}
+
+
+def structural(config):
+    return {path: key.built_instead for path, key in unread(config).items() if key.structural}
+
+
+def with_key(part, key, value):
+    """The small LLaVA with one more key, in a part or, for "", at the top."""
+    extended = {**(SMALL_LLAVA[part] if part else SMALL_LLAVA), key: value}
+    return {**SMALL_LLAVA, part: extended} if part else extended
+
+
+def test_widths_under_a_name_that_the_class_does_not_know_are_told_with_what_was_built():
+    assert structural(FLORENCE_2_LARGE) == {
+        "vision_config.dim_embed": "vision_config.embed_dim [128, 256, 512, 1024]"
+    }
+    assert unread(FLORENCE_2_LARGE)["vision_config.dim_embed"].value == "[256, 512, 1024, 2048]"
+
+
+def test_the_same_widths_under_another_name_are_what_was_built():
+    keys = unread(FLORENCE_2_BASE)
+    assert not keys["vision_config.dim_embed"].structural
+    assert structural(FLORENCE_2_BASE) == {}
+
+
+def test_a_width_of_experts_that_is_built_as_another_is_told():
+    assert structural(ARIA) == {"text_config.moe_intermediate_size": "text_config.intermediate_size 13568"}
+    # 25.3B, and what the class makes of it
+    text = ARIA["text_config"]
+    meant = {**ARIA, "text_config": {**text, "intermediate_size": text["moe_intermediate_size"]}}
+    totals = [round(build.build(config, "org/name").total / 1e9, 1) for config in (meant, ARIA)]
+    assert totals == [25.3, 194.3]
+
+
+@pytest.mark.parametrize("named", [{}, NAMED], ids=["no architectures", "architectures"])
+def test_a_layout_with_flat_keys_that_is_built_as_another_size_is_told_size_by_size(named):
+    assert structural({**LLAVA_ORIGINAL_13B, **named}) == {
+        "hidden_size": "text_config.hidden_size 4096",
+        "intermediate_size": "text_config.intermediate_size 11008",
+        "num_hidden_layers": "text_config.num_hidden_layers 32",
+        "num_attention_heads": "text_config.num_attention_heads 32",
+        "num_key_value_heads": "text_config.num_key_value_heads 32",
+        "mm_vision_tower": "",
+    }
+
+
+def test_of_flat_keys_that_happen_to_be_the_defaults_the_tower_is_still_told():
+    assert structural(LLAVA_ORIGINAL_7B) == {"mm_vision_tower": ""}
+
+
+def test_flat_keys_that_the_class_hands_on_to_a_part_were_read():
+    assert unread(QWEN2_5_VL_7B) == {}
+
+
+@pytest.mark.parametrize(
+    "config", [LLAVA_1_5_7B, PALIGEMMA_3B, GEMMA_3_4B, KIMI_K2_5, *(config for config, _ in TOTALS.values())]
+)
+def test_published_models_of_the_native_classes_are_read_in_full(config):
+    assert structural(config) == {}
+
+
+def test_what_the_configuration_says_beside_its_structure_is_listed_and_no_misreading():
+    assert set(unread(PALIGEMMA_3B)) == {
+        "text_config.num_image_tokens",
+        "vision_config.num_image_tokens",
+        "vision_config.projector_hidden_act",
+    }
+
+
+def test_a_key_that_is_only_asked_for_was_read():
+    # BLIP-2's configuration declares no such key, and its code asks for it
+    config = {"model_type": "blip-2", "use_decoder_only_language_model": False}
+    assert "use_decoder_only_language_model" not in unread(config)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "instead"),
+    [
+        ("text_config", "n_layer", 3, "text_config.num_hidden_layers 2"),
+        ("text_config", "n_embd", 65, None),
+        ("text_config", "ffn_dim", 161, "text_config.intermediate_size 160"),
+        ("text_config", "num_experts", 8, ""),
+        ("text_config", "layer_types", ["mamba", "attention"], ""),
+        ("vision_config", "width", 33, None),
+        ("vision_config", "depth", 4, "vision_config.num_hidden_layers 3"),
+        ("vision_config", "num_heads", 3, "vision_config.num_attention_heads 2"),
+        ("vision_config", "spatial_patch_size", 16, "vision_config.patch_size 14"),
+        ("vision_config", "mlp_ratio", 3.7, ""),
+        ("", "mm_hidden_size", 33, "vision_config.hidden_size 32"),
+        ("", "vt_num_hidden_layers", 27, "vision_config.num_hidden_layers 3"),
+        ("", "num_query_tokens", 7, ""),
+        ("", "resampler_depth", 6, None),
+        ("text_config", "moe_intermediate_size", 6, "text_config.intermediate_size 160"),
+        ("", "vision_tower", "google/siglip-so400m-patch14-384", ""),
+    ],
+)
+def test_a_size_that_was_not_built_is_told_whatever_it_is_called(part, key, value, instead):
+    path = f"{part}.{key}" if part else key
+    found = structural(with_key(part, key, value))
+    assert list(found) == [path]
+    assert instead is None or found[path] == instead
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        # what was built has it, under another name or as the side of a parameter
+        ("text_config", "n_layer", 2),
+        ("text_config", "n_embd", 64),
+        ("text_config", "block_ff_dim", 160),
+        ("vision_config", "vt_hidden_size", 32),
+        ("vision_config", "num_channels", 3),
+        ("", "hidden_size", 64),
+        ("", "mm_hidden_size", 32),
+        ("", "encoder_patch_size", 14),
+        # of a tower's pretraining
+        ("vision_config", "vocab_size", 49408),
+        ("vision_config", "projection_dim", 777),
+        # of running, training, tokens, pictures, bookkeeping
+        ("text_config", "attention_dropout_rate", 0.5),
+        ("text_config", "tile_size", 512),
+        ("text_config", "ep_size", 7),
+        ("", "sep_token_id", 12345),
+        ("", "max_image_tokens", 777),
+        ("", "image_grid_pinpoints", [[336, 672]]),
+        ("", "router_z_loss_coef", 0.001),
+        ("", "quantization_config", {"quant_method": "gptq", "bits": 4, "group_size": 128}),
+        # a switch, and a kind that the class may have unasked
+        ("text_config", "use_qk_norm", True),
+        ("", "mm_projector_type", "linear"),
+        # what says nothing
+        ("text_config", "num_experts", 0),
+        ("text_config", "mlp_only_layers", []),
+    ],
+)
+def test_what_makes_no_other_model_is_not_warned_of(part, key, value):
+    assert structural(with_key(part, key, value)) == {}
+
+
+def test_a_null_states_nothing():
+    assert unread(with_key("text_config", "num_experts", None)) == unread(SMALL_LLAVA)
+
+
+def test_what_an_unknown_part_says_is_told_key_by_key():
+    config = with_key("", "projector_config", {"n_embed": 1280, "model_type": "mlp_projector"})
+    keys = unread(config)
+    assert keys["projector_config.n_embed"].structural
+    assert not keys["projector_config.model_type"].structural
+
+
+def test_a_long_value_is_cut():
+    keys = unread(with_key("", "supported_things", list(range(1000))))
+    assert len(keys["supported_things"].value) == 80
+    assert keys["supported_things"].value.endswith("…")
+
+
+def test_a_key_that_was_renamed_by_the_library_was_read():
+    rope = {"type": "linear", "factor": 2.0}
+    assert unread(with_key("text_config", "rope_scaling", rope)) == unread(SMALL_LLAVA)
+    assert unread(with_key("text_config", "torch_dtype", "float16")) == unread(SMALL_LLAVA)
+
+
+def test_a_key_that_the_configuration_takes_apart_by_name_was_read():
+    # Gemma 4 makes a width per layer of it, and keeps it under no name
+    text = {"num_key_value_heads": 8, "num_global_key_value_heads": 1, "attention_k_eq_v": True}
+    keys = unread(
+        {"model_type": "gemma4_unified", "text_config": {"model_type": "gemma4_unified_text", **text}}
+    )
+    assert "text_config.num_global_key_value_heads" not in keys
+
+
+def test_the_configuration_class_is_left_as_it_was():
+    base = transformers.PretrainedConfig
+    before = base.__getattribute__
+    build.build(SMALL_LLAVA, "org/name")
+    assert base.__getattribute__ is before
+    broken = {**SMALL_LLAVA, "text_config": {"model_type": "llama", "num_attention_heads": 0}}
+    with pytest.raises(UnbuildableConfigError):
+        build.build(broken, "org/name")
+    assert base.__getattribute__ is before
+
+
+class PlainConfig:
+    """As transformers 4 has them: a constructor that keeps whatever it is given."""
+
+    attribute_map = MappingProxyType({})
+
+    def __init__(self, **kwargs):
+        self.is_decoder = kwargs.pop("is_decoder", False)
+        for key, value in kwargs.items():
+            setattr(self, key, value)
+
+
+class PlainText(PlainConfig):
+    attribute_map = MappingProxyType({"n_embd": "hidden_size"})
+
+    def __init__(self, hidden_size=64, num_hidden_layers=2, vocab_size=99, **kwargs):
+        self.hidden_size = hidden_size
+        self.num_hidden_layers = num_hidden_layers
+        self.vocab_size = vocab_size
+        self.head_dim = hidden_size // 4
+        super().__init__(**kwargs)
+
+
+class PlainWhole(PlainConfig):
+    """Hands its flat keys on to its text part, as Qwen2-VL's of transformers 4 does, and keeps them too."""
+
+    def __init__(self, text_config=None, **kwargs):
+        self.text_config = PlainText(**(text_config or kwargs))
+        super().__init__(**kwargs)
+
+
+class DeafWhole(PlainWhole):
+    """Keeps its flat keys, and builds its text part without them."""
+
+    def __init__(self, text_config=None, **kwargs):
+        super().__init__(text_config or {"hidden_size": 64}, **kwargs)
+
+
+def unread_of(stated, config_class):
+    node = ModuleNode("Model", parameters=(("weight", (99, 64)),))
+    resolved = config_class(**stated)
+    with unused_keys.recorded(PlainConfig) as reads:
+        assert getattr(resolved, "asked_for", None) is None or resolved.asked_for
+    keys = unused_keys.unread_keys(stated, resolved, PlainConfig, reads, node)
+    return {key.path: key.structural for key in keys}
+
+
+def test_of_plain_classes_the_parameters_of_every_constructor_are_known():
+    stated = {"text_config": {"hidden_size": 64, "is_decoder": True, "n_embd": 64, "head_dim": 16}}
+    assert unread_of(stated, PlainWhole) == {}
+
+
+def test_of_plain_classes_what_they_keep_and_do_not_know_is_unread():
+    stated = {"asked_for": 5, "text_config": {"width": 7, "colour": "blue"}}
+    assert unread_of(stated, PlainWhole) == {"text_config.width": True, "text_config.colour": False}
+
+
+def test_of_plain_classes_flat_keys_were_read_where_the_part_was_made_of_them():
+    assert unread_of({"hidden_size": 128, "num_hidden_layers": 2}, PlainWhole) == {}
+
+
+def test_of_plain_classes_flat_keys_were_not_read_where_the_part_has_its_defaults():
+    stated = {"hidden_size": 128, "num_hidden_layers": 2}
+    assert unread_of(stated, DeafWhole) == {"hidden_size": True, "num_hidden_layers": False}
+
+
+def test_experts_per_token_are_the_same_under_both_of_their_names():
+    experts = {"moe_num_experts": 4, "moe_topk": 2, "num_hidden_layers": 1, "vocab_size": 99}
+    aria = {"model_type": "aria", "text_config": {"model_type": "aria_text", **experts}}
+    read = {**aria, "text_config": {**aria["text_config"], "num_experts_per_tok": 2}}
+    misread = {**aria, "text_config": {**aria["text_config"], "num_experts_per_tok": 6}}
+    assert structural(read) == {}
+    assert structural(misread) == {"text_config.num_experts_per_tok": "text_config.moe_topk 2"}

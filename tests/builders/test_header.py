@@ -1,0 +1,275 @@
+"""The header build against the native one, over every multimodal type that builds without an extra."""
+
+import json
+
+import accelerate
+import pytest
+import torch
+
+from tests.every_type import NEEDS_EXTRA, TYPES, config_of
+from tests.every_type.answers import tree_of
+from tests.stages import sizes
+from vlm_inspect.anatomy.describe import describe
+from vlm_inspect.builders.headers import build as header
+from vlm_inspect.builders.transformers.select import select
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.errors import BadHeaderError
+from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
+
+# what names and shapes do not tell, by the reason
+BY_A_CLASS_NAME = {  # the native build finds the part by its class's name or accessor, which no header holds
+    "blip",
+    "diffusion_gemma",
+    "granite_speech",
+    "granite_speech_plus",
+    "pix2struct",
+    "qwen2_5_omni",
+    "qwen2_5_omni_thinker",
+    "t5gemma2",
+    "udop",
+    "vision-encoder-decoder",
+}
+BY_THE_HALVES_OF_A_TOWER = {"deepseek_ocr2", "nemo_speechlm", "unlimited_ocr"}  # one tower holds two encoders
+BY_DECLARATION = {"instructblip", "instructblipvideo"}  # query tokens go to the part declared first
+BY_LAYERS_WITHOUT_ATTENTION = {  # convolutional layers, which only their class's name calls layers
+    "chameleon",
+    "emu3",
+    "janus",
+    "kyutai_speech_to_text",
+    "phi4_multimodal",
+    "qwen3_omni_moe",
+    "vibevoice_asr",
+}
+BY_A_CUSTOM_NAME = {  # a parameter and a buffer of the same name, or a buffer of a name of its own
+    "ernie4_5_vl_moe",
+    "mistral_large4",
+}
+PARTED_OTHERWISE = BY_A_CLASS_NAME | BY_THE_HALVES_OF_A_TOWER | BY_DECLARATION | BY_LAYERS_WITHOUT_ATTENTION
+DIFFERENT = PARTED_OTHERWISE | BY_A_CUSTOM_NAME
+DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL", torch.uint8: "U8", torch.int32: "I32"}
+
+
+def checkpoint_of(config):
+    """What a checkpoint of the model says in its headers: each tensor once, in the order of the names."""
+    selected = select(config, "org/name")
+    with accelerate.init_empty_weights(include_buffers=True):
+        live = selected.model_class._from_config(selected.config_class.from_dict(config))  # noqa: SLF001
+        live.tie_weights()
+    stored = {}
+    for name, tensor in live.state_dict(keep_vars=True).items():
+        stored.setdefault(id(tensor), (name, tensor))
+    return TensorHeaders(
+        tuple(sorted((told(*each) for each in stored.values()), key=lambda tensor: tensor.name))
+    )
+
+
+def told(name, tensor):
+    return TensorInfo(
+        name,
+        DTYPES[tensor.dtype],
+        tuple(tensor.shape),
+        tensor.numel() * tensor.element_size(),
+        "model.safetensors",
+    )
+
+
+def untyped(config):
+    """A configuration that does not say what it is of."""
+    if isinstance(config, dict):
+        return {
+            key: untyped(value) for key, value in config.items() if key not in {"model_type", "architectures"}
+        }
+    return [untyped(value) for value in config] if isinstance(config, list) else config
+
+
+def parts(architecture):
+    """Role, parameters, layers and width of every component."""
+    found = [
+        (part.role.value, part.parameters, part.layer_count, part.width) for part in architecture.components
+    ]
+    return sorted(found, key=str)
+
+
+def built_twice(model_type):
+    config = json.loads(json.dumps(config_of(model_type), default=str))
+    built = tree_of(model_type)
+    tree = header.build(untyped(built.config), checkpoint_of(config), model_type)
+    identity = ModelIdentity(model_type, source="local")
+    return describe(built, identity, "transformers"), describe(tree, identity, "header")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", sorted(set(TYPES) - set(NEEDS_EXTRA) - DIFFERENT))
+def test_headers_tell_what_the_native_build_tells(model_type):
+    by_class, by_headers = built_twice(model_type)
+    assert parts(by_headers) == parts(by_class)
+    assert by_headers.parameters.total == by_class.parameters.total
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", sorted(PARTED_OTHERWISE))
+def test_where_parts_are_told_apart_by_code_alone_the_total_is_still_exact(model_type):
+    by_class, by_headers = built_twice(model_type)
+    assert parts(by_headers) != parts(by_class)
+    assert by_headers.parameters.total == by_class.parameters.total
+    assert sum(part.parameters for part in by_headers.components) == by_headers.parameters.total
+
+
+@pytest.mark.parametrize("model_type", sorted(BY_A_CUSTOM_NAME))
+def test_a_buffer_that_only_code_tells_from_a_parameter_is_less_than_a_millionth(model_type):
+    by_class, by_headers = built_twice(model_type)
+    off = by_headers.parameters.total - by_class.parameters.total
+    assert 0 < abs(off) < by_class.parameters.total / 1e6
+
+
+@pytest.fixture(scope="module")
+def llava():
+    return built_twice("llava")[1]
+
+
+def test_no_class_is_named_that_no_tensor_names(llava):
+    tower = llava.by_role(Role.VISION_ENCODER)[0]
+    layer = tower.layers[0]
+    assert (llava.model_class, tower.class_name, layer.class_name) == (None, None, None)
+    assert layer.attention.class_name is None
+    assert layer.mlp.class_name is None
+    reasons = [
+        llava.unknown["model_class"],
+        tower.unknown["class_name"],
+        layer.attention.unknown["class_name"],
+    ]
+    assert reasons == [header.NO_CODE] * 3
+
+
+def test_what_shapes_prove_is_named(llava):
+    tower = llava.by_role(Role.VISION_ENCODER)[0]
+    assert [(stage.class_name, sizes(stage)) for stage in tower.embeddings] == [
+        ("Conv2d", (3, 1024)),
+        ("Embedding", (577, 1024)),
+    ]
+    assert tower.layers[0].norms[0].class_name == "LayerNorm"
+    assert llava.by_role(Role.LANGUAGE_MODEL)[0].layers[0].norms[0].class_name is None
+
+
+def test_heads_are_those_of_the_part_of_the_configuration_that_has_the_width(llava):
+    heads = [
+        llava.by_role(role)[0].layers[0].attention.heads
+        for role in (Role.VISION_ENCODER, Role.LANGUAGE_MODEL)
+    ]
+    assert heads == [16, 32]
+
+
+def test_what_headers_cannot_hold_is_unknown_with_a_reason(llava):
+    layer = llava.by_role(Role.LANGUAGE_MODEL)[0].layers[0]
+    assert layer.norms[0].eps is None
+    assert "eps" in layer.norms[0].unknown
+    assert llava.attention_backends is None
+    assert "attention_backends" in llava.unknown
+
+
+def test_an_activation_is_the_one_that_the_configuration_states_or_unknown():
+    def language(config):
+        return answered(config, small()).by_role(Role.LANGUAGE_MODEL)[0].layers[0].mlp
+
+    assert language({"hidden_act": "silu"}).activation == "silu"
+    assert language({}).activation is None
+    assert "activation" in language({}).unknown
+
+
+def test_stored_dtypes_are_told_for_each_component(llava):
+    assert {part.role: dict(part.stored_bytes) for part in llava.components} == {
+        part.role: {"F32": part.parameters * 4} for part in llava.components
+    }
+
+
+# --- heads -------------------------------------------------------------------------------------------
+
+
+def small(*extra, names=("model.embed_tokens.weight",)):
+    shapes = dict.fromkeys(names, (100, 8)) | dict(extra)
+    layer = "model.layers.{}.{}"
+    for number in range(2):
+        shapes |= {layer.format(number, f"self_attn.{name}_proj.weight"): (8, 8) for name in "qkvo"}
+        shapes |= {
+            layer.format(number, "mlp.up_proj.weight"): (16, 8),
+            layer.format(number, "mlp.down_proj.weight"): (8, 16),
+        }
+    return TensorHeaders(tuple(TensorInfo(name, "BF16", shape, 2) for name, shape in shapes.items()))
+
+
+def answered(config, headers):
+    return describe(header.build(config, headers, "org/name"), ModelIdentity("org/name"), "header")
+
+
+def test_a_head_that_is_not_stored_is_the_embedding_where_the_configuration_says_so():
+    record = answered({"tie_word_embeddings": True}, small())
+    head = record.by_role(Role.LM_HEAD)[0]
+    assert (head.paths, head.parameters, head.head.tied_to) == (("lm_head",), 0, "model.embed_tokens.weight")
+
+
+def test_a_head_in_the_old_layout_is_tied_beside_the_inner_model():
+    headers = small(names=("language_model.model.embed_tokens.weight",))
+    record = answered({"text_config": {"tie_word_embeddings": True}}, headers)
+    assert record.by_role(Role.LM_HEAD)[0].paths == ("language_model.lm_head",)
+
+
+def test_a_stored_head_that_is_tied_counts_once():
+    head = ("lm_head.weight", (100, 8))
+    tied = answered({"tie_word_embeddings": True}, small(head))
+    apart = answered({"tie_word_embeddings": False}, small(head))
+    assert apart.parameters.total - tied.parameters.total == 800
+
+
+def test_without_a_word_of_the_configuration_a_missing_head_is_unknown():
+    record = answered({}, small())
+    assert "lm_head" in record.unknown
+    assert "lm_head" not in record.absent
+
+
+def test_a_model_that_is_said_to_have_its_own_head_and_stores_none_has_none():
+    assert Role.LM_HEAD.value in answered({"tie_word_embeddings": False}, small()).absent
+
+
+# --- names -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [".".join("a" * 200), "model.", ""])
+def test_a_name_that_no_module_can_hold_is_refused(name):
+    with pytest.raises(BadHeaderError, match="no module holds a tensor"):
+        header.build({}, TensorHeaders((TensorInfo(name, "F32", (1,), 4),)), "org/name")
+
+
+@pytest.mark.parametrize("name", ["a..b", "../weight", "0", "weight.weight", "\x1b[31m.weight"])
+def test_odd_names_are_modules_like_others(name):
+    tree = header.build({}, TensorHeaders((TensorInfo(name, "F32", (3, 2), 24),)), "org/name")
+    assert tree.total == 6
+
+
+def test_buffers_are_no_parameters():
+    stored = ("inv_freq", "position_ids", "running_mean", "num_batches_tracked")
+    tensors = tuple(TensorInfo(f"m.{name}", "F32", (7,), 28) for name in stored)
+    tree = header.build({}, TensorHeaders((*tensors, TensorInfo("m.weight", "F32", (7,), 28))), "org/name")
+    assert tree.total == 7
+    assert [name for name, _ in tree.find("m").buffers] == list(stored)
+
+
+def without(headers, tensor):
+    missing = {"model-00002.safetensors": (headers.tensors[tensor].name,)}
+    kept = [each for index, each in enumerate(headers.tensors) if index != tensor % len(headers.tensors)]
+    return TensorHeaders(tuple(kept), missing=missing)
+
+
+def test_tensors_of_a_file_that_is_not_there_leave_counts_unknown():
+    record = answered({"tie_word_embeddings": False}, without(small(), -1))
+    language = record.by_role(Role.LANGUAGE_MODEL)[0]
+    reason = "model-00002.safetensors is not there"
+    assert (record.parameters.total, record.parameters.unknown["total"]) == (None, reason)
+    assert (language.parameters, language.unknown["parameters"]) == (None, reason)
+    assert language.layer_count == 2
+
+
+def test_a_part_that_may_be_in_a_missing_file_is_not_said_to_be_absent():
+    record = answered({"tie_word_embeddings": False}, without(small(), 0))
+    assert not record.absent
+    assert record.unknown["language_model"] == "model-00002.safetensors is not there"

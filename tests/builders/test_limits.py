@@ -1,0 +1,67 @@
+import pytest
+
+from vlm_inspect.builders import limits
+from vlm_inspect.builders.transformers import build
+from vlm_inspect.core.errors import UnbuildableConfigError
+
+LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"depths": [1_500, 1_500]}, "depths is 3,000, and the limit is 2,000"),
+        ({"text_config": {"num_hidden_layers": 2_001}}, "text_config.num_hidden_layers is 2,001"),
+        ({"towers": [{"depth": 10**6}]}, "towers.depth is 1,000,000"),
+        ({"num_experts": 10**5}, "num_experts is 100,000, and the limit is 10,000"),
+        ({"num_experts": -1}, "cannot be negative"),
+        ({"vocab_size": float("nan")}, "vocab_size is nan, and the limit is 1,000,000,000"),
+        ({"hidden_size": float("inf")}, "hidden_size is inf, and the limit is 1,000,000,000"),
+        ({"id2label": dict.fromkeys(range(100_001))}, "id2label has 100,001 entries"),
+        ({"model_type": "x" * 201}, "model_type has a name of 201 characters, and the limit is 200"),
+        ({"architectures": ["A", "x" * 10**5]}, "architectures has a name of 100,000 characters"),
+        ({"num_labels": 10**9}, "num_labels is 1,000,000,000, and the limit is 100,000"),
+    ],
+    ids=str,
+)
+def test_a_configuration_that_asks_for_too_much_is_refused(config, sentence):
+    with pytest.raises(UnbuildableConfigError) as raised:
+        limits.check_sizes(config, "org/name")
+    assert sentence in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "config", [{"num_hidden_layers": -1}, {"hidden_size": "24"}, {"num_experts": "8"}], ids=str
+)
+def test_of_what_only_a_class_would_refuse_the_limits_say_nothing(config):
+    limits.check_largest(config, "org/name")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_hidden_layers": 126, "hidden_size": 16_384, "vocab_size": 262_144},
+        {"moe_layers": list(range(120)), "cross_attention_layers": [3, 8, 13]},
+        {"vision_feature_layers": [-2, -5]},
+        {"num_experts": 2_048, "num_experts_per_tok": 8},
+        {"depths": [2, 2, 18, 2]},
+        {"num_hidden_layers": None, "depth": True, "hidden_size": -1},
+    ],
+    ids=str,
+)
+def test_what_models_ask_for_is_not_refused(config):
+    limits.check_sizes(config, "org/name")
+
+
+@pytest.mark.slow
+def test_a_build_without_an_end_is_stopped_whatever_its_key_is_called():
+    # a type that builds as many mergers as a key says, which no limit knows
+    config = {"model_type": "minicpm_ocr", "merger_times": 10**9}
+    with pytest.raises(UnbuildableConfigError) as raised:
+        build.build(config, "org/name")
+    assert "more than 100,000 modules" in raised.value.message
+
+
+def test_modules_are_counted_for_one_build_alone():
+    total = build.build(LLAVA, "org/name").total
+    assert build.build(LLAVA, "org/name").total == total

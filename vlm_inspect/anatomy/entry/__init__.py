@@ -1,1 +1,0 @@
-"""How images, videos and sounds get into the language model."""

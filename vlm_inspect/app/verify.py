@@ -1,0 +1,173 @@
+"""`verify`: whether a checkpoint, or an adapter, fits the model that its configuration builds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+
+from vlm_inspect import sources
+from vlm_inspect.anatomy.describe import describe
+from vlm_inspect.core.checkpoint import Checkpoint
+from vlm_inspect.core.errors import (
+    ConfigMissingError,
+    HubUnavailableError,
+    NoHeadersError,
+    UnverifiableError,
+    VlmInspectError,
+)
+from vlm_inspect.core.load_report import LoadReport
+from vlm_inspect.core.model_ref import ModelRef
+from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.sources import adapters, headers
+from vlm_inspect.sources.hub import is_offline
+from vlm_inspect.storage import snapshots
+from vlm_inspect.verification.adapter import Adapter, adapter_keys, fit_adapter
+from vlm_inspect.verification.adapter_modules import targets_of
+from vlm_inspect.verification.checkpoint import fit_checkpoint
+
+_DEFAULTS = InspectOptions()
+# methods that put numbers before the tokens, and nothing into a module
+_PROMPTS = {"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE"}
+
+
+class Verified(Struct, frozen=True):
+    """Whether it fits, and what the sources had to say."""
+
+    fit: LoadReport
+    notes: tuple[str, ...] = ()
+
+
+def verify(  # noqa: PLR0913 - the options of the command, by name
+    model: str,
+    *,
+    base: str | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+    cache_dir: Path | None = None,
+    offline: bool = False,
+) -> LoadReport:
+    """Check that the tensors of a checkpoint match the model that its config builds. No weight is read.
+
+    Args:
+        model: `org/name`, `org/name@revision` or a folder, of a checkpoint or of a PEFT adapter.
+        base: Base model of the adapter. Default: `base_model_name_or_path`.
+        revision: Branch, tag or commit on the Hub, if `model` names none.
+        token: Hub token. Default: `HF_TOKEN`, or the token of `hf auth login`.
+        cache_dir: Hub cache. Default: `HF_HUB_CACHE`.
+        offline: Do not use the network; use cached files only.
+
+    Returns:
+        The tensors that are missing, unexpected or mismatched, and where each part of the checkpoint goes.
+
+    Raises:
+        VlmInspectError: The checkpoint cannot be read, or the model cannot be built.
+
+    Example:
+        >>> import vlm_inspect
+        >>> report = vlm_inspect.verify("./my-finetune")
+        >>> report.counts()
+        {'missing': 0, 'unexpected': 0, 'mismatched': 0}
+
+    """
+    options = InspectOptions(token=token, cache_dir=cache_dir, offline=offline)
+    return examine_fit(model, base=base, revision=revision, options=options).fit
+
+
+def examine_fit(
+    model: str, *, base: str | None = None, revision: str | None = None, options: InspectOptions = _DEFAULTS
+) -> Verified:
+    """As `verify`, with the sources' notes beside it."""
+    ref = ModelRef.parse(model, revision)
+    if ref.path is not None and snapshots.read_if_snapshot(ref.path) is not None:
+        raise NoHeadersError(
+            f"{model} is a snapshot file, which holds no tensors.",
+            hint="Name the model that it was made of.",
+            model=model,
+        )
+    if base is not None:
+        return _adapter(ref, base, options)
+    try:
+        checkpoint = sources.load(ref, options)
+        return _checkpoint(ref, checkpoint, options)
+    except (ConfigMissingError, NoHeadersError, HubUnavailableError) as error:
+        # offline, the cache has no config.json of a repo that never had one
+        is_unreachable = isinstance(error, HubUnavailableError) and not is_offline(options)
+        found = None if is_unreachable else adapters.load(ref, options)
+        if found is None:
+            raise
+    return _adapter(ref, None, options, found)
+
+
+def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: InspectOptions) -> Verified:
+    from vlm_inspect.builders.transformers import load
+
+    name = checkpoint.identity.id
+    found = headers.load(ref, checkpoint.identity, options)
+    load.refuse_quantised(checkpoint.config, name)
+    loaded = load.load(checkpoint.config, found, name)
+    architecture = describe(loaded.tree, checkpoint.identity, "transformers")
+    return Verified(fit_checkpoint(loaded, found, architecture), checkpoint.notes)
+
+
+def _adapter(
+    ref: ModelRef, base: str | None, options: InspectOptions, found: Checkpoint | None = None
+) -> Verified:
+    from vlm_inspect.builders.transformers import load
+
+    found = found or adapters.load(ref, options)
+    if found is None:
+        raise NoHeadersError(
+            f"{ref.name} has no adapter_config.json, and --base is for adapters.",
+            hint=f"vlm-inspect verify {ref.name}",
+            model=ref.name,
+        )
+    _refuse_prompts(found.config, ref.name)
+    under = sources.load(_base(found, base), options)
+    tensors = headers.load(ref, found.identity, options, adapter=True)
+    keys = adapter_keys(tensor.name for tensor in tensors.tensors)
+    loaded = load.rename(under.config, [key.lookup for key in keys], under.identity.id)
+    architecture = describe(loaded.tree, under.identity, "transformers")
+    targets = targets_of(found.config, loaded.tree.root, loaded.tree.accessors.get("get_output_embeddings"))
+    adapter = Adapter(found.identity, found.config, tensors, tuple(keys))
+    return Verified(fit_adapter(adapter, loaded, targets, architecture), (*found.notes, *under.notes))
+
+
+def _base(adapter: Checkpoint, stated: str | None) -> ModelRef:
+    """The model that an adapter is put on. One from the Hub names one on the Hub, and no path of ours."""
+    if stated is not None:
+        return ModelRef.parse(stated)
+    named = adapter.config.get("base_model_name_or_path")
+    revision = adapter.config.get("revision")
+    hint = f"Name the model that it is put on: vlm-inspect verify {adapter.identity.id} --base org/name"
+    if not isinstance(named, str) or not named:
+        raise UnverifiableError(
+            "its adapter_config.json names no base model.", hint=hint, model=adapter.identity.id
+        )
+    try:
+        ref = ModelRef.parse(named, revision if isinstance(revision, str) and revision else None)
+    except VlmInspectError as error:
+        raise UnverifiableError(
+            f"its adapter_config.json names as its base {named[:200]!r}, which is not here.",
+            hint=hint,
+            model=adapter.identity.id,
+        ) from error
+    if ref.path is not None and adapter.identity.source == "hub":
+        raise UnverifiableError(
+            f"its adapter_config.json names as its base the path {named[:200]!r} of another machine.",
+            hint=hint,
+            model=adapter.identity.id,
+        )
+    return ref
+
+
+def _refuse_prompts(config: Mapping[str, Any], model: str) -> None:
+    method = config.get("peft_type")
+    if isinstance(method, str) and method in _PROMPTS:
+        raise UnverifiableError(
+            f"{model}: a {method} adapter puts vectors before the tokens, and nothing into a module.",
+            hint="There is nothing in the model that its tensors could miss.",
+            model=model,
+        )

@@ -1,1 +1,0 @@
-"""transformers' own loader, run over shapes alone."""

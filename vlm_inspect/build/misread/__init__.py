@@ -1,1 +1,0 @@
-"""What a configuration says and the built classes did not read, or built otherwise."""

@@ -1,0 +1,165 @@
+"""What runs in the child process: import what is trusted, shut the process in, then run the repo's code.
+
+The outer process only waits. It forks the inner one, which runs the code, and ends it when the parent
+closes the parent pipe: when it has its answer, its time is over, or it is dead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from vlm_inspect.builders.limits import counted_modules
+from vlm_inspect.builders.sandbox import confine
+from vlm_inspect.core.codec import Name, Text, TreeData, to_tree_data
+
+if TYPE_CHECKING:
+    from vlm_inspect.core.module_tree import ModuleTree
+
+PACKAGE = "remote_code"
+"""The package under which the repo's modules are imported."""
+_LONGEST_REASON = 300
+
+
+class Task(msgspec.Struct):
+    """What the parent asks for."""
+
+    code: str
+    """The folder with the repo's Python files."""
+    config: dict[str, Any]
+    model_class: str
+    """`modeling_phi3_v.Phi3VForCausalLM`, as in `auto_map`."""
+    config_class: str | None
+    """Likewise; None where transformers' own is meant."""
+    memory: int
+    seconds: int
+    answer: int
+    """File descriptor to write the answer to."""
+    parent_pipe: int
+    """File descriptor that closes when the parent is done with this process."""
+
+
+class Answer(msgspec.Struct, forbid_unknown_fields=True):
+    """What a child says: a tree, or why there is none."""
+
+    tree: TreeData | None = None
+    error: Text = ""
+    kind: Name = "failed"
+
+
+def main() -> None:
+    """Do the task that stands on standard input. Ends the process."""
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    _import_trusted()
+    namespaces = confine.enter_namespaces()
+    inner = os.fork()
+    if inner == 0:
+        os.close(task.parent_pipe)
+        _run_inner(task, namespaces=namespaces)
+    os.close(task.answer)
+    _wait_for_parent(inner, task.parent_pipe)
+    os._exit(0)
+
+
+def _import_trusted() -> None:
+    """What every build needs, imported while imports may still read anything."""
+    for package in ("torch", "accelerate", "transformers", "landlockpy"):
+        import_module(package)
+    for module in ("modeling_utils", "generation", "cache_utils", "models.auto", "modeling_outputs"):
+        import_module(f"transformers.{module}")
+
+
+def _wait_for_parent(inner: int, parent_pipe: int) -> None:
+    """Wait for the inner process, or end it when the parent closes its end of the pipe."""
+    watched = os.pidfd_open(inner)
+    ready, _, _ = select.select([watched, parent_pipe], [], [])
+    if watched not in ready:
+        os.kill(inner, signal.SIGKILL)
+    os.waitpid(inner, 0)
+
+
+def _run_inner(task: Task, *, namespaces: bool) -> None:
+    try:
+        confine.confine([Path(task.code)], task.memory, task.seconds)
+        answer = Answer(tree=to_tree_data(_build(task, namespaces=namespaces)))
+    except ModuleNotFoundError as error:
+        answer = Answer(error=_reason(error), kind="package")
+    except confine.CannotConfineError as error:
+        answer = Answer(error=_reason(error), kind="system")
+    except BaseException as error:  # noqa: BLE001 - a stranger's code: whatever it raises, SystemExit too
+        answer = Answer(error=_reason(error), kind="failed")
+    with contextlib.suppress(BaseException):
+        _write(task.answer, msgspec.json.encode(answer))
+    os._exit(0)
+
+
+def _build(task: Task, *, namespaces: bool) -> ModuleTree:
+    from accelerate import init_empty_weights
+
+    from vlm_inspect.builders.transformers.walk import read_model
+
+    _make_package(Path(task.code))
+    model_class = _import(task.model_class)
+    config_class = _import(task.config_class) if task.config_class else model_class.config_class
+    config = config_class.from_dict(task.config)
+    config._attn_implementation = "eager"  # noqa: SLF001 - a kernel that is not installed keeps nobody out
+    with counted_modules(task.model_class), init_empty_weights(include_buffers=True):
+        live = _live(model_class, config)
+        notes = () if _tied(live) else ("its code could not say which of its weights are tied.",)
+    barrier = "" if namespaces else " This system allows no namespaces: sockets and processes are refused."
+    return read_model(live, config, (f"Built by running the repo's own code, isolated.{barrier}", *notes))
+
+
+def _live(model_class: Any, config: Any) -> Any:
+    """The model; from its class's own constructor where transformers' way does not fit older code."""
+    try:
+        return model_class._from_config(config, attn_implementation="eager")  # noqa: SLF001 - AutoModel's own way
+    except Exception:  # noqa: BLE001 - a stranger's code; the next line raises what counts
+        return model_class(config)
+
+
+def _tied(live: Any) -> bool:
+    try:
+        live.tie_weights()
+    except Exception:  # noqa: BLE001 - code for an older transformers declares ties in its way
+        return False
+    return True
+
+
+def _make_package(code: Path) -> None:
+    package = ModuleType(PACKAGE)
+    package.__path__ = [str(code)]
+    sys.modules[PACKAGE] = package
+    sys.dont_write_bytecode = True
+
+
+def _import(reference: str) -> Any:
+    module, _, name = reference.rpartition(".")
+    return getattr(import_module(f"{PACKAGE}.{module}"), name)
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    sent = 0
+    while sent < len(data):
+        sent += os.write(descriptor, data[sent : sent + 65536])
+    os.close(descriptor)
+
+
+def _reason(error: BaseException) -> str:
+    """An exception in one line."""
+    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 1] + "…"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""Shut this process in, for good: what it may read, reach, start, fill and use up.
+
+Two walls are the kernel's own and needed, or nothing is run: Landlock (which files may be opened; the
+well-kept part of it is landlockpy's) and seccomp (which system calls may be made; the one library for
+it needs a C library that many machines lack, and the filter is a table and a loop). Namespaces come on
+top where the system allows them: no network device, no other process in sight. Limits on memory, time
+and file sizes are setrlimit's.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import struct
+import sys
+import sysconfig
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+_SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+_DESCRIPTORS = 256
+
+_CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = (
+    0x00020000,
+    0x08000000,
+    0x10000000,
+    0x20000000,
+    0x40000000,
+)
+_CLONE_THREAD = 0x00010000
+_PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
+_ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
+_EPERM, _ENOSYS = 1, 38
+# offsets in struct seccomp_data: number, architecture, low halves of the first and the third argument
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _THIRD_ARGUMENT = 0, 4, 16, 32
+_LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_X32_CALLS = 0x40000000
+
+
+class Machine(Struct, frozen=True):
+    """The system calls of a kind of machine, by their numbers there."""
+
+    audit: int
+    """Its number in <linux/audit.h>."""
+    clone: int
+    clone3: int
+    prlimit: int
+    denied: tuple[int, ...]
+
+
+# denied, in this order: start programs and processes; sockets, and io_uring, which would make them
+# unseen; signals to and memory of other processes; new namespaces and mounts; keys, kernel programs
+_MACHINES = {
+    "x86_64": Machine(
+        audit=0xC000003E,
+        clone=56,
+        clone3=435,
+        prlimit=302,
+        denied=(
+            *(57, 58, 59, 322),  # fork, vfork, execve, execveat
+            *(41, 42, 49, 50, 425, 426, 427),  # socket, connect, bind, listen, io_uring_*
+            *(62, 200, 234, 129, 297, 424, 434, 101, 310, 311, 438),  # kill … pidfd_getfd
+            *(272, 308, 165, 166, 155, 161, 428, 429, 430, 442),  # unshare, setns, mount …
+            *(248, 249, 250, 321, 298, 323, 175, 313, 246, 169, 160),  # add_key … reboot, setrlimit
+        ),
+    ),
+    "aarch64": Machine(
+        audit=0xC00000B7,
+        clone=220,
+        clone3=435,
+        prlimit=261,
+        denied=(
+            *(221, 281),  # execve, execveat; fork and vfork do not exist there
+            *(198, 203, 200, 201, 425, 426, 427),
+            *(129, 130, 131, 138, 240, 424, 434, 117, 270, 271, 438),
+            *(97, 268, 40, 39, 41, 51, 428, 429, 430, 442),
+            *(217, 218, 219, 280, 241, 282, 105, 273, 104, 142, 164),
+        ),
+    ),
+}
+
+
+class CannotConfineError(Exception):
+    """This system cannot shut a process in as it must be."""
+
+
+def check() -> None:
+    """Raise CannotConfineError where `confine` would."""
+    if sys.platform != "linux":
+        raise CannotConfineError(f"isolation needs Linux, and this is {platform.system()}")
+    _machine()
+    import landlockpy
+
+    if not landlockpy.supported():
+        raise CannotConfineError("isolation needs Landlock (Linux 5.13 or later, and switched on)")
+
+
+def enter_namespaces() -> bool:
+    """No network device and no other process in sight, from the next fork on; False where not allowed."""
+    flags = _CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWPID | _CLONE_NEWIPC | _CLONE_NEWNS
+    return bool(_libc().unshare(flags) == 0)
+
+
+def confine(readable: Sequence[Path], memory: int, seconds: int) -> None:
+    """From here on: read only `readable` and Python's own files, write nothing, start nothing, reach nobody.
+
+    `memory` is in bytes of address space beyond what is in use now, `seconds` of CPU time. For the
+    calling thread and those that it starts; there must be no others. Raises CannotConfineError.
+    """
+    check()
+    _limit(memory, seconds)
+    _restrict_files([*readable, *_of_python()])
+    _restrict_calls(_machine())
+
+
+def _limit(memory: int, seconds: int) -> None:
+    import resource  # not everywhere: `check` has said so by now
+
+    in_use = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    limits = {
+        resource.RLIMIT_AS: in_use + memory,
+        resource.RLIMIT_CPU: seconds,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_NOFILE: _DESCRIPTORS,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, most in limits.items():
+        resource.setrlimit(kind, (most, most))
+
+
+def _of_python() -> Iterator[Path]:
+    """What Python's imports read: its prefixes, the installed packages, the system's libraries."""
+    yield Path(__file__).parents[2]
+    yield from map(Path, {sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()})
+    yield from (Path(entry) for entry in sys.path if entry.endswith(("site-packages", "dist-packages")))
+    yield from map(Path, _SYSTEM_LIBRARIES)
+    yield from map(Path, _DEVICES)
+
+
+def _restrict_files(readable: Sequence[Path]) -> None:
+    from landlockpy import AccessFS, Ruleset, Scope
+
+    with Ruleset(scoped=Scope.SIGNAL | Scope.ABSTRACT_UNIX_SOCKET) as rules:
+        for path in readable:
+            if path.is_dir():
+                rules.allow_path(path, AccessFS.READ_FILE | AccessFS.READ_DIR)
+            elif path.exists():
+                rules.allow_path(path, AccessFS.READ_FILE)
+        rules.restrict()
+
+
+def _restrict_calls(machine: Machine) -> None:
+    program = b"".join(_filter(machine))
+    instructions = ctypes.create_string_buffer(program, len(program))
+
+    class Program(ctypes.Structure):
+        """struct sock_fprog."""
+
+        _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+    filter_ = Program(len(program) // 8, ctypes.cast(instructions, ctypes.c_void_p))
+    libc = _libc()
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(
+        _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(filter_), 0, 0
+    ):
+        raise CannotConfineError(f"seccomp was refused: {os.strerror(ctypes.get_errno())}")
+
+
+def _filter(machine: Machine) -> Iterator[bytes]:
+    """The filter as BPF instructions: (code, jump if true, jump if false, operand)."""
+    yield _instruction(_LOAD, 0, 0, _ARCHITECTURE)
+    yield _instruction(_JUMP_EQUAL, 1, 0, machine.audit)
+    yield _instruction(_RETURN, 0, 0, _KILL)
+    yield _instruction(_LOAD, 0, 0, _NUMBER)
+    yield _instruction(_JUMP_AT_LEAST, 0, 1, _X32_CALLS)  # a second table of the same calls
+    yield _instruction(_RETURN, 0, 0, _ERRNO | _ENOSYS)
+    for number in machine.denied:
+        yield _instruction(_JUMP_EQUAL, 0, 1, number)
+        yield _instruction(_RETURN, 0, 0, _ERRNO | _EPERM)
+    yield _instruction(_JUMP_EQUAL, 0, 1, machine.clone3)  # its flags are out of sight: libc then uses clone
+    yield _instruction(_RETURN, 0, 0, _ERRNO | _ENOSYS)
+    yield _instruction(_JUMP_EQUAL, 0, 5, machine.prlimit)  # limits may be asked for, not set
+    yield _instruction(_LOAD, 0, 0, _THIRD_ARGUMENT)
+    yield _instruction(_JUMP_EQUAL, 0, 2, 0)
+    yield _instruction(_LOAD, 0, 0, _THIRD_ARGUMENT + 4)
+    yield _instruction(_JUMP_EQUAL, 5, 0, 0)
+    yield _instruction(_RETURN, 0, 0, _ERRNO | _EPERM)
+    yield _instruction(_JUMP_EQUAL, 0, 3, machine.clone)
+    yield _instruction(_LOAD, 0, 0, _FIRST_ARGUMENT)
+    yield _instruction(_JUMP_SET, 1, 0, _CLONE_THREAD)  # a thread may be started, a process not
+    yield _instruction(_RETURN, 0, 0, _ERRNO | _EPERM)
+    yield _instruction(_RETURN, 0, 0, _ALLOW)
+
+
+def _instruction(code: int, if_true: int, if_false: int, operand: int) -> bytes:
+    return struct.pack("<HBBI", code, if_true, if_false, operand)
+
+
+def _machine() -> Machine:
+    name = platform.machine()
+    if name not in _MACHINES or struct.calcsize("P") != 8:  # noqa: PLR2004 - bytes of a 64-bit pointer
+        raise CannotConfineError(
+            f"isolation knows the system calls of {' and '.join(_MACHINES)}, not of {name}"
+        )
+    return _MACHINES[name]
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

@@ -1,0 +1,207 @@
+"""The parent's side of an isolated build: start a child, wait within limits, read its answer."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+from msgspec import Struct
+
+from vlm_inspect.builders.sandbox import confine
+from vlm_inspect.builders.sandbox.child import Answer
+from vlm_inspect.core.codec import MOST_BYTES, decode, from_tree_data
+from vlm_inspect.core.errors import RemoteCodeError
+from vlm_inspect.core.module_tree import ModuleTree
+
+_HINT = "Leave out --trust-remote-code: the model is then answered from its headers and its source, unrun."
+_START = (
+    "import sys; sys.path.append(sys.argv[1]); from vlm_inspect.builders.sandbox.child import main; main()"
+)
+# what a Python with torch needs of the environment; nothing that holds a secret
+_PASSED_ON = ("LD_LIBRARY_PATH", "SYSTEMROOT")
+_ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "PATH": os.defpath,
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+_CHUNK = 65536
+_PATIENCE = 0.3
+
+
+class Limits(Struct, frozen=True):
+    """How much a repo's code may use before it is ended."""
+
+    seconds: int = 120
+    """Of waiting, the imports of torch and transformers included; and of CPU time."""
+    memory: int = 8 * 2**30
+    """Bytes of address space beyond what torch and transformers take."""
+
+
+class RemoteCode(Struct, frozen=True):
+    """A repo's Python files at one commit, and which class of them to build."""
+
+    files: Mapping[str, str]
+    """Name → text: `modeling_phi3_v.py`; a module in a folder is `models/vit.py`."""
+    model_class: str
+    """`modeling_phi3_v.Phi3VForCausalLM`."""
+    config_class: str | None = None
+
+
+def build(
+    code: RemoteCode, config: Mapping[str, Any], model: str, limits: Limits | None = None
+) -> ModuleTree:
+    """Run the repo's code in an isolated child, and read the tree that it prints.
+
+    Raises RemoteCodeError where the system cannot isolate, where the code does not run, goes beyond the
+    limits, or answers nonsense. Nothing of it is left running, and no file of it is left behind.
+    """
+    limits = limits or Limits()
+    try:
+        confine.check()
+    except confine.CannotConfineError as error:
+        raise _error(f"its code was not run: {error}.", model) from error
+    with tempfile.TemporaryDirectory(prefix="vlm-inspect-", ignore_cleanup_errors=True) as folder:
+        answer = _run(Path(folder), code, config, model, limits)
+    return _tree(answer, model)
+
+
+def _run(folder: Path, code: RemoteCode, config: Mapping[str, Any], model: str, limits: Limits) -> bytes:
+    for name in ("home", "work", "code"):
+        (folder / name).mkdir()
+    _write_code(folder / "code", code.files)
+    with _pipe() as (answer_pipe, write_end), _pipe() as (read_end, parent_pipe):
+        ends = write_end.fileno(), read_end.fileno()
+        child = _start(folder, ends)
+        write_end.close()
+        read_end.close()
+        try:
+            task = _task(folder / "code", code, config, limits, ends)
+            return _read_answer(child, task, answer_pipe, limits, model)
+        finally:
+            _end(child, parent_pipe)
+
+
+def _start(folder: Path, passed: tuple[int, ...]) -> subprocess.Popen[bytes]:
+    root = str(Path(__file__).parents[3])
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return subprocess.Popen(  # noqa: S603 - this very Python, with a program of ours
+        [sys.executable, "-I", "-B", "-c", _START, root],
+        env={**environment, **_ENVIRONMENT, "HOME": str(folder / "home"), "TMPDIR": str(folder / "work")},
+        cwd=folder / "work",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=passed,
+        start_new_session=True,
+    )
+
+
+def _read_answer(
+    child: subprocess.Popen[bytes], task: bytes, answer_pipe: IO[bytes], limits: Limits, model: str
+) -> bytes:
+    """Send the task, and read until the child closes its end of the pipe."""
+    assert child.stdin is not None  # noqa: S101 - for the type checker: Popen was told to make the pipe
+    with suppress(BrokenPipeError):
+        child.stdin.write(task)
+    with suppress(BrokenPipeError):
+        child.stdin.close()
+    answer = bytearray()
+    deadline = time.monotonic() + limits.seconds
+    while select.select([answer_pipe], [], [], max(0, deadline - time.monotonic()))[0]:
+        data = os.read(answer_pipe.fileno(), _CHUNK)
+        if not data:
+            return bytes(answer)
+        answer += data
+        if len(answer) > MOST_BYTES:
+            raise _error(f"its code answers with more than {MOST_BYTES:,} bytes.", model)
+    raise _error(f"its code did not come to an end within {limits.seconds} s.", model)
+
+
+def _tree(data: bytes, model: str) -> ModuleTree:
+    if not data:
+        raise _error("its code ended the process that it ran in, without an answer.", model)
+    try:
+        answer: Answer = decode(data, Answer)
+        if answer.tree is not None:
+            return from_tree_data(answer.tree)
+    except ValueError as error:
+        raise _error(f"its code answers nonsense: {_plain(str(error))}", model) from error
+    raise _failure(answer, model)
+
+
+def _failure(answer: Answer, model: str) -> RemoteCodeError:
+    said = _plain(answer.error)
+    if answer.kind == "package":
+        hint = "Install the package that is named, and ask again. " + _HINT
+        return RemoteCodeError(
+            f"its code needs a package that is missing here: {said}", hint=hint, model=model
+        )
+    if answer.kind == "system":
+        return _error(f"its code was not run: {said}", model)
+    return _error(f"its code does not build the model here: {said}", model)
+
+
+def _error(message: str, model: str) -> RemoteCodeError:
+    return RemoteCodeError(message, hint=_HINT, model=model)
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)[:300]
+
+
+def _task(
+    folder: Path, code: RemoteCode, config: Mapping[str, Any], limits: Limits, ends: tuple[int, int]
+) -> bytes:
+    return msgspec.json.encode(
+        {
+            "code": str(folder),
+            "config": config,
+            "model_class": code.model_class,
+            "config_class": code.config_class,
+            "memory": limits.memory,
+            "seconds": limits.seconds,
+            "answer": ends[0],
+            "parent_pipe": ends[1],
+        }
+    )
+
+
+def _write_code(folder: Path, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise ValueError(f"{name!r} leads out of the repo")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="surrogatepass")
+
+
+def _end(child: subprocess.Popen[bytes], parent_pipe: IO[bytes]) -> None:
+    """Close the parent pipe: the outer process ends the inner one, then itself; or it is killed."""
+    parent_pipe.close()
+    try:
+        child.wait(_PATIENCE)
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)  # it leads a group of its own, the inner one in it
+        child.wait()
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """The reading and the writing end of a pipe; both closed in the end."""
+    reading, writing = os.pipe()
+    with open(reading, "rb", 0) as reader, open(writing, "wb", 0) as writer:  # noqa: PTH123 - descriptors
+        yield reader, writer

@@ -1,0 +1,293 @@
+"""Expressions, as far as the text determines their values."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from vlm_inspect.builders.source.execute import store
+from vlm_inspect.builders.source.operators import LONGEST_VALUE, binary, holds, items_of, truth
+from vlm_inspect.builders.source.values import (
+    BY_A_CONDITION,
+    CHOSEN,
+    UNDECIDED,
+    Choice,
+    ClassRef,
+    Foreign,
+    Frame,
+    FunctionRef,
+    Instance,
+    Items,
+    Super,
+    Table,
+    Unknown,
+    Value,
+    is_number,
+    is_plain,
+)
+
+if TYPE_CHECKING:
+    from vlm_inspect.builders.source.machine import Machine
+
+INSTANTIATING = "*instantiating"
+"""The attribute of an object that makes instances of the classes in a dict (transformers' `ACT2FN`)."""
+
+
+def evaluate(machine: Machine, node: ast.expr, frame: Frame) -> Value:
+    """The value of an expression; unknown where its kind is not followed."""
+    handler = _HANDLERS.get(type(node))
+    return handler(machine, node, frame) if handler else Unknown()
+
+
+def _constant(_machine: Machine, node: ast.Constant, _frame: Frame) -> Value:
+    return node.value if is_plain(node.value) else Unknown()
+
+
+def _name(machine: Machine, node: ast.Name, frame: Frame) -> Value:
+    for known in (frame.names, frame.closure):
+        if node.id in known:
+            return known[node.id]
+    return machine.name(frame.scope, node.id)
+
+
+def _attribute(machine: Machine, node: ast.Attribute, frame: Frame) -> Value:
+    return machine.attribute(machine.evaluate(node.value, frame), node.attr)
+
+
+def _lambda(_machine: Machine, node: ast.Lambda, frame: Frame) -> Value:
+    return FunctionRef(node, frame.scope, {**frame.closure, **frame.names}, frame.owner)
+
+
+# --- items -------------------------------------------------------------------------------------------
+
+
+def _subscript(machine: Machine, node: ast.Subscript, frame: Frame) -> Value:
+    return item(machine, machine.evaluate(node.value, frame), machine.evaluate(node.slice, frame))
+
+
+def item(machine: Machine, owner: Value, key: Value) -> Value:
+    """`owner[key]`; of a dict with an unknown key, any of its values."""
+    if isinstance(owner, Instance):
+        return _item_of_instance(machine, owner, key)
+    if isinstance(owner, Table):
+        if isinstance(key, (Unknown, Choice)) or not owner.exact:
+            wanted = getattr(key, "reason", UNDECIDED)
+            return Choice.of(owner.values(), wanted) if owner else Unknown(wanted)
+        found = is_plain(key) and key in owner
+        return owner[key] if found else Unknown(f"there is no {str(key)[:50]!r} in it")
+    if isinstance(owner, (Items, tuple, str, range)) and type(key) is int and getattr(owner, "exact", True):
+        return owner[key] if -len(owner) <= key < len(owner) else Unknown()
+    return owner if isinstance(owner, Unknown) else Unknown()
+
+
+def _item_of_instance(machine: Machine, owner: Instance, key: Value) -> Value:
+    table = owner.attributes.get(INSTANTIATING)
+    if table is not None:
+        found = item(machine, table, key)
+        options = found.options if isinstance(found, Choice) else (found,)
+        return Choice.of((_instantiated(machine, option) for option in options), CHOSEN)
+    if owner.is_module and is_plain(key):
+        return owner.attributes.get(str(key), owner.attributes.get("*", Unknown(of=owner)))
+    return Unknown(of=owner)
+
+
+def _instantiated(machine: Machine, entry: Value) -> Value:
+    if isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[1], Table):  # noqa: PLR2004 - class, arguments
+        return machine.call(entry[0], [], {str(key): value for key, value in entry[1].items()})
+    return machine.call(entry, [], {})
+
+
+# --- calls -------------------------------------------------------------------------------------------
+
+
+def _call(machine: Machine, node: ast.Call, frame: Frame) -> Value:
+    function = machine.evaluate(node.func, frame)
+    args: list[Value] = []
+    for each in node.args:
+        if isinstance(each, ast.Starred):
+            spread = machine.evaluate(each.value, frame)
+            known = isinstance(spread, (Items, tuple)) and getattr(spread, "exact", True)
+            args += list(spread) if known else [Unknown()]
+        else:
+            args.append(machine.evaluate(each, frame))
+    if isinstance(function, Foreign) and function.path == "builtins.super":
+        owner, first = args if len(args) == 2 else (frame.owner, frame.first)  # noqa: PLR2004 - class, self
+        if isinstance(owner, ClassRef) and isinstance(first, Instance):
+            return Super(first, owner)
+        return Unknown()
+    named: dict[str, Value] = {}
+    for keyword in node.keywords:
+        value = machine.evaluate(keyword.value, frame)
+        if keyword.arg is not None:
+            named[keyword.arg] = value
+        elif isinstance(value, (Table, Instance)):
+            inner = value if isinstance(value, Table) else value.attributes
+            named.update({str(key): each for key, each in inner.items()})
+    return machine.call(function, args, named)
+
+
+# --- operators ---------------------------------------------------------------------------------------
+
+
+def _binary(machine: Machine, node: ast.BinOp, frame: Frame) -> Value:
+    return binary(type(node.op), machine.evaluate(node.left, frame), machine.evaluate(node.right, frame))
+
+
+def _unary(machine: Machine, node: ast.UnaryOp, frame: Frame) -> Value:
+    value = machine.evaluate(node.operand, frame)
+    if isinstance(node.op, ast.Not):
+        known = truth(value)
+        return Unknown() if known is None else not known
+    if isinstance(node.op, ast.USub) and is_number(value):
+        return -value
+    return value if isinstance(value, Unknown) else Unknown()
+
+
+def _boolean(machine: Machine, node: ast.BoolOp, frame: Frame) -> Value:
+    stops_at = isinstance(node.op, ast.Or)
+    value: Value = None
+    open_before = False
+    for each in node.values:
+        value = machine.evaluate(each, frame)
+        known = truth(value)
+        if known is stops_at:
+            # an unknown one before it may stop with a value of its own: as a condition it is the same
+            return stops_at if open_before else value
+        open_before = open_before or known is None
+    return Unknown() if open_before else value
+
+
+def _compare(machine: Machine, node: ast.Compare, frame: Frame) -> Value:
+    left = machine.evaluate(node.left, frame)
+    for kind, right_node in zip(node.ops, node.comparators, strict=True):
+        right = machine.evaluate(right_node, frame)
+        answer = holds(kind, left, right)
+        if answer is not True:
+            return Unknown() if answer is None else False
+        left = right
+    return True
+
+
+def _conditional(machine: Machine, node: ast.IfExp, frame: Frame) -> Value:
+    test = truth(machine.evaluate(node.test, frame))
+    if test is not None:
+        return machine.evaluate(node.body if test else node.orelse, frame)
+    both = (machine.evaluate(node.body, frame), machine.evaluate(node.orelse, frame))
+    return Choice.of(both, BY_A_CONDITION)
+
+
+# --- lists, tuples, dicts, strings -------------------------------------------------------------------
+
+
+def _list(machine: Machine, node: ast.List | ast.Set, frame: Frame) -> Value:
+    items = Items()
+    for each in node.elts:
+        if isinstance(each, ast.Starred):
+            spread = machine.evaluate(each.value, frame)
+            known = isinstance(spread, (Items, tuple, range)) and len(spread) <= LONGEST_VALUE
+            items += list(spread) if known else []
+            items.exact = items.exact and known and getattr(spread, "exact", True)
+        else:
+            items.append(machine.evaluate(each, frame))
+    return items
+
+
+def _tuple(machine: Machine, node: ast.Tuple, frame: Frame) -> Value:
+    if any(isinstance(each, ast.Starred) for each in node.elts):
+        return Unknown()
+    return tuple(machine.evaluate(each, frame) for each in node.elts)
+
+
+def _dict(machine: Machine, node: ast.Dict, frame: Frame) -> Value:
+    table = Table()
+    for key_node, value_node in zip(node.keys, node.values, strict=True):
+        value = machine.evaluate(value_node, frame)
+        if key_node is None:
+            table.update(value if isinstance(value, Table) else {})
+            table.exact = table.exact and isinstance(value, Table) and value.exact
+        elif is_plain(key := machine.evaluate(key_node, frame)):
+            table[key] = value
+        else:
+            table.exact = False
+    return table
+
+
+def _comprehension(machine: Machine, node: ast.ListComp | ast.GeneratorExp, frame: Frame) -> Value:
+    """Where it is unknown what it iterates over: one item that stands for all."""
+    items = Items()
+    items.exact = _each(
+        machine, node.generators, frame, lambda inner: items.append(machine.evaluate(node.elt, inner))
+    )
+    return items
+
+
+def _dict_comprehension(machine: Machine, node: ast.DictComp, frame: Frame) -> Value:
+    table = Table()
+
+    def add(inner: Frame) -> None:
+        key = machine.evaluate(node.key, inner)
+        if is_plain(key):
+            table[key] = machine.evaluate(node.value, inner)
+        else:
+            table.exact = False
+
+    exact = _each(machine, node.generators, frame, add)
+    table.exact = table.exact and exact
+    return table
+
+
+def _each(
+    machine: Machine, generators: Sequence[ast.comprehension], frame: Frame, act: Callable[[Frame], None]
+) -> bool:
+    """Act on every iteration, or on one for all; whether their number is known."""
+    if not generators:
+        act(frame)
+        return True
+    generator, *inside = generators
+    over = machine.evaluate(generator.iter, frame)
+    rounds = items_of(over)
+    exact = rounds is not None
+    for each in rounds if rounds is not None else [over if isinstance(over, Unknown) else Unknown()]:
+        inner = Frame(frame.scope, dict(frame.names), frame.closure, frame.owner, frame.first)
+        store(machine, generator.target, each, inner)
+        tests = [truth(machine.evaluate(test, inner)) for test in generator.ifs]
+        if False not in tests:
+            exact = _each(machine, inside, inner, act) and exact and None not in tests
+    return exact
+
+
+def _string(machine: Machine, node: ast.JoinedStr, frame: Frame) -> Value:
+    text = ""
+    for part in node.values:
+        value: Value = getattr(part, "value", "")
+        if isinstance(part, ast.FormattedValue):
+            simple = part.format_spec is None and part.conversion == -1
+            value = machine.evaluate(part.value, frame) if simple else Unknown()
+        if not isinstance(value, (str, int, float)):
+            return Unknown()
+        text += str(value)[:1000]
+    return text
+
+
+_HANDLERS: Mapping[type[ast.expr], Callable[..., Value]] = {
+    ast.Constant: _constant,
+    ast.Name: _name,
+    ast.Attribute: _attribute,
+    ast.Subscript: _subscript,
+    ast.Call: _call,
+    ast.BinOp: _binary,
+    ast.UnaryOp: _unary,
+    ast.BoolOp: _boolean,
+    ast.Compare: _compare,
+    ast.IfExp: _conditional,
+    ast.List: _list,
+    ast.Set: _list,
+    ast.Tuple: _tuple,
+    ast.Dict: _dict,
+    ast.ListComp: _comprehension,
+    ast.GeneratorExp: _comprehension,
+    ast.DictComp: _dict_comprehension,
+    ast.JoinedStr: _string,
+    ast.Lambda: _lambda,
+}

@@ -1,0 +1,129 @@
+"""One reading of a program: its limits, and a journal of what it changes, so that a branch can be undone.
+
+Only numbers, strings and the values of `values` are ever computed with; nothing that the program names is
+imported, opened or called.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+from vlm_inspect.builders.source import calls, classes, evaluate, execute, names
+from vlm_inspect.builders.source.files import Program, Scope
+from vlm_inspect.builders.source.values import Frame, Items, Named, Unknown, Value, Values
+
+MOST_STEPS = 500_000
+"""Expressions that are evaluated; Phi-3-vision takes 12,000, a large mixture of experts 400,000."""
+DEEPEST = 24
+"""Calls inside one another."""
+_APPENDED = object()
+_ITEMS_PER_STEP = 8
+_LOADED = (ast.Name, ast.Attribute, ast.Subscript, ast.Constant)
+
+
+class TooLongError(Exception):
+    """The program takes more steps than any model does."""
+
+
+class Machine:
+    """One reading."""
+
+    MISSING = object()
+    """Of an entry that was not there."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.known: dict[tuple[str, str], Value] = {}
+        """Values of names at the top of files, once evaluated."""
+        self.bases: dict[int, list[Value]] = {}
+        """The bases of a class, by the identity of its declaration."""
+        self.open_loops = 0
+        """Loops around the current statement whose length is unknown."""
+        self._steps = 0
+        self._depth = 0
+        self._journal: list[tuple[Any, object, object]] = []
+
+    def evaluate(self, node: ast.expr, frame: Frame) -> Value:
+        """The value of an expression. A new value costs steps by its size, for the journal keeps it."""
+        self.spend(1)
+        value = evaluate.evaluate(self, node, frame)
+        if isinstance(value, (list, dict, tuple, str)) and not isinstance(node, _LOADED):
+            self.spend(len(value) // _ITEMS_PER_STEP)
+        return value
+
+    def spend(self, steps: int) -> None:
+        """Count work. Raises TooLongError."""
+        self._steps += steps
+        if self._steps > MOST_STEPS:
+            raise TooLongError
+
+    def run(self, body: Sequence[ast.stmt], frame: Frame) -> execute.Flow | None:
+        """Follow statements; None where they run to their end."""
+        return execute.run(self, body, frame)
+
+    def call(self, function: Value, args: Values, named: Named) -> Value:
+        """The value of a call."""
+        if self._depth >= DEEPEST:
+            return Unknown("calls are nested too deep")
+        self._depth += 1
+        try:
+            return calls.call(self, function, args, named)
+        finally:
+            self._depth -= 1
+
+    def name(self, scope: Scope, name: str) -> Value:
+        """The value of a name at the top of a file."""
+        return names.value_of(self, scope, name)
+
+    def attribute(self, value: Value, name: str) -> Value:
+        """The value of `value.name`."""
+        return classes.attribute(self, value, name)
+
+    # --- changes -------------------------------------------------------------------------------------
+
+    def set(self, container: dict[Any, Value], key: object, value: Value) -> None:
+        """Set an entry: a name, an attribute, an item."""
+        self._journal.append((container, key, container.get(key, self.MISSING)))
+        container[key] = value
+
+    def remove(self, container: dict[Any, Value], key: object) -> None:
+        """Remove an entry."""
+        if key in container:
+            self._journal.append((container, key, container.pop(key)))
+
+    def refill(self, items: Items, content: Sequence[Value], *, exact: bool) -> None:
+        """Replace what a list holds."""
+        self.spend(len(items) // _ITEMS_PER_STEP)
+        self._journal.append((items, None, (list(items), items.exact)))
+        items[:] = content
+        items.exact = exact
+
+    def append(self, items: Items, value: Value) -> None:
+        """Append to a list."""
+        self._journal.append((items, None, _APPENDED))
+        items.append(value)
+
+    def mark(self) -> int:
+        """A state to come back to."""
+        return len(self._journal)
+
+    def undo(self, mark: int) -> dict[tuple[int, object], tuple[Any, Any, Any]]:
+        """Go back to a state. Returns each changed entry, with its value from before going back."""
+        done: dict[tuple[int, object], tuple[Any, Any, Any]] = {}
+        while len(self._journal) > mark:
+            container, key, before = self._journal.pop()
+            is_list = isinstance(container, Items)
+            if (id(container), key) not in done:
+                now = (list(container), container.exact) if is_list else container.get(key, self.MISSING)
+                done[id(container), key] = (container, key, now)
+            if before is _APPENDED:
+                container.pop()
+            elif is_list:
+                container[:], container.exact = before  # type: ignore[misc]
+            elif before is self.MISSING:
+                container.pop(key, None)
+            else:
+                container[key] = before
+        return done

@@ -1,0 +1,217 @@
+"""What the text of a program stands for while it is followed: never an object of that program.
+
+Numbers, strings, None, ranges and tuples are Python's own. Everything else is one of these.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+
+if TYPE_CHECKING:
+    from vlm_inspect.builders.source.files import Scope
+
+Value = Any
+"""A Python number, string, None, range or tuple, or one of the classes here."""
+Values = Sequence[Value]
+Named = Mapping[str, Value]
+
+UNDECIDED = "the source does not decide it"
+BY_A_CONDITION = "it depends on a condition that the source does not decide"
+CHOSEN = "its class is chosen at run time"
+NOT_FOLLOWED = "it is set in a way that is not followed"
+
+_DEEPEST_COMPARED = 8
+_MOST_COMPARED = 20_000
+_MOST_CHOICES = 8
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unknown:
+    """A value that the text alone does not determine."""
+
+    reason: str = UNDECIDED
+    of: Any = dataclasses.field(default=None, compare=False, repr=False)
+    """The instance that it is a part of, where that is known."""
+
+
+class Choice(Struct, frozen=True):
+    """One of several values."""
+
+    options: tuple[Value, ...]
+
+    @classmethod
+    def of(cls, values: Iterable[Value], reason: str) -> Value:
+        """The value that all of them are, a choice between few, or unknown."""
+        found: list[Value] = []
+        for value in values:
+            for option in value.options if isinstance(value, Choice) else (value,):
+                if not any(alike(option, other) for other in found):
+                    found.append(option)
+        if len(found) == 1:
+            return found[0]
+        if len(found) > _MOST_CHOICES or any(isinstance(option, Unknown) for option in found):
+            return Unknown(reason)
+        return cls(tuple(found))
+
+
+class Items(list[Value]):
+    """A list. Where it is not exact, its items show what it holds but not how many."""
+
+    def __init__(self, values: Iterable[Value] = (), *, exact: bool = True) -> None:
+        super().__init__(values)
+        self.exact = exact
+
+
+class Table(dict[Any, Value]):
+    """A dict. Where it is not exact, there may be other keys."""
+
+    exact: bool = True
+
+
+class Foreign(Struct, frozen=True):
+    """Something whose source is not read, by its dotted name: `torch.nn.Linear`."""
+
+    path: str
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.path.rpartition(".")[2]
+
+
+class ClassRef(Struct, frozen=True, eq=False):
+    """A class whose source is read."""
+
+    node: ast.ClassDef
+    scope: Scope
+
+    @property
+    def name(self) -> str:
+        """As it is declared."""
+        return self.node.name
+
+
+class FunctionRef(Struct, frozen=True, eq=False):
+    """A function or lambda whose source is read."""
+
+    node: ast.FunctionDef | ast.Lambda
+    scope: Scope
+    closure: Mapping[str, Value] = field(default_factory=dict)
+    owner: ClassRef | None = None
+    """The class that declares it."""
+
+
+class Bound(Struct, frozen=True, eq=False):
+    """A function with its first argument; a name instead of a function is a method that the reader knows."""
+
+    function: Value
+    first: Value
+
+
+class Partial(Struct, frozen=True, eq=False):
+    """`functools.partial`."""
+
+    function: Value
+    args: Values
+    named: Named
+
+
+class Super(Struct, frozen=True, eq=False):
+    """`super()`: an instance, seen from behind a class of its bases."""
+
+    instance: Instance
+    owner: ClassRef
+
+
+class Parameter(Struct, frozen=True):
+    """A parameter, a buffer or a tensor: something that a module may hold, and no module."""
+
+
+class Instance(Struct, eq=False):
+    """An object of a class that is read, or of one of torch's: the attributes that its constructor sets."""
+
+    made_by: ClassRef | Foreign
+    attributes: dict[str, Value] = field(default_factory=dict)
+    is_module: bool = False
+    replaced: dict[str, str] = field(default_factory=dict)
+    """Names of modules somewhere inside that are replaced from outside, with the reason."""
+    open_reason: str = ""
+    """Why it may have more attributes than these; empty where it has none."""
+
+    @property
+    def class_name(self) -> str:
+        """The name of its class."""
+        return self.made_by.name
+
+
+class Frame(Struct, eq=False):
+    """One call: its local names, and whose method it is."""
+
+    scope: Scope
+    names: dict[str, Value] = field(default_factory=dict)
+    closure: Mapping[str, Value] = field(default_factory=dict)
+    owner: ClassRef | None = None
+    first: Value = None
+    """The first argument: `self` of a method."""
+    returns: list[Value] = field(default_factory=list)
+    """Values returned by branches that may or may not run."""
+
+
+def words(text: str) -> frozenset[str]:
+    """A set of names, written in one string."""
+    return frozenset(text.split())
+
+
+def is_number(value: Value) -> bool:
+    """Whether a value is a number or a bool."""
+    return isinstance(value, (int, float))
+
+
+def is_plain(value: Value) -> bool:
+    """Whether Python itself can compare it: a number, a string, None, a tuple of them."""
+    if isinstance(value, tuple):
+        return all(is_plain(each) for each in value)
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+def wrapped(data: Any, depth: int = 0) -> Value:
+    """A value of config.json as a value of the program."""
+    deepest = 20
+    if depth > deepest:
+        return Unknown("nested too deep")
+    if isinstance(data, Mapping):
+        return Table({str(key): wrapped(value, depth + 1) for key, value in data.items()})
+    if isinstance(data, list):
+        return Items(wrapped(value, depth + 1) for value in data)
+    return data if is_plain(data) else Unknown("no plain value")
+
+
+def alike(one: Value, other: Value) -> bool:
+    """Whether two values are the same as far as class names go. Values too large to compare are not."""
+    return _alike(one, other, [_MOST_COMPARED], 0)
+
+
+def _alike(one: Value, other: Value, left: list[int], depth: int) -> bool:
+    left[0] -= 1
+    if one is other:
+        return True
+    if left[0] < 0 or depth > _DEEPEST_COMPARED or isinstance(one, dict) or isinstance(other, dict):
+        return False
+    if isinstance(one, Instance) and isinstance(other, Instance):
+        held = other.attributes
+        return (
+            _alike(one.made_by, other.made_by, left, depth)
+            and one.attributes.keys() == held.keys()
+            and all(_alike(value, held[name], left, depth + 1) for name, value in one.attributes.items())
+        )
+    if isinstance(one, ClassRef) and isinstance(other, ClassRef):
+        return one.node is other.node
+    if isinstance(one, (list, tuple)) and type(one) is type(other):
+        pairs = zip(one, other, strict=False)
+        return len(one) == len(other) and all(_alike(*pair, left, depth + 1) for pair in pairs)
+    return type(one) is type(other) and bool(one == other)

@@ -1,0 +1,1 @@
+"""Models built from transformers' own classes on the meta device."""

@@ -1,0 +1,1 @@
+"""The nouns: records, errors, options. Imports nothing else of this package."""

@@ -1,0 +1,539 @@
+"""Architecture: what a model is made of, as a typed record.
+
+Found, absent and unknown are different. *Found* is a value. *Absent* is a part that the model does not
+have: no component has its role, and `Architecture.absent` has the reason. *Unknown* is a part or a value
+that could not be determined: the value is None or empty, and `unknown` of the same record has the reason,
+by the name of the field. A None without a reason means that the field does not apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.module_tree import UnusedConfigKey
+
+Builder = Literal["transformers", "remote-code", "header", "config"]
+"""What a module tree was built by; `config` where there is none."""
+
+
+SCHEMA_VERSION = 1
+
+Rule = Literal["family", "accessor", "name", "structure", "config", "shape", "attribute", "code"]
+Kind = Literal[
+    "vision-language",
+    "audio-language",
+    "omni",
+    "dual-encoder",
+    "retrieval",
+    "image-classifier",
+    "detector",
+    "segmenter",
+    "text",
+    "other",
+]
+Modality = Literal["image", "video", "audio"]
+FusionStep = Literal[
+    "patches",  # raw patches, projected: there is no tower
+    "codes",  # quantised: discrete tokens, which have embeddings as words have
+    "queries",  # read by learned query tokens: a Q-Former, a perceiver
+    "placeholders",  # in the places of placeholder tokens
+    "added placeholders",  # added to the embeddings of placeholder tokens
+    "addition",  # added to the text's embeddings, position by position
+    "prefix",  # before the text
+    "suffix",  # after the text
+    "layers",  # added to the hidden states between the language model's layers (DeepStack)
+    "cross-attention",  # read by cross-attention in the language model's layers
+]
+AttentionKind = Literal["multi-head", "grouped-query", "multi-query", "latent"]
+Mechanism = Literal["attention", "linear attention", "state space", "convolution", "recurrence"]
+Projection = Literal["query", "key", "value", "output"]
+Positions = Literal["rotary", "relative", "alibi", "none"]
+AttentionFeature = Literal[
+    "sinks", "output gate", "indexer", "shared key-values", "shifted windows", "position table"
+]
+Placement = Literal["before", "after", "both"]
+Size = Annotated[int, Meta(ge=0)]
+Widths = tuple[int | None, int | None]
+
+
+class Role(str, Enum):
+    """What a component is for. The contract fixes these names."""
+
+    VISION_ENCODER = "vision_encoder"
+    AUDIO_ENCODER = "audio_encoder"
+    PROJECTOR = "projector"
+    LANGUAGE_MODEL = "language_model"
+    LM_HEAD = "lm_head"
+    TASK_HEAD = "task_head"
+    GENERATOR = "generator"
+    OTHER = "other"
+
+
+ENCODERS = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER})
+"""Roles that read images or sound."""
+TEXT_ROLES = frozenset({Role.LANGUAGE_MODEL, Role.LM_HEAD})
+"""Roles that process every text token."""
+
+
+class Evidence(Struct, frozen=True):
+    """Why a finding was made."""
+
+    finding: str
+    """The finding: `vision_encoder at model.vision_tower`."""
+    rule: Rule
+    """The kind of rule. The first rule with a result wins, in the order family, accessor, name, structure."""
+    detail: str
+    """The evidence itself: `get_encoder(modality="image") answered model.vision_tower`."""
+
+
+class Norm(Struct, frozen=True):
+    """A normalisation layer."""
+
+    class_name: str | None = None
+    width: int | None = None
+    eps: float | None = None
+    name: str = ""
+    """Its name in the layer: `input_layernorm`."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+class Rotary(Struct, frozen=True):
+    """Rotary position embeddings of queries and keys."""
+
+    class_name: str | None = None
+    """The module that computes the angles."""
+    kind: str = "default"
+    """`default`, a scaling method (`linear`, `dynamic`, `yarn`, `longrope`, `llama3`), or `axial`: by row
+    and column. Other values are transformers' own names."""
+    width: int | None = None
+    """Channels of a head that are rotated: all of them, or a part."""
+    sections: tuple[int, ...] = ()
+    """Channel pairs for time, height and width, where a token's position has several coordinates."""
+    theta: float | None = None
+    """The base of the angles' wavelengths."""
+    factor: float | None = None
+    """The scaling factor of the positions."""
+
+
+class Latent(Struct, frozen=True):
+    """Attention over compressed keys and values (DeepSeek's MLA)."""
+
+    key_value_rank: int
+    query_rank: int | None = None
+    """None where queries are not compressed."""
+    rotary_width: int | None = None
+    """Channels of a head that are rotated, and not compressed."""
+    value_width: int | None = None
+    """Of one head's values."""
+
+
+class Attention(Struct, frozen=True):
+    """A layer's attention, or the mixer that replaces it."""
+
+    class_name: str | None = None
+    kind: AttentionKind | None = None
+    heads: int | None = None
+    key_value_heads: int | None = None
+    """None where the question does not arise: heads that share one compressed latent, a state space."""
+    head_width: int | None = None
+    """Of queries and keys; values may have another (`Latent.value_width`)."""
+    cross: bool = False
+    """Whether it reads another sequence (the image, the encoder), alone or together with its own."""
+    sliding_window: int | None = None
+    """The width of its sliding window in tokens; None where it sees all."""
+    chunk: int | None = None
+    """The size of its chunks in tokens, of attention within chunks."""
+    window: int | None = None
+    """The side of its windows in patches, of attention within windows of an image."""
+    mechanism: Mechanism = "attention"
+    latent: Latent | None = None
+    qk_norm: tuple[Norm, ...] = ()
+    """The norms on queries and keys. One as wide as a head works per head."""
+    bias: tuple[Projection, ...] = ()
+    """Which projections have a bias."""
+    positions: Positions | None = None
+    """Its position encoding; `none`: only what was added to the embeddings, if anything."""
+    rotary: Rotary | None = None
+    features: tuple[AttentionFeature, ...] = ()
+    state_width: int | None = None
+    """Of a state space: the size of its state per channel."""
+    convolution: int | None = None
+    """The kernel size of a short convolution that replaces it or is part of it."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+class Experts(Struct, frozen=True):
+    """A group of experts of a sparse MLP. Widths are those of one expert."""
+
+    count: int
+    per_token: int | None = None
+    hidden_width: int | None = None
+    shared: int | None = None
+    """Experts that process every token, in addition to the routed ones."""
+    shared_width: int | None = None
+    """Hidden width of the shared experts together."""
+    router: str | None = None
+    """The class that selects the experts."""
+    scoring: str | None = None
+    """The router's scoring function: `softmax` or `sigmoid`; None where nothing states it."""
+    parameters: int | None = None
+    """Parameters of one expert."""
+    path: str = ""
+    """Where the experts are in their layer: `mlp.experts`."""
+    modality: Literal["text", "vision"] | None = None
+    """The modality of the tokens, where each modality has its own group of experts."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+class Mlp(Struct, frozen=True):
+    """A layer's feed-forward part."""
+
+    class_name: str | None = None
+    """None where the layer itself holds the two projections."""
+    input_width: int | None = None
+    hidden_width: int | None = None
+    """The input width of the down projection: half of a fused gate and up projection. Of a sparse MLP
+    without a dense part, that of one expert."""
+    output_width: int | None = None
+    gated: bool | None = None
+    activation: str | None = None
+    experts: tuple[Experts, ...] = ()
+    """Empty for a dense MLP; two groups where text and images have their own."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+class Layer(Struct, frozen=True):
+    """One kind of layer."""
+
+    class_name: str | None = None
+    parameters: int | None = None
+    attention: Attention | None = None
+    mlp: Mlp | None = None
+    norms: tuple[Norm, ...] = ()
+    """The layer's own norms, in order, without those inside its attention."""
+    norm_placement: Placement | None = None
+    """Whether norms stand before attention and MLP, after them, or both."""
+    parallel: bool = False
+    """Whether attention and MLP read the output of the same norm."""
+    extra_attention: tuple[Attention, ...] = ()
+    """Other mixers of the layer: cross-attention to an encoder, a parallel state space."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+class LayerStack(Struct, frozen=True):
+    """A stack of layers, alike or not."""
+
+    path: str
+    """Module path of the list: `model.language_model.layers`; empty if nothing was built."""
+    count: int
+    kinds: tuple[Layer, ...]
+    """The different kinds of layers, in the order in which they first appear."""
+    order: tuple[int, ...] = ()
+    """For each layer the index of its kind; empty where all are alike."""
+    passes: int = 1
+    """How many times a token goes through the whole stack."""
+
+
+class BaseStage(Struct, frozen=True, tag_field="kind"):
+    """The fields that all stages have."""
+
+    class_name: str | None = None
+    path: str = ""
+    branch: int | None = None
+    """The index of its branch, of parallel steps whose outputs are added or concatenated."""
+    parameters: int | None = None
+    """Only where the step is one of a component's other modules."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """`linear`, `convolution`, `norm` …: the kind that the JSON record names."""
+        return str(self.__struct_config__.tag)
+
+    @property
+    def input_width(self) -> int | None:
+        """The width that it reads; None where it reads any."""
+        return self._widths()[0]
+
+    @property
+    def output_width(self) -> int | None:
+        """The width that it writes; None where it writes what it reads, or that is not known."""
+        return self._widths()[1]
+
+    def _widths(self) -> Widths:
+        return None, None
+
+
+class LinearStage(BaseStage, frozen=True, kw_only=True, tag="linear"):
+    """A Linear, or a layer that works as one."""
+
+    in_features: Size
+    out_features: Size
+
+    def _widths(self) -> Widths:
+        return self.in_features, self.out_features
+
+
+class ConvStage(BaseStage, frozen=True, kw_only=True, tag="convolution"):
+    """A convolution."""
+
+    in_channels: Size
+    out_channels: Size
+    kernel_size: tuple[Size, ...] = ()
+
+    def _widths(self) -> Widths:
+        return self.in_channels, self.out_channels
+
+
+class NormStage(BaseStage, frozen=True, kw_only=True, tag="norm"):
+    """A normalisation."""
+
+    width: Size | None = None
+    eps: float | None = None
+
+    def _widths(self) -> Widths:
+        return self.width, self.width
+
+
+class EmbeddingStage(BaseStage, frozen=True, kw_only=True, tag="embedding"):
+    """A table of tokens or positions."""
+
+    num_embeddings: Size | None = None
+    """Number of entries."""
+    embedding_dim: Size | None = None
+    grid: tuple[Size, ...] = ()
+    """The sides of a table of positions with several axes; their product is `num_embeddings`."""
+
+    def _widths(self) -> Widths:
+        return None, self.embedding_dim
+
+
+class MlpStage(BaseStage, frozen=True, kw_only=True, tag="mlp"):
+    """A feed-forward network. It has no class where its projections lie among the other steps."""
+
+    in_features: Size | None = None
+    hidden_features: Size | None = None
+    out_features: Size | None = None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The widths that are known, in order."""
+        sizes = (self.in_features, self.hidden_features, self.out_features)
+        return tuple(size for size in sizes if size is not None)
+
+    def _widths(self) -> Widths:
+        return (self.sizes[0], self.sizes[-1]) if self.sizes else (None, None)
+
+
+class ParameterStage(BaseStage, frozen=True, kw_only=True, tag="parameter"):
+    """A bare parameter: a matrix, or what is added."""
+
+    shape: tuple[Size, ...] = ()
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether features can go through it."""
+        return len(self.shape) == len(("rows", "columns"))
+
+    def _widths(self) -> Widths:
+        return (self.shape[0] if self.is_matrix else None), (self.shape[-1] if self.shape else None)
+
+
+class ActivationStage(BaseStage, frozen=True, tag="activation"):
+    """An activation function."""
+
+
+class PoolingStage(BaseStage, frozen=True, kw_only=True, tag="pooling"):
+    """A pooling."""
+
+    kernel_size: tuple[Size, ...] = ()
+
+
+class BlockStage(BaseStage, frozen=True, kw_only=True, tag="block"):
+    """Layers with attention: a Q-Former, a perceiver."""
+
+    num_layers: Size | None = None
+    num_queries: Size | None = None
+    """Its learned query tokens (latents of a perceiver)."""
+
+
+class OtherStage(BaseStage, frozen=True, kw_only=True, tag="other"):
+    """Any other module."""
+
+    shape: tuple[Size, ...] = ()
+    """Of its largest parameter, where it is a single module."""
+
+    def _widths(self) -> Widths:
+        return None, (self.shape[-1] if self.shape else None)
+
+
+Stage = (
+    LinearStage
+    | ConvStage
+    | NormStage
+    | EmbeddingStage
+    | MlpStage
+    | ParameterStage
+    | ActivationStage
+    | PoolingStage
+    | BlockStage
+    | OtherStage
+)
+"""One step of an embedding, a projector or a head."""
+
+
+class ImageInput(Struct, frozen=True):
+    """What a vision encoder takes in, and from where it hands features on."""
+
+    size: tuple[int, ...] = ()
+    """Height and width in pixels that its position table is made for."""
+    feature_layers: int | None = None
+    """How many layers' outputs the configuration lists to be handed on side by side; None where it is one."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+class HeadInfo(Struct, frozen=True):
+    """What only a head has."""
+
+    tied_to: str
+    """The parameter that is its weight, where it has none of its own."""
+
+
+class Component(Struct, frozen=True):
+    """A part of the model that has a role. Every parameter belongs to exactly one component."""
+
+    role: Role
+    paths: tuple[str, ...] = ()
+    """Module (or parameter) paths. Where one component lies inside another, the inner one owns what is
+    below its path."""
+    class_name: str | None = None
+    parameters: int | None = None
+    """Owned parameters; a tied parameter is counted where it first appears."""
+    width: int | None = None
+    """Hidden width of the component's layers."""
+    stacks: tuple[LayerStack, ...] = ()
+    embeddings: tuple[Stage, ...] = ()
+    stages: tuple[Stage, ...] = ()
+    """The steps of a projector or a head, in order."""
+    extra_modules: tuple[Stage, ...] = ()
+    """Modules of an encoder or a language model other than embeddings and layers: norm, pooling head."""
+    image: ImageInput | None = None
+    """Of a vision encoder, where anything of it is known or has a reason for being unknown."""
+    head: HeadInfo | None = None
+    """Of a head that is tied to another parameter."""
+    active: int | None = None
+    """Parameters used for one text token: all but the experts that it is not routed to."""
+    stored_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of the component's tensors by dtype, if the checkpoint's headers were read."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
+
+    @property
+    def layer_count(self) -> int | None:
+        """Layers over all stacks; None where there are none."""
+        return sum(stack.count for stack in self.stacks) if self.stacks else None
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The kinds of layers over all stacks, in order."""
+        return tuple(kind for stack in self.stacks for kind in stack.kinds)
+
+
+class ModalityInput(Struct, frozen=True):
+    """How a modality other than text is fed to the language model."""
+
+    modality: Modality
+    steps: tuple[FusionStep, ...] = ()
+    """The steps of the fusion, in order: `("queries", "placeholders")`."""
+    token_key: str | None = None
+    """The configuration's key for the placeholder token: `image_token_id`."""
+    token_id: int | None = None
+    """The placeholder token's number in the vocabulary."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    evidence: tuple[Evidence, ...] = ()
+
+
+class Parameters(Struct, frozen=True):
+    """The model's parameters over all components."""
+
+    total: int | None = None
+    ties: tuple[tuple[str, ...], ...] = ()
+    """Groups of paths that are one parameter; the first of each group is the one that counts."""
+    active: int | None = None
+    """Parameters used for one text token: language model and head, with embeddings, without the experts
+    that it is not routed to."""
+    uncertain: str | None = None
+    """Why the count depends on a checkpoint that was not at hand; None where the class decides it."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+
+
+class Quantization(Struct, frozen=True):
+    """Quantization of the weights. Parameters are always counted unpacked."""
+
+    method: str
+    """`gptq`, `awq`, `bitsandbytes`, `compressed-tensors`, `fp8`, `mxfp4`, `mlx`: as config.json names it."""
+    bits: int | None = None
+    """Bits of a weight; None where nothing states them."""
+    number: str | None = None
+    """The number format: `nf4`, `int`, `e4m3`."""
+    group: tuple[int, ...] = ()
+    """Group size: weights in a row that share a scale, or the sides of a block."""
+    packing: str | None = None
+    """The storage format, where it is stated: `pack-quantized`, `gemm`."""
+    path: str = "quantization_config"
+    """The configuration key: `text_config.quantization_config`."""
+
+
+class Architecture(Struct, frozen=True):
+    """What a model is made of."""
+
+    model: ModelIdentity
+    model_type: str | None
+    model_class: str | None
+    builder: Builder
+    components: tuple[Component, ...]
+    parameters: Parameters
+    kind: Kind | None = None
+    """What sort of model it is."""
+    inputs: tuple[ModalityInput, ...] = ()
+    """How images, videos and sounds are fed in; empty where the model reads text alone."""
+    absent: Mapping[str, str] = field(default_factory=dict)
+    """Roles that the model does not have, with the reason."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
+    """Fields and roles that are unknown, with the reason."""
+    unnamed_modules: str | None = None
+    """Why the classes of some modules are not known; None where all are."""
+    attention_backends: tuple[str, ...] | None = None
+    """Attention implementations that the class supports; None where the class is not known."""
+    notes: tuple[str, ...] = ()
+    """Warnings, one sentence each."""
+    unused_config_keys: tuple[UnusedConfigKey, ...] = ()
+    """Keys of config.json that the built classes did not read. If some are structural, the record may not
+    describe this model. Empty if nothing was built."""
+    quantization: Quantization | None = None
+    """None if the configuration has none."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def ignored_structural_keys(self) -> tuple[UnusedConfigKey, ...]:
+        """Unused keys that describe a structure that was not built."""
+        return tuple(key for key in self.unused_config_keys if key.structural)
+
+    @property
+    def missing_modules(self) -> dict[str, str]:
+        """Paths of parts that could not be built, with the reason."""
+        return {
+            component.paths[0]: component.unknown["parameters"]
+            for component in self.components
+            if component.paths and "parameters" in component.unknown
+        }
+
+    def by_role(self, role: Role) -> tuple[Component, ...]:
+        """The components that have a role, in the order of the module tree."""
+        return tuple(component for component in self.components if component.role is role)

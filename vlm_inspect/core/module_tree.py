@@ -1,0 +1,306 @@
+"""ModuleTree: a model's modules as plain data.
+
+Every builder returns one, and the rest of the program reads it without torch.
+
+Nodes do not know their own name or path, so equal modules are *one* object: the 32 equal layers of a
+decoder are 32 names of one node. Work per node is therefore work per kind of layer, and layers are
+compared with `is`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cached_property, lru_cache
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+Shape = tuple[int, ...]
+Scalar = bool | int | float | str | None
+Attribute = Scalar | tuple[int, ...]
+FusionKind = Literal["scatter", "add", "prepend", "append", "embed"]
+
+INFERRED = "?"
+"""Prefix of inferred class names: `?Attention` has the tensors of an attention, but its class is not known.
+It cannot start the name of a Python class."""
+UNKNOWN_CLASS = "unknown class"
+"""Shown in place of an inferred class name."""
+
+
+class ModuleNode(Struct, frozen=True, eq=False, dict=True):
+    """One kind of module: its class, its own tensors and attributes, and its children by name.
+
+    Nodes are compared by identity: builders make them through `NodePool`, which gives equal
+    modules the same node.
+    """
+
+    class_name: str
+    detail: str = ""
+    """Its `extra_repr`: `in_features=1024, out_features=4096, bias=True`."""
+    attributes: tuple[tuple[str, Attribute], ...] = ()
+    """Public scalar attributes of the module (`eps`, `num_heads`), sorted by name."""
+    parameters: tuple[tuple[str, Shape], ...] = ()
+    """Its own parameters, in order."""
+    buffers: tuple[tuple[str, Shape], ...] = ()
+    """Its own persistent buffers."""
+    children: tuple[tuple[str, ModuleNode], ...] = ()
+    forward_order: tuple[str, ...] = ()
+    """Children, own parameters, and functions (activations, rotary embeddings) in the order in which the
+    class's `forward` uses them, with repetitions. Empty if it has no source."""
+    total: int = 0
+    """Parameters of this node and its descendants; tied ones are counted each time."""
+
+    @property
+    def inferred(self) -> bool:
+        """Whether the class name is inferred."""
+        return self.class_name.startswith(INFERRED)
+
+    @cached_property
+    def _children_by_name(self) -> dict[str, ModuleNode]:
+        return dict(self.children)
+
+    @cached_property
+    def _attributes_by_name(self) -> dict[str, Attribute]:
+        return dict(self.attributes)
+
+    def child(self, name: str) -> ModuleNode | None:
+        """The direct child of that name."""
+        return self._children_by_name.get(name)
+
+    def attribute(self, *names: str) -> Attribute:
+        """The first of these attributes that the module has and that is not None."""
+        found = self._attributes_by_name
+        return next((found[name] for name in names if found.get(name) is not None), None)
+
+    def shape(self, name: str) -> Shape | None:
+        """The shape of the module's own parameter of that name."""
+        return dict(self.parameters).get(name)
+
+    def walk(self, path: str = "") -> Iterator[tuple[str, ModuleNode]]:
+        """This node and all below, with their paths, parents first."""
+        yield path, self
+        for name, node in self.children:
+            yield from node.walk(join(path, name))
+
+    def parameter_paths(self, path: str = "") -> Iterator[tuple[str, Shape]]:
+        """Every parameter of this node and below: its path and shape, in the order torch lists them."""
+        for name, shape in self.parameters:
+            yield join(path, name), shape
+        for name, node in self.children:
+            yield from node.parameter_paths(join(path, name))
+
+
+class FusionOp(Struct, frozen=True):
+    """A statement in a model's code that combines two sequences, read from the source without running it."""
+
+    operation: FusionKind
+    target: str
+    """The sequence that is changed: `inputs_embeds`; of `embed`, the table of token embeddings."""
+    values: tuple[str, ...]
+    """Names in the inserted expression: `image_features`."""
+    mask: tuple[str, ...] = ()
+    """Names in the mask: `special_image_mask`."""
+    sources: tuple[str, ...] = ()
+    """Names of the values, and of what they were computed from in the same function."""
+    where: str = ""
+    """Class and method: `LlavaModel.forward`."""
+    statement: str = ""
+
+
+class TokenRead(Struct, frozen=True):
+    """A token that a model's code reads from the configuration."""
+
+    name: str
+    """Its name in the code: `image_token_id`."""
+    key: str
+    """Its key in the configuration: `image_token_index`."""
+    number: int | None = None
+    """Its number in the vocabulary; None where the configuration names no such token."""
+
+
+class ForwardInfo(Struct, frozen=True):
+    """What the source of a text module's `forward` shows of fused sequences and special tokens."""
+
+    path: str
+    joins: tuple[FusionOp, ...] = ()
+    tokens: tuple[TokenRead, ...] = ()
+
+
+class UnusedConfigKey(Struct, frozen=True):
+    """A key of config.json that the built classes did not read."""
+
+    path: str
+    """Its path: `vision_config.dim_embed`."""
+    value: str
+    """Its value as JSON, cut where it is long."""
+    structural: bool = False
+    """Whether it describes a structure that was not built."""
+    built_instead: str = ""
+    """The value that was built instead: `embed_dim [128, 256, 512, 1024]`; empty if there is none."""
+
+
+class Unknowns(Struct, frozen=True):
+    """What the builder of a tree could not determine, with reasons. Empty for a built class."""
+
+    classes: Mapping[str, str] = field(default_factory=dict)
+    """Module path → why the classes at it and below are not known; the nearest ancestor counts."""
+    shapes: Mapping[str, str] = field(default_factory=dict)
+    """Parameter path → why its shape is not known. The shape in the tree is not that of the model."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Field or role of the record → why it is not known: `attention_backends`, `lm_head`."""
+
+    def why_class_unknown(self, path: str) -> str:
+        """Why the class at a path is not known: the reason at the nearest ancestor."""
+        while path and path not in self.classes:
+            path = path.rpartition(".")[0]
+        return self.classes.get(path, "its builder could not tell")
+
+
+class ModuleTree(Struct, frozen=True):
+    """A built model, as data."""
+
+    root: ModuleNode
+    ties: tuple[tuple[str, ...], ...] = ()
+    """Groups of parameter paths that are one parameter; the first of each group is the one that counts."""
+    accessors: Mapping[str, str] = field(default_factory=dict)
+    """Results of the model's accessors, as paths: `get_output_embeddings` → `lm_head`. Accessors that are
+    missing, failed or returned None are left out. Unchecked: transformers' `get_encoder` returns the model
+    itself if it finds no encoder."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The configuration as the built classes read it, their defaults filled in."""
+    configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Module path → the configuration that the module and its descendants were built from, where it differs
+    from that of the parent module."""
+    attention_backends: tuple[str, ...] = ()
+    """Attention implementations that the class supports: `flash_attention`, `sdpa`, `flex_attention`."""
+    forward_info: tuple[ForwardInfo, ...] = ()
+    """Fused sequences and special tokens by module, in the order of the tree."""
+    notes: tuple[str, ...] = ()
+    """Warnings of the builder, one sentence each."""
+    unused_config_keys: tuple[UnusedConfigKey, ...] = ()
+    """The keys of config.json that the built classes did not read, in its order."""
+    missing_modules: Mapping[str, str] = field(default_factory=dict)
+    """Module path → why it is empty: a package that it needs is not installed. Its parameters are not
+    counted."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the libraries that built it."""
+    unknowns: Unknowns = field(default_factory=Unknowns)
+    """What its builder could not determine."""
+    stored_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Module path → dtype → bytes of its own tensors in the checkpoint, with quantization scales."""
+
+    def find(self, path: str) -> ModuleNode | None:
+        """The node at a path, or None."""
+        node: ModuleNode | None = self.root
+        for name in path.split(".") if path else ():
+            node = node.child(name) if node is not None else None
+        return node
+
+    @property
+    def total(self) -> int:
+        """Parameters of the model, tied ones counted once."""
+        return self.root.total - sum(self.tied_surplus())
+
+    def config_at(self, path: str) -> Mapping[str, Any]:
+        """The configuration that the module at a path was built from."""
+        while path and path not in self.configs:
+            path = path.rpartition(".")[0]
+        return self.configs.get(path, self.config)
+
+    def tied_surplus(self) -> Iterator[int]:
+        """The parameters of each path that is tied to an earlier one, which must not be counted again."""
+        shapes = self.shapes_of({path for group in self.ties for path in group})
+        for group in self.ties:
+            for path in group[1:]:
+                yield math.prod(shapes[path])
+
+    def shapes_of(self, paths: set[str]) -> dict[str, Shape]:
+        """The shapes of some parameters by their paths; a path that is not a parameter's is left out."""
+        shapes = {}
+        for path in paths:
+            owner, _, name = path.rpartition(".")
+            node = self.find(owner)
+            shape = node.shape(name) if node is not None else None
+            if shape is not None:
+                shapes[path] = shape
+        return shapes
+
+
+class NodePool:
+    """Creates nodes; equal modules get the same node."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[tuple[object, ...], ModuleNode] = {}
+
+    def node(  # noqa: PLR0913 - the fields of a node, by name
+        self,
+        class_name: str,
+        *,
+        detail: str = "",
+        attributes: tuple[tuple[str, Attribute], ...] = (),
+        parameters: tuple[tuple[str, Shape], ...] = (),
+        buffers: tuple[tuple[str, Shape], ...] = (),
+        children: tuple[tuple[str, ModuleNode], ...] = (),
+        forward_order: tuple[str, ...] = (),
+    ) -> ModuleNode:
+        """The node with these fields; children must come from the same pool."""
+        kin = tuple((name, id(child)) for name, child in children)
+        # 1, 1.0 and True are equal in Python, and not the same in a module
+        kinds = tuple(type(value) for _, value in attributes)
+        key = (class_name, detail, attributes, kinds, parameters, buffers, kin, forward_order)
+        known = self._nodes.get(key)
+        if known is None:
+            own = sum(math.prod(shape) for _, shape in parameters)
+            total = own + sum(child.total for _, child in children)
+            known = ModuleNode(
+                class_name, detail, attributes, parameters, buffers, children, forward_order, total
+            )
+            self._nodes[key] = known
+        return known
+
+
+def join(path: str, name: str) -> str:
+    """`model.vision_tower` + `encoder`; the root's path is empty."""
+    return f"{path}.{name}" if path else name
+
+
+def is_below(path: str, ancestor: str) -> bool:
+    """Whether a path lies at or below another; everything lies below the root, whose path is empty."""
+    return not ancestor or path == ancestor or path.startswith(ancestor + ".")
+
+
+Pattern = tuple[str, ...]
+Numbers = tuple[str, ...]
+
+_MOST_DIGITS = 10
+
+
+# a comparison asks for each of its paths several times; as many as a large model's two sides have
+@lru_cache(maxsize=1 << 15)
+def split(path: str) -> tuple[Pattern, Numbers]:
+    """A path with its numbers replaced by `*`, and the numbers."""
+    parts = path.split(".")
+    # lists are filled faster than generators are asked, and a comparison of large models is mostly this
+    numbers = [part for part in parts if part.isdigit()]
+    return tuple(["*" if part.isdigit() else part for part in parts] if numbers else parts), tuple(numbers)
+
+
+def text(pattern: Pattern) -> str:
+    """A pattern as it is written."""
+    return ".".join(pattern)
+
+
+def folded_path(path: str) -> str:
+    """`model.layers.7.norm` as `model.layers.*.norm`."""
+    return text(split(path)[0])
+
+
+def can_be_a_part(name: str) -> bool:
+    """Whether a path can have a part of this name, and be told from a pattern.
+
+    Of digits, int() takes only some that Unicode has, and no layer's number is longer than ten.
+    """
+    if name.isdigit():
+        return name.isascii() and len(name) <= _MOST_DIGITS
+    return bool(name) and "." not in name and name != "*"

@@ -1,0 +1,30 @@
+"""HTML: one page without scripts or external files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from vlm_inspect.render.cells import Layout, Table
+
+
+def web_page(tables: Sequence[Table], _layout: Layout) -> str:
+    """A page with the tables: light or dark like the system, wide tables scroll."""
+    title = tables[0].title or "Vision-language models" if tables else "Vision-language models"
+    return str(_template().render(tables=tables, title=title))
+
+
+@cache
+def _template() -> Any:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("vlm_inspect.render"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("page.html")

@@ -1,0 +1,1 @@
+"""Records as rich renderables for a terminal."""

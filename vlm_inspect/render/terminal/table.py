@@ -1,0 +1,62 @@
+"""Tables in a terminal: as tables where they fit, else as a block of lines for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rich.console import RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from vlm_inspect.render.cells import Layout, Table, text
+from vlm_inspect.render.terminal.console import (
+    FAINT,
+    GAP,
+    HEADING,
+    NAME,
+    NARROWEST,
+    printed,
+    styled,
+    titled_lines,
+    width_of,
+)
+
+
+def terminal(tables: Sequence[Table], layout: Layout) -> str:
+    """Text that is never wider than the terminal, and legible without colour."""
+    return printed(_parts(tables, max(layout.width, NARROWEST)), layout)
+
+
+def _parts(tables: Sequence[Table], width: int) -> Iterator[RenderableType]:
+    for index, table in enumerate(tables):
+        if index:
+            yield ""
+        if len(tables) > 1 and table.title:
+            yield Text(table.title, style=HEADING)
+        yield from [_grid(table)] if _natural_width(table) <= width else _records(table, width)
+        if table.notes:
+            yield ""
+        yield from (styled(text(note), FAINT) for note in table.notes)
+
+
+def _natural_width(table: Table) -> int:
+    columns = zip(*([[text(header) for header in table.headers], *table.rows]), strict=True)
+    return sum(max(width_of(cell) for cell in column) + GAP for column in columns) - GAP
+
+
+def _grid(table: Table) -> RenderableType:
+    grid = Grid(box=None, pad_edge=False, padding=(0, GAP, 0, 0), collapse_padding=True)
+    for index, header in enumerate(table.headers):
+        grid.add_column(Text(header, style=HEADING), style=NAME if not index else "", overflow="fold")
+    for row in table.rows:
+        grid.add_row(*(styled(cell) for cell in row))
+    return grid
+
+
+def _records(table: Table, width: int) -> Iterator[RenderableType]:
+    """A block for each row: its first cell, and below it a line for each other column."""
+    for index, row in enumerate(table.rows):
+        if index:
+            yield ""
+        yield styled(row[0], NAME)
+        yield titled_lines(list(zip(table.headers[1:], row[1:], strict=True)), width)

@@ -1,0 +1,1 @@
+"""Words of records: how values, layers and components read in every format."""
