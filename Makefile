@@ -56,10 +56,11 @@ $(TIMM_STAMP): requirements.lock pyproject.toml
 	$(TIMM)/bin/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $(TIMM_STAMP)
 
-lint: setup ## run ruff and mypy
+lint: setup ## run ruff, mypy and import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: setup ## compare with minimal scripts, write docs/benchmarks.md; fails if a target is missed
 	$(BIN)/python -m tools.bench

@@ -377,7 +377,7 @@ def run_script(text):
 
 
 SCRIPT = """
-from vlm_inspect import batch
+from vlm_inspect.app import batch
 if {condition}:
     print(*[each.answer for each in batch.run_in_processes(2, range(3), str)])
 """
@@ -406,7 +406,7 @@ def test_workers_import_nothing_from_the_folder_that_they_are_started_in(tmp_pat
 
 
 INTERRUPTED = """
-from vlm_inspect import batch
+from vlm_inspect.app import batch
 from tests.test_batch import sleep, who
 outcomes = batch.run_in_processes(2, iter(int, 1), who)
 print(*{next(outcomes).answer for _ in range(100)}, flush=True)
@@ -420,7 +420,7 @@ except KeyboardInterrupt:
 
 def test_a_program_that_ends_amid_its_answers_ends():
     program = run_script(
-        "from vlm_inspect import batch\n"
+        "from vlm_inspect.app import batch\n"
         "from tests.test_batch import who\n"
         "outcomes = batch.run_in_processes(2, iter(int, 1), who)\n"
         "print(next(outcomes).answer)\n"

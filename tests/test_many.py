@@ -102,8 +102,8 @@ def test_outcomes_are_those_of_each_model_alone(folder_of, way):
 
 def test_trees_come_from_other_processes_as_they_are(folder_of):
     here, there = (
-        batch.inspect_many([folder_of(LLAVA_1_5_7B)], pipeline.look_up, options, with_tree=True)
-        for options in (InspectOptions(cache=False), InspectOptions(cache=False, jobs=2))
+        batch.inspect_many([folder_of(LLAVA_1_5_7B)], pipeline.resolve, options, with_tree=True)
+        for options in (InspectOptions(use_cache=False), InspectOptions(use_cache=False, jobs=2))
     )
     for ours, theirs in zip(here, there, strict=True):
         assert codec.to_bytes(ours.answer.tree) == codec.to_bytes(theirs.answer.tree)

@@ -21,7 +21,7 @@ from tests.published import (
     TOTALS,
 )
 from vlm_inspect.anatomy.describe import describe
-from vlm_inspect.app.pipeline import examine
+from vlm_inspect.app.pipeline import inspect_model
 from vlm_inspect.builders.transformers import build
 from vlm_inspect.builders.transformers.select import select
 from vlm_inspect.core.errors import NotNativeError, VlmInspectError
@@ -73,7 +73,7 @@ def test_the_parts_add_up_to_what_torch_counts(name):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_every_one_is_answered_by_a_build_or_by_what_it_says(name, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(CONFIGS[name]))
-    record = examine(str(tmp_path)).architecture
+    record = inspect_model(str(tmp_path)).architecture
     assert record.builder == ("transformers" if name in NATIVE else "config")
     assert (record.parameters.total is None) == (record.builder == "config")
     assert (record.parameters.total is None) == ("total" in record.parameters.unknown)
@@ -100,7 +100,7 @@ def test_active_parameters_are_the_published_ones(config, published):
 
 def answer(config, folder):
     (folder / "config.json").write_text(json.dumps(config))
-    return examine(str(folder)).architecture
+    return inspect_model(str(folder)).architecture
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name in NATIVE])

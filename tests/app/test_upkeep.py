@@ -3,7 +3,7 @@ import json
 import pytest
 
 from vlm_inspect.app import snapshots
-from vlm_inspect.app.pipeline import examine
+from vlm_inspect.app.pipeline import inspect_model
 from vlm_inspect.app.requests import Request
 from vlm_inspect.core.errors import SnapshotError
 from vlm_inspect.core.options import InspectOptions
@@ -133,9 +133,9 @@ def test_without_a_configuration_a_folder_cannot_be_found_again(kept):
 
 def test_a_snapshot_file_is_a_model_like_any_other(kept):
     folder, requests = kept
-    inspection = examine(str(folder / "one.json"))
+    inspection = inspect_model(str(folder / "one.json"))
     assert inspection.architecture.model.source == "snapshot"
-    assert inspection.tree.total == examine(requests[0].reference).tree.total
+    assert inspection.tree.total == inspect_model(requests[0].reference).tree.total
 
 
 def on_the_hub(hub, **sizes):

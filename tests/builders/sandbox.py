@@ -22,18 +22,17 @@ def warm():
 def start(folder, passed):
     """In place of `process._start`."""
     child_stdin, stdin = os.pipe()
-    stdout, child_stdout = os.pipe()
-    with open(child_stdin, "rb") as reading, open(child_stdout, "wb") as writing:  # noqa: PTH123
+    with open(child_stdin, "rb") as reading, open(os.devnull, "wb") as nowhere:  # noqa: PTH123
         child = warm().start(
             "vlm_inspect.builders.sandbox.child:main",
             (),
             cwd=folder / "work",
             environment=process._ENVIRONMENT | {"HOME": str(folder / "home"), "TMPDIR": str(folder / "work")},  # noqa: SLF001
             stdin=reading,
-            stdout=writing,
-            stderr=writing,
+            stdout=nowhere,
+            stderr=nowhere,
             pass_fds=passed,
             session=True,
         )
-    child.stdin, child.stdout = open(stdin, "wb"), open(stdout, "rb", 0)  # noqa: PTH123, SIM115
+    child.stdin = open(stdin, "wb")  # noqa: PTH123, SIM115
     return child

@@ -326,9 +326,9 @@ def test_the_code_ends_when_the_one_who_asked_is_killed(tmp_path):
     script = tmp_path / "ask.py"
     files = dict(code(at_import="import time\n", early="time.sleep(10**6)").files)
     script.write_text(
-        f"from vlm_inspect.builders import remote\n"
-        f"code = remote.RemoteCode({files!r}, 'modeling_tiny.TinyModel', 'configuration_tiny.TinyConfig')\n"
-        f"remote.build(code, {{}}, 'org/tiny')\n"
+        "from vlm_inspect.builders.sandbox import process\n"
+        f"code = process.RemoteCode({files!r}, 'modeling_tiny.TinyModel', 'configuration_tiny.TinyConfig')\n"
+        "process.build(code, {}, 'org/tiny')\n"
     )
     before = processes()
     asking = subprocess.Popen(

@@ -228,7 +228,7 @@ def test_an_unfinished_download_is_answered_from_the_configuration_and_says_so(r
     (repository / "model-00002-of-00002.safetensors").unlink()
     answer = call("show", repository, "--format", "json")
     assert answer.data["builder"] == "config"
-    assert "answered from config.json alone: 1 of its weight files are not there" in answer.stderr
+    assert "answered from config.json alone: 1 of its weight files are missing" in answer.stderr
     partly = record(repository, "--builder", "header")
     assert partly["parameters"]["total"] is None
     assert partly["parameters"]["unknown"]["total"] == "model-00002-of-00002.safetensors is not there"

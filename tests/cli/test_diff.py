@@ -118,7 +118,7 @@ def test_two_snapshot_files_are_compared_without_torch(two, here):
     files = []
     for model in two:
         files.append(here / f"{model.name}.json")
-        files[-1].write_text(snapshots.to_text(pipeline.take(str(model)).stored))
+        files[-1].write_text(snapshots.to_text(pipeline.take_snapshot(str(model)).stored))
     script = (
         "import sys\n"
         "from vlm_inspect.cli.main import program\n"

@@ -63,7 +63,7 @@ def test_ctrl_c_between_two_models_ends_with_130_and_prints_neither(hub, start):
 
 ENDLESS = """
 import time
-from vlm_inspect.cli import exits, interruption
+from vlm_inspect.cli import exits, signals
 
 def command():
     try:
@@ -72,7 +72,7 @@ def command():
     except KeyboardInterrupt:
         time.sleep(60)
 
-interruption.install_handlers()
+signals.install_handlers()
 exits.handle_errors(command)()
 """
 
@@ -91,7 +91,7 @@ def test_ctrl_c_that_is_swallowed_for_good_ends_with_130_and_the_message(here):
 
 DRAWING = """
 import os, time
-from vlm_inspect.cli import exits, interruption
+from vlm_inspect.cli import exits, signals
 from vlm_inspect.cli.progress import progress
 
 def command():
@@ -102,7 +102,7 @@ def command():
         except KeyboardInterrupt:
             time.sleep(60)
 
-interruption.install_handlers()
+signals.install_handlers()
 exits.handle_errors(command)()
 """
 
@@ -137,9 +137,9 @@ def read(terminal):
 
 SWALLOWED = """
 import os, signal
-from vlm_inspect import inspection
+from vlm_inspect.app import pipeline
 from vlm_inspect.__main__ import main
-really = inspection.answer
+really = pipeline.build_result
 
 def answer(*arguments, **options):
     try:
@@ -148,7 +148,7 @@ def answer(*arguments, **options):
         {then}
     return really(*arguments, **options)
 
-inspection.answer = answer
+pipeline.build_result = answer
 main()
 """
 
@@ -182,7 +182,7 @@ def bug(monkeypatch):
     def raising(*_, **__):
         raise LookupError("nobody thought of this\x1b[31m")
 
-    monkeypatch.setattr(pipeline, "answer", raising)
+    monkeypatch.setattr(pipeline, "build_result", raising)
 
 
 @pytest.mark.parametrize("command", ["show", "tree", "table"])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlm_inspect.app.batch import Failed, Inspected
-from vlm_inspect.app.pipeline import examine, look_up, take
+from vlm_inspect.app.pipeline import inspect_model, resolve, take_snapshot
 from vlm_inspect.core.architecture import Architecture, Builder
 from vlm_inspect.core.options import InspectOptions
 
@@ -58,7 +58,7 @@ def inspect(  # noqa: PLR0913 - the options of the command, by name
     options = InspectOptions(
         token, cache_dir, offline, builder=builder, trust_remote_code=trust_remote_code, use_cache=cache
     )
-    return examine(model, revision=revision, options=options, with_tree=False).architecture
+    return inspect_model(model, revision=revision, options=options, with_tree=False).architecture
 
 
 def diff(
@@ -95,7 +95,9 @@ def diff(
     from vlm_inspect.compare.compare import compare
 
     options = InspectOptions(token=token, cache_dir=cache_dir, offline=offline)
-    return compare(take(before, options=options).snapshot, take(after, options=options).snapshot)
+    return compare(
+        take_snapshot(before, options=options).snapshot, take_snapshot(after, options=options).snapshot
+    )
 
 
 def inspect_many(  # noqa: PLR0913 - as inspect
@@ -155,7 +157,7 @@ def inspect_many(  # noqa: PLR0913 - as inspect
         use_cache=cache,
         jobs=jobs,
     )
-    outcomes = outcomes_of(models, partial(look_up, options=options), options, executor=executor)
+    outcomes = outcomes_of(models, partial(resolve, options=options), options, executor=executor)
     for outcome in outcomes:
         if isinstance(outcome, Failed):
             yield outcome

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from vlm_inspect import sources
 from vlm_inspect.app import pipeline
-from vlm_inspect.app.pipeline import Found, Inspection
+from vlm_inspect.app.pipeline import Inspection, ResolvedModel
 from vlm_inspect.core.checkpoint import Checkpoint
 from vlm_inspect.core.errors import (
     PicklingError,
@@ -270,7 +270,7 @@ _THREADS = 8
 
 def inspect_many(
     models: Iterable[Model],
-    load: Callable[[Model], Found],
+    load: Callable[[Model], ResolvedModel],
     options: InspectOptions,
     *,
     executor: Executor | None = None,
@@ -287,7 +287,7 @@ def inspect_many(
         if runner is None
         else runner(loaded, task.answer, cached=task.cached, dedupe_key=task.dedupe_key)
     )
-    with closing(cast("Generator[Outcome[Outcome[Model, Found], Inspection]]", outcomes)):
+    with closing(cast("Generator[Outcome[Outcome[Model, ResolvedModel], Inspection]]", outcomes)):
         for outcome in outcomes:
             model = outcome.model.model
             if isinstance(outcome, Inspected):
@@ -297,8 +297,8 @@ def inspect_many(
 
 
 def _loaded(
-    models: Iterable[Model], load: Callable[[Model], Found], options: InspectOptions
-) -> Iterator[Outcome[Model, Found]]:
+    models: Iterable[Model], load: Callable[[Model], ResolvedModel], options: InspectOptions
+) -> Iterator[Outcome[Model, ResolvedModel]]:
     """Load the models, several at a time and ahead of whoever builds them."""
     if sources.is_offline(options):  # files alone are read: there is nothing to wait for
         yield from run(models, load)
@@ -319,14 +319,12 @@ class _Task(Struct, frozen=True):
     options: InspectOptions
     with_tree: bool
 
-    def answer(self, model: Outcome[Model, Found]) -> Inspection:
-        return pipeline.answer(unwrap(model), self.options, with_tree=self.with_tree)
+    def answer(self, model: Outcome[Model, ResolvedModel]) -> Inspection:
+        return pipeline.build_result(unwrap(model), self.options, with_tree=self.with_tree)
 
-    def cached(self, model: Outcome[Model, Found]) -> Inspection | None:
-        return pipeline.known(unwrap(model), self.options, with_tree=self.with_tree)
+    def cached(self, model: Outcome[Model, ResolvedModel]) -> Inspection | None:
+        return pipeline.cached_result(unwrap(model), self.options, with_tree=self.with_tree)
 
-    def dedupe_key(self, model: Outcome[Model, Found]) -> str | None:
-        from vlm_inspect.app.pipeline import shared_key
-
+    def dedupe_key(self, model: Outcome[Model, ResolvedModel]) -> str | None:
         source = unwrap(model).source
-        return shared_key(source, self.options) if isinstance(source, Checkpoint) else None
+        return pipeline.shared_key(source, self.options) if isinstance(source, Checkpoint) else None

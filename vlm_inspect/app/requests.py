@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from vlm_inspect import settings as settings_files
 from vlm_inspect.app import pipeline
 from vlm_inspect.app.batch import Inspected, Outcome, inspect_many
-from vlm_inspect.app.pipeline import Found, Inspection
+from vlm_inspect.app.pipeline import Inspection, ResolvedModel
 from vlm_inspect.core.errors import InvalidReferenceError, VlmInspectError
 from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 from vlm_inspect.core.options import InspectOptions
@@ -129,8 +129,8 @@ def inspect_requests(
     return inspect_many(requests, partial(_look_up, options=options), options, with_tree=with_tree)
 
 
-def _look_up(request: Request, options: InspectOptions) -> Found:
-    return pipeline.look_up(request.reference, revision=request.revision, options=options)
+def _look_up(request: Request, options: InspectOptions) -> ResolvedModel:
+    return pipeline.resolve(request.reference, revision=request.revision, options=options)
 
 
 def _row(request: Request, answer: Inspection) -> RowResult:

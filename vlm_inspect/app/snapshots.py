@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vlm_inspect.app import batch, pipeline
-from vlm_inspect.app.pipeline import Inspection, Taken
+from vlm_inspect.app.pipeline import Inspection, SnapshotResult
 from vlm_inspect.app.requests import Request, inspect_requests
 from vlm_inspect.compare.compare import compare
 from vlm_inspect.core.difference import Difference
@@ -78,9 +78,9 @@ def write(stored: Stored, path: Path) -> bool:
     return write_file(path, snapshots.to_text(stored).encode())
 
 
-def to_snapshot(request: Request, answer: Inspection) -> Taken:
+def to_snapshot(request: Request, answer: Inspection) -> SnapshotResult:
     """A result as a snapshot."""
-    return pipeline.taken(ModelRef.parse(request.reference, request.revision), answer)
+    return pipeline.snapshot_result(ModelRef.parse(request.reference, request.revision), answer)
 
 
 def _refuse_shared_files(requests: Sequence[Request]) -> None:
@@ -239,7 +239,9 @@ def _pinned(stored: Stored) -> str | None:
     return stored.snapshot.architecture.model.revision
 
 
-def _checked(case: _Case, taken: Taken, options: InspectOptions, *, latest: bool) -> Iterator[CheckOutcome]:
+def _checked(
+    case: _Case, taken: SnapshotResult, options: InspectOptions, *, latest: bool
+) -> Iterator[CheckOutcome]:
     """Compare the file with the model at the pinned commit; with `latest`, then with the newest one."""
     if not case.path.is_file():
         yield CheckOutcome(CheckResult(case.model, case.path.name, "missing"), taken.stored, taken.notes)
@@ -248,7 +250,7 @@ def _checked(case: _Case, taken: Taken, options: InspectOptions, *, latest: bool
     now = Stored(taken.snapshot, stored.follows)
     yield _compare(case.path, stored, now, taken.notes)
     if latest and _pinned(stored) is not None:
-        newest = pipeline.take(case.request.reference, revision=case.revision, options=options)
+        newest = pipeline.take_snapshot(case.request.reference, revision=case.revision, options=options)
         newer = _compare(case.path, now, newest.stored, newest.notes, cause="repository")
         if newer.verdict.status == "different":
             yield newer

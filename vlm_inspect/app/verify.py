@@ -33,7 +33,7 @@ _DEFAULTS = InspectOptions()
 _PROMPTS = {"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE"}
 
 
-class Verified(Struct, frozen=True):
+class VerifyResult(Struct, frozen=True):
     """Whether it fits, and what the sources had to say."""
 
     fit: LoadReport
@@ -73,12 +73,12 @@ def verify(  # noqa: PLR0913 - the options of the command, by name
 
     """
     options = InspectOptions(token=token, cache_dir=cache_dir, offline=offline)
-    return examine_fit(model, base=base, revision=revision, options=options).fit
+    return verify_model(model, base=base, revision=revision, options=options).fit
 
 
-def examine_fit(
+def verify_model(
     model: str, *, base: str | None = None, revision: str | None = None, options: InspectOptions = _DEFAULTS
-) -> Verified:
+) -> VerifyResult:
     """As `verify`, with the sources' notes beside it."""
     ref = ModelRef.parse(model, revision)
     if ref.path is not None and snapshots.read_if_snapshot(ref.path) is not None:
@@ -101,7 +101,7 @@ def examine_fit(
     return _adapter(ref, None, options, found)
 
 
-def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: InspectOptions) -> Verified:
+def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: InspectOptions) -> VerifyResult:
     from vlm_inspect.builders.transformers import load
 
     name = checkpoint.identity.id
@@ -109,12 +109,12 @@ def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: InspectOptions) 
     load.refuse_quantised(checkpoint.config, name)
     loaded = load.load(checkpoint.config, found, name)
     architecture = describe(loaded.tree, checkpoint.identity, "transformers")
-    return Verified(fit_checkpoint(loaded, found, architecture), checkpoint.notes)
+    return VerifyResult(fit_checkpoint(loaded, found, architecture), checkpoint.notes)
 
 
 def _adapter(
     ref: ModelRef, base: str | None, options: InspectOptions, found: Checkpoint | None = None
-) -> Verified:
+) -> VerifyResult:
     from vlm_inspect.builders.transformers import load
 
     found = found or adapters.load(ref, options)
@@ -132,7 +132,7 @@ def _adapter(
     architecture = describe(loaded.tree, under.identity, "transformers")
     targets = targets_of(found.config, loaded.tree.root, loaded.tree.accessors.get("get_output_embeddings"))
     adapter = Adapter(found.identity, found.config, tensors, tuple(keys))
-    return Verified(fit_adapter(adapter, loaded, targets, architecture), (*found.notes, *under.notes))
+    return VerifyResult(fit_adapter(adapter, loaded, targets, architecture), (*found.notes, *under.notes))
 
 
 def _base(adapter: Checkpoint, stated: str | None) -> ModelRef:

@@ -1,18 +1,17 @@
-"""Checkpoint → ModuleTree by the first builder that can: the order is the specification.
+"""The builders of module trees, in the order in which they are tried.
 
-1. `transformers`: its own class, on the meta device
-2. `remote-code`: the repo's code, isolated, where the user trusts it
-3. `header`: the checkpoint's headers, with the repo's code read as text
-4. `config`: what the configuration alone says; there is no tree then
+1. `transformers`: the class of the installed transformers, on the meta device
+2. `remote-code`: the code of the repository, in a sandbox; only with `trust_remote_code`
+3. `header`: the headers of the checkpoint, and the source of the repository, read as text
+4. `config`: nothing is built; only config.json is described
 
-A user may name one; then no other is tried.
+`InspectOptions.builder` names one; the others are then not tried.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import Struct
 
@@ -26,13 +25,13 @@ from vlm_inspect.core.errors import (
     NotNativeError,
     RemoteCodeError,
     SourceError,
+    VlmInspectError,
 )
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.core.options import InspectOptions
 
-_LEAVE_OUT = "Leave --builder out: then the first builder that can answers."
-# the auto classes whose entry of `auto_map` is a whole model, the most telling first
+# the auto classes whose entry of `auto_map` is a whole model, the most specific first
 _AUTO_CLASSES = (
     "AutoModelForImageTextToText",
     "AutoModelForMultimodalLM",
@@ -44,118 +43,99 @@ _AUTO_CLASSES = (
 )
 
 
-class Built(Struct, frozen=True):
-    """What a builder made of a checkpoint."""
+class BuildResult(Struct, frozen=True):
+    """The module tree of a checkpoint."""
 
-    builder: Builder
     tree: ModuleTree
     notes: tuple[str, ...] = ()
-    lasting: bool = True
-    """Whether the same would be built tomorrow: not of a download that is unfinished today."""
+    cacheable: bool = True
+    """False if the same build may give more later, as when a download is unfinished."""
 
 
-class NotBuilt(Struct, frozen=True):
-    """No builder could: the configuration alone must do."""
-
-    why: NotNativeError
-    notes: tuple[str, ...] = ()
-
-
-class Way(Struct, frozen=True):
-    """One builder, about to build one checkpoint."""
+class Candidate(Struct, frozen=True):
+    """A builder to try."""
 
     builder: Builder
-    build: Callable[[], Built]
+    build: Callable[[Checkpoint, ModelRef, InspectOptions], BuildResult]
+    skipped_by: tuple[type[VlmInspectError], ...] = ()
+    """The errors after which the next candidate is tried; any other error is the model's."""
 
 
-T = TypeVar("T")
+def candidates(checkpoint: Checkpoint, options: InspectOptions) -> tuple[Candidate, ...]:
+    """Return the builders to try for a checkpoint, in order; none of them for the builder `config`.
 
+    Raises:
+        UnbuildableConfigError: The configuration asks for more than any model has.
+        RemoteCodeError: `remote-code` is named, but not trusted.
 
-def first(
-    checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions, made: Callable[[Way], T]
-) -> T | NotBuilt:
-    """What is `made` of the first way that leads to a tree, or of the one that was named.
-
-    Raises a BuildError where a builder should be able to and is not, or the configuration asks for more
-    than any model has; NotNativeError, NoHeadersError or RemoteCodeError where the named one cannot.
     """
     check_largest(checkpoint.config, checkpoint.identity.id)
-    if options.builder == "config":
-        why = NotNativeError("nothing was built, as asked.", model=checkpoint.identity.id, short="not built")
-        return NotBuilt(why)
     if options.builder is not None:
-        if options.builder == "remote-code" and not options.trust_remote_code:
-            raise _not_trusted(checkpoint.identity.id)
-        return made(Way(options.builder, partial(_BUILD[options.builder], checkpoint, ref, options)))
-    try:
-        return made(Way("transformers", partial(_native, checkpoint, ref, options)))
-    except NotNativeError as error:
-        why_not = error
+        return _named(options.builder, checkpoint.identity.id, options)
+    native = Candidate("transformers", _native, (NotNativeError,))
     if options.trust_remote_code and _remote_class(checkpoint.config):
-        return made(Way("remote-code", partial(_remote, checkpoint, ref, options)))
-    try:
-        return made(Way("header", partial(_from_headers, checkpoint, ref, options, whole=True)))
-    except (NoHeadersError, BadHeaderError, HubUnavailableError) as error:
-        return NotBuilt(why_not, (f"answered from config.json alone: {error.message}",))
+        return native, Candidate("remote-code", _remote)
+    headers = Candidate("header", _from_headers, (NoHeadersError, BadHeaderError, HubUnavailableError))
+    return native, headers
 
 
-def _native(checkpoint: Checkpoint, _: ModelRef, __: InspectOptions) -> Built:
+def _named(builder: Builder, model: str, options: InspectOptions) -> tuple[Candidate, ...]:
+    if builder == "config":
+        return ()
+    if builder == "remote-code" and not options.trust_remote_code:
+        raise RemoteCodeError(
+            "the code of its repository is only run if you trust it.",
+            hint="To trust it, add --trust-remote-code. docs/security.md describes the sandbox.",
+            model=model,
+        )
+    builds = {"transformers": _native, "remote-code": _remote, "header": _from_headers}
+    return (Candidate(builder, builds[builder]),)
+
+
+def _native(checkpoint: Checkpoint, _: ModelRef, __: InspectOptions) -> BuildResult:
     from vlm_inspect.builders.transformers import build
 
-    return Built("transformers", build.build(checkpoint.config, checkpoint.identity.id))
+    return BuildResult(build.build(checkpoint.config, checkpoint.identity.id))
 
 
-def _remote(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> Built:
+def _remote(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> BuildResult:
     from vlm_inspect.builders.sandbox import process
 
     model = checkpoint.identity.id
-    named = _remote_class(checkpoint.config)
-    if named is None:
-        why = "its config.json names no code of its own repo (auto_map)."
-        raise RemoteCodeError(why, hint=_LEAVE_OUT, model=model)
-    code = process.RemoteCode(_code(checkpoint, ref, options), named, _remote_config(checkpoint.config))
-    return Built("remote-code", process.build(code, checkpoint.config, model))
+    model_class = _remote_class(checkpoint.config)
+    if model_class is None:
+        raise RemoteCodeError(
+            "its config.json names no code of its repository (auto_map).",
+            hint="Omit --builder to use the first builder that works.",
+            model=model,
+        )
+    config_class = dict(_references(checkpoint.config)).get("AutoConfig")
+    code = process.RemoteCode(_code(checkpoint, ref, options), model_class, config_class)
+    return BuildResult(process.build(code, checkpoint.config, model))
 
 
-def _not_trusted(model: str) -> RemoteCodeError:
-    return RemoteCodeError(
-        "its repo's own code is run only where it is trusted.",
-        hint="If you trust it: --trust-remote-code. docs/security.md says how it is isolated.",
-        model=model,
-    )
-
-
-def _from_headers(
-    checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions, *, whole: bool = False
-) -> Built:
-    """From the headers; where they must be `whole`, an unfinished download is as good as none."""
+def _from_headers(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> BuildResult:
+    """Build from the headers; an unfinished download counts only if the user names this builder."""
     from vlm_inspect.builders.headers.build import answer_from_headers
     from vlm_inspect.builders.transformers.patches import uncollected
     from vlm_inspect.sources import headers
 
-    read = headers.load(ref, checkpoint.identity, options)
-    if whole and read.missing:
+    found = headers.load(ref, checkpoint.identity, options)
+    if found.missing and options.builder is None:
         raise NoHeadersError(
-            f"{len(read.missing)} of its weight files are not there, {min(read.missing)} among them.",
-            hint="Finish the download, or ask for what is there: --builder header",
+            f"{len(found.missing)} of its weight files are missing, for example {min(found.missing)}.",
+            hint="Finish the download, or use the files that are there: --builder header",
             model=checkpoint.identity.id,
         )
-    notes, lasting = read.notes, not read.missing
+    notes, is_complete = found.notes, not found.missing
     try:
         code = _code(checkpoint, ref, options)
-    except SourceError as error:  # the shapes are there: names alone are missing
-        code, lasting = {}, False
-        notes = (*notes, f"its repo's code could not be read, so classes are unknown: {error.message}")
+    except SourceError as error:  # the shapes are known: only class names are missing
+        code, is_complete = {}, False
+        notes = (*notes, f"its repository's code could not be read, so classes are unknown: {error.message}")
     with uncollected():
-        tree = answer_from_headers(checkpoint, read, code, _stated(checkpoint))
-    return Built("header", tree, notes, lasting)
-
-
-_BUILD: Mapping[Builder, Callable[[Checkpoint, ModelRef, InspectOptions], Built]] = {
-    "transformers": _native,
-    "remote-code": _remote,
-    "header": _from_headers,
-}
+        tree = answer_from_headers(checkpoint, found, code, _declared_classes(checkpoint))
+    return BuildResult(tree, notes, is_complete)
 
 
 def _code(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> Mapping[str, str]:
@@ -164,7 +144,7 @@ def _code(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> Map
     return code_files.load(ref, checkpoint.identity, checkpoint.config, options)
 
 
-def _stated(checkpoint: Checkpoint) -> DeclaredClasses | None:
+def _declared_classes(checkpoint: Checkpoint) -> DeclaredClasses | None:
     from vlm_inspect.sources import catalogue
 
     identity = checkpoint.identity
@@ -172,21 +152,21 @@ def _stated(checkpoint: Checkpoint) -> DeclaredClasses | None:
 
 
 def _remote_class(config: Mapping[str, Any]) -> str | None:
-    """The model's class in its repo's own code: the one that `architectures` names, or the most telling."""
-    named = dict(_references(config))
-    stated = config.get("architectures")
-    for reference in named.values():
-        if isinstance(stated, list) and stated and reference.rpartition(".")[2] == stated[0]:
+    """The model class in the repository's code: the one in `architectures`, or the most specific."""
+    references = dict(_references(config))
+    architectures = config.get("architectures")
+    for reference in references.values():
+        if (
+            isinstance(architectures, list)
+            and architectures
+            and reference.rpartition(".")[2] == architectures[0]
+        ):
             return reference
-    return next((named[name] for name in _AUTO_CLASSES if name in named), None)
-
-
-def _remote_config(config: Mapping[str, Any]) -> str | None:
-    return dict(_references(config)).get("AutoConfig")
+    return next((references[name] for name in _AUTO_CLASSES if name in references), None)
 
 
 def _references(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The entries of `auto_map` that lie in the repo itself; another repo's code is at no known commit."""
+    """The entries of `auto_map` in the repository itself; another repository's code has no known commit."""
     entries = config.get("auto_map")
     for name, reference in entries.items() if isinstance(entries, Mapping) else ():
         if isinstance(reference, str) and "--" not in reference and "." in reference:

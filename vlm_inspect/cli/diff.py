@@ -62,7 +62,7 @@ def command(
     from vlm_inspect.compare.compare import compare, of_roles
 
     names = (before, after)
-    taken = [pipeline.take(model, options=options) for model in names]
+    taken = [pipeline.take_snapshot(model, options=options) for model in names]
     output.notes([Note(name, note) for name, each in zip(names, taken, strict=True) for note in each.notes])
     for name, each in zip(names, taken, strict=True):
         warn_if_doubtful(name, each.snapshot.architecture, output)

@@ -58,7 +58,7 @@ def command(
     from vlm_inspect.app import requests, verify
 
     (request,) = requests.resolve_requests([model], requests.load_settings(config), revision)
-    verified = verify.examine_fit(request.reference, base=base, revision=request.revision, options=options)
+    verified = verify.verify_model(request.reference, base=base, revision=request.revision, options=options)
     output.notes([Note(model, note) for note in verified.notes])
     output.write(_text(verified.fit, output))
     return _CODES[verified.fit.verdict]
