@@ -147,7 +147,7 @@ def test_what_trusted_code_built_is_not_given_to_who_does_not_trust_it(hub):
     hub.add_model(MODEL, {"config.json": phi3_v.CONFIG})
     answer = call("show", MODEL, "--builder", "remote-code")
     assert answer.code == 3
-    assert "run only where it is trusted" in answer.stderr
+    assert "only run if you trust it" in answer.stderr
 
 
 def test_a_damaged_entry_is_made_anew(here, home):

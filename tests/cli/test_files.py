@@ -136,7 +136,7 @@ def test_a_model_that_fails_leaves_every_file_untouched_and_is_exit_3(project):
         answer = way("README.md")
         assert (answer.code, answer.stdout) == (3, "")
         assert "error: ./none: there is no such file or folder" in answer.stderr
-        assert "Left as it was: README.md; 1 of 2 models were not answered." in answer.stderr
+        assert "Unchanged: README.md. 1 of 2 models failed." in answer.stderr
         assert (project / "README.md").read_bytes() == FRESH.encode()
 
 
@@ -191,7 +191,7 @@ def test_no_configured_files_is_exit_2(project, option):
     answer = call("table", option)
     assert (answer.code, "names no files" in answer.stderr) == (2, True)
     (project / "vlm-inspect.toml").unlink()
-    assert "there is no configuration that names files" in call("table", option).stderr
+    assert "no configuration file in this folder or above it names files" in call("table", option).stderr
 
 
 def test_without_a_configuration_a_readme_gets_the_catalogue(here):

@@ -133,7 +133,7 @@ def test_a_full_disk_is_an_error_that_says_what_to_do(tmp_path):
         assert code == 2
         assert stderr.endswith(
             "error: standard output could not be written: No space left on device.\n"
-            "  Write the answer elsewhere: --output FILE\n"
+            "  Write to a file instead: --output FILE\n"
         )
 
 

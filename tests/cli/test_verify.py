@@ -287,7 +287,7 @@ def test_a_snapshot_file_holds_no_tensors(tmp_path, monkeypatch):
     (file,) = (tmp_path / "snapshots").glob("*.json")
     answer = call("verify", file)
     assert answer.code == 3
-    assert "is a snapshot file, which holds no tensors" in answer.stderr
+    assert "is a snapshot file, which has no tensors" in answer.stderr
 
 
 @pytest.mark.slow

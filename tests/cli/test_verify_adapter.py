@@ -211,7 +211,7 @@ def test_shapes_of_other_methods_are_not_checked_and_that_is_said(bases):
 def test_a_prompt_is_put_into_no_module(bases):
     answer = call("verify", save(bases, {"prompt_embeddings": (20, 64)}, peft_type="PROMPT_TUNING"))
     assert answer.code == 3
-    assert "puts vectors before the tokens, and nothing into a module" in answer.stderr
+    assert "adds vectors before the tokens and changes no module" in answer.stderr
 
 
 def test_a_pattern_that_takes_for_ever_is_given_up(bases):

@@ -14,9 +14,10 @@ from vlm_inspect.anatomy.roles.claims import Claim
 from vlm_inspect.anatomy.roles.find import find_roles
 from vlm_inspect.anatomy.roles.language import owned, unclaimed
 from vlm_inspect.anatomy.unknowns import apply_unknowns, unbuilt_parts, with_unbuilt
-from vlm_inspect.core.architecture import TEXT_ROLES, Architecture, Builder, Component, Parameters, Role
+from vlm_inspect.core.architecture import TEXT_ROLES, Architecture, Component, Parameters, Role
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import ModuleTree
+from vlm_inspect.core.options import Builder
 from vlm_inspect.core.version import __version__
 
 _UNCLAIMED = "no accessor, name, class or structure says what {} is for"

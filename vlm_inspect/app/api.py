@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from vlm_inspect.app.batch import Failed, Inspected
 from vlm_inspect.app.pipeline import inspect_model, resolve, take_snapshot
-from vlm_inspect.core.architecture import Architecture, Builder
-from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.core.architecture import Architecture
+from vlm_inspect.core.options import Builder, InspectOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

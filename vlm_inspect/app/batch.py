@@ -1,7 +1,7 @@
-"""Many models: each ends as a result or as the error that it raised, in the order of the input.
+"""Inspect many models: an outcome for each, in the order of the input.
 
-Knows nothing of how a result is made, nor of progress bars: it yields, and the caller draws. Models are taken
-from the input as they are needed and their outcomes yielded as they come: there may be any number of them.
+An outcome is a result or the error of the model. Models are taken from the input when they are needed, and
+outcomes are yielded when they are ready, so that there may be any number of them.
 """
 
 from __future__ import annotations
@@ -56,8 +56,72 @@ Outcome = Inspected[Model, Answer] | Failed[Model]
 Cached = Callable[[Model], Answer | None]
 """Returns the answer of a model where none has to be built."""
 
+_THREADS = 8
+"""Threads that load models."""
 MAX_PENDING = 64
 """Models submitted to an executor before the first outcome is taken back: results must not pile up."""
+
+
+def inspect_many(
+    models: Iterable[Model],
+    load: Callable[[Model], ResolvedModel],
+    options: InspectOptions,
+    *,
+    executor: Executor | None = None,
+    with_tree: bool = False,
+) -> Iterator[Outcome[Model, Inspection]]:
+    """Yield the outcome of each model: built on the executor, or else in `options.jobs` processes."""
+    loaded = _loaded(models, load, options)
+    task = _Task(options, with_tree)
+    runner = partial(run_on, executor) if executor is not None else None
+    if runner is None and options.jobs > 1:
+        runner = partial(run_in_processes, options.jobs)
+    outcomes = (
+        run(loaded, task.answer)
+        if runner is None
+        else runner(loaded, task.answer, cached=task.cached, dedupe_key=task.dedupe_key)
+    )
+    with closing(cast("Generator[Outcome[Outcome[Model, ResolvedModel], Inspection]]", outcomes)):
+        for outcome in outcomes:
+            model = outcome.model.model
+            if isinstance(outcome, Inspected):
+                yield Inspected(model, outcome.answer)
+            else:
+                yield Failed(model, outcome.error)
+
+
+def _loaded(
+    models: Iterable[Model], load: Callable[[Model], ResolvedModel], options: InspectOptions
+) -> Iterator[Outcome[Model, ResolvedModel]]:
+    """Load the models, several at a time and ahead of the builds."""
+    if sources.is_offline(options):  # nothing to wait for
+        yield from run(models, load)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    sources.prepare()
+    threads = ThreadPoolExecutor(_THREADS)
+    try:
+        yield from run_on(threads, models, load)
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _Task(Struct, frozen=True):
+    """What is done with each model that was loaded, here or in a worker."""
+
+    options: InspectOptions
+    with_tree: bool
+
+    def answer(self, model: Outcome[Model, ResolvedModel]) -> Inspection:
+        return pipeline.build_result(unwrap(model), self.options, with_tree=self.with_tree)
+
+    def cached(self, model: Outcome[Model, ResolvedModel]) -> Inspection | None:
+        return pipeline.cached_result(unwrap(model), self.options, with_tree=self.with_tree)
+
+    def dedupe_key(self, model: Outcome[Model, ResolvedModel]) -> str | None:
+        source = unwrap(model).source
+        return pipeline.shared_key(source, self.options) if isinstance(source, Checkpoint) else None
 
 
 def run(
@@ -263,68 +327,3 @@ def _worker_error(error: Exception) -> WorkerError:
         f"its worker was lost: {reason}",
         hint="It may have run out of memory: inspect this model alone, or with fewer workers.",
     )
-
-
-_THREADS = 8
-
-
-def inspect_many(
-    models: Iterable[Model],
-    load: Callable[[Model], ResolvedModel],
-    options: InspectOptions,
-    *,
-    executor: Executor | None = None,
-    with_tree: bool = False,
-) -> Iterator[Outcome[Model, Inspection]]:
-    """Yield the outcome of each model: built on the executor, or else in `options.jobs` processes."""
-    loaded = _loaded(models, load, options)
-    task = _Task(options, with_tree)
-    runner = partial(run_on, executor) if executor is not None else None
-    if runner is None and options.jobs > 1:
-        runner = partial(run_in_processes, options.jobs)
-    outcomes = (
-        run(loaded, task.answer)
-        if runner is None
-        else runner(loaded, task.answer, cached=task.cached, dedupe_key=task.dedupe_key)
-    )
-    with closing(cast("Generator[Outcome[Outcome[Model, ResolvedModel], Inspection]]", outcomes)):
-        for outcome in outcomes:
-            model = outcome.model.model
-            if isinstance(outcome, Inspected):
-                yield Inspected(model, outcome.answer)
-            else:
-                yield Failed(model, outcome.error)
-
-
-def _loaded(
-    models: Iterable[Model], load: Callable[[Model], ResolvedModel], options: InspectOptions
-) -> Iterator[Outcome[Model, ResolvedModel]]:
-    """Load the models, several at a time and ahead of whoever builds them."""
-    if sources.is_offline(options):  # files alone are read: there is nothing to wait for
-        yield from run(models, load)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    sources.prepare()
-    threads = ThreadPoolExecutor(_THREADS)
-    try:
-        yield from run_on(threads, models, load)
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
-
-
-class _Task(Struct, frozen=True):
-    """What is done with each model that was loaded, here or in a worker."""
-
-    options: InspectOptions
-    with_tree: bool
-
-    def answer(self, model: Outcome[Model, ResolvedModel]) -> Inspection:
-        return pipeline.build_result(unwrap(model), self.options, with_tree=self.with_tree)
-
-    def cached(self, model: Outcome[Model, ResolvedModel]) -> Inspection | None:
-        return pipeline.cached_result(unwrap(model), self.options, with_tree=self.with_tree)
-
-    def dedupe_key(self, model: Outcome[Model, ResolvedModel]) -> str | None:
-        source = unwrap(model).source
-        return pipeline.shared_key(source, self.options) if isinstance(source, Checkpoint) else None

@@ -8,12 +8,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vlm_inspect import builders, sources
-from vlm_inspect.core.architecture import Architecture, Builder
+from vlm_inspect.core.architecture import Architecture
 from vlm_inspect.core.checkpoint import Checkpoint
 from vlm_inspect.core.errors import NotNativeError
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.module_tree import ModuleTree
-from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.core.options import Builder, InspectOptions
 from vlm_inspect.core.snapshot import Snapshot
 
 if TYPE_CHECKING:  # comparing snapshot files needs no cache

@@ -1,4 +1,4 @@
-"""Write and prune snapshot files, one per model."""
+"""Write snapshot files, one per model, and check models against them."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from vlm_inspect.storage.atomic import write_file
 from vlm_inspect.storage.snapshots import Stored
 
 _DEFAULTS = InspectOptions()
+_LONGEST_SHOWN = 200
 
 
 class Written(Struct, frozen=True):
@@ -56,20 +57,20 @@ def snapshot(
             yield Written(outcome.model.name, folder / snapshots.file_name(name), error=error)
 
 
-def prune(folder: Path, kept: Sequence[Path]) -> list[Path]:
-    """Remove the snapshot files of a folder except `kept`; other files stay."""
-    names = {path.name for path in kept}
-    surplus = [path for path in snapshots.files_in(folder) if path.name not in names and _is_snapshot(path)]
-    for path in surplus:
+def prune(folder: Path, current: Sequence[Path]) -> list[Path]:
+    """Remove the snapshot files of a folder except those of `current` models."""
+    names = {path.name for path in current}
+    orphaned = [path for path in snapshots.files_in(folder) if path.name not in names and _is_snapshot(path)]
+    for path in orphaned:
         path.unlink()
-    return surplus
+    return orphaned
 
 
 def _write(request: Request, answer: Inspection, folder: Path) -> Written:
-    taken = to_snapshot(request, answer)
+    result = to_snapshot(request, answer)
     name = snapshot_name(request)
     path = folder / snapshots.file_name(name)
-    return Written(name, path, changed=write(taken.stored, path), notes=taken.notes)
+    return Written(name, path, changed=write(result.stored, path), notes=result.notes)
 
 
 def write(stored: Stored, path: Path) -> bool:
@@ -126,9 +127,6 @@ def snapshot_model_id(path: Path) -> str | None:
     except VlmInspectError:
         return path.stem
     return stored.snapshot.architecture.model.id if stored is not None else None
-
-
-_LONGEST_SHOWN = 200
 
 
 class CheckOutcome(Struct, frozen=True):
@@ -269,9 +267,8 @@ def _compare(
 ) -> CheckOutcome:
     model = after.snapshot.architecture.model.id
     missing = after.snapshot.architecture.missing_modules
-    if (
-        missing and not before.snapshot.architecture.missing_modules
-    ):  # do not replace what the file knows by unknowns
+    # a value in the file must not be compared with, or replaced by, an unknown one
+    if missing and not before.snapshot.architecture.missing_modules:
         modules = ", ".join(f"{part} {why}" for part, why in missing.items())
         return CheckOutcome(
             CheckResult(model, path.name, "failed", message=f"not everything was built: {modules}")

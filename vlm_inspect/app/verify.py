@@ -1,4 +1,4 @@
-"""`verify`: whether a checkpoint, or an adapter, fits the model that its configuration builds."""
+"""Verify that a checkpoint, or a PEFT adapter, fits the model that its configuration builds."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from vlm_inspect.verification.adapter_modules import targets_of
 from vlm_inspect.verification.checkpoint import fit_checkpoint
 
 _DEFAULTS = InspectOptions()
-# methods that put numbers before the tokens, and nothing into a module
+# PEFT methods that add vectors before the tokens and change no module
 _PROMPTS = {"PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "CPT", "CARTRIDGE"}
 
 
 class VerifyResult(Struct, frozen=True):
-    """Whether it fits, and what the sources had to say."""
+    """The report, and the notes of the sources."""
 
-    fit: LoadReport
+    report: LoadReport
     notes: tuple[str, ...] = ()
 
 
@@ -73,18 +73,18 @@ def verify(  # noqa: PLR0913 - the options of the command, by name
 
     """
     options = InspectOptions(token=token, cache_dir=cache_dir, offline=offline)
-    return verify_model(model, base=base, revision=revision, options=options).fit
+    return verify_model(model, base=base, revision=revision, options=options).report
 
 
 def verify_model(
     model: str, *, base: str | None = None, revision: str | None = None, options: InspectOptions = _DEFAULTS
 ) -> VerifyResult:
-    """As `verify`, with the sources' notes beside it."""
+    """As `verify`, with the notes of the sources. Raises as `verify`."""
     ref = ModelRef.parse(model, revision)
     if ref.path is not None and snapshots.read_if_snapshot(ref.path) is not None:
         raise NoHeadersError(
-            f"{model} is a snapshot file, which holds no tensors.",
-            hint="Name the model that it was made of.",
+            f"{model} is a snapshot file, which has no tensors.",
+            hint="Use the model itself.",
             model=model,
         )
     if base is not None:
@@ -93,7 +93,7 @@ def verify_model(
         checkpoint = sources.load(ref, options)
         return _checkpoint(ref, checkpoint, options)
     except (ConfigMissingError, NoHeadersError, HubUnavailableError) as error:
-        # offline, the cache has no config.json of a repo that never had one
+        # an adapter has no config.json: when offline, that looks like a model that is not cached
         is_unreachable = isinstance(error, HubUnavailableError) and not is_offline(options)
         found = None if is_unreachable else adapters.load(ref, options)
         if found is None:
@@ -135,28 +135,28 @@ def _adapter(
     return VerifyResult(fit_adapter(adapter, loaded, targets, architecture), (*found.notes, *under.notes))
 
 
-def _base(adapter: Checkpoint, stated: str | None) -> ModelRef:
-    """The model that an adapter is put on. One from the Hub names one on the Hub, and no path of ours."""
-    if stated is not None:
-        return ModelRef.parse(stated)
-    named = adapter.config.get("base_model_name_or_path")
+def _base(adapter: Checkpoint, base: str | None) -> ModelRef:
+    """The base model of an adapter. An adapter from the Hub must not name a path of this machine."""
+    if base is not None:
+        return ModelRef.parse(base)
+    name = adapter.config.get("base_model_name_or_path")
     revision = adapter.config.get("revision")
-    hint = f"Name the model that it is put on: vlm-inspect verify {adapter.identity.id} --base org/name"
-    if not isinstance(named, str) or not named:
+    hint = f"Name its base model: vlm-inspect verify {adapter.identity.id} --base org/name"
+    if not isinstance(name, str) or not name:
         raise UnverifiableError(
             "its adapter_config.json names no base model.", hint=hint, model=adapter.identity.id
         )
     try:
-        ref = ModelRef.parse(named, revision if isinstance(revision, str) and revision else None)
+        ref = ModelRef.parse(name, revision if isinstance(revision, str) and revision else None)
     except VlmInspectError as error:
         raise UnverifiableError(
-            f"its adapter_config.json names as its base {named[:200]!r}, which is not here.",
+            f"the base model in its adapter_config.json is {name[:200]!r}, which was not found.",
             hint=hint,
             model=adapter.identity.id,
         ) from error
     if ref.path is not None and adapter.identity.source == "hub":
         raise UnverifiableError(
-            f"its adapter_config.json names as its base the path {named[:200]!r} of another machine.",
+            f"the base model in its adapter_config.json is {name[:200]!r}, a path of another machine.",
             hint=hint,
             model=adapter.identity.id,
         )
@@ -167,7 +167,7 @@ def _refuse_prompts(config: Mapping[str, Any], model: str) -> None:
     method = config.get("peft_type")
     if isinstance(method, str) and method in _PROMPTS:
         raise UnverifiableError(
-            f"{model}: a {method} adapter puts vectors before the tokens, and nothing into a module.",
-            hint="There is nothing in the model that its tensors could miss.",
+            f"{model}: a {method} adapter adds vectors before the tokens and changes no module.",
+            hint="There are no modules to compare its tensors with.",
             model=model,
         )

@@ -16,7 +16,6 @@ from typing import Any
 from msgspec import Struct
 
 from vlm_inspect.builders.limits import check_largest
-from vlm_inspect.core.architecture import Builder
 from vlm_inspect.core.checkpoint import Checkpoint, DeclaredClasses
 from vlm_inspect.core.errors import (
     BadHeaderError,
@@ -29,7 +28,7 @@ from vlm_inspect.core.errors import (
 )
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.module_tree import ModuleTree
-from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.core.options import Builder, InspectOptions
 
 # the auto classes whose entry of `auto_map` is a whole model, the most specific first
 _AUTO_CLASSES = (

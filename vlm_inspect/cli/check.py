@@ -65,7 +65,7 @@ def command(
         for each in snapshots.check(configured, where, options, latest=latest):
             checked.append(each)
             advance(each.verdict.model)
-    if not checked:  # a check of nothing must not look like one that passed
+    if not checked:  # checking nothing must not look like success
         raise SettingsError(
             f"there is nothing to check: no models are configured, and {where.name} holds no snapshot files.",
             hint="Write one: vlm-inspect snapshot MODEL",
@@ -103,7 +103,7 @@ def _text(verdicts: Sequence[CheckResult], output: Output, folder: Path) -> str:
 
 
 def _in_workspace(folder: Path) -> str:
-    """The folder as annotations name files: from the root of the checkout."""
+    """The folder, relative to the root of the checkout, as annotations need it."""
     workspace = Path(os.environ.get("GITHUB_WORKSPACE") or Path.cwd()).resolve()
     resolved = folder.resolve()
     return resolved.relative_to(workspace).as_posix() if resolved.is_relative_to(workspace) else folder.name

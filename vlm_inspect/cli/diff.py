@@ -55,8 +55,8 @@ def command(
     """Exits with 1 if the models differ."""
     if names_only and output.is_format_given:
         raise InvalidReferenceError(
-            "--names-only prints lines of names, whatever the format.",
-            hint="Leave --format or --names-only out.",
+            "--names-only prints names, one per line, in no other format.",
+            hint="Use --format or --names-only.",
         )
     from vlm_inspect.app import pipeline
     from vlm_inspect.compare.compare import compare, of_roles

@@ -11,9 +11,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from vlm_inspect.cli.output import Output
-from vlm_inspect.core.architecture import Builder
 from vlm_inspect.core.errors import InvalidReferenceError
-from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.core.options import Builder, InspectOptions
 
 HUB = ("token", "cache_dir", "offline")
 _BUILD = ("builder", "trust_remote_code")
@@ -154,11 +153,11 @@ Command = Callable[..., int]
 
 
 def shared_options(fields: Sequence[str], formats: Sequence[str] = ()) -> Callable[[Command], Command]:
-    """Give a command the options that commands share, and what they say as two objects.
+    """Add the shared options to a command, which receives their values as two objects.
 
     Args:
         fields: The fields of InspectOptions that are options of the command, which gets them as `options`.
-        formats: What its --format takes. It gets format, file and quietness as `output`.
+        formats: The values of --format. The command gets format, file and --quiet as `output`.
 
     """
 
@@ -169,10 +168,10 @@ def shared_options(fields: Sequence[str], formats: Sequence[str] = ()) -> Callab
             options = InspectOptions(**{name: values.pop(name) for name in fields})
             return command(**values, output=output, options=options)
 
-        stated = signature(command, eval_str=True)
-        own = [each for name, each in stated.parameters.items() if name not in {"output", "options"}]
-        run.__annotations__ = {}  # typer would evaluate them all, and find the same
-        run.__signature__ = stated.replace(parameters=[*own, *_shared(fields, formats)])  # type: ignore[attr-defined]
+        declared = signature(command, eval_str=True)
+        own = [each for name, each in declared.parameters.items() if name not in {"output", "options"}]
+        run.__annotations__ = {}  # typer reads the signature; evaluating these again takes time
+        run.__signature__ = declared.replace(parameters=[*own, *_shared(fields, formats)])  # type: ignore[attr-defined]
         return run
 
     return decorate
@@ -211,13 +210,13 @@ def _format_option(formats: Sequence[str]) -> Any:
 
 
 def _format(values: dict[str, Any]) -> str | None:
-    """What --format and --json say together."""
-    stated: str | None = values.pop("format", None)
+    """The format of --format and --json."""
+    named: str | None = values.pop("format", None)
     if not values.pop("json", False):
-        return stated
-    if stated not in {None, "json"}:
+        return named
+    if named not in {None, "json"}:
         raise InvalidReferenceError(
-            f"--json is short for --format json, and --format says {stated}.",
-            hint="Leave one of the two out.",
+            f"--json is short for --format json, but --format is {named}.",
+            hint="Use one of the two.",
         )
     return "json"

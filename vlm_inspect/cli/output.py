@@ -1,4 +1,4 @@
-"""The one place that writes: answers to stdout or a file, everything else to stderr."""
+"""All output of the program: results to stdout or a file, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -17,37 +17,23 @@ from vlm_inspect.cli import signals
 from vlm_inspect.core.errors import DocumentError, VlmInspectError
 from vlm_inspect.render.cells import visible
 
+_MIN_WIDTH = 40
+_PIPED_WIDTH = 100
+# replacements of our own text's characters, for a terminal whose encoding lacks them
+_PLAIN = str.maketrans({**dict.fromkeys("█▉▊▋▌▍▎▏", "#"), "…": "...", "—": "--"})
+
+
+# stands for the model in notes that are compared
 _MODEL = "\0"
-# every model has a commit of its own, which a sentence about all of them leaves out
+# each model has its own commit: a note about several models omits it
 _COMMIT = re.compile(r", commit [0-9a-f]{7,40}")
 
 
 class Note(NamedTuple):
-    """A sentence about a model."""
+    """A note about a model."""
 
     model: str
     text: str
-
-
-def dedupe_notes(notes: Sequence[Note]) -> Iterator[str]:
-    """Each sentence once, in the order of its first note, with the number of its models."""
-    groups: dict[str, list[Note]] = {}
-    for note in notes:
-        groups.setdefault(_COMMIT.sub("", note.text.replace(note.model, _MODEL)), []).append(note)
-    for sentence, group in groups.items():
-        models = list(dict.fromkeys(note.model for note in group))
-        yield group[0].text if len(models) == 1 else _of_several(sentence, models)
-
-
-def _of_several(sentence: str, models: Sequence[str]) -> str:
-    counted = f"{len(models)} models"
-    return sentence.replace(f"{_MODEL} is ", f"{counted} are ").replace(_MODEL, ", ".join(models))
-
-
-_NARROWEST = 40
-_PIPED_WIDTH = 100
-# what our own text holds beyond ASCII, for a terminal that has no more
-_PLAIN = str.maketrans({**dict.fromkeys("█▉▊▋▌▍▎▏", "#"), "…": "...", "—": "--"})
 
 
 class Output(Struct, frozen=True):
@@ -67,19 +53,19 @@ class Output(Struct, frozen=True):
 
     @property
     def width(self) -> int:
-        """Columns to lay a terminal's text out for; fixed where there is no terminal."""
+        """Columns of the terminal; a fixed number if the output is not a terminal."""
         if self.file is not None or not sys.stdout.isatty():
             return _PIPED_WIDTH
-        return max(_NARROWEST, shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns)
+        return max(_MIN_WIDTH, shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns)
 
     @property
     def colour(self) -> bool:
-        """On a terminal that can, unless NO_COLOR is set (no-color.org)."""
+        """Whether to print colours: on a terminal that has them, unless NO_COLOR is set (no-color.org)."""
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         return self.file is None and sys.stdout.isatty() and not plain
 
     def write(self, text: str) -> None:
-        """The answer. Raises DocumentError where it cannot be written."""
+        """Write the result. Raises DocumentError if it cannot be written."""
         signals.check()
         data = text if text.endswith("\n") else text + "\n"
         if self.file is not None:
@@ -95,66 +81,80 @@ class Output(Struct, frozen=True):
             raise unwritable(error) from error
 
     def note(self, text: str) -> None:
-        """What the user should know beside the answer."""
+        """Print a note to stderr, unless quiet."""
         if not self.quiet:
             print_stderr(f"note: {text}")
 
     def notes(self, notes: Sequence[Note]) -> None:
-        """As `note`, of several models: what is said of more than one is said once."""
+        """Print notes about several models; the same note about several of them is printed once."""
         for text in dedupe_notes(notes):
             self.note(text)
 
     def warn(self, text: str) -> None:
-        """What may be wrong with the answer."""
+        """Print a warning about the result."""
         print_stderr(f"warning: {text}")
 
     def say(self, text: str) -> None:
-        """What was done, where that is no answer on stdout."""
+        """Print what the command did, unless quiet."""
         if not self.quiet:
             print_stderr(text)
 
     def error(self, model: str, message: str, hint: str) -> None:
-        """Why one model of several was not answered."""
+        """Print the error of one model of several."""
         report(VlmInspectError(message, hint=hint, model=model))
 
 
+def dedupe_notes(notes: Sequence[Note]) -> Iterator[str]:
+    """Each note once, with all of its models."""
+    groups: dict[str, list[Note]] = {}
+    for note in notes:
+        groups.setdefault(_COMMIT.sub("", note.text.replace(note.model, _MODEL)), []).append(note)
+    for text, group in groups.items():
+        models = list(dict.fromkeys(note.model for note in group))
+        yield group[0].text if len(models) == 1 else _plural(text, models)
+
+
+def _plural(text: str, models: Sequence[str]) -> str:
+    return text.replace(f"{_MODEL} is ", f"{len(models)} models are ").replace(_MODEL, ", ".join(models))
+
+
 def report(error: VlmInspectError) -> None:
-    """An error as a user reads it: what happened, to which model, and what to type next."""
+    """Print an error: what happened, to which model, and what to type next."""
     print_stderr(f"error: {_subject(error)}{error.message}")
     if error.hint:
         print_stderr(f"  {error.hint}")
 
 
 def _subject(error: VlmInspectError) -> str:
-    """The model, where the message does not name it."""
+    """The model, if the message does not name it."""
     is_named = re.search(rf"(?<![\w/]){re.escape(error.model)}(?![\w/])", error.message)
     return f"{error.model}: " if error.model and not is_named else ""
 
 
 def print_stderr(text: str) -> None:
-    """A line on stderr, without what could steer a terminal: a repo's words are a stranger's."""
-    with suppress(OSError):  # nobody listens; the exit code tells
+    """Print lines to stderr. Control characters are escaped: a repository must not steer a terminal."""
+    with suppress(OSError):  # stderr is closed: the exit code remains
         _write(sys.stderr, "".join(f"{visible(line)}\n" for line in text.split("\n")))
 
 
 def unwritable(error: OSError) -> DocumentError:
-    """Standard output cannot take the answer. What is left of it must not be tried again at the exit."""
+    """Return the error for a stdout that cannot be written, and discard what is still buffered for it."""
     detach_stdout()
     return DocumentError(
         f"standard output could not be written: {error.strerror or error}.",
-        hint="Write the answer elsewhere: --output FILE",
+        hint="Write to a file instead: --output FILE",
     )
 
 
 def detach_stdout() -> None:
-    """Let what is still buffered for standard output go nowhere."""
+    """Discard what is still buffered for stdout."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _write(stream: TextIO, text: str) -> None:
-    """A terminal's own encoding on a terminal, with escapes for what it lacks; everywhere else UTF-8.
+    """Write in the terminal's encoding, with escapes for what it lacks; to pipes and files in UTF-8.
 
-    So a pipe or file gets the same bytes under every locale.
+    So a pipe or a file gets the same bytes under every locale.
     """
     stream.flush()
     buffer = getattr(stream, "buffer", None)

@@ -15,7 +15,7 @@ from vlm_inspect.render.cells import visible
 def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
     """Yield a function to call with the name of each model that is done.
 
-    Nothing is drawn for one model, with `quiet`, or where stderr is no terminal that can move its cursor.
+    Nothing is drawn for one model, with `quiet`, or if stderr is not a terminal that can move its cursor.
     """
     if quiet or total < 2 or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":  # noqa: PLR2004
         yield lambda _: None

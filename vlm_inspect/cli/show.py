@@ -1,4 +1,4 @@
-"""`vlm-inspect show`: one model in full."""
+"""`vlm-inspect show`: all facts about one model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`vlm-inspect table`: tables on stdout, or in the marked blocks of files."""
+"""`vlm-inspect table`: tables on stdout or in the marked blocks of files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vlm_inspect.cli.show import warn_if_doubtful
 from vlm_inspect.core.errors import InvalidReferenceError, SettingsError
 from vlm_inspect.core.options import InspectOptions
 
-if TYPE_CHECKING:  # a wrong option, or its completion, needs none of these
+if TYPE_CHECKING:  # usage errors and completion do not need these
     from vlm_inspect.app.requests import Request
     from vlm_inspect.app.tables import Block
     from vlm_inspect.render.cells import Row
@@ -106,7 +106,7 @@ def command(
         if models or columns or revision or output.is_format_given or output.file:
             raise InvalidReferenceError(
                 "--write and --check take their tables from the configuration.",
-                hint="Leave MODEL, --columns, --format, --output and --revision out.",
+                hint="Omit MODEL, --columns, --format, --output and --revision.",
             )
         return _update(to_write, to_check, settings, config, options, output)
     if write_files or check_files:
@@ -124,7 +124,7 @@ def _configured_files(settings: Settings | None) -> list[Path]:
 def _no_files(settings: Settings | None) -> SettingsError:
     if settings is None:
         return SettingsError(
-            "there is no configuration that names files, here or upward.",
+            "no configuration file in this folder or above it names files.",
             hint="Name the file: --write README.md",
         )
     return SettingsError(
@@ -137,23 +137,23 @@ def _print(
     requests: list[Request], kind: Kind, columns: str | None, options: InspectOptions, output: Output
 ) -> int:
     """Write one table to stdout or --output."""
-    column_ids = _columns(columns, kind, output)  # a wrong one is refused before a model is built
+    column_ids = _columns(columns, kind, output)  # raises before a model is built
     rows = _rows(requests, options, output)
     output.write(_text(rows, kind, column_ids, output))
     return exits.NOT_ANSWERED if any(row.error for row in rows) else 0
 
 
-def _columns(stated: str | None, kind: Kind, output: Output) -> list[str] | None:
-    if stated is None:
+def _columns(ids: str | None, kind: Kind, output: Output) -> list[str] | None:
+    if ids is None:
         return None
     from vlm_inspect.render.columns import chosen
 
     if output.format == "json":
         raise InvalidReferenceError(
             "--columns chooses columns of a table, and --format json prints records.",
-            hint="Leave one of the two out.",
+            hint="Use one of the two.",
         )
-    names = [name.strip() for name in stated.split(",")]
+    names = [name.strip() for name in ids.split(",")]
     chosen(kind, names)
     return names
 
@@ -215,7 +215,7 @@ def _update(
     failed = sum(1 for row in rows if row.error)
     if failed:
         paths = ", ".join(map(str, plan.blocks))
-        output.say(f"Left as it was: {paths}; {failed} of {len(rows)} models were not answered.")
+        output.say(f"Unchanged: {paths}. {failed} of {len(rows)} models failed.")
         return exits.NOT_ANSWERED
     stale = []
     for path, blocks in plan.blocks.items():
@@ -236,5 +236,5 @@ def _written(blocks: Sequence[Block]) -> str:
 
 
 def _write_command(path: Path, config: Path | None) -> str:
-    stated = ["--config", str(config)] if config else []
-    return shlex.join(["vlm-inspect", "table", *stated, "--write", str(path)])
+    option = ["--config", str(config)] if config else []
+    return shlex.join(["vlm-inspect", "table", *option, "--write", str(path)])

@@ -60,8 +60,8 @@ def command(
     (request,) = requests.resolve_requests([model], requests.load_settings(config), revision)
     verified = verify.verify_model(request.reference, base=base, revision=request.revision, options=options)
     output.notes([Note(model, note) for note in verified.notes])
-    output.write(_text(verified.fit, output))
-    return _CODES[verified.fit.verdict]
+    output.write(_text(verified.report, output))
+    return _CODES[verified.report.verdict]
 
 
 def _text(fit: LoadReport, output: Output) -> str:

@@ -16,10 +16,7 @@ from msgspec import Meta, Struct, field
 
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import UnusedConfigKey
-
-Builder = Literal["transformers", "remote-code", "header", "config"]
-"""What a module tree was built by; `config` where there is none."""
-
+from vlm_inspect.core.options import Builder
 
 SCHEMA_VERSION = 1
 

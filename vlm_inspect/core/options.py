@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from vlm_inspect.core.architecture import Builder
+Builder = Literal["transformers", "remote-code", "header", "config"]
+"""A way to build a model's tree; `builders` tries them in this order."""
 
 
 @dataclass(frozen=True, slots=True)
