@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from vlm_inspect.core.architecture import Architecture
 from vlm_inspect.core.errors import VlmInspectError
-from vlm_inspect.core.model_ref import ModelIdentity
+
+if TYPE_CHECKING:  # every message on stderr passes through `visible`; records are not needed for it
+    from vlm_inspect.core.architecture import Architecture
+    from vlm_inspect.core.model_ref import ModelIdentity
 
 
 class Span(Struct, frozen=True):
