@@ -3,6 +3,7 @@
 import os
 import signal
 import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,12 +12,14 @@ from tests.hub_server import HubServer
 
 # files and folders of tests that start processes, wait, or build much: what `make test-fast` leaves out
 SLOW = {
-    *("faults", "fuzz", "test_batch", "test_many", "test_dask", "test_growth", "test_checks_in_ci"),
-    *("test_bench", "test_builders", "test_remote", "test_short_waits", "test_wheel"),
-    *("test_hub_faults", "test_hub_storms", "test_hub_threads", "test_hub_unreachable", "test_way_to_hub"),
+    *("faults", "properties", "test_batch", "test_many", "test_dask", "test_growth", "test_checks_in_ci"),
+    *("test_bench", "test_builders", "test_remote", "test_wheel"),
+    *("test_hub_faults", "test_hub_threads", "test_hub_unavailable", "test_way_to_hub"),
     *("test_broken_libraries", "test_cache", "test_doctor", "test_ends", "test_light", "test_places"),
     *("test_seed_models", "test_streams"),
 }
+_PATHS = {path.stem for path in Path(__file__).parent.rglob("*")}
+assert _PATHS >= SLOW, f"renamed? {SLOW - _PATHS}"
 
 # huggingface_hub reads its variables when it is first imported, so they are set before any test is.
 _HUB = HubServer()

@@ -20,7 +20,7 @@ from vlm_inspect.app import batch
 from vlm_inspect.app.workers import WorkerPool
 from vlm_inspect.core.errors import ConfigMissingError, PicklingError, WorkerDiedError, WorkerStartError
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 LONGEST = 60
 """Seconds after which something hangs; nothing here takes any."""
 
@@ -407,7 +407,7 @@ def test_workers_import_nothing_from_the_folder_that_they_are_started_in(tmp_pat
 
 INTERRUPTED = """
 from vlm_inspect.app import batch
-from tests.test_batch import sleep, who
+from tests.app.test_batch import sleep, who
 outcomes = batch.run_in_processes(2, iter(int, 1), who)
 print(*{next(outcomes).answer for _ in range(100)}, flush=True)
 try:
@@ -421,7 +421,7 @@ except KeyboardInterrupt:
 def test_a_program_that_ends_amid_its_answers_ends():
     program = run_script(
         "from vlm_inspect.app import batch\n"
-        "from tests.test_batch import who\n"
+        "from tests.app.test_batch import who\n"
         "outcomes = batch.run_in_processes(2, iter(int, 1), who)\n"
         "print(next(outcomes).answer)\n"
     )
