@@ -5,15 +5,15 @@ from __future__ import annotations
 import gc
 import sys
 
-# of objects made and not dropped, between two searches for garbage; imports make tens of thousands to keep
-_BETWEEN_SEARCHES = 100_000
+# imports allocate tens of thousands of objects that stay: collecting garbage among them takes time
+_GC_THRESHOLD = 100_000
 
 __all__ = ["main"]
 
 
 def main() -> None:
     """Run the program, and end the process with its exit code."""
-    gc.set_threshold(_BETWEEN_SEARCHES)
+    gc.set_threshold(_GC_THRESHOLD)
     try:
         from vlm_inspect.cli import signals
 

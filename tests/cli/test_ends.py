@@ -192,7 +192,7 @@ def test_a_bug_is_exit_4_and_asks_for_a_report(here, command):
     assert (answer.code, answer.stdout) == (exits.BUG, "")
     assert answer.stderr.startswith("This is a bug in vlm-inspect ")
     assert "LookupError: nobody thought of this\\u001b" in answer.stderr
-    assert "Please report it, with what --debug prints." in answer.stderr
+    assert "Please report it with the output of --debug." in answer.stderr
     assert "Traceback" not in answer.stderr
 
 

@@ -1,4 +1,4 @@
-"""Exit codes, and the one place where an exception becomes one."""
+"""Exit codes, and the translation of exceptions into them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ Arguments = ParamSpec("Arguments")
 
 
 def handle_errors(command: Callable[Arguments, int]) -> Callable[Arguments, None]:
-    """End a command with the exit code that it returns, and an exception with a message and its own."""
+    """Exit with the code that a command returns; print its exception and exit with the code for that."""
 
     @functools.wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         try:
-            with signals.interruptible():
-                code = command(*args, **kwargs)
-            signals.check()
+            code = command(*args, **kwargs)
         except typer.Exit:
             raise
-        except BaseException as error:  # noqa: BLE001 - what is no error of the user's is a bug
+        except KeyboardInterrupt:  # called from Python, without the handlers of `signals`
+            print_stderr(signals.MESSAGE)
+            code = signals.INTERRUPTED
+        except BaseException as error:  # noqa: BLE001 - every other exception is a bug
             code = _code(error, debug=bool(kwargs.get("debug")))
         raise typer.Exit(code)
 
@@ -44,19 +45,15 @@ def handle_errors(command: Callable[Arguments, int]) -> Callable[Arguments, None
 
 
 def _code(error: BaseException, *, debug: bool) -> int:
-    if isinstance(error, KeyboardInterrupt) or signals.was_received():  # and became another error
-        if text := signals.message():
-            print_stderr(text)
-        return INTERRUPTED
     if isinstance(error, VlmInspectError):
         report(error)
         return WRONG_COMMAND_LINE if isinstance(error, USAGE_ERRORS) else NOT_ANSWERED
-    if isinstance(error, BrokenPipeError):  # the reader of a pipe has gone: `| head`
+    if isinstance(error, BrokenPipeError):  # `| head` has closed the pipe
         detach_stdout()
         return 0
     print_stderr(f"This is a bug in vlm-inspect {__version__}: {type(error).__name__}: {error}")
     if debug:
         print_stderr("".join(traceback.format_exception(error)).rstrip("\n"))
     else:
-        print_stderr("  Please report it, with what --debug prints.")
+        print_stderr("  Please report it with the output of --debug.")
     return BUG

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from vlm_inspect.cli import exits, signals
+from vlm_inspect.cli import exits
 from vlm_inspect.cli.help import HelpCommand
 from vlm_inspect.cli.output import report, unwritable
 from vlm_inspect.core.version import __version__
@@ -92,20 +92,16 @@ def main() -> None:
     _open_streams()
     try:
         program(_argv())()
-    except SystemExit as end:
-        if end.code == exits.INTERRUPTED:
-            signals.end_process()
-        raise
-    except OSError as error:  # of what typer writes by itself: help, the version, a usage error
+    except OSError as error:  # typer could not write help, the version or a usage error
         report(unwritable(error))
         sys.exit(exits.WRONG_COMMAND_LINE)
     finally:
-        # what has been imported is as large as ever: looking for garbage in it takes a second of the exit
+        # collecting garbage among everything that was imported takes a second at exit
         gc.freeze()
 
 
 def _open_streams() -> None:
-    """A process may be started without them; what is said then is lost, as with print()."""
+    """Replace streams that the process was started without; output to them is lost, as with print()."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - as long as the process

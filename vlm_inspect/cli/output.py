@@ -13,7 +13,6 @@ from typing import NamedTuple, TextIO
 
 from msgspec import Struct
 
-from vlm_inspect.cli import signals
 from vlm_inspect.core.errors import DocumentError, VlmInspectError
 from vlm_inspect.render.cells import visible
 
@@ -66,7 +65,6 @@ class Output(Struct, frozen=True):
 
     def write(self, text: str) -> None:
         """Write the result. Raises DocumentError if it cannot be written."""
-        signals.check()
         data = text if text.endswith("\n") else text + "\n"
         if self.file is not None:
             from vlm_inspect.storage.atomic import write_file
