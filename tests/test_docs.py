@@ -236,6 +236,15 @@ def test_every_fact_is_listed(key):
     assert f"`{key}`" in CONFIGURATION.partition("## Facts")[2]
 
 
+def test_the_labels_of_the_card_are_those_that_are_shown():
+    section = read("docs/concepts/output.md").partition("## The card of `show`")[2].partition("\n## ")[0]
+    labels = re.findall(r"^\| ([A-Z][\w ]+) \|", section, re.MULTILINE)
+    assert len(labels) > 3
+    shown = "".join(blocks("console", read("docs/getting-started.md")))
+    for label in labels:
+        assert re.search(rf"^ *{label} {{2,}}", shown, re.MULTILINE), label
+
+
 @pytest.mark.parametrize("name", COMMANDS.commands)
 def test_the_formats_of_every_command_are_listed(name):
     helps = [option.help for option in COMMANDS.commands[name].params if option.name == "format"]
