@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from vlm_inspect.builders.sandbox.process import Limits
+from vlm_inspect.core.options import InspectOptions
+
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 ROW = re.compile(
@@ -35,3 +38,10 @@ def test_a_limit_is_the_value_of_its_constant(module, constant, limit):
     assignments = [node for node in body if isinstance(node, ast.Assign)]
     (found,) = [node.value for node in assignments if ast.unparse(node.targets[0]) == constant]
     assert value(found) == limit
+
+
+def test_the_limits_of_the_sandbox_and_of_the_hub_are_stated():
+    limits = Limits()
+    assert f"more than {limits.memory // 2**30} GiB of memory" in PAGE
+    assert f"more than {limits.seconds} s" in PAGE
+    assert f"may take {InspectOptions().timeout:g} seconds each" in PAGE
