@@ -1,4 +1,4 @@
-"""The action, the hooks, the workflow and the recipes do what docs/ci.md says, run by what runs them.
+"""The action, the hooks, the workflow and the recipes do what docs/guides/ci.md says, run by what runs them.
 
 The action's scripts are run by bash as GitHub's runner does it, the hooks by pre-commit from a repository of
 their own, the recipe by make. Where the question is not what vlm-inspect answers, a stand-in takes its place.
@@ -18,13 +18,12 @@ from typer.testing import CliRunner
 from tests.action_runner import Runner
 from tests.stand_ins import StandIns, answer
 from vlm_inspect.cli.main import program
-from vlm_inspect.core.version import __version__
 
 ROOT = Path(__file__).parent.parent
 ACTION = ROOT / "action.yml"
 HOOKS = ROOT / ".pre-commit-hooks.yaml"
 WORKFLOW = ROOT / "examples" / "workflow.yml"
-DOCUMENT = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs" / "guides" / "ci.md").read_text(encoding="utf-8")
 PROGRAMS = Path(sys.executable).parent
 
 DEFINITION = yaml.safe_load(ACTION.read_text(encoding="utf-8"))
@@ -32,6 +31,7 @@ STEPS = DEFINITION["runs"]["steps"]
 MANIFEST = {hook["id"]: hook for hook in yaml.safe_load(HOOKS.read_text(encoding="utf-8"))}
 
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+OWN_ACTION = "OWNER/vlm-inspect@COMMIT"
 FULL_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 CONFIGURATION = """\
@@ -216,9 +216,7 @@ def test_actions_are_pinned_to_commits():
     workflow = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))
     for step in [*STEPS, *workflow["jobs"]["check"]["steps"]]:
         name, _, pin = step.get("uses", "").partition("@")
-        assert (
-            not name or FULL_COMMIT.fullmatch(pin) or (name, pin) == ("OWNER/vlm-inspect", f"v{__version__}")
-        )
+        assert not name or FULL_COMMIT.fullmatch(pin) or f"{name}@{pin}" == OWN_ACTION
 
 
 def test_inputs_and_outputs_are_those_of_the_document():
@@ -518,7 +516,7 @@ def commit(folder, environment):
 
 
 def checked(project, hooks, *names):
-    """The project under pre-commit, with hooks that use the environment that is there; as docs/ci.md says."""
+    """The project under pre-commit, with hooks that use the present environment, as in the guide."""
     repository, environment = hooks
     _, revision = run(environment, repository, "git", "rev-parse", "HEAD")
     chosen = [{"id": name, "language": "system"} for name in names]
@@ -603,8 +601,14 @@ def test_the_yaml_of_the_document_is_for_what_is_there():
     assert set(step[0]["with"]) <= set(DEFINITION["inputs"])
     named = [hook["id"] for hook in [*config["repos"][0]["hooks"], *override]]
     assert set(named) <= set(MANIFEST)
-    assert step[0]["uses"].endswith(f"@v{__version__}")
-    assert config["repos"][0]["rev"] == f"v{__version__}"
+    repository, commit = OWN_ACTION.split("@")
+    assert step[0]["uses"] == OWN_ACTION
+    assert (config["repos"][0]["repo"], config["repos"][0]["rev"]) == (
+        f"https://github.com/{repository}",
+        commit,
+    )
+    for placeholder in (repository, commit):  # what to put there is said before it is used
+        assert f"`{placeholder}`" in DOCUMENT.partition("```yaml")[0]
 
 
 @pytest.mark.parametrize(("table", "check"), [(0, 0), (1, 0), (0, 1), (3, 1)])
@@ -625,4 +629,4 @@ def test_the_plain_commands_run_both_checks(table, check, code, tmp_path, progra
     environment = os.environ | {"PATH": os.pathsep.join([str(programs.folder), os.environ["PATH"]])}
     assert run(environment, tmp_path, "bash", "-e", "-c", blocks("sh")[-1])[0] == code
     assert [arguments[0] for arguments in programs.arguments("vlm-inspect")] == ["table", "check"]
-    assert programs.arguments("pip") == [["install", "vlm-inspect", "transformers==5.23.0"]]
+    assert programs.arguments("pip") == [["install", "./vlm-inspect", "transformers==5.23.0"]]
