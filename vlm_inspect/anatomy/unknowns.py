@@ -15,7 +15,6 @@ from msgspec.structs import replace
 
 from vlm_inspect.anatomy.roles import names
 from vlm_inspect.anatomy.roles.claims import RoleAssignment, owning_path
-from vlm_inspect.anatomy.roles.finders import ENCODER_MODALITIES
 from vlm_inspect.core.architecture import (
     ENCODERS,
     TEXT_ROLES,
@@ -211,7 +210,7 @@ def assign_missing_modules(tree: ModuleTree, assigned: Sequence[str]) -> tuple[R
 
 
 def _assign_missing(tree: ModuleTree, path: str) -> RoleAssignment:
-    for modality, role in ENCODER_MODALITIES:
+    for modality, role in names.ENCODER_MODALITIES:
         if tree.accessors.get(f"get_encoder({modality})") == path:
             detail = f'get_encoder(modality="{modality}") returned {path}'
             return RoleAssignment(role, (path,), "accessor", detail)

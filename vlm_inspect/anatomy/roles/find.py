@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vlm_inspect.anatomy.roles.anchors import TextBackbone, find_lm_head, text_backbone
+from vlm_inspect.anatomy.roles.candidates import Candidate
 from vlm_inspect.anatomy.roles.claims import RoleAssignment
-from vlm_inspect.anatomy.roles.finders import Candidate, find_role, holds_parts
+from vlm_inspect.anatomy.roles.finders import find_role, holds_parts
 from vlm_inspect.anatomy.roles.inner import add_inner_projectors
 from vlm_inspect.anatomy.roles.language import assign_language_model
 from vlm_inspect.anatomy.roles.refine import (

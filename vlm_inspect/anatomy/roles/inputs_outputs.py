@@ -4,14 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from msgspec import Struct
+
 from vlm_inspect.anatomy.layers.norms import read_norm
 from vlm_inspect.anatomy.layers.stacks import kinds, last_stack
 from vlm_inspect.anatomy.leaves import convolution_channels, embedding_sizes, is_list, is_norm, linear_widths
+from vlm_inspect.anatomy.roles import names
+from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleNode, join
 
 _PIXEL_CHANNELS = frozenset({3, 4})  # red, green, blue and at most one more
-_SOUND_CHANNELS = frozenset({1})  # a waveform or a spectrogram
+_SOUND_CHANNELS = frozenset({1})
 _SMALLEST_VOCABULARY = 17  # smaller tables are token types (BERT's two segments)
+
+
+class RawInput(Struct, frozen=True):
+    """The data that a module takes in by a convolution."""
+
+    encoder: Role
+    """The role that a module with this input has if it is an encoder."""
+    data: str
+    """`pixels` or `sound`."""
+    convolution: str
+    """Path of the convolution."""
+
+
+def raw_input(node: ModuleNode, path: str) -> RawInput | None:
+    """The pixels that a module takes, or else the sound (a waveform or a spectrogram)."""
+    if (at := pixel_convolution(node, path)) is not None:
+        return RawInput(Role.VISION_ENCODER, "pixels", at)
+    if (at := _first_convolution(node, path, _SOUND_CHANNELS, fewest_dimensions=1)) is not None:
+        return RawInput(Role.AUDIO_ENCODER, "sound", at)
+    return None
 
 
 def pixel_convolution(node: ModuleNode, path: str) -> str | None:
@@ -19,9 +43,12 @@ def pixel_convolution(node: ModuleNode, path: str) -> str | None:
     return _first_convolution(node, path, _PIXEL_CHANNELS, fewest_dimensions=2)
 
 
-def sound_convolution(node: ModuleNode, path: str) -> str | None:
-    """The path of the first convolution over a waveform or a spectrogram at or below a node."""
-    return _first_convolution(node, path, _SOUND_CHANNELS, fewest_dimensions=1)
+def quantizer_name(node: ModuleNode) -> str | None:
+    """The name of the first child that is a quantizer; a module with one is a codec."""
+    for name, child in node.children:
+        if names.QUANTIZER.search(name) or names.QUANTIZER.search(child.class_name):
+            return name
+    return None
 
 
 def token_table(node: ModuleNode, path: str) -> tuple[str, tuple[int, int]] | None:

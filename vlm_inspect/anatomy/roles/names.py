@@ -46,6 +46,12 @@ ROLE_NAMES = (
     (Role.LANGUAGE_MODEL, LANGUAGE),
 )
 """The roles that an attribute name can give, in the order in which they are tried."""
+ENCODER_MODALITIES = (
+    ("image", Role.VISION_ENCODER),
+    ("video", Role.VISION_ENCODER),
+    ("audio", Role.AUDIO_ENCODER),
+)
+"""The modalities that transformers' `get_encoder` accepts, and the roles of their encoders."""
 NON_TEXT = (VISION, AUDIO, ANOTHER_MODALITY)
 """Names of modules that belong to another modality than text."""
 

@@ -16,8 +16,7 @@ from vlm_inspect.anatomy.layers.stacks import holds_stack, kinds
 from vlm_inspect.anatomy.leaves import is_list, linear_widths
 from vlm_inspect.anatomy.roles import names
 from vlm_inspect.anatomy.roles.claims import RoleAssignment, all_paths, owning_path
-from vlm_inspect.anatomy.roles.finders import quantizer_name
-from vlm_inspect.anatomy.roles.inputs_outputs import output_width, stream_width
+from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, stream_width
 from vlm_inspect.core.architecture import ENCODERS, Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
 
