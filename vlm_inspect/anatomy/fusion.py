@@ -85,16 +85,16 @@ def modality_inputs(tree: ModuleTree, components: Sequence[Component]) -> tuple[
     forwards = [
         each for each in tree.forward_info if not any(is_below(each.path, path) for path in generators)
     ]
-    model = _Model(tree, components, forwards, fusion_statements(forwards))
+    model = _Model(tree, components, forwards, _fusion_statements(forwards))
     return tuple(_modality_input(model, name) for name in _MODALITY_NAMES if _takes(model, name))
 
 
 def _takes(model: _Model, modality: Modality) -> bool:
     """Whether the built model takes a modality. The source alone is no proof: a part may be left out."""
     in_source = {statement.modality for statement in model.statements if statement.step != "layers"}
-    if encoders_of(model.components, modality):
+    if _encoders_of(model.components, modality):
         return modality in in_source or (modality != "video" and "video" not in in_source)
-    has_projector = any(is_projector_of(part, modality, model.components) for part in model.components)
+    has_projector = any(_is_projector_of(part, modality, model.components) for part in model.components)
     as_codes = {statement.modality for statement in model.statements if statement.step == "codes"}
     return modality in in_source and (has_projector or _encoder_modality(modality) in as_codes)
 
@@ -132,7 +132,7 @@ def _placeholder_token(modality: Modality, forwards: Iterable[ForwardInfo]) -> T
         token
         for forward in forwards
         for token in forward.tokens
-        if not _NOT_A_PLACEHOLDER.search(token.name) and modality in modalities_of([token.name])
+        if not _NOT_A_PLACEHOLDER.search(token.name) and modality in _modalities_of([token.name])
     ]
     return next((token for token in tokens if token.number is not None), tokens[0] if tokens else None)
 
@@ -143,7 +143,7 @@ def _token_evidence(modality: Modality, token: TokenRead | None) -> Iterator[Evi
         yield Evidence(finding, "config", f"{token.key} is {token.number}")
 
 
-def modalities_of(names: Iterable[str]) -> set[Modality]:
+def _modalities_of(names: Iterable[str]) -> set[Modality]:
     """The modalities that names are about. `visual` counts as an image."""
     names = list(names)
     found = {modality for modality, pattern in _MODALITY_NAMES.items() if any(map(pattern.search, names))}
@@ -175,7 +175,7 @@ def _steps_in_source(statements: Sequence[FusionStatement], token: TokenRead | N
         yield step, Evidence(f"{modality}: {step}", "code", detail)
 
 
-def fusion_statements(forwards: Iterable[ForwardInfo]) -> tuple[FusionStatement, ...]:
+def _fusion_statements(forwards: Iterable[ForwardInfo]) -> tuple[FusionStatement, ...]:
     """All statements that bring a modality into the text, in the order of the tree."""
     found = [
         FusionStatement(modality, step, operation, forward)
@@ -192,11 +192,11 @@ def _modalities(operation: FusionOp) -> set[Modality]:
     moves_text = any("text" in name for name in operation.mask)  # to its places between the images
     if moves_text or any(map(_TOKEN.search, operation.values)):
         return set()
-    named = modalities_of(operation.values)
+    named = _modalities_of(operation.values)
     if named or operation.operation == "add":  # other sums are residuals and positions
         return named
-    by_source = modalities_of(operation.sources)
-    return by_source if len(by_source) == 1 else modalities_of(operation.mask) or by_source
+    by_source = _modalities_of(operation.sources)
+    return by_source if len(by_source) == 1 else _modalities_of(operation.mask) or by_source
 
 
 def _steps(forward: ForwardInfo, operation: FusionOp) -> tuple[FusionStep, ...]:
@@ -247,8 +247,8 @@ def _videos_as_images(found: Sequence[FusionStatement]) -> Iterator[FusionStatem
 def _is_for_videos(image: FusionStatement, *, has_videos: bool) -> bool:
     operation = image.operation
     if any(map(_VISUAL.search, (*operation.values, *operation.mask))):
-        return has_videos or "video" in modalities_of(token.name for token in image.forward.tokens)
-    return not has_videos and "video" in modalities_of(operation.sources)
+        return has_videos or "video" in _modalities_of(token.name for token in image.forward.tokens)
+    return not has_videos and "video" in _modalities_of(operation.sources)
 
 
 # --- steps in the modules
@@ -258,8 +258,8 @@ def _steps_before_text(
     tree: ModuleTree, components: Sequence[Component], modality: Modality
 ) -> Iterator[Step]:
     """The steps before the features meet the text: raw patches and learned queries."""
-    encoders = encoders_of(components, modality)
-    projectors = [part for part in components if is_projector_of(part, modality, components)]
+    encoders = _encoders_of(components, modality)
+    projectors = [part for part in components if _is_projector_of(part, modality, components)]
     for part in () if encoders else projectors:
         patch = _raw_patch(tree, part)
         if patch is not None:
@@ -272,17 +272,17 @@ def _steps_before_text(
             yield "queries", Evidence(f"{modality}: queries", "structure", f"{count} learned queries: {path}")
 
 
-def encoders_of(components: Sequence[Component], modality: Modality) -> list[Component]:
+def _encoders_of(components: Sequence[Component], modality: Modality) -> list[Component]:
     """The encoders of a modality."""
     return [part for part in components if _ENCODER_MODALITIES.get(part.role) == _encoder_modality(modality)]
 
 
-def is_projector_of(part: Component, modality: Modality, components: Sequence[Component]) -> bool:
+def _is_projector_of(part: Component, modality: Modality, components: Sequence[Component]) -> bool:
     """Whether a component is a projector of a modality: by its names, or because no other encoder exists."""
     if part.role is not Role.PROJECTOR:
         return False
     wanted = _encoder_modality(modality)
-    named = modalities_of([*".".join(part.paths).split("."), *_snake_case_words(part.class_name or "")])
+    named = _modalities_of([*".".join(part.paths).split("."), *_snake_case_words(part.class_name or "")])
     if named:
         return bool(named & {wanted, modality})
     encoded = {_ENCODER_MODALITIES[each.role] for each in components if each.role in _ENCODER_MODALITIES}

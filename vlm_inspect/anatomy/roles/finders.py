@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from vlm_inspect.anatomy.leaves import contains_attention, leaves, linear_widths
-from vlm_inspect.anatomy.roles import names
+from vlm_inspect.anatomy.roles import families, names
 from vlm_inspect.anatomy.roles.candidates import Candidate
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, token_table
 from vlm_inspect.core.architecture import ENCODERS, Role, Rule
@@ -20,6 +20,13 @@ from vlm_inspect.core.module_tree import is_below
 Found = tuple[Role, Rule, str]
 """A role, the kind of rule that gave it, and the evidence."""
 Finder = Callable[[Candidate], Found | None]
+
+
+def _by_family(candidate: Candidate) -> Found | None:
+    for family in families.FAMILIES:
+        if family.model_class == candidate.tree.root.class_name and candidate.path in family.roles:
+            return family.roles[candidate.path], "family", family.reason
+    return None
 
 
 def _by_accessor(candidate: Candidate) -> Found | None:
@@ -121,6 +128,7 @@ def _by_width(candidate: Candidate) -> Found | None:
 
 
 FINDERS: tuple[Finder, ...] = (
+    _by_family,  # an exception for this model class
     _by_accessor,  # the model's own get_encoder() and get_decoder(), if plausible
     _by_quantizer,  # a quantizer inside: a codec, which encodes images or sound
     _by_name,  # the attribute's name, if the structure does not contradict it
