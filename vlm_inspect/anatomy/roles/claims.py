@@ -25,6 +25,9 @@ class RoleAssignment(Struct, frozen=True):
         return Evidence(f"{self.role.value} at {', '.join(self.paths)}", self.rule, self.detail)
 
 
+Assignments = Sequence[RoleAssignment]
+
+
 def all_paths(assignments: Iterable[RoleAssignment], *roles: Role) -> list[str]:
     """The paths of the assignments, or of those with one of these roles."""
     return [

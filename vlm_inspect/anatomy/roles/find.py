@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vlm_inspect.anatomy.roles.anchors import TextBackbone, find_lm_head, text_backbone
 from vlm_inspect.anatomy.roles.candidates import Candidate
-from vlm_inspect.anatomy.roles.claims import RoleAssignment
+from vlm_inspect.anatomy.roles.claims import Assignments, RoleAssignment
 from vlm_inspect.anatomy.roles.finders import find_role, holds_parts
 from vlm_inspect.anatomy.roles.inner import add_inner_projectors
 from vlm_inspect.anatomy.roles.language import assign_language_model
@@ -26,7 +26,7 @@ from vlm_inspect.anatomy.roles.refine import (
 )
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below
 
-Refinement = Callable[[ModuleTree, Sequence[RoleAssignment]], Iterable[RoleAssignment]]
+Refinement = Callable[[ModuleTree, Assignments], Iterable[RoleAssignment]]
 
 REFINEMENTS: tuple[Refinement, ...] = (
     split_codecs,  # a codec's encoder reads input, its decoder generates output

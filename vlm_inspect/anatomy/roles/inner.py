@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from vlm_inspect.anatomy.layers.stacks import is_stack, kinds
 from vlm_inspect.anatomy.leaves import contains_attention, linear_widths
 from vlm_inspect.anatomy.roles.anchors import text_backbone
-from vlm_inspect.anatomy.roles.claims import RoleAssignment, all_paths
+from vlm_inspect.anatomy.roles.claims import Assignments, RoleAssignment, all_paths
 from vlm_inspect.anatomy.roles.inputs_outputs import last_linear_width, norm_or_table_width, stream_width
 from vlm_inspect.anatomy.roles.names import last_name
 from vlm_inspect.core.architecture import ENCODERS, Role
@@ -18,7 +18,7 @@ _INNER_PROJECTOR = re.compile(r"(^|_)(merger|merger_list|adapter|projector|conne
 _PROJ = re.compile(r"^proj\d?$")
 
 
-def add_inner_projectors(tree: ModuleTree, assignments: Sequence[RoleAssignment]) -> Iterator[RoleAssignment]:
+def add_inner_projectors(tree: ModuleTree, assignments: Assignments) -> Iterator[RoleAssignment]:
     """Add the projectors inside encoders: by name, else the modules behind the layers at another width.
 
     A merger with attention that keeps the encoder's width only merges tokens between its layers
@@ -80,7 +80,7 @@ def _final_projection(
     yield RoleAssignment(Role.PROJECTOR, paths, "structure", detail)
 
 
-def _projector_inputs(tree: ModuleTree, assignments: Sequence[RoleAssignment]) -> set[int]:
+def _projector_inputs(tree: ModuleTree, assignments: Assignments) -> set[int]:
     """The input widths of the projectors outside the encoders."""
     nodes = [tree.find(path) for path in all_paths(assignments, Role.PROJECTOR)]
     widths = (_first_linear_widths(node) for node in nodes if node is not None)

@@ -8,12 +8,12 @@ from vlm_inspect.anatomy.layers.stacks import find_stacks
 from vlm_inspect.anatomy.leaves import embedding_sizes
 from vlm_inspect.anatomy.roles import names
 from vlm_inspect.anatomy.roles.anchors import text_backbone
-from vlm_inspect.anatomy.roles.claims import RoleAssignment, all_paths
+from vlm_inspect.anatomy.roles.claims import Assignments, RoleAssignment, all_paths
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleTree, is_below
 
 
-def assign_language_model(tree: ModuleTree, assignments: Sequence[RoleAssignment]) -> list[RoleAssignment]:
+def assign_language_model(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
     """Replace the language models that the finders found with the one that owns the text embedding.
 
     Without a text embedding, a single one stays; of several, none can be preferred, and all stay.
@@ -27,7 +27,7 @@ def assign_language_model(tree: ModuleTree, assignments: Sequence[RoleAssignment
 
 
 def _language_model(
-    tree: ModuleTree, embedding: str, others: Sequence[RoleAssignment], separate: Sequence[str]
+    tree: ModuleTree, embedding: str, others: Assignments, separate: Sequence[str]
 ) -> RoleAssignment:
     """The lowest module with the text embedding and layers, or one above it that adds no other part.
 
@@ -78,7 +78,7 @@ def _tied_root_tables(tree: ModuleTree, embedding: str) -> list[str]:
     return [name for name, child in tree.root.children if name in holders and embedding_sizes(child)]
 
 
-def _spread_over_root(tree: ModuleTree, embedding: str, others: Sequence[RoleAssignment]) -> RoleAssignment:
+def _spread_over_root(tree: ModuleTree, embedding: str, others: Assignments) -> RoleAssignment:
     """A language model without a module of its own: the root's children that have no other role."""
     assigned = set(all_paths(others))
     paths = tuple(

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from vlm_inspect.anatomy.layers.stacks import holds_stack, kinds
 from vlm_inspect.anatomy.leaves import is_list, linear_widths
 from vlm_inspect.anatomy.roles import names
-from vlm_inspect.anatomy.roles.claims import RoleAssignment, all_paths, owning_path
+from vlm_inspect.anatomy.roles.claims import Assignments, RoleAssignment, all_paths, owning_path
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, stream_width
 from vlm_inspect.core.architecture import ENCODERS, Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
@@ -27,7 +27,7 @@ _DECODER_HALF = re.compile(r"^(decoder(_\w+)?|upsample\w*|post_quant_\w+)$")
 _SOURCES = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER, Role.GENERATOR, Role.OTHER})
 
 
-def split_codecs(tree: ModuleTree, assignments: Sequence[RoleAssignment]) -> Iterator[RoleAssignment]:
+def split_codecs(tree: ModuleTree, assignments: Assignments) -> Iterator[RoleAssignment]:
     """Split codecs: one half encodes input to codes, the other generates images or sound from codes.
 
     If the model has another encoder of that modality (Janus), its codec only generates output.
@@ -53,7 +53,7 @@ def split_codecs(tree: ModuleTree, assignments: Sequence[RoleAssignment]) -> Ite
             )
 
 
-def split_encoders(tree: ModuleTree, assignments: Sequence[RoleAssignment]) -> Iterator[RoleAssignment]:
+def split_encoders(tree: ModuleTree, assignments: Assignments) -> Iterator[RoleAssignment]:
     """Split towers that hold two encoders (SAM and CLIP, speech and speakers).
 
     Two encoders have layers of different classes and different widths. Stacks of one width are one encoder
@@ -69,7 +69,7 @@ def split_encoders(tree: ModuleTree, assignments: Sequence[RoleAssignment]) -> I
             yield assignment
 
 
-def merge_sibling_linears(tree: ModuleTree, assignments: Sequence[RoleAssignment]) -> list[RoleAssignment]:
+def merge_sibling_linears(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
     """Merge the Linears of a projector that has no module of its own.
 
     They are siblings whose names differ only in the step: `img_projection_up`, `img_projection_down`.
@@ -85,7 +85,7 @@ def merge_sibling_linears(tree: ModuleTree, assignments: Sequence[RoleAssignment
     return list(merged.values())
 
 
-def merge_parameter_lists(tree: ModuleTree, assignments: Sequence[RoleAssignment]) -> list[RoleAssignment]:
+def merge_parameter_lists(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
     """Give lists of bare parameters (GIT's temporal embeddings) to the projector next to them."""
     lists = [
         assignment
@@ -103,9 +103,7 @@ def merge_parameter_lists(tree: ModuleTree, assignments: Sequence[RoleAssignment
     return merged
 
 
-def drop_projectors_without_source(
-    tree: ModuleTree, assignments: Sequence[RoleAssignment]
-) -> list[RoleAssignment]:
+def drop_projectors_without_source(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
     """Drop projectors of models that have nothing to project (a text model's own projections, BLT's).
 
     One named for another modality stays: its encoder may be missing from the build, or not needed.
@@ -121,7 +119,7 @@ def drop_projectors_without_source(
     ]
 
 
-def add_bare_parameters(tree: ModuleTree, assignments: Sequence[RoleAssignment]) -> list[RoleAssignment]:
+def add_bare_parameters(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
     """Give bare parameters next to a projector to it: query tokens, separators, gates.
 
     Of several projectors, the one with the longest common prefix gets the parameter; of equals, the last.
@@ -140,7 +138,7 @@ def add_bare_parameters(tree: ModuleTree, assignments: Sequence[RoleAssignment])
     return extended
 
 
-def extend_head(tree: ModuleTree, assignments: Sequence[RoleAssignment]) -> list[RoleAssignment]:
+def extend_head(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
     """Add the transform next to the LM head's Linear to the head (ModernBERT's and Electra's)."""
     assigned = all_paths(assignments)
     return [
@@ -192,7 +190,7 @@ def _is_parameter_list(node: ModuleNode | None) -> bool:
     return node is not None and node.class_name in {"ParameterList", "ParameterDict"}
 
 
-def _sibling_projector(assignments: Sequence[RoleAssignment], parent: str, name: str) -> int | None:
+def _sibling_projector(assignments: Assignments, parent: str, name: str) -> int | None:
     """The index of the projector in a module whose name has the longest common prefix with `name`."""
     siblings = [
         index
