@@ -1,4 +1,4 @@
-"""Module trees by hand, as small as a rule needs them."""
+"""Small module trees, written by hand, for tests of single rules."""
 
 from vlm_inspect.anatomy.roles.find import find_roles
 from vlm_inspect.core.module_tree import ModuleTree, NodePool
@@ -9,16 +9,16 @@ _POOL = NodePool()
 
 
 def module(class_name, **children):
-    """A module that holds others, in this order; a shape instead of a module is a parameter of its own."""
+    """A module with these children in this order; a shape instead of a module is a bare parameter."""
     parameters = tuple((name, child) for name, child in children.items() if isinstance(child, tuple))
     modules = tuple((name, child) for name, child in children.items() if not isinstance(child, tuple))
     return _POOL.node(class_name, parameters=parameters, children=modules)
 
 
-def linear(given, made):
+def linear(in_features, out_features):
     """A Linear without a bias."""
-    sizes = (("in_features", given), ("out_features", made))
-    return _POOL.node("Linear", attributes=sizes, parameters=(("weight", (made, given)),))
+    sizes = (("in_features", in_features), ("out_features", out_features))
+    return _POOL.node("Linear", attributes=sizes, parameters=(("weight", (out_features, in_features)),))
 
 
 def norm(width):
@@ -32,28 +32,30 @@ def table(entries, width, class_name="Embedding"):
     return _POOL.node(class_name, attributes=sizes, parameters=(("weight", (entries, width)),))
 
 
-def convolution(given, made, *kernel):
-    """A convolution over as many dimensions as its kernel has sides."""
-    sizes = (("in_channels", given), ("kernel_size", kernel), ("out_channels", made))
+def convolution(in_channels, out_channels, *kernel):
+    """A convolution with as many dimensions as its kernel."""
+    sizes = (("in_channels", in_channels), ("kernel_size", kernel), ("out_channels", out_channels))
     return _POOL.node(
-        f"Conv{len(kernel)}d", attributes=sizes, parameters=(("weight", (made, given, *kernel)),)
+        f"Conv{len(kernel)}d",
+        attributes=sizes,
+        parameters=(("weight", (out_channels, in_channels, *kernel)),),
     )
 
 
 def layers(width, count=2, name="Some"):
-    """A list of layers of attention and MLP."""
+    """A ModuleList of layers with attention and an MLP."""
     attention = module(f"{name}Attention", q_proj=linear(width, width), o_proj=linear(width, width))
     layer = module(f"{name}Layer", attn=attention, fc1=linear(width, 4 * width), fc2=linear(4 * width, width))
     return module("ModuleList", **{str(index): layer for index in range(count)})
 
 
 def tower(class_name="SomeModel", width=VISION, **more):
-    """Layers behind a convolution over pixels."""
+    """A vision encoder: layers behind a convolution over pixels."""
     return module(class_name, patches=convolution(3, width, 8, 8), layers=layers(width), **more)
 
 
 def listener(class_name="SomeModel", width=VISION, **more):
-    """Layers behind a convolution over a wave."""
+    """An audio encoder: layers behind a convolution over a waveform."""
     return module(class_name, stem=convolution(1, width, 7), layers=layers(width), **more)
 
 
@@ -63,7 +65,7 @@ def text(class_name="TextModel", **more):
 
 
 def model(accessors=None, ties=(), **children):
-    """A tree whose root holds these; a head where none is given."""
+    """A tree with these children of the root, and with an LM head by default."""
     children.setdefault("lm_head", linear(TEXT, WORDS))
     return ModuleTree(
         module("SomeForConditionalGeneration", **children), ties=ties, accessors=accessors or {}
@@ -71,8 +73,8 @@ def model(accessors=None, ties=(), **children):
 
 
 def roles(tree):
-    """Role → the paths of its claims, in the order of the tree."""
+    """Role → the paths of its assignments, in the order of the tree."""
     found = {}
-    for claim in find_roles(tree):
-        found.setdefault(claim.role.value, []).append(claim.paths)
+    for assignment in find_roles(tree):
+        found.setdefault(assignment.role.value, []).append(assignment.paths)
     return found

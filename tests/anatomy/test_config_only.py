@@ -1,4 +1,4 @@
-"""What a configuration says on its own, and what it leaves unknown."""
+"""Records from a configuration alone: what it states, and what stays unknown."""
 
 import pytest
 
@@ -22,19 +22,19 @@ PHI3_V = {
 REFUSAL = NotNativeError("Phi3VForCausalLM is code of its own repo.", short="remote code")
 
 
-def answer(config):
+def described(config):
     return describe_config(Checkpoint(ModelIdentity("org/name"), config), REFUSAL)
 
 
-def test_what_the_configuration_states_is_told():
-    (language,) = answer(PHI3_V).by_role(Role.LANGUAGE_MODEL)
+def test_stated_values_are_in_the_record():
+    (language,) = described(PHI3_V).by_role(Role.LANGUAGE_MODEL)
     assert (language.layer_count, language.width) == (32, 3072)
     assert language.layers[0].mlp.hidden_width == 8192
     assert language.layers[0].attention.heads == 32
 
 
-def test_what_it_does_not_state_is_unknown_with_the_reason():
-    architecture = answer(PHI3_V)
+def test_other_values_are_unknown_with_the_reason():
+    architecture = described(PHI3_V)
     assert architecture.parameters.total is None
     assert architecture.parameters.unknown == {"total": "remote code", "active": "remote code"}
     assert architecture.unknown["lm_head"] == "remote code"
@@ -44,19 +44,19 @@ def test_what_it_does_not_state_is_unknown_with_the_reason():
     assert not architecture.absent
 
 
-def test_a_vision_encoder_without_sizes_is_there_and_its_layers_unknown():
-    (vision,) = answer(PHI3_V).by_role(Role.VISION_ENCODER)
+def test_a_vision_encoder_without_sizes_has_unknown_layers():
+    (vision,) = described(PHI3_V).by_role(Role.VISION_ENCODER)
     assert vision.layer_count is None
     assert vision.unknown["stacks"] == "remote code"
 
 
-def test_the_record_survives_json():
-    architecture = answer(PHI3_V)
+def test_the_record_round_trips_through_json():
+    architecture = described(PHI3_V)
     assert architecture_from_data(to_data(architecture)) == architecture
 
 
-def test_what_is_unknown_is_null_in_json_with_its_reason_beside():
-    data = to_data(answer(PHI3_V))
+def test_unknown_values_are_null_in_json_and_have_a_reason():
+    data = to_data(described(PHI3_V))
     vision = next(part for part in data["components"] if part["role"] == "vision_encoder")
     for name, reason in vision["unknown"].items():
         assert vision[name] is None
@@ -64,6 +64,6 @@ def test_what_is_unknown_is_null_in_json_with_its_reason_beside():
     assert data["parameters"]["total"] is None
 
 
-def test_a_configuration_that_names_nothing_is_refused():
+def test_a_configuration_without_a_name_raises():
     with pytest.raises(NotNativeError):
-        answer({"hidden_size": 3072})
+        described({"hidden_size": 3072})

@@ -1,4 +1,4 @@
-"""How each type takes in images, videos and sounds, as its code in transformers has it."""
+"""The fusion of images, videos and audio into the text, for all types with an unusual one."""
 
 from functools import cache
 
@@ -16,8 +16,8 @@ DEEPSTACK = ("placeholders", "layers")
 QUERIED = ("queries", "placeholders")
 CROSS = ("cross-attention",)
 
-# each read in its modeling file: the types that differ from LLaVA's one way, and some that do not
-WAYS = {
+# modality → fusion steps, each checked by hand in its modeling file
+STEPS = {
     "aria": {"image": QUERIED},
     "blip": {"image": CROSS},
     "blip-2": {"image": QUERIED},
@@ -73,26 +73,26 @@ def described(tree):
     return describe(tree, ModelIdentity("model", source="local"), "transformers")
 
 
-def entries(tree):
-    return {entry.modality: entry for entry in described(tree).inputs}
+def inputs(tree):
+    return {taken.modality: taken for taken in described(tree).inputs}
 
 
-@pytest.mark.parametrize("model_type", WAYS)
-def test_every_odd_way_in_is_derived(model_type):
-    ways = {modality: entry.steps for modality, entry in entries(tree_of(model_type)).items()}
-    assert ways == WAYS[model_type]
+@pytest.mark.parametrize("model_type", STEPS)
+def test_the_fusion_steps_of_a_type(model_type):
+    steps = {modality: taken.steps for modality, taken in inputs(tree_of(model_type)).items()}
+    assert steps == STEPS[model_type]
 
 
-@pytest.mark.parametrize("model_type", [name for name, ways in WAYS.items() if ways])
+@pytest.mark.parametrize("model_type", [name for name, steps in STEPS.items() if steps])
 def test_every_step_has_its_evidence(model_type):
-    for entry in entries(tree_of(model_type)).values():
-        findings = {evidence.finding for evidence in entry.evidence}
-        assert {f"{entry.modality}: {step}" for step in entry.steps} <= findings
-        assert all(evidence.detail for evidence in entry.evidence)
+    for taken in inputs(tree_of(model_type)).values():
+        findings = {evidence.finding for evidence in taken.evidence}
+        assert {f"{taken.modality}: {step}" for step in taken.steps} <= findings
+        assert all(evidence.detail for evidence in taken.evidence)
 
 
 def test_the_evidence_of_a_scatter_is_the_statement():
-    (image,) = entries(tree_of("llava")).values()
+    (image,) = inputs(tree_of("llava")).values()
     scatter = "inputs_embeds = inputs_embeds.masked_scatter(special_image_mask, image_features)"
     assert [(evidence.rule, evidence.detail) for evidence in image.evidence] == [
         ("code", f"LlavaModel.forward: {scatter}"),
@@ -101,42 +101,44 @@ def test_the_evidence_of_a_scatter_is_the_statement():
     assert (image.token_key, image.token_id) == ("image_token_index", 32000)
 
 
-def test_a_placeholder_that_the_configuration_leaves_out_is_unknown():
-    (image,) = entries(tree_of("blip-2")).values()
+def test_a_placeholder_without_a_token_in_the_configuration_is_unknown():
+    (image,) = inputs(tree_of("blip-2")).values()
     assert image.token_id is None
-    assert image.unknown == {"token_id": "its code reads image_token_index, and the configuration names none"}
+    assert image.unknown == {
+        "token_id": "the source reads image_token_index, which the configuration does not set"
+    }
 
 
-def test_a_published_blip_2_names_its_placeholder():
+def test_a_placeholder_with_a_token_in_the_configuration_is_found():
     config = {**config_of("blip-2"), "image_token_index": 50265}
-    (image,) = entries(build.build(config, "blip-2")).values()
+    (image,) = inputs(build.build(config, "blip-2")).values()
     assert (image.token_key, image.token_id, image.unknown) == ("image_token_index", 50265, {})
 
 
-def test_without_code_a_way_that_only_code_tells_is_unknown():
-    (image,) = entries(replace(tree_of("llava"), forward_info=())).values()
+def test_placeholders_are_unknown_without_the_source():
+    (image,) = inputs(replace(tree_of("llava"), forward_info=())).values()
     assert image.steps == ()
     assert list(image.unknown) == ["steps"]
     assert image.token_id is None
 
 
-def test_cross_attention_is_seen_without_code():
-    (image,) = entries(replace(tree_of("mllama"), forward_info=())).values()
+def test_cross_attention_is_found_without_the_source():
+    (image,) = inputs(replace(tree_of("mllama"), forward_info=())).values()
     assert image.steps == CROSS
 
 
-def test_code_for_a_part_that_was_not_built_brings_nothing_in():
-    deaf = build.build(default_config("nemotron_h_omni"), "deaf")
-    assert not any("sound" in path or "audio" in path for path, _ in deaf.root.walk())
-    assert list(entries(deaf)) == ["image", "video"]
+def test_source_for_a_part_that_was_not_built_adds_no_input():
+    tree = build.build(default_config("nemotron_h_omni"), "without-audio")
+    assert not any("sound" in path or "audio" in path for path, _ in tree.root.walk())
+    assert list(inputs(tree)) == ["image", "video"]
 
 
-def test_a_talkers_code_is_not_the_language_models():
-    evidence = [each for entry in entries(tree_of("qwen3_omni_moe")).values() for each in entry.evidence]
+def test_the_source_of_a_talker_adds_no_evidence():
+    evidence = [each for taken in inputs(tree_of("qwen3_omni_moe")).values() for each in taken.evidence]
     assert not any("Talker" in each.detail for each in evidence)
 
 
-def test_a_text_model_has_no_entries():
+def test_a_text_model_has_no_inputs():
     tree = build.build({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]}, "text")
     assert described(tree).inputs == ()
     assert "inputs" not in described(tree).unknown

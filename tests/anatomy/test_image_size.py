@@ -1,4 +1,4 @@
-"""The size of image that a tower's positions are made for."""
+"""The image size of a vision encoder, from its position table and its configuration."""
 
 import pytest
 
@@ -9,28 +9,28 @@ from vlm_inspect.core.architecture import ConvStage, EmbeddingStage, LinearStage
 PATCHES = ConvStage("Conv2d", "patch", in_channels=3, out_channels=64, kernel_size=(14, 14))
 
 
-def table(places):
+def table(positions):
     return EmbeddingStage(
-        "Parameter", "embeddings.position_embedding", num_embeddings=places, embedding_dim=64
+        "Parameter", "embeddings.position_embedding", num_embeddings=positions, embedding_dim=64
     )
 
 
-@pytest.mark.parametrize("places", [24 * 24, 24 * 24 + 1, 24 * 24 + 5])
-def test_a_table_that_fits_the_configuration_confirms_it(places):
-    found = image_size([module("Tower", norm=norm(64))], (PATCHES, table(places)), {"image_size": 336})
+@pytest.mark.parametrize("positions", [24 * 24, 24 * 24 + 1, 24 * 24 + 5])
+def test_a_position_table_of_the_configured_size_confirms_it(positions):
+    found = image_size([module("Tower", norm=norm(64))], (PATCHES, table(positions)), {"image_size": 336})
     assert found == (336, 336)
 
 
-def test_a_table_for_another_size_than_stated_is_believed():
+def test_a_square_position_table_of_another_size_wins():
     linear = LinearStage("Linear", "patch", in_features=768, out_features=64)
     config = {"image_size": 224, "patch_size": 16}
     assert image_size([module("Tower", norm=norm(64))], (linear, table(128 * 128)), config) == (2048, 2048)
 
 
-def test_a_table_for_another_size_that_is_no_square_leaves_it_open():
+def test_a_position_table_of_another_size_that_is_not_square_gives_no_size():
     assert image_size([module("Tower", norm=norm(64))], (PATCHES, table(1000)), {"image_size": 336}) == ()
 
 
-def test_without_a_table_the_configuration_is_all_there_is():
+def test_without_a_position_table_the_configuration_counts():
     assert image_size([module("Tower", norm=norm(64))], (PATCHES,), {"image_size": [960, 720]}) == (960, 720)
     assert image_size([module("Tower", norm=norm(64))], (PATCHES,), {}) == ()

@@ -1,4 +1,4 @@
-"""Which part of a configuration a stack was built from, where only the whole one is known."""
+"""The part of a composite configuration that a stack of layers was built from."""
 
 from tests.anatomy.small_trees import layers, norm
 from vlm_inspect.anatomy.configs import part_config
@@ -16,19 +16,19 @@ def stack_of(width, count=2):
     return pool.node("ModuleList", children=tuple((str(index), layer) for index in range(count)))
 
 
-def test_the_width_tells_the_part():
+def test_the_part_has_the_width_of_the_layers():
     config = {"hidden_size": 9, "text_config": TEXT, "vision_config": VISION}
     found = part_config(config, Role.LANGUAGE_MODEL, "model.layers", stack_of(64))
     assert found is TEXT
     assert part_config(config, Role.VISION_ENCODER, "model.tower.layers", stack_of(32)) is VISION
 
 
-def test_a_part_may_lie_deep():
+def test_a_part_may_be_nested():
     config = {"thinker_config": {"model_type": "thinker", "text_config": TEXT, "vision_config": VISION}}
     assert part_config(config, Role.LANGUAGE_MODEL, "thinker.model.layers", stack_of(64)) is TEXT
 
 
-def test_of_two_parts_alike_in_numbers_the_name_tells():
+def test_of_two_equal_parts_the_one_with_a_matching_name_is_found():
     one, other = dict(TEXT), dict(TEXT)
     config = {
         "encoder": {"model_type": "some", "text_config": one},
@@ -38,6 +38,6 @@ def test_of_two_parts_alike_in_numbers_the_name_tells():
     assert found is config["decoder"]
 
 
-def test_a_flat_configuration_is_that_of_its_only_part():
+def test_a_flat_configuration_is_the_part():
     config = {**TEXT, "rope_parameters": {"rope_type": "default"}}
     assert part_config(config, Role.LANGUAGE_MODEL, "model.layers", stack_of(64)) is config

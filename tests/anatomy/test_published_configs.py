@@ -1,4 +1,4 @@
-"""Configurations of published models, and other real ones where a `shared/hub` lies beside the project."""
+"""Records of published configurations (and of those in a `shared/hub` folder next to the project, if any)."""
 
 import json
 from pathlib import Path
@@ -30,8 +30,8 @@ from vlm_inspect.core.model_ref import ModelIdentity
 HUB = Path(__file__).parents[3] / "shared" / "hub"
 REAL = {path.parent.name: json.loads(path.read_text()) for path in sorted(HUB.glob("*/config.json"))}
 CONFIGS = {name: config for name, (config, _) in TOTALS.items()} | REAL
-# those that no native class reads in full
-MISREAD = {
+# configurations with structural keys that their native class ignores
+WITH_IGNORED_KEYS = {
     "Aria": ARIA,
     "Florence-2-large": FLORENCE_2_LARGE,
     "original LLaVA 7B": LLAVA_ORIGINAL_7B,
@@ -39,8 +39,8 @@ MISREAD = {
 }
 
 
-def counted(config):
-    """What torch itself counts over a plain build on the meta device."""
+def torch_count(config):
+    """The parameters that torch counts in a plain build on the meta device."""
     selected = select(config, "org/name")
     with accelerate.init_empty_weights(include_buffers=True):
         model = selected.model_class(selected.config_class.from_dict(json.loads(json.dumps(config))))
@@ -59,19 +59,19 @@ def is_native(config):
 NATIVE = [name for name, config in CONFIGS.items() if is_native(config)]
 
 
-# a published config may say what transformers calls by another name today
+# published configurations may use deprecated keys
 @pytest.mark.filterwarnings("ignore:`rope_scaling` is deprecated:FutureWarning")
 @pytest.mark.parametrize("name", NATIVE)
-def test_the_parts_add_up_to_what_torch_counts(name):
+def test_the_components_add_up_to_the_count_of_torch(name):
     tree = build.build(CONFIGS[name], name)
     architecture = describe(tree, ModelIdentity(name), "transformers")
     assert sum(component.parameters for component in architecture.components) == tree.total
     transformers.logging.set_verbosity_error()
-    assert tree.total == counted(CONFIGS[name])
+    assert tree.total == torch_count(CONFIGS[name])
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_every_one_is_answered_by_a_build_or_by_what_it_says(name, tmp_path):
+def test_every_record_is_from_a_build_or_from_the_configuration(name, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(CONFIGS[name]))
     record = inspect_model(str(tmp_path)).architecture
     assert record.builder == ("transformers" if name in NATIVE else "config")
@@ -80,50 +80,50 @@ def test_every_one_is_answered_by_a_build_or_by_what_it_says(name, tmp_path):
 
 
 @pytest.mark.parametrize(("config", "published"), PARTS.values(), ids=PARTS)
-def test_published_sizes_of_parts_come_out(config, published):
+def test_published_component_sizes(config, published):
     architecture = describe(build.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
     counted_by_role = {part.role.value: part.parameters for part in architecture.components}
     assert {role: counted_by_role[role] for role in published} == published
 
 
-def test_a_published_tower_may_hold_its_merger():
+def test_a_published_vision_encoder_may_include_its_merger():
     config, published = PARTS["Qwen2.5-VL-7B"]
     assert build.build(config, "org/name").find("model.visual").total == 676_550_144
     assert sum(published.values()) == 676_550_144
 
 
 @pytest.mark.parametrize(("config", "published"), ACTIVE.values(), ids=ACTIVE)
-def test_active_parameters_are_the_published_ones(config, published):
+def test_published_active_parameters(config, published):
     architecture = describe(build.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
     assert round(architecture.parameters.active / 1e9, 1) == published
 
 
-def answer(config, folder):
+def record_of(config, folder):
     (folder / "config.json").write_text(json.dumps(config))
     return inspect_model(str(folder)).architecture
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name in NATIVE])
-def test_no_published_configuration_is_misread(name):
+def test_native_classes_read_all_structural_keys(name):
     assert [key.path for key in build.build(CONFIGS[name], name).unused_config_keys if key.structural] == []
 
 
-@pytest.mark.parametrize("config", MISREAD.values(), ids=MISREAD)
-def test_a_misread_one_is_answered_and_says_so(config, tmp_path):
-    record = answer(config, tmp_path)
+@pytest.mark.parametrize("config", WITH_IGNORED_KEYS.values(), ids=WITH_IGNORED_KEYS)
+def test_ignored_structural_keys_are_in_the_record(config, tmp_path):
+    record = record_of(config, tmp_path)
     assert record.builder == "transformers"
     assert record.ignored_structural_keys
 
 
-def test_sizes_that_are_not_stated_are_the_classes_own(tmp_path):
-    # repositories leave out what equals a default: LLaVA-1.5 says nothing of its language model's sizes
+def test_unstated_sizes_are_the_defaults_of_the_class(tmp_path):
+    # repositories leave out values that equal a default: LLaVA-1.5 omits its language model's sizes
     assert "hidden_size" not in LLAVA_1_5_7B["text_config"]
-    record = answer(LLAVA_1_5_7B, tmp_path)
+    record = record_of(LLAVA_1_5_7B, tmp_path)
     assert (record.parameters.total, record.unused_config_keys[0].structural) == (7_063_427_072, False)
 
 
-def test_an_architecture_that_only_shares_its_types_name_is_answered_from_the_configuration(tmp_path):
-    record = answer({**LLAVA_ORIGINAL_13B, "architectures": ["LlavaLlamaForCausalLM"]}, tmp_path)
+def test_an_unknown_architecture_of_a_known_type_is_described_from_the_configuration(tmp_path):
+    record = record_of({**LLAVA_ORIGINAL_13B, "architectures": ["LlavaLlamaForCausalLM"]}, tmp_path)
     assert (record.builder, record.model_class) == ("config", "LlavaLlamaForCausalLM")
     (note,) = record.notes
     assert "LlavaLlamaForCausalLM is not one of transformers' own, though its model_type 'llava' is" in note
@@ -133,13 +133,13 @@ def test_an_architecture_that_only_shares_its_types_name_is_answered_from_the_co
         5120,
         40,
     )
-    # nobody read it, so nobody misread it
+    # nothing was built, so no key was ignored
     assert record.unused_config_keys == ()
 
 
-def test_an_architecture_of_another_type_is_built_and_said(tmp_path):
+def test_an_architecture_of_another_type_is_built_with_a_note(tmp_path):
     config = {"model_type": "llava_next", "architectures": ["LlavaNextVideoForConditionalGeneration"]}
-    record = answer(config, tmp_path)
+    record = record_of(config, tmp_path)
     assert record.model_class == "LlavaNextVideoForConditionalGeneration"
     assert (
         "built LlavaNextVideoForConditionalGeneration, the class its weights were saved from"
@@ -147,26 +147,28 @@ def test_an_architecture_of_another_type_is_built_and_said(tmp_path):
     )
 
 
-def test_an_architecture_that_transformers_spells_otherwise_is_built_and_said(tmp_path):
-    record = answer(KIMI_K2_5, tmp_path)
+def test_an_architecture_with_another_spelling_is_built_with_a_note(tmp_path):
+    record = record_of(KIMI_K2_5, tmp_path)
     assert record.model_class == "Kimi_K25ForConditionalGeneration"
     assert "names KimiK25ForConditionalGeneration, which transformers calls" in record.notes[0]
 
 
-def test_no_architecture_is_said(tmp_path):
-    record = answer({key: value for key, value in LLAVA_1_5_7B.items() if key != "architectures"}, tmp_path)
+def test_a_missing_architecture_has_a_note(tmp_path):
+    record = record_of(
+        {key: value for key, value in LLAVA_1_5_7B.items() if key != "architectures"}, tmp_path
+    )
     assert (record.model_class, record.parameters.total) == ("LlavaForConditionalGeneration", 7_063_427_072)
     assert "names no architecture" in record.notes[0]
 
 
-def test_parts_of_types_that_transformers_does_not_have_are_named(tmp_path):
+def test_parts_of_unknown_types_are_named(tmp_path):
     config = {
         "model_type": "aria",
         "architectures": ["AriaForConditionalGeneration"],
         "text_config": {"model_type": "aria_moe_lm", "hidden_size": 2560, "num_hidden_layers": 28},
         "vision_config": {"model_type": "aria_vision_model", "hidden_size": 1152, "num_hidden_layers": 27},
     }
-    record = answer(config, tmp_path)
+    record = record_of(config, tmp_path)
     assert record.builder == "config"
     assert (
         "text_config is of type 'aria_moe_lm' and vision_config is of type 'aria_vision_model'"
@@ -178,17 +180,17 @@ def test_parts_of_types_that_transformers_does_not_have_are_named(tmp_path):
     }
 
 
-def test_a_part_of_an_unknown_type_that_a_class_takes_for_its_own_is_built(tmp_path):
-    # Florence-2's vision part is of type davit, which transformers does not have, and its class does not ask
-    assert answer(FLORENCE_2_BASE, tmp_path).parameters.total == 231_414_016
+def test_a_part_of_an_unknown_type_is_built_if_the_class_ignores_the_type(tmp_path):
+    # Florence-2's vision part is of type davit, which transformers lacks, and its class does not check
+    assert record_of(FLORENCE_2_BASE, tmp_path).parameters.total == 231_414_016
 
 
-def test_an_empty_configuration_is_an_error_that_says_what_is_missing(tmp_path):
+def test_an_empty_configuration_is_an_error_that_names_the_missing_keys(tmp_path):
     with pytest.raises(VlmInspectError, match="neither model_type nor architectures"):
-        answer({}, tmp_path)
+        record_of({}, tmp_path)
 
 
-def test_a_model_that_is_smaller_than_its_name_says_why(tmp_path):
-    record = answer(MISTRAL_SMALL_3_1, tmp_path)
+def test_a_model_that_is_smaller_than_its_name_has_a_note(tmp_path):
+    record = record_of(MISTRAL_SMALL_3_1, tmp_path)
     assert record.parameters.total == 23_340_272_640
     assert "does not say whether the head is tied" in record.notes[0]

@@ -1,4 +1,4 @@
-"""Where the parts are, for models in which they lie unlike in others."""
+"""The roles of real models, above all of those with unusual structures."""
 
 import pytest
 
@@ -15,7 +15,7 @@ VISION, AUDIO, PROJECTOR = Role.VISION_ENCODER, Role.AUDIO_ENCODER, Role.PROJECT
 LANGUAGE, HEAD, GENERATOR, OTHER = Role.LANGUAGE_MODEL, Role.LM_HEAD, Role.GENERATOR, Role.OTHER
 
 
-def answer(config):
+def described(config):
     return describe(build.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
 
 
@@ -24,7 +24,7 @@ def paths(architecture, role):
 
 
 def test_an_inner_projector_owns_what_is_below_it():
-    architecture = answer(QWEN2_5_VL_7B)
+    architecture = described(QWEN2_5_VL_7B)
     tower, merger = architecture.by_role(VISION)[0], architecture.by_role(PROJECTOR)[0]
     assert tower.paths == ("model.visual",)
     assert merger.paths == ("model.visual.merger",)
@@ -32,22 +32,22 @@ def test_an_inner_projector_owns_what_is_below_it():
     assert tower.parameters + merger.parameters == 676_550_144
 
 
-def test_patches_that_go_straight_to_the_language_model_are_no_tower():
-    architecture = answer(FUYU_8B)
+def test_patches_without_encoder_layers_are_a_projector():
+    architecture = described(FUYU_8B)
     assert not architecture.by_role(VISION)
     assert architecture.absent["vision_encoder"] == (
-        "no layers see the pixels before the language model: model.vision_embed_tokens maps them to its width"
+        "no encoder layers: model.vision_embed_tokens maps the pixels to the language model's width"
     )
     assert paths(architecture, PROJECTOR) == [("model.vision_embed_tokens",)]
 
 
-def test_a_tied_head_owns_nothing_and_says_what_it_is_tied_to():
-    head = answer(GEMMA_3_4B).by_role(HEAD)[0]
+def test_a_tied_head_owns_no_parameters_and_names_the_tied_parameter():
+    head = described(GEMMA_3_4B).by_role(HEAD)[0]
     assert head.parameters == 0
     assert head.head.tied_to == "model.language_model.embed_tokens.weight"
 
 
-def test_a_head_that_transforms_first_owns_what_it_transforms_with():
+def test_a_head_owns_the_transform_before_its_linear():
     head = answer_of("blip").by_role(HEAD)[0]
     assert head.paths == ("text_decoder.cls.predictions",)
     assert [sizes(stage) for stage in head.stages if stage.kind == "linear"] == [(768, 768), (768, 30524)]
@@ -56,20 +56,20 @@ def test_a_head_that_transforms_first_owns_what_it_transforms_with():
     assert head.head.tied_to == "text_decoder.bert.embeddings.word_embeddings.weight"
 
 
-def test_cross_attention_layers_are_a_kind_of_their_own():
-    language = answer(LLAMA_3_2_11B_VISION).by_role(LANGUAGE)[0]
+def test_layers_with_cross_attention_are_a_separate_kind():
+    language = described(LLAMA_3_2_11B_VISION).by_role(LANGUAGE)[0]
     (stack,) = language.stacks
     assert stack.count == 40
     assert [kind.attention.cross for kind in stack.kinds] == [False, True]
     assert [index for index, kind in enumerate(stack.order) if kind == 1] == [3, 8, 13, 18, 23, 28, 33, 38]
 
 
-def test_sliding_layers_are_told_from_global_ones():
-    (stack,) = answer(GEMMA_3_4B).by_role(LANGUAGE)[0].stacks
+def test_layers_with_and_without_a_sliding_window_are_separate_kinds():
+    (stack,) = described(GEMMA_3_4B).by_role(LANGUAGE)[0].stacks
     assert [kind.attention.sliding_window for kind in stack.kinds] == [1024, None]
 
 
-def test_query_tokens_beside_a_qformer_belong_to_it():
+def test_query_tokens_next_to_a_qformer_belong_to_it():
     qformer, projection = answer_of("blip-2").by_role(PROJECTOR)
     assert qformer.paths == ("qformer", "query_tokens")
     assert (qformer.stages[0].num_layers, qformer.stages[0].num_queries) == (12, 32)
@@ -82,7 +82,7 @@ def test_a_learned_newline_belongs_to_the_projector():
     assert [stage.kind for stage in projector.stages] == ["linear", "activation", "linear"]
 
 
-def test_a_projector_without_a_module_of_its_own_is_one_component():
+def test_sibling_linears_of_one_projector_are_one_component():
     image, speech, both = answer_of("phi4_multimodal").by_role(PROJECTOR)
     assert [path.rpartition(".")[2] for path in image.paths] == [
         "img_projection_up",
@@ -101,13 +101,13 @@ def test_a_projector_without_a_module_of_its_own_is_one_component():
     ]
 
 
-def test_a_language_model_spread_over_the_root_is_called_after_its_layers():
+def test_a_language_model_spread_over_the_root_has_the_class_of_its_layers():
     (language,) = answer_of("udop").by_role(LANGUAGE)
     assert language.class_name == "UdopStack"
     assert language.layer_count == 48
 
 
-def test_queries_beside_an_encoder_are_among_its_embeddings():
+def test_queries_next_to_an_encoder_are_among_its_embeddings():
     _, encoder = answer_of("deepseek_ocr2").by_role(VISION)
     queries = [sizes(stage) for stage in encoder.embeddings if "query" in stage.path]
     assert queries == [(144, 896), (256, 896)]
@@ -116,7 +116,7 @@ def test_queries_beside_an_encoder_are_among_its_embeddings():
 @pytest.mark.parametrize(
     ("model_type", "role", "expected"),
     [
-        # two towers, beside each other or in one module
+        # two encoders, as siblings or in one module
         ("video_llava", VISION, [("model.video_tower",), ("model.image_tower",)]),
         ("deepseek_vl_hybrid", VISION, [("model.high_res_vision_model",), ("model.vision_model",)]),
         (
@@ -154,7 +154,7 @@ def test_queries_beside_an_encoder_are_among_its_embeddings():
             ],
         ),
         ("mllama", VISION, [("model.vision_model",)]),
-        # names and places of their own
+        # unusual names and places
         ("git", VISION, [("git.image_encoder",)]),
         ("git", LANGUAGE, [("git",)]),
         ("pi0", VISION, [("model.vlm.vision_tower",)]),
@@ -174,13 +174,13 @@ def test_queries_beside_an_encoder_are_among_its_embeddings():
         ("udop", LANGUAGE, [("shared", "encoder", "decoder")]),
         ("udop", PROJECTOR, [("patch_embed",)]),
         ("pp_formulanet", PROJECTOR, [("model.encoder.multi_modal_projector",)]),
-        # patches and sound without layers
+        # patches and audio without layers
         ("gemma4_unified", LANGUAGE, [("model.language_model",)]),
         ("gemma4_unified", PROJECTOR, [("model.embed_vision",), ("model.embed_audio",)]),
-        # the text's own projections
+        # the text's own projections are not projectors
         ("gemma4", PROJECTOR, [("model.embed_vision",), ("model.embed_audio",)]),
         ("gemma3n", PROJECTOR, [("model.embed_vision",), ("model.embed_audio",)]),
-        # projectors inside towers, and beside
+        # projectors inside and next to encoders
         ("llama4", PROJECTOR, [("vision_model.vision_adapter",), ("multi_modal_projector",)]),
         ("qwen3_vl", PROJECTOR, [("model.visual.merger",), ("model.visual.deepstack_merger_list",)]),
         ("muse_spark", AUDIO, [("model.audio_tower",)]),
@@ -224,7 +224,7 @@ def test_queries_beside_an_encoder_are_among_its_embeddings():
             AUDIO,
             [("model.acoustic_tokenizer_encoder",), ("model.semantic_tokenizer_encoder",)],
         ),
-        # output that is no text
+        # output other than text
         ("qwen2_5_omni", LANGUAGE, [("thinker.model.language_model",)]),
         ("qwen2_5_omni", HEAD, [("thinker.lm_head",)]),
         ("qwen2_5_omni", GENERATOR, [("talker",), ("token2wav",)]),
@@ -235,13 +235,13 @@ def test_queries_beside_an_encoder_are_among_its_embeddings():
         ("evolla", PROJECTOR, [("model.protein_encoder.sequence_compressor_resampler",)]),
     ],
 )
-def test_parts_are_found_where_others_do_not_have_them(model_type, role, expected):
+def test_roles_of_unusual_models(model_type, role, expected):
     assert paths(answer_of(model_type), role) == expected
 
 
-def test_only_what_neither_sees_nor_hears_nor_speaks_is_other():
-    left = {name: paths(answer_of(name), OTHER) for name in TYPES}
-    assert {name: found for name, found in left.items() if found} == {
+def test_only_modules_for_further_modalities_are_other():
+    other = {name: paths(answer_of(name), OTHER) for name in TYPES}
+    assert {name: found for name, found in other.items() if found} == {
         "evolla": [("model.protein_encoder",)],
         "nemo_speechlm": [("model.word_timestamp_encoder",), ("word_timestamp_head",)],
     }
@@ -249,16 +249,16 @@ def test_only_what_neither_sees_nor_hears_nor_speaks_is_other():
 
 ABSENT = {
     "vision_encoder": {
-        "evolla": "no module of the built model takes pixels, by its convolutions or by its name",
-        "fuyu": "model.vision_embed_tokens maps them to its width",
-        "gemma4_unified": "model.embed_vision maps them to its width",
-        "mistral4": "nothing but a language model was built",
-        "udop": "patch_embed maps them to its width",
-        "kyutai_speech_to_text": "the model takes sound (codec_model)",
-        "granite_speech": "the model takes sound (model.encoder)",
-        "granite_speech_plus": "the model takes sound (model.encoder)",
-        "nemo_speechlm": "the model takes sound (model.audio_tower.asr_encoder)",
-        "vibevoice_asr": "the model takes sound (model.acoustic_tokenizer_encoder)",
+        "evolla": "no module of the built model takes pixels, by convolution or by name",
+        "fuyu": "model.vision_embed_tokens maps the pixels to the language model's width",
+        "gemma4_unified": "model.embed_vision maps the pixels to the language model's width",
+        "mistral4": "only a language model was built",
+        "udop": "patch_embed maps the pixels to the language model's width",
+        "kyutai_speech_to_text": "the model takes audio (codec_model)",
+        "granite_speech": "the model takes audio (model.encoder)",
+        "granite_speech_plus": "the model takes audio (model.encoder)",
+        "nemo_speechlm": "the model takes audio (model.audio_tower.asr_encoder)",
+        "vibevoice_asr": "the model takes audio (model.acoustic_tokenizer_encoder)",
         **dict.fromkeys(
             (
                 "fun_asr_nano",
@@ -269,31 +269,31 @@ ABSENT = {
                 "voxtral",
                 "voxtral_realtime",
             ),
-            "the model takes sound (model.audio_tower), and no module of it takes pixels",
+            "the model takes audio (model.audio_tower), and none of its modules takes pixels",
         ),
     },
     "projector": {
-        "blip": "text_decoder.bert.encoder.layer.0.crossattention reads the encoder's output as it is",
-        "chameleon": "model.vqmodel makes tokens, which the language model embeds as it does words",
-        "emu3": "model.vqmodel makes tokens, which the language model embeds as it does words",
-        "idefics": "model.gated_cross_attn_layers.0.cross_attn reads the encoder's output as it is",
-        "inkling_mm_model": "model.vision_tower writes the text's width, 6144, itself",
-        "kyutai_speech_to_text": "codec_model makes tokens",
-        "mistral4": "nothing but a language model was built",
-        "pix2struct": "decoder.layer.0.encoder_decoder_attention reads the encoder's output as it is",
+        "blip": "text_decoder.bert.encoder.layer.0.crossattention reads the encoder's output directly",
+        "chameleon": "model.vqmodel produces tokens, which the language model embeds like text tokens",
+        "emu3": "model.vqmodel produces tokens, which the language model embeds like text tokens",
+        "idefics": "model.gated_cross_attn_layers.0.cross_attn reads the encoder's output directly",
+        "inkling_mm_model": "the output of model.vision_tower already has the text width, 6144",
+        "kyutai_speech_to_text": "codec_model produces tokens",
+        "mistral4": "only a language model was built",
+        "pix2struct": "decoder.layer.0.encoder_decoder_attention reads the encoder's output directly",
         "vision-encoder-decoder": "decoder.bert.encoder.layer.0.crossattention reads the encoder's output",
     },
-    "lm_head": {"pi0": "no Linear maps the text's width to its vocabulary"},
+    "lm_head": {"pi0": "no Linear maps the text width to the vocabulary"},
     "language_model": {},
 }
 
 
 @pytest.mark.parametrize("role", ABSENT)
-def test_what_a_model_has_not_is_said_with_what_it_has_instead(role):
-    said = {name: answer_of(name).absent[role] for name in TYPES if role in answer_of(name).absent}
-    assert set(said) == set(ABSENT[role])
-    assert [name for name, reason in ABSENT[role].items() if reason not in said[name]] == []
+def test_an_absent_role_has_a_reason(role):
+    reasons = {name: answer_of(name).absent[role] for name in TYPES if role in answer_of(name).absent}
+    assert set(reasons) == set(ABSENT[role])
+    assert [name for name, reason in ABSENT[role].items() if reason not in reasons[name]] == []
 
 
 def test_the_same_config_gives_the_same_record():
-    assert answer(GEMMA_3_4B) == answer(GEMMA_3_4B)
+    assert described(GEMMA_3_4B) == described(GEMMA_3_4B)

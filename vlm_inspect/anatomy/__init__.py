@@ -1,7 +1,4 @@
-"""ModuleTree and configuration to Architecture.
-
-`describe` reads a built tree, `describe_config` what a configuration says on its own.
-"""
+"""Describe a model: what it is made of, from its module tree or from its configuration alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One component: what a claimed module, or several that work as one, is made of."""
+"""Describe one component: its layers, embeddings and steps, and for vision encoders the image size."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vlm_inspect.anatomy.layers.experts import idle
 from vlm_inspect.anatomy.layers.read import read_stack
 from vlm_inspect.anatomy.layers.stacks import find_stacks, holds_stack, kinds, surroundings
 from vlm_inspect.anatomy.leaves import is_activation, is_norm, linear_widths
-from vlm_inspect.anatomy.roles.anchors import text_home
-from vlm_inspect.anatomy.roles.claims import Claim
+from vlm_inspect.anatomy.roles.anchors import text_backbone
+from vlm_inspect.anatomy.roles.claims import RoleAssignment
 from vlm_inspect.anatomy.steps.embeddings import embedding_stages, rest, text_stages
 from vlm_inspect.anatomy.steps.leaf import embedding_stage, leaf_stage, learned_queries
 from vlm_inspect.anatomy.steps.projector import projector_stages, with_activation, with_queries
@@ -31,59 +31,11 @@ from vlm_inspect.core.architecture import (
 )
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
 
-_MOST_EXTRA = 16  # class tokens and registers, which have positions too and are no patches
-_PAIR = 2
-
-
-def image_size(
-    nodes: Sequence[ModuleNode], embeddings: Sequence[Stage], config: Mapping[str, Any]
-) -> tuple[int, ...]:
-    """Height and width in pixels: what the tower's own modules say, or else its configuration.
-
-    Where the configuration says one size and the table of positions is made for another (Radio's 16384
-    places, with an `image_size` of 224 that nothing reads), the table is believed.
-    """
-    for _, child in (pair for node in nodes for pair in kinds(node, "")):
-        size = child.attribute("image_size", "img_size")
-        if size is not None:
-            return _pair(size)
-    stated, patch = _pair(config.get("image_size")), _patch(embeddings, config)
-    places = next(_places(embeddings), None)
-    if not stated or patch is None or places is None:
-        return stated
-    made_for = math.prod(side // patch for side in stated)
-    if made_for <= places <= made_for + _MOST_EXTRA:
-        return stated
-    side = math.isqrt(places)
-    return (side * patch, side * patch) if side * side == places else ()
-
-
-def _places(embeddings: Sequence[Stage]) -> Iterator[int]:
-    """The entries of the tables of positions, the first first."""
-    for stage in embeddings:
-        if isinstance(stage, EmbeddingStage) and "pos" in stage.path.rpartition(".")[2]:
-            yield stage.num_embeddings or 1
-
-
-def _patch(embeddings: Sequence[Stage], config: Mapping[str, Any]) -> int | None:
-    """The side of a patch in pixels: that of the convolution over the image, or as the configuration says."""
-    seen = (
-        stage.kernel_size[-1] for stage in embeddings if isinstance(stage, ConvStage) and stage.kernel_size
-    )
-    stated = config.get("patch_size")
-    return next(seen, stated if isinstance(stated, int) and stated > 0 else None)
-
-
-def _pair(size: object) -> tuple[int, ...]:
-    if isinstance(size, int) and not isinstance(size, bool):
-        return (size, size)
-    if isinstance(size, (list, tuple)) and len(size) == _PAIR and all(isinstance(side, int) for side in size):
-        return tuple(size)
-    return ()
-
-
-# where configurations list the layers whose outputs go on side by side
-_LISTS = (
+# components without `extra_modules`: `stages` has all their modules, or they are too varied
+_WITHOUT_EXTRA_MODULES = frozenset({Role.PROJECTOR, Role.LM_HEAD, Role.OTHER})
+_MOST_EXTRA_POSITIONS = 16  # class and register tokens have positions, too
+# the keys that list the layers whose outputs are concatenated
+_FEATURE_LAYERS = (
     "vision_feature_layer",
     "vision_feature_layers",
     "intermediate_layers_indices",
@@ -92,132 +44,126 @@ _LISTS = (
 )
 
 
-def feature_layers(*configs: Mapping[str, Any]) -> int | None:
-    """How many layers a configuration lists; None where it lists none or one."""
-    for config in configs:
-        for name in _LISTS:
-            listed = config.get(name)
-            if isinstance(listed, (list, tuple)) and len(listed) > 1:
-                return len(listed)
-    return None
+def describe_component(
+    tree: ModuleTree, assignment: RoleAssignment, count: int, assigned: Collection[str]
+) -> Component:
+    """Describe the modules of one role assignment.
 
+    Args:
+        tree: The model.
+        assignment: The role and its paths.
+        count: The number of parameters that it owns.
+        assigned: The paths of all assignments; those inside this one belong to other components.
 
-# projectors and heads are told step by step, all of them
-_STAGED = frozenset({Role.PROJECTOR, Role.LM_HEAD, Role.OTHER})
-
-
-def component(tree: ModuleTree, claim: Claim, count: int, claimed: Collection[str]) -> Component:
-    """What is at a claim's paths, of which it owns so many parameters; what others claim is not its own."""
-    evidence = [claim.evidence()]
-    main = _main(tree, claim)
+    """
+    role, paths = assignment.role, assignment.paths
+    main = _main_module(tree, assignment)
     if main is None:  # a bare parameter
-        return Component(claim.role, claim.paths, "Parameter", count, active=count, evidence=tuple(evidence))
-    others = (other for other in claimed if other not in claim.paths)
-    inner = {other for other in others if any(is_below(other, path) for path in claim.paths)}
-    stacks = tuple(_stacks(tree, claim, inner))
-    told = {stack.path for stack in stacks} | inner
-    embeddings = tuple(_embeddings(tree, claim, inner, told))
-    unused, unknown = idle(tree, stacks)
-    tied = _tie_of(tree, claim.paths[0]) if claim.role is Role.LM_HEAD else None
-    if tied:
-        evidence.append(Evidence(f"weight tied to {tied}", "structure", "one parameter at both paths"))
+        evidence = (assignment.evidence(),)
+        return Component(role, paths, "Parameter", count, active=count, evidence=evidence)
+    others = {path for path in assigned if path not in paths and any(is_below(path, own) for own in paths)}
+    stacks = tuple(_stacks(tree, assignment, others))
+    described = {stack.path for stack in stacks} | others
+    embeddings = tuple(_embeddings(tree, assignment, others, described))
+    inactive, why_unknown = idle(tree, stacks)
+    tied = _tied_parameter(tree, paths[0]) if role is Role.LM_HEAD else None
     return Component(
-        role=claim.role,
-        paths=claim.paths,
+        role=role,
+        paths=paths,
         class_name=main.class_name,
         parameters=count,
-        width=_width(tree, claim, stacks),
-        stacks=() if claim.role is Role.PROJECTOR else stacks,
+        width=_width(tree, role, stacks),
+        stacks=() if role is Role.PROJECTOR else stacks,
         embeddings=embeddings,
-        stages=_stages(tree, claim),
-        extra_modules=() if claim.role in _STAGED else tuple(_beside(tree, claim, told, embeddings)),
-        image=_image(tree, claim, stacks, embeddings) if claim.role is Role.VISION_ENCODER else None,
+        stages=_stages(tree, assignment),
+        extra_modules=tuple(_extra_modules(tree, assignment, described, embeddings)),
+        image=_image_input(tree, assignment, stacks, embeddings) if role is Role.VISION_ENCODER else None,
         head=HeadInfo(tied) if tied else None,
-        active=None if unknown else count - unused,
-        unknown={"active": unknown} if unknown else {},
-        evidence=tuple(evidence),
+        active=None if why_unknown else count - inactive,
+        unknown={"active": why_unknown} if why_unknown else {},
+        evidence=(assignment.evidence(), *_tie_evidence(tied)),
     )
 
 
-def _nodes(tree: ModuleTree, claim: Claim) -> Iterator[tuple[str, ModuleNode]]:
-    """The claim's modules; its bare parameters are left out."""
-    for path in claim.paths:
+def _modules(tree: ModuleTree, assignment: RoleAssignment) -> Iterator[tuple[str, ModuleNode]]:
+    """The assignment's modules, without its bare parameters."""
+    for path in assignment.paths:
         node = tree.find(path)
         if node is not None:
             yield path, node
 
 
-def _main(tree: ModuleTree, claim: Claim) -> ModuleNode | None:
-    """The module that gives a component its class: the first with layers, or the first.
+def _main_module(tree: ModuleTree, assignment: RoleAssignment) -> ModuleNode | None:
+    """The module that gives a component its class: the first with layers, else the first.
 
-    A language model spread over the root begins with its embedding, and is none.
+    (A language model that is spread over the root begins with its embedding.)
     """
-    nodes = list(_nodes(tree, claim))
-    layered = (node for _, node in nodes if holds_stack(node))
-    return next(layered, nodes[0][1] if nodes else None)
+    nodes = [node for _, node in _modules(tree, assignment)]
+    return next((node for node in nodes if holds_stack(node)), nodes[0] if nodes else None)
 
 
-def _stacks(tree: ModuleTree, claim: Claim, inner: Collection[str]) -> Iterator[LayerStack]:
-    top = claim.paths[0] if len(claim.paths) == 1 else ""
-    for path, node in _nodes(tree, claim):
-        for at, stack in find_stacks(node, path, inner):
-            config = _config(tree, claim.role, at, stack)
-            around = surroundings(tree, at, top, claim.role, config, claimed=inner)
-            yield read_stack(at, stack, around)
+# --- layers, embeddings and steps
+
+
+def _stacks(tree: ModuleTree, assignment: RoleAssignment, others: Collection[str]) -> Iterator[LayerStack]:
+    role, top = assignment.role, assignment.paths[0] if len(assignment.paths) == 1 else ""
+    for path, node in _modules(tree, assignment):
+        for at, stack in find_stacks(node, path, others):
+            context = surroundings(tree, at, top, role, _config(tree, role, at, stack), claimed=others)
+            yield read_stack(at, stack, context)
 
 
 def _config(tree: ModuleTree, role: Role, path: str, stack: ModuleNode) -> Mapping[str, Any]:
-    """The configuration of a stack's layers: their own, or where the builder saw none, the part's."""
+    """The configuration of a stack: that of its first layer, or of the part if the builder has none."""
     if tree.configs:
         return tree.config_at(join(path, stack.children[0][0]))
     return part_config(tree.config, role, path, stack)
 
 
 def _embeddings(
-    tree: ModuleTree, claim: Claim, inner: Collection[str], told: Collection[str]
+    tree: ModuleTree, assignment: RoleAssignment, others: Collection[str], described: Collection[str]
 ) -> Iterator[Stage]:
-    if claim.role in ENCODERS:
-        for path, node in _nodes(tree, claim):
-            yield from embedding_stages(node, path, inner) if node.children else _tables(node, path)
-    home = text_home(tree) if claim.role is Role.LANGUAGE_MODEL else None
-    table = tree.find(home.embedding) if home is not None else None
-    if home is not None and table is not None:
-        yield embedding_stage(table.class_name, home.embedding, home.sizes)
-        for path, node in _nodes(tree, claim):
-            yield from text_stages(node, path, home.embedding, told)
+    if assignment.role in ENCODERS:
+        for path, node in _modules(tree, assignment):
+            yield from embedding_stages(node, path, others) if node.children else _lone_table(node, path)
+    backbone = text_backbone(tree) if assignment.role is Role.LANGUAGE_MODEL else None
+    table = tree.find(backbone.embedding) if backbone is not None else None
+    if backbone is not None and table is not None:
+        yield embedding_stage(table.class_name, backbone.embedding, backbone.sizes)
+        for path, node in _modules(tree, assignment):
+            yield from text_stages(node, path, backbone.embedding, described)
 
 
-def _tables(leaf: ModuleNode, path: str) -> Iterator[Stage]:
-    """A table that a component has at a path of its own: the queries beside an encoder."""
+def _lone_table(leaf: ModuleNode, path: str) -> Iterator[Stage]:
+    """An embedding with a path of its own in the assignment, for example queries next to an encoder."""
     stage = leaf_stage(leaf, path)
     if isinstance(stage, EmbeddingStage):
         yield stage
 
 
-def _beside(
-    tree: ModuleTree, claim: Claim, told: Collection[str], embeddings: tuple[Stage, ...]
+def _extra_modules(
+    tree: ModuleTree, assignment: RoleAssignment, described: Collection[str], embeddings: Sequence[Stage]
 ) -> Iterator[Stage]:
-    embedded = {stage.path for stage in embeddings}
-    return rest(tree, list(_nodes(tree, claim)), told, embedded)
+    if assignment.role not in _WITHOUT_EXTRA_MODULES:
+        embedded = {stage.path for stage in embeddings}
+        yield from rest(tree, list(_modules(tree, assignment)), described, embedded)
 
 
-def _stages(tree: ModuleTree, claim: Claim) -> tuple[Stage, ...]:
-    nodes = list(_nodes(tree, claim))
-    if claim.role is Role.LM_HEAD:
-        return tuple(stage for path, node in nodes for stage in _head_stages(node, path))
-    if claim.role is not Role.PROJECTOR:
+def _stages(tree: ModuleTree, assignment: RoleAssignment) -> tuple[Stage, ...]:
+    """The steps of a projector or of a head; other components have none."""
+    modules = list(_modules(tree, assignment))
+    if assignment.role is Role.LM_HEAD:
+        return tuple(stage for path, node in modules for stage in _head_stages(node, path))
+    if assignment.role is not Role.PROJECTOR:
         return ()
-    stages = tuple(stage for path, node in nodes for stage in projector_stages(node, path))
-    if len(nodes) > 1:
-        stages = with_activation(stages, tree.find(nodes[0][0].rpartition(".")[0]))
-    return with_queries(stages, _bare_queries(tree, claim.paths[1:]))
+    stages = tuple(stage for path, node in modules for stage in projector_stages(node, path))
+    if len(modules) > 1:
+        stages = with_activation(stages, tree.find(modules[0][0].rpartition(".")[0]))
+    return with_queries(stages, _bare_queries(tree, assignment.paths[1:]))
 
 
 def _head_stages(node: ModuleNode, path: str) -> Iterator[Stage]:
-    """The head's Linear, its own class's included, those inside it (idefics adds one for new tokens).
-
-    BERT's head transforms the hidden state first: the norm and the activation there are steps too.
-    """
+    """The Linears of a head (idefics adds one for new tokens), and the norms and activations before them."""
     for at, child in node.walk(path):
         is_step = linear_widths(child) or is_norm(child) or is_activation(child)
         stage = leaf_stage(child, at) if is_step else None
@@ -225,8 +171,8 @@ def _head_stages(node: ModuleNode, path: str) -> Iterator[Stage]:
             yield stage
 
 
-def _bare_queries(tree: ModuleTree, paths: tuple[str, ...]) -> int | None:
-    """Query tokens that the model itself holds beside its Q-Former."""
+def _bare_queries(tree: ModuleTree, paths: Sequence[str]) -> int | None:
+    """The number of query tokens in a bare parameter next to a Q-Former."""
     for path in paths:
         owner, _, name = path.rpartition(".")
         holder = tree.find(owner)
@@ -236,14 +182,16 @@ def _bare_queries(tree: ModuleTree, paths: tuple[str, ...]) -> int | None:
     return None
 
 
-def _width(tree: ModuleTree, claim: Claim, stacks: tuple[LayerStack, ...]) -> int | None:
-    """The text's width, or that with which the layers end: a tower of stages (Swin) widens on its way."""
-    home = text_home(tree) if claim.role is Role.LANGUAGE_MODEL else None
-    if home is not None:
-        return home.sizes[1]
-    last = (stack.kinds[stack.order[-1] if stack.order else 0] for stack in reversed(stacks))
-    widths = (_layer_width(layer) for layer in last)
-    return next((width for width in widths if width), None)
+# --- width and ties
+
+
+def _width(tree: ModuleTree, role: Role, stacks: Sequence[LayerStack]) -> int | None:
+    """The text width, or that of the last layers: a tower of stages (Swin) widens from stage to stage."""
+    backbone = text_backbone(tree) if role is Role.LANGUAGE_MODEL else None
+    if backbone is not None:
+        return backbone.width
+    last_layers = (stack.kinds[stack.order[-1] if stack.order else 0] for stack in reversed(stacks))
+    return next((width for layer in last_layers if (width := _layer_width(layer))), None)
 
 
 def _layer_width(layer: Layer) -> int | None:
@@ -251,20 +199,90 @@ def _layer_width(layer: Layer) -> int | None:
     return next((width for width in (*norms, layer.mlp and layer.mlp.input_width) if width), None)
 
 
-def _image(
-    tree: ModuleTree, claim: Claim, stacks: tuple[LayerStack, ...], embeddings: tuple[Stage, ...]
+def _tied_parameter(tree: ModuleTree, path: str) -> str | None:
+    """The parameter outside of the head that the head's weight is tied to."""
+    for first, *rest_of_group in tree.ties:
+        if any(is_below(member, path) for member in rest_of_group) and not is_below(first, path):
+            return first
+    return None
+
+
+def _tie_evidence(tied: str | None) -> Iterator[Evidence]:
+    if tied:
+        yield Evidence(f"weight tied to {tied}", "structure", "one parameter at both paths")
+
+
+# --- image size and feature layers
+
+
+def _image_input(
+    tree: ModuleTree, assignment: RoleAssignment, stacks: Sequence[LayerStack], embeddings: Sequence[Stage]
 ) -> ImageInput | None:
     stack = tree.find(stacks[0].path) if stacks else None
-    config = _config(tree, claim.role, stacks[0].path, stack) if stack is not None else tree.config
-    size = image_size([node for _, node in _nodes(tree, claim)], embeddings, config)
-    layers = feature_layers(tree.config, config) if stack is not None else None
+    config = _config(tree, assignment.role, stacks[0].path, stack) if stack is not None else tree.config
+    size = image_size([node for _, node in _modules(tree, assignment)], embeddings, config)
+    layers = _feature_layer_count(tree.config, config) if stack is not None else None
     return ImageInput(size, layers) if size or layers else None
 
 
-def _tie_of(tree: ModuleTree, path: str) -> str | None:
-    """The parameter outside of the head that counts in place of its weight, where the two are one."""
-    for group in tree.ties:
-        inside = any(is_below(member, path) for member in group[1:])
-        if inside and not is_below(group[0], path):
-            return group[0]
+def image_size(
+    nodes: Sequence[ModuleNode], embeddings: Sequence[Stage], config: Mapping[str, Any]
+) -> tuple[int, ...]:
+    """Height and width in pixels: from the encoder's modules, else from its configuration.
+
+    If the position table is made for another size than the configuration's, the table wins (Radio has 16384
+    positions and an unused `image_size` of 224).
+
+    Returns:
+        (height, width), or () if neither is known.
+
+    """
+    for node in nodes:
+        for _, child in kinds(node, ""):
+            size = child.attribute("image_size", "img_size")
+            if size is not None:
+                return _height_and_width(size)
+    configured, patch = _height_and_width(config.get("image_size")), _patch_side(embeddings, config)
+    positions = _position_count(embeddings)
+    if not configured or patch is None or positions is None:
+        return configured
+    expected = math.prod(side // patch for side in configured)
+    if expected <= positions <= expected + _MOST_EXTRA_POSITIONS:
+        return configured
+    side = math.isqrt(positions)
+    return (side * patch, side * patch) if side * side == positions else ()
+
+
+def _height_and_width(size: object) -> tuple[int, ...]:
+    if isinstance(size, int) and not isinstance(size, bool):
+        return (size, size)
+    if isinstance(size, (list, tuple)) and len(size) == 2 and all(isinstance(side, int) for side in size):  # noqa: PLR2004
+        return tuple(size)
+    return ()
+
+
+def _position_count(embeddings: Sequence[Stage]) -> int | None:
+    """The number of entries in the first position table."""
+    for stage in embeddings:
+        if isinstance(stage, EmbeddingStage) and "pos" in stage.path.rpartition(".")[2]:
+            return stage.num_embeddings or 1
+    return None
+
+
+def _patch_side(embeddings: Sequence[Stage], config: Mapping[str, Any]) -> int | None:
+    """The side of a patch in pixels: that of the patch convolution, else the configuration's."""
+    for stage in embeddings:
+        if isinstance(stage, ConvStage) and stage.kernel_size:
+            return stage.kernel_size[-1]
+    configured = config.get("patch_size")
+    return configured if isinstance(configured, int) and configured > 0 else None
+
+
+def _feature_layer_count(*configs: Mapping[str, Any]) -> int | None:
+    """The number of layers whose outputs are concatenated; None if the configuration lists at most one."""
+    for config in configs:
+        for key in _FEATURE_LAYERS:
+            layers = config.get(key)
+            if isinstance(layers, (list, tuple)) and len(layers) > 1:
+                return len(layers)
     return None

@@ -1,7 +1,7 @@
-"""What a configuration says on its own, where no module can be looked at.
+"""Describe a model from its configuration alone, when no class can be built.
 
-Values are taken as the configuration states them. Whatever would have to be concluded from them is
-left unknown, with the reason.
+Values are copied as the configuration states them. Whatever would have to be inferred stays unknown, with the
+reason.
 """
 
 from __future__ import annotations
@@ -26,42 +26,50 @@ from vlm_inspect.core.checkpoint import Checkpoint
 from vlm_inspect.core.errors import NotNativeError
 from vlm_inspect.core.version import __version__
 
-_TEXT_PARTS = ("text_config", "llm_config", "language_config")
-_VISION_PARTS = ("vision_config", "img_processor", "visual", "vision_tower_config")
-_AUDIO_PARTS = ("audio_config", "audio_processor", "speech_config")
-# what no configuration says of a class that was not seen
-_UNSEEN_OF_ATTENTION = ("class_name", "kind", "head_width", "qk_norm", "bias", "positions")
-_UNSEEN_OF_MLP = ("class_name", "gated", "activation")
+# the keys under which configurations have the parts of a model
+_PART_KEYS: Mapping[Role, tuple[str, ...]] = {
+    Role.VISION_ENCODER: ("vision_config", "img_processor", "visual", "vision_tower_config"),
+    Role.AUDIO_ENCODER: ("audio_config", "audio_processor", "speech_config"),
+    Role.LANGUAGE_MODEL: ("text_config", "llm_config", "language_config"),
+}
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "layers", "depth")
 _WIDTHS = ("hidden_size", "embed_dim", "width", "d_model", "n_embd", "dim")
 _HEADS = ("num_attention_heads", "num_heads", "n_head")
+_MLP_WIDTHS = ("intermediate_size", "ffn_dim", "mlp_dim")
+# no configuration states these about a class
+_UNKNOWN_OF_ATTENTION = ("class_name", "kind", "head_width", "qk_norm", "bias", "positions")
+_UNKNOWN_OF_MLP = ("class_name", "gated", "activation")
+_MAIN_ROLES = (Role.VISION_ENCODER, Role.PROJECTOR, Role.LANGUAGE_MODEL, Role.LM_HEAD)
 
 
 def describe_config(checkpoint: Checkpoint, refusal: NotNativeError) -> Architecture:
-    """A record of what the configuration states, where transformers has no class for it.
+    """Describe what a configuration states, for a model that transformers has no class for.
 
-    Raises the refusal itself where the configuration does not even name what it is of.
+    Args:
+        checkpoint: The model's configuration.
+        refusal: Why the model could not be built; its short form becomes the reason of all unknowns.
+
+    Raises:
+        NotNativeError: The refusal, if the configuration names neither an architecture nor a model type.
+
     """
     config, reason = checkpoint.config, refusal.short
-    if not (_first_architecture(config) or _text(config.get("model_type"))):
+    model_class, model_type = _first_architecture(config), _string(config.get("model_type"))
+    if not (model_class or model_type):
         raise refusal
     components = tuple(_components(config, reason))
     found = {component.role for component in components}
+    unknown = [role.value for role in _MAIN_ROLES if role not in found]
+    unknown += ["attention_backends", "inputs", *(() if model_class else ("model_class",))]
     return with_kind(
         Architecture(
             model=checkpoint.identity,
-            model_type=_text(config.get("model_type")),
-            model_class=_first_architecture(config),
+            model_type=model_type,
+            model_class=model_class,
             builder="config",
             components=components,
             parameters=Parameters(unknown={"total": reason, "active": reason}),
-            unknown={
-                role.value: reason
-                for role in (Role.VISION_ENCODER, Role.PROJECTOR, Role.LANGUAGE_MODEL, Role.LM_HEAD)
-                if role not in found
-            }
-            | {"attention_backends": reason, "inputs": reason}
-            | ({} if _first_architecture(config) else {"model_class": reason}),
+            unknown=dict.fromkeys(unknown, reason),
             quantization=quantization_of(config),
             versions={"vlm_inspect": __version__},
             notes=(f"{refusal.message} This answer is from the configuration alone.",),
@@ -70,76 +78,72 @@ def describe_config(checkpoint: Checkpoint, refusal: NotNativeError) -> Architec
 
 
 def _components(config: Mapping[str, Any], reason: str) -> Iterator[Component]:
-    for role, names in (
-        (Role.VISION_ENCODER, _VISION_PARTS),
-        (Role.AUDIO_ENCODER, _AUDIO_PARTS),
-        (Role.LANGUAGE_MODEL, _TEXT_PARTS),
-    ):
-        name, part = _part(config, names)
-        if part is None and role is Role.LANGUAGE_MODEL and _number(config, _LAYERS):
-            name, part = "config.json", config
+    for role, keys in _PART_KEYS.items():
+        key, part = _first_part(config, keys)
+        if part is None and role is Role.LANGUAGE_MODEL and _positive(config, _LAYERS):
+            key, part = "config.json", config
         if part is not None:
-            yield _component(role, name, part, reason)
+            yield _component(role, key, part, reason)
 
 
-def _part(config: Mapping[str, Any], names: tuple[str, ...]) -> tuple[str, Mapping[str, Any] | None]:
-    for name in names:
-        part = config.get(name)
+def _first_part(config: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, Mapping[str, Any] | None]:
+    for key in keys:
+        part = config.get(key)
         if isinstance(part, Mapping) and part:
-            return name, part
+            return key, part
     return "", None
 
 
-def _component(role: Role, name: str, part: Mapping[str, Any], reason: str) -> Component:
-    layers = _number(part, _LAYERS)
-    # a model's own class is its architecture; a sub-configuration that is the whole one has it above
-    stated = _first_architecture(part) if name != "config.json" else None
-    unknown = {"parameters": reason, "active": reason, "paths": reason, "embeddings": reason}
-    if stated is None:
+def _component(role: Role, key: str, part: Mapping[str, Any], reason: str) -> Component:
+    layers = _positive(part, _LAYERS)
+    # the whole configuration names the class of the model, not that of its language model
+    class_name = _first_architecture(part) if key != "config.json" else None
+    unknown = dict.fromkeys(("parameters", "active", "paths", "embeddings"), reason)
+    if class_name is None:
         unknown["class_name"] = reason
     if layers is None:
         unknown["stacks"] = reason
-    evidence = Evidence(f"{role.value} in {name}", "config", f"{name} describes one")
     return Component(
         role=role,
-        class_name=stated,
-        width=_number(part, _WIDTHS),
+        class_name=class_name,
+        width=_positive(part, _WIDTHS),
         stacks=(LayerStack("", layers, (_layer(part, reason),)),) if layers else (),
         unknown=unknown,
-        evidence=(evidence,),
+        evidence=(Evidence(f"{role.value} in {key}", "config", f"{key} describes one"),),
     )
 
 
 def _layer(part: Mapping[str, Any], reason: str) -> Layer:
-    width = _number(part, _WIDTHS)
+    width = _positive(part, _WIDTHS)
     return Layer(
         attention=Attention(
-            heads=_number(part, _HEADS),
-            key_value_heads=_number(part, ("num_key_value_heads",)),
-            unknown=dict.fromkeys(_UNSEEN_OF_ATTENTION, reason),
+            heads=_positive(part, _HEADS),
+            key_value_heads=_positive(part, ("num_key_value_heads",)),
+            unknown=dict.fromkeys(_UNKNOWN_OF_ATTENTION, reason),
         ),
         mlp=Mlp(
             input_width=width,
-            hidden_width=_number(part, ("intermediate_size", "ffn_dim", "mlp_dim")),
+            hidden_width=_positive(part, _MLP_WIDTHS),
             output_width=width,
-            unknown=dict.fromkeys(_UNSEEN_OF_MLP, reason),
+            unknown=dict.fromkeys(_UNKNOWN_OF_MLP, reason),
         ),
-        unknown={"class_name": reason, "norms": reason, "norm_placement": reason},
+        unknown=dict.fromkeys(("class_name", "norms", "norm_placement"), reason),
     )
 
 
-def _number(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    for name in names:
-        value = config.get(name)
+def _positive(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
+    """The first of these keys that has a positive integer."""
+    for key in keys:
+        value = config.get(key)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
     return None
 
 
 def _first_architecture(config: Mapping[str, Any]) -> str | None:
-    names = config.get("architectures")
-    return _text(names[0]) if isinstance(names, list) and names else None
+    architectures = config.get("architectures")
+    return _string(architectures[0]) if isinstance(architectures, list) and architectures else None
 
 
-def _text(value: object) -> str | None:
+def _string(value: object) -> str | None:
     return value if isinstance(value, str) and value else None

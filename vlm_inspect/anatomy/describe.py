@@ -1,42 +1,53 @@
-"""The pipeline of this room: claims, what they own, what each is made of."""
+"""ModuleTree → Architecture: find the roles, count the parameters, describe each component."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vlm_inspect.anatomy.components import component
-from vlm_inspect.anatomy.fusion import read_entries
+from vlm_inspect.anatomy.components import describe_component
+from vlm_inspect.anatomy.fusion import modality_inputs
 from vlm_inspect.anatomy.kind import with_kind
 from vlm_inspect.anatomy.quantization import quantization_of
-from vlm_inspect.anatomy.roles.absences import absences
-from vlm_inspect.anatomy.roles.claims import Claim
+from vlm_inspect.anatomy.roles.absences import absent_roles
+from vlm_inspect.anatomy.roles.claims import (
+    RoleAssignment,
+    all_paths,
+    owned_parameters,
+    unassigned_modules,
+)
 from vlm_inspect.anatomy.roles.find import find_roles
-from vlm_inspect.anatomy.roles.language import owned, unclaimed
-from vlm_inspect.anatomy.unknowns import apply_unknowns, unbuilt_parts, with_unbuilt
+from vlm_inspect.anatomy.unknowns import apply_missing_modules, apply_unknowns, assign_missing_modules
 from vlm_inspect.core.architecture import TEXT_ROLES, Architecture, Component, Parameters, Role
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.core.options import Builder
 from vlm_inspect.core.version import __version__
 
-_UNCLAIMED = "no accessor, name, class or structure says what {} is for"
+_WHY_OTHER = "no accessor, name, class or structure shows the purpose of {}"
 
 
 def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Architecture:
-    """What a built model is made of. Its components' parameters add up to the tree's total."""
-    claims = find_roles(tree)
-    claimed = [path for claim in claims for path in claim.paths]
-    claims += tuple(
-        Claim(Role.OTHER, (path,), "structure", _UNCLAIMED.format(class_name))
-        for path, class_name in unclaimed(tree, claimed)
+    """Describe a built model. The parameters of its components add up to the tree's total.
+
+    Args:
+        tree: The model's modules.
+        model: Its ID, revision and source.
+        builder: The builder that made the tree.
+
+    """
+    assignments = find_roles(tree)
+    assigned = all_paths(assignments)
+    assignments += tuple(
+        RoleAssignment(Role.OTHER, (path,), "structure", _WHY_OTHER.format(class_name))
+        for path, class_name in unassigned_modules(tree, assigned)
     )
-    claims += unbuilt_parts(tree, claimed)
-    counts = owned(tree, [claim.paths for claim in claims])
+    assignments += assign_missing_modules(tree, assigned)
+    counts = owned_parameters(tree, [assignment.paths for assignment in assignments])
     components = tuple(
-        component(tree, claim, count, claimed)
-        for claim, count in zip(claims, counts, strict=True)
-        if count or claim.role is not Role.OTHER or claim.paths[0] in tree.missing_modules
+        describe_component(tree, assignment, count, assigned)
+        for assignment, count in zip(assignments, counts, strict=True)
+        if count or assignment.role is not Role.OTHER or assignment.paths[0] in tree.missing_modules
     )
     architecture = Architecture(
         model=model,
@@ -45,19 +56,19 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
         builder=builder,
         components=components,
         parameters=_parameters(tree, components),
-        inputs=read_entries(tree, components),
-        absent=dict(absences(tree, claims)),
+        inputs=modality_inputs(tree, components),
+        absent=dict(absent_roles(tree, assignments)),
         attention_backends=tree.attention_backends,
         notes=tree.notes,
         unused_config_keys=tree.unused_config_keys,
         quantization=quantization_of(tree.config),
         versions={"vlm_inspect": __version__, **tree.versions},
     )
-    return with_kind(apply_unknowns(with_unbuilt(architecture, tree), tree))
+    return with_kind(apply_unknowns(apply_missing_modules(architecture, tree), tree))
 
 
 def _parameters(tree: ModuleTree, components: Sequence[Component]) -> Parameters:
-    """The model's totals; what works on a text token is its language model and head, where both are known."""
+    """The model's totals. Active for a text token are the language model and its head, if both are known."""
     text = [part for part in components if part.role in TEXT_ROLES]
     reasons = [part.unknown["active"] for part in text if "active" in part.unknown]
     active = None if reasons else sum(part.active or 0 for part in text)

@@ -1,7 +1,8 @@
-"""What a tree's builder could not tell, made unknown in the record: classes, sizes, counts.
+"""Mark what a tree's builder could not know as unknown in the record.
 
-The readers of this room see an inferred module (`?Attention`) as what it must be. Here its name goes, and
-the reason comes in its place.
+Two cases: modules whose class, shapes or settings are not known (a tree from safetensors headers), and
+modules that could not be built at all. The rest of `anatomy` reads an inferred module (`?Attention`) like a
+real one; here its class name is replaced by the reason why it is unknown.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.roles import names
-from vlm_inspect.anatomy.roles.claims import Claim
-from vlm_inspect.anatomy.roles.language import nearest
+from vlm_inspect.anatomy.roles.claims import RoleAssignment, owning_path
 from vlm_inspect.core.architecture import (
+    ENCODERS,
     TEXT_ROLES,
     Architecture,
     Attention,
@@ -35,62 +36,68 @@ _EPS = "headers hold no eps"
 _POSITIONS = "positions without parameters leave no trace in headers"
 _HEADS = "headers do not say how many heads share a projection"
 _IMAGE_SIZE = "headers hold no size of images"
-_STAGED = frozenset({Role.PROJECTOR, Role.LM_HEAD})
-_EMBEDDED = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER, Role.LANGUAGE_MODEL})
+_WITH_STAGES = frozenset({Role.PROJECTOR, Role.LM_HEAD})
+_WITH_EMBEDDINGS = ENCODERS | {Role.LANGUAGE_MODEL}
+_FIELDS = ("parameters", "active", "stacks", "embeddings")
+_FIELDS_WITH_STAGES = ("parameters", "active", "stages")
+
+
+# --- modules with unknown classes, shapes or settings
 
 
 def apply_unknowns(architecture: Architecture, tree: ModuleTree) -> Architecture:
-    """The record with what the tree's builder left open; the same one where it left nothing open."""
-    if tree.unknowns == Unknowns() and not tree.stored_bytes:
+    """Mark what the builder did not know; a record without unknowns is returned as it is."""
+    unknowns = tree.unknowns
+    if unknowns == Unknowns() and not tree.stored_bytes:
         return architecture
     owner = {
         path: index for index, component in enumerate(architecture.components) for path in component.paths
     }
-    unsized, stored = _unsized(tree.unknowns, owner), _stored(tree, owner)
+    uncountable, stored = _uncountable(unknowns, owner), _stored_bytes(tree, owner)
     components = tuple(
-        _component(component, tree.unknowns, unsized.get(index, ""), stored.get(index, {}))
+        _mark_component(component, unknowns, uncountable.get(index, ""), stored.get(index, {}))
         for index, component in enumerate(architecture.components)
     )
-    open_fields = dict(tree.unknowns.fields)
-    if tree.unknowns.shapes:  # a part may be among what is not known: not found is not absent
-        open_fields |= dict.fromkeys(architecture.absent, next(iter(tree.unknowns.shapes.values())))
+    unknown = dict(unknowns.fields)
+    if unknowns.shapes:  # a module of unknown shape may have the role that was not found
+        unknown |= dict.fromkeys(architecture.absent, next(iter(unknowns.shapes.values())))
     if (architecture.model_class or "").startswith(INFERRED):
-        open_fields["model_class"] = _reason(tree.unknowns, "")
-    nameless = next((path for path, node in tree.root.walk() if node.inferred), None)
+        unknown["model_class"] = _why_class_unknown(unknowns, "")
+    inferred = next((path for path, node in tree.root.walk() if node.inferred), None)
     return replace(
         architecture,
-        model_class=None if "model_class" in open_fields else architecture.model_class,
-        attention_backends=None if "attention_backends" in open_fields else architecture.attention_backends,
-        unnamed_modules=_reason(tree.unknowns, nameless) if nameless is not None else None,
+        model_class=None if "model_class" in unknown else architecture.model_class,
+        attention_backends=None if "attention_backends" in unknown else architecture.attention_backends,
+        unnamed_modules=_why_class_unknown(unknowns, inferred) if inferred is not None else None,
         components=components,
-        parameters=_parameters(architecture.parameters, tree.unknowns),
-        absent={role: why for role, why in architecture.absent.items() if role not in open_fields},
-        unknown={**architecture.unknown, **open_fields},
+        parameters=_mark_parameters(architecture.parameters, unknowns),
+        absent={role: why for role, why in architecture.absent.items() if role not in unknown},
+        unknown={**architecture.unknown, **unknown},
     )
 
 
-def _unsized(unknowns: Unknowns, owner: dict[str, int]) -> dict[int, str]:
-    """For each component that owns a parameter of unknown shape: the first reason."""
+def _uncountable(unknowns: Unknowns, owner: Mapping[str, int]) -> dict[int, str]:
+    """The components that own a parameter of unknown shape, by index, each with the first reason."""
     found: dict[int, str] = {}
     for path, reason in unknowns.shapes.items():
-        holder = nearest(path, owner)
+        holder = owning_path(path, owner)
         if holder is not None:
             found.setdefault(owner[holder], reason)
     return found
 
 
-def _stored(tree: ModuleTree, owner: dict[str, int]) -> dict[int, dict[str, int]]:
-    """Dtype → bytes, for each component; what a component holds as a bare parameter counts by its module."""
+def _stored_bytes(tree: ModuleTree, owner: Mapping[str, int]) -> dict[int, dict[str, int]]:
+    """Dtype → bytes of each component, by index."""
     sums: dict[int, dict[str, int]] = {}
-    for path, held in tree.stored_bytes.items():
-        holder = nearest(path, owner)
-        for dtype, size in held.items() if holder is not None else ():
-            into = sums.setdefault(owner[holder or ""], {})
-            into[dtype] = into.get(dtype, 0) + size
-    return {index: dict(sorted(held.items())) for index, held in sums.items()}
+    for path, sizes in tree.stored_bytes.items():
+        holder = owning_path(path, owner)
+        for dtype, size in sizes.items() if holder is not None else ():
+            component = sums.setdefault(owner[holder or ""], {})
+            component[dtype] = component.get(dtype, 0) + size
+    return {index: dict(sorted(sizes.items())) for index, sizes in sums.items()}
 
 
-def _parameters(parameters: Parameters, unknowns: Unknowns) -> Parameters:
+def _mark_parameters(parameters: Parameters, unknowns: Unknowns) -> Parameters:
     reason = next(iter(unknowns.shapes.values()), None)
     if reason is None:
         return parameters
@@ -98,35 +105,34 @@ def _parameters(parameters: Parameters, unknowns: Unknowns) -> Parameters:
     return replace(parameters, total=None, active=None, unknown=unknown)
 
 
-def _reason(unknowns: Unknowns, path: str) -> str:
-    """Why classes at a path are unknown: what is said of it, of the nearest above, or of one below."""
+def _why_class_unknown(unknowns: Unknowns, path: str) -> str:
+    """The reason at a path: its own or the nearest above, else one below, else the root's."""
     at = path
     while at and at not in unknowns.classes:
-        at = at.rpartition(".")[0]
+        at = names.parent_path(at)
     if at:
         return unknowns.classes[at]
     below = (why for place, why in unknowns.classes.items() if path and is_below(place, path))
     return next(below, unknowns.classes.get("", ""))
 
 
-def _component(
-    component: Component, unknowns: Unknowns, unsized: str, stored: Mapping[str, int]
+def _mark_component(
+    component: Component, unknowns: Unknowns, uncountable: str, stored: Mapping[str, int]
 ) -> Component:
-    if unsized:
-        component = _without_sizes(component, unsized)
-    opened: Component = _Marker(unknowns, unsized).open(
-        component, component.paths[0] if component.paths else ""
-    )
-    return replace(opened, stored_bytes=stored)
+    if uncountable:
+        component = _without_sizes(component, uncountable)
+    path = component.paths[0] if component.paths else ""
+    marked: Component = _Marker(unknowns, uncountable).mark(component, path)
+    return replace(marked, stored_bytes=stored)
 
 
 def _without_sizes(component: Component, reason: str) -> Component:
-    """Steps that are known by their sizes cannot be told without them: not found is not absent."""
+    """Mark the fields that are derived from shapes: without shapes, not found does not mean absent."""
     unknown = dict(component.unknown)
     stages = tuple(stage for stage in component.stages if stage.output_width is not None)
-    if not stages and component.role in _STAGED:
+    if not stages and component.role in _WITH_STAGES:
         unknown["stages"] = reason
-    if not component.embeddings and component.role in _EMBEDDED:
+    if not component.embeddings and component.role in _WITH_EMBEDDINGS:
         unknown["embeddings"] = reason
     if component.width is None and component.stacks:
         unknown["width"] = reason
@@ -134,134 +140,129 @@ def _without_sizes(component: Component, reason: str) -> Component:
 
 
 class _Marker(Struct, frozen=True):
-    """Makes unknown what is only inferred, in a component and in all records inside it."""
+    """Marks what is inferred or uncountable, in a component and in all records inside it."""
 
     unknowns: Unknowns
-    unsized: str
-    """Why its parameters cannot be counted; empty where they can."""
+    uncountable: str
+    """Why the component's parameters cannot be counted; empty if they can."""
 
-    def open(self, record: Any, path: str) -> Any:
-        """The record with its unknowns; `path` is where the module is that it tells of, or the one around."""
+    def mark(self, record: Any, path: str) -> Any:
+        """The record with its unknowns; `path` is that of its module, or of the module around it."""
         if isinstance(record, tuple):
-            return tuple(self.open(each, path) for each in record)
+            return tuple(self.mark(each, path) for each in record)
         if not isinstance(record, Struct):
             return record
         at = getattr(record, "path", "") or path
-        changed = {name: self.open(getattr(record, name), at) for name in record.__struct_fields__}
-        changed.update(self._unknown(record, at))
+        changed = {name: self.mark(getattr(record, name), at) for name in record.__struct_fields__}
+        values, reasons = self._unknown_fields(record, at)
+        changed |= values
+        if reasons:
+            changed["unknown"] = reasons
         return replace(record, **changed)
 
-    def _unknown(self, record: Any, path: str) -> dict[str, Any]:
-        """The fields of one record that are unknown, and why."""
-        changed: dict[str, Any] = {}
-        reasons = dict(getattr(record, "unknown", {}))
+    def _unknown_fields(self, record: Any, path: str) -> tuple[dict[str, Any], dict[str, str]]:
+        """New values of one record's fields, and its reasons with those that it had."""
+        values: dict[str, Any] = {}
+        reasons: dict[str, str] = {}
         if str(getattr(record, "class_name", "")).startswith(INFERRED):
-            changed["class_name"] = None
-            reasons["class_name"] = _reason(self.unknowns, path)
-        if self.unsized and isinstance(getattr(record, "parameters", None), int):
-            changed["parameters"] = None
-            reasons["parameters"] = self.unsized
-        if self.unsized and isinstance(record, Component):
-            changed["active"] = None
-            reasons["active"] = self.unsized
-        if isinstance(record, Attention) and record.positions == "none":
-            changed["positions"] = None
-            reasons["positions"] = _POSITIONS
-        reasons = dict.fromkeys(_headless(record), _HEADS) | reasons
-        if isinstance(record, Component) and record.role is Role.VISION_ENCODER:
-            image = record.image or ImageInput()
-            if not image.size:
-                changed["image"] = replace(image, unknown={"size": _IMAGE_SIZE})
-        if self.unsized and isinstance(record, Layer):
-            parts = {"norms": record.norms, "mlp": record.mlp, "attention": record.attention}
-            reasons |= {name: self.unsized for name, part in parts.items() if not part}
-        if _lacks_eps(record):
-            reasons["eps"] = _EPS
-        if isinstance(record, Mlp) and record.activation is None:
-            reasons["activation"] = _ACTIVATION
-        return {**changed, "unknown": reasons} if reasons else changed
+            values["class_name"], reasons["class_name"] = None, _why_class_unknown(self.unknowns, path)
+        if self.uncountable:
+            reasons |= dict.fromkeys(_uncountable_fields(record), self.uncountable)
+            values |= dict.fromkeys({"parameters", "active"} & reasons.keys())
+        match record:
+            case Attention():
+                if record.positions == "none":
+                    values["positions"], reasons["positions"] = None, _POSITIONS
+                reasons = dict.fromkeys(_unknown_head_fields(record), _HEADS) | {**record.unknown, **reasons}
+            case Component(role=Role.VISION_ENCODER) if not (record.image and record.image.size):
+                values["image"] = replace(record.image or ImageInput(), unknown={"size": _IMAGE_SIZE})
+            case Norm(eps=None) | NormStage(eps=None):
+                reasons["eps"] = _EPS
+            case Mlp(activation=None):
+                reasons["activation"] = _ACTIVATION
+        return values, {**getattr(record, "unknown", {}), **reasons}
 
 
-def _headless(record: Any) -> tuple[str, ...]:
-    """What is not known of an attention whose heads neither shapes nor the configuration tell."""
-    if not isinstance(record, Attention) or record.mechanism != "attention" or record.heads is not None:
-        return ()
-    names = ("kind", "heads", "head_width", *(() if record.latent else ("key_value_heads",)))
-    return tuple(name for name in names if getattr(record, name) is None)
+def _uncountable_fields(record: Any) -> tuple[str, ...]:
+    """The fields of a record that cannot be known without parameter shapes."""
+    fields = ["parameters"] if isinstance(getattr(record, "parameters", None), int) else []
+    if isinstance(record, Component):
+        fields.append("active")
+    if isinstance(record, Layer):
+        fields += [name for name in ("norms", "mlp", "attention") if not getattr(record, name)]
+    return tuple(fields)
 
 
-def _lacks_eps(record: Any) -> bool:
-    return isinstance(record, Norm | NormStage) and record.eps is None
+def _unknown_head_fields(attention: Attention) -> list[str]:
+    """The fields of an attention whose number of heads neither shapes nor the configuration give."""
+    if attention.mechanism != "attention" or attention.heads is not None:
+        return []
+    fields = ("kind", "heads", "head_width", *(() if attention.latent else ("key_value_heads",)))
+    return [name for name in fields if getattr(attention, name) is None]
 
 
-_INSIDES = ("parameters", "active", "stacks", "embeddings")
-_STEPS = ("parameters", "active", "stages")
-_NAMES = (
-    (Role.PROJECTOR, names.PROJECTOR),
-    (Role.AUDIO_ENCODER, names.AUDIO),
-    (Role.VISION_ENCODER, names.VISION),
-    (Role.LANGUAGE_MODEL, names.LANGUAGE),
-)
+# --- modules that could not be built
 
 
-def unbuilt_parts(tree: ModuleTree, claimed: Sequence[str]) -> tuple[Claim, ...]:
-    """The parts that were not built. Structure says nothing of them: accessors and names do."""
-    return tuple(_claim(tree, path) for path in tree.missing_modules if path not in claimed)
+def assign_missing_modules(tree: ModuleTree, assigned: Sequence[str]) -> tuple[RoleAssignment, ...]:
+    """Assign roles to modules that were not built, by accessor or by name: they have no structure."""
+    return tuple(_assign_missing(tree, path) for path in tree.missing_modules if path not in assigned)
 
 
-def _claim(tree: ModuleTree, path: str) -> Claim:
-    for modality, role in (
-        ("image", Role.VISION_ENCODER),
-        ("video", Role.VISION_ENCODER),
-        ("audio", Role.AUDIO_ENCODER),
-    ):
+def _assign_missing(tree: ModuleTree, path: str) -> RoleAssignment:
+    for modality, role in names.ENCODER_MODALITIES:
         if tree.accessors.get(f"get_encoder({modality})") == path:
-            return Claim(role, (path,), "accessor", f'get_encoder(modality="{modality}") answered {path}')
-    name = names.last(path)
-    for role, pattern in _NAMES:
+            detail = f'get_encoder(modality="{modality}") returned {path}'
+            return RoleAssignment(role, (path,), "accessor", detail)
+    name = names.last_name(path)
+    for role, pattern in names.ROLE_NAMES:
         if pattern.search(name):
-            return Claim(role, (path,), "name", f"the name {name!r}")
-    return Claim(Role.OTHER, (path,), "structure", "it was not built, and nothing else tells what it is")
+            return RoleAssignment(role, (path,), "name", f"the name {name!r}")
+    detail = "it was not built, and neither an accessor nor its name gives a role"
+    return RoleAssignment(Role.OTHER, (path,), "structure", detail)
 
 
-def with_unbuilt(architecture: Architecture, tree: ModuleTree) -> Architecture:
-    """The record with what was not built said to be unknown; as it is where everything was built."""
+def apply_missing_modules(architecture: Architecture, tree: ModuleTree) -> Architecture:
+    """Mark the modules that were not built; a complete record is returned as it is."""
     if not tree.missing_modules:
         return architecture
     why = next(iter(tree.missing_modules.values()))
-    components = tuple(_told(component, tree) for component in _in_order(architecture.components, tree))
-    text_is_whole = all("parameters" not in part.unknown for part in components if part.role in TEXT_ROLES)
+    components = tuple(
+        _mark_missing(component, tree) for component in _in_tree_order(architecture.components, tree)
+    )
+    text_was_built = all("parameters" not in part.unknown for part in components if part.role in TEXT_ROLES)
+    fields = ("total",) if text_was_built else ("total", "active")
+    parameters = architecture.parameters
     return replace(
         architecture,
         components=components,
-        parameters=_unknown_total(architecture.parameters, why, keep_active=text_is_whole),
+        parameters=replace(
+            parameters,
+            **dict.fromkeys(fields),
+            unknown={**parameters.unknown, **dict.fromkeys(fields, why)},
+        ),
         absent={},
-        # what was not built may hold what was not found
+        # a module that was not built may have the role that was not found
         unknown={**architecture.unknown, **dict.fromkeys(architecture.absent, why)},
     )
 
 
-def _in_order(components: Sequence[Component], tree: ModuleTree) -> list[Component]:
-    """As they stand in the tree, what has no role last."""
-    places = {path: index for index, (path, _) in enumerate(tree.root.walk())}
+def _in_tree_order(components: Sequence[Component], tree: ModuleTree) -> list[Component]:
+    """In the order of the tree; components without a role come last."""
+    positions = {path: index for index, (path, _) in enumerate(tree.root.walk())}
 
-    def place(component: Component) -> tuple[bool, int]:
+    def key(component: Component) -> tuple[bool, int]:
         path = component.paths[0]
-        return component.role is Role.OTHER, places[path if path in places else path.rpartition(".")[0]]
+        position = positions[path if path in positions else names.parent_path(path)]
+        return component.role is Role.OTHER, position
 
-    return sorted(components, key=place)
+    return sorted(components, key=key)
 
 
-def _told(component: Component, tree: ModuleTree) -> Component:
+def _mark_missing(component: Component, tree: ModuleTree) -> Component:
     why = next((tree.missing_modules[path] for path in component.paths if path in tree.missing_modules), None)
     if why is None:
         return component
-    fields = _STEPS if component.role in {Role.PROJECTOR, Role.LM_HEAD} else _INSIDES
-    return replace(
-        component, parameters=None, active=None, unknown={**component.unknown, **dict.fromkeys(fields, why)}
-    )
-
-
-def _unknown_total(parameters: Parameters, why: str, *, keep_active: bool) -> Parameters:
-    told = replace(parameters, total=None, unknown={**parameters.unknown, "total": why})
-    return told if keep_active else replace(told, active=None, unknown={**told.unknown, "active": why})
+    fields = _FIELDS_WITH_STAGES if component.role in _WITH_STAGES else _FIELDS
+    unknown = {**component.unknown, **dict.fromkeys(fields, why)}
+    return replace(component, parameters=None, active=None, unknown=unknown)

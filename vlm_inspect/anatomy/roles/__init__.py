@@ -1,1 +1,1 @@
-"""Which module has which role, and which parameters are whose."""
+"""Which module has which role, and which parameters it owns."""

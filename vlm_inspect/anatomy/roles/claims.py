@@ -1,18 +1,19 @@
-"""A role given to a module, with the reason."""
+"""Role assignments, and the parameters that each of them owns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from vlm_inspect.anatomy.roles.names import last
+from vlm_inspect.anatomy.roles.names import parent_path
 from vlm_inspect.core.architecture import Evidence, Role, Rule
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
 
 
-class Claim(Struct, frozen=True):
-    """A role given to a module, or to several that work as one, with the reason."""
+class RoleAssignment(Struct, frozen=True):
+    """A role, and the modules (or bare parameters) that have it together."""
 
     role: Role
     paths: tuple[str, ...]
@@ -20,57 +21,79 @@ class Claim(Struct, frozen=True):
     detail: str
 
     def evidence(self) -> Evidence:
-        """The claim as the record keeps it."""
+        """The assignment as evidence in the record."""
         return Evidence(f"{self.role.value} at {', '.join(self.paths)}", self.rule, self.detail)
 
 
-Answer = tuple[Role, Rule, str]
+Assignments = Sequence[RoleAssignment]
 
 
-class TextHome(Struct, frozen=True):
-    """Where the text lives: the lowest module that holds its embedding and its layers."""
-
-    path: str
-    embedding: str
-    """Where its tokens are embedded."""
-    sizes: tuple[int, int]
-    """(entries, width) of that embedding."""
-
-
-class Asked(Struct, frozen=True):
-    """One module under question, and what the finders may look at."""
-
-    tree: ModuleTree
-    path: str
-    node: ModuleNode
-    home: TextHome | None = None
-    """None where the model has no text embedding."""
-
-    @property
-    def name(self) -> str:
-        """The last part of the path."""
-        return last(self.path)
-
-    def below(self, name: str, child: ModuleNode) -> Asked:
-        """The same question about a child."""
-        return Asked(self.tree, join(self.path, name), child, self.home)
+def all_paths(assignments: Iterable[RoleAssignment], *roles: Role) -> list[str]:
+    """The paths of the assignments, or of those with one of these roles."""
+    return [
+        path
+        for assignment in assignments
+        if not roles or assignment.role in roles
+        for path in assignment.paths
+    ]
 
 
-class Family(Struct, frozen=True):
-    """The odd roles of one model class."""
+def owned_parameters(tree: ModuleTree, groups: Sequence[tuple[str, ...]]) -> list[int]:
+    """The number of parameters that each group of paths owns.
 
-    model_class: str
-    roles: Mapping[str, Role]
-    """Module path → role."""
-    why: str
+    Where one path is inside another, the inner path owns the parameters below it. A tied parameter
+    belongs to the group of its first path.
+    """
+    owner = {path: index for index, paths in enumerate(groups) for path in paths}
+    counts = [0] * len(groups)
+    for path, index in owner.items():
+        nested = sum(_parameter_count(tree, inner) for inner in _directly_inside(path, owner))
+        counts[index] += _parameter_count(tree, path) - nested
+    repeated = (path for group in tree.ties for path in group[1:])
+    for path, surplus in zip(repeated, tree.tied_surplus(), strict=True):
+        holder = owning_path(path, owner)
+        if holder is not None:
+            counts[owner[holder]] -= surplus
+    return counts
 
 
-FAMILIES: tuple[Family, ...] = ()
-
-
-def role_by_family(model_class: str, path: str) -> tuple[Role, str] | None:
-    """The role that a family's entry gives to a path, and why."""
-    for family in FAMILIES:
-        if family.model_class == model_class and path in family.roles:
-            return family.roles[path], family.why
+def owning_path(path: str, owner: Mapping[str, int]) -> str | None:
+    """The innermost assigned path at or above a path."""
+    while path:
+        if path in owner:
+            return path
+        path = parent_path(path)
     return None
+
+
+def unassigned_modules(tree: ModuleTree, assigned: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The largest modules and bare parameters without a role: path and class name (or `Parameter`)."""
+    yield from _unassigned(tree.root, "", set(assigned))
+
+
+def _unassigned(node: ModuleNode, path: str, assigned: set[str]) -> Iterator[tuple[str, str]]:
+    for name, _ in node.parameters:
+        if join(path, name) not in assigned:
+            yield join(path, name), "Parameter"
+    for name, child in node.children:
+        at = join(path, name)
+        if at in assigned or not child.total:
+            continue
+        if any(is_below(other, at) for other in assigned):
+            yield from _unassigned(child, at, assigned)
+        else:
+            yield at, child.class_name
+
+
+def _directly_inside(path: str, owner: Mapping[str, int]) -> Iterator[str]:
+    for other in owner:
+        if other != path and is_below(other, path) and owning_path(parent_path(other), owner) == path:
+            yield other
+
+
+def _parameter_count(tree: ModuleTree, path: str) -> int:
+    """The parameters at and below the path of a module, or of one parameter."""
+    node = tree.find(path)
+    if node is not None:
+        return node.total
+    return sum(math.prod(shape) for shape in tree.shapes_of({path}).values())

@@ -1,90 +1,87 @@
-"""Which module has which role.
+"""Find the role of each module.
 
-The tree is walked from the root along the *text spine*, the modules that contain the text embedding.
-Every other module that hangs on the spine is asked about once, by an ordered list of finders: a
-family's entry, the model's own accessors, well-known names, structure. The first that answers wins and
-leaves its evidence. The language model is what holds the text embedding and its layers; what nobody
-claims stays unclaimed, for the caller to put into `other` by name.
+Two anchors come first: the text embedding and the LM head. The modules that contain the text embedding form
+the *text spine*. Each module that hangs on the spine is a candidate for the ordered FINDERS; the first result
+assigns the role. Then the REFINEMENTS, in order, correct what a decision per module cannot get right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from vlm_inspect.anatomy.roles.anchors import find_head, text_home
-from vlm_inspect.anatomy.roles.claims import Asked, Claim, TextHome
-from vlm_inspect.anatomy.roles.finders import ask, holds_parts
-from vlm_inspect.anatomy.roles.inner import inner_projectors
-from vlm_inspect.anatomy.roles.language import language_model
+from vlm_inspect.anatomy.roles.anchors import TextBackbone, find_lm_head, text_backbone
+from vlm_inspect.anatomy.roles.candidates import Candidate
+from vlm_inspect.anatomy.roles.claims import Assignments, RoleAssignment
+from vlm_inspect.anatomy.roles.finders import find_role, holds_parts
+from vlm_inspect.anatomy.roles.inner import add_inner_projectors
+from vlm_inspect.anatomy.roles.language import assign_language_model
 from vlm_inspect.anatomy.roles.refine import (
-    each_encoder,
-    each_half,
-    from_elsewhere,
-    gathered,
-    with_lists,
-    with_parameters,
-    with_whole_head,
+    add_bare_parameters,
+    drop_projectors_without_source,
+    extend_head,
+    merge_parameter_lists,
+    merge_sibling_linears,
+    split_codecs,
+    split_encoders,
 )
-from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below
 
-# what one claim per module cannot say; in this order, for each works on what the one before it made
-_REFINEMENTS: tuple[Callable[[ModuleTree, Sequence[Claim]], Iterable[Claim]], ...] = (
-    each_half,  # a codec sees by one half and draws by the other
-    each_encoder,  # a tower may hold two
-    gathered,  # a projector may be Linears side by side
-    with_lists,  # and have parameters in a list
-    from_elsewhere,  # and needs something to project
+Refinement = Callable[[ModuleTree, Assignments], Iterable[RoleAssignment]]
+
+REFINEMENTS: tuple[Refinement, ...] = (
+    split_codecs,  # a codec's encoder reads input, its decoder generates output
+    split_encoders,  # one tower may hold two encoders
+    merge_sibling_linears,  # several Linears next to each other may be one projector
+    merge_parameter_lists,  # a ParameterList named like a projector belongs to the projector next to it
+    drop_projectors_without_source,  # without an encoder or another source there is nothing to project
+    assign_language_model,  # the text embedding, its layers, and no other part
+    add_inner_projectors,  # encoders may contain their projector
+    add_bare_parameters,  # query tokens and separators belong to the projector next to them
+    extend_head,  # a transform next to the LM head belongs to the head
 )
 
 
-def find_roles(tree: ModuleTree) -> tuple[Claim, ...]:
-    """The claims on a model's modules, in the order of the tree.
+def find_roles(tree: ModuleTree) -> tuple[RoleAssignment, ...]:
+    """The role assignments of a model, in the order of the tree.
 
-    Claimed paths never cross: one may lie inside another, and then owns what is below it.
+    Each module has at most one role. A path may be inside another; the inner one then owns what is below it.
     """
-    home = text_home(tree)
-    embedding = home.embedding if home else None
-    head = find_head(tree, embedding)
-    claims = [head] if head else []
-    found = _along_spine(tree, home, {path for claim in claims for path in claim.paths})
-    for refined in _REFINEMENTS:
-        found = list(refined(tree, found))
-    claims += found
-    language = language_model(tree, embedding, claims)
-    if language is not None:
-        claims = [claim for claim in claims if claim.role is not Role.LANGUAGE_MODEL]
-        claims.append(language)
-    claims += list(inner_projectors(tree, claims, home.sizes[1] if home else None))
-    claims = with_whole_head(tree, with_parameters(tree, claims))
-    return tuple(sorted(claims, key=lambda claim: min(_place(tree, path) for path in claim.paths)))
+    backbone = text_backbone(tree)
+    head = find_lm_head(tree, backbone)
+    assignments = [head] if head else []
+    assignments += _assign_along_spine(tree, backbone, head.paths if head else ())
+    for refine in REFINEMENTS:
+        assignments = list(refine(tree, assignments))
+    return tuple(
+        sorted(assignments, key=lambda assigned: min(_position(tree, path) for path in assigned.paths))
+    )
 
 
-def _place(tree: ModuleTree, path: str) -> tuple[int, ...]:
-    """Where a path stands in the tree: for each name its index among its siblings; parameters come last."""
-    place: list[int] = []
+def _assign_along_spine(
+    tree: ModuleTree, backbone: TextBackbone | None, assigned: Sequence[str]
+) -> Iterator[RoleAssignment]:
+    pending = [Candidate(tree, "", tree.root, backbone)]
+    while pending:
+        for candidate in pending.pop().children():
+            if candidate.path in assigned:
+                continue
+            if backbone is not None and is_below(backbone.embedding, candidate.path):
+                pending.append(candidate)
+                continue
+            found = find_role(candidate)
+            if found is not None:
+                role, rule, detail = found
+                yield RoleAssignment(role, (candidate.path,), rule, detail)
+            elif holds_parts(candidate):
+                pending.append(candidate)
+
+
+def _position(tree: ModuleTree, path: str) -> tuple[int, ...]:
+    """The position of a path in the tree: each name's index among its siblings, parameters last."""
+    position: list[int] = []
     node: ModuleNode | None = tree.root
     for name in path.split("."):
         siblings = [key for key, _ in node.children] if node is not None else []
-        place.append(siblings.index(name) if name in siblings else len(siblings))
+        position.append(siblings.index(name) if name in siblings else len(siblings))
         node = node.child(name) if node is not None else None
-    return tuple(place)
-
-
-def _along_spine(tree: ModuleTree, home: TextHome | None, taken: set[str]) -> list[Claim]:
-    claims: list[Claim] = []
-    pending = [Asked(tree, "", tree.root, home)]
-    while pending:
-        spine = pending.pop()
-        for asked in (spine.below(name, child) for name, child in spine.node.children):
-            if asked.path in taken or not asked.node.total:
-                continue
-            if home is not None and is_below(home.embedding, asked.path):
-                pending.append(asked)
-                continue
-            answer = ask(asked)
-            if answer is not None:
-                claims.append(Claim(answer[0], (asked.path,), answer[1], answer[2]))
-            elif holds_parts(asked):
-                pending.append(asked)
-    return claims
+    return tuple(position)

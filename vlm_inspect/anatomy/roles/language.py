@@ -1,143 +1,92 @@
-"""The language model's module, found once its neighbours are known."""
+"""Find the language model's module, once the roles of the modules around it are known."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
 
 from vlm_inspect.anatomy.layers.stacks import find_stacks
 from vlm_inspect.anatomy.leaves import embedding_sizes
 from vlm_inspect.anatomy.roles import names
-from vlm_inspect.anatomy.roles.claims import Claim
+from vlm_inspect.anatomy.roles.anchors import text_backbone
+from vlm_inspect.anatomy.roles.claims import Assignments, RoleAssignment, all_paths
 from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
+from vlm_inspect.core.module_tree import ModuleTree, is_below
 
 
-def language_model(tree: ModuleTree, embedding: str | None, claims: Sequence[Claim]) -> Claim | None:
-    """The lowest module that holds the text embedding and layers, or one above that gains no other part."""
-    beside = [claim for claim in claims if claim.role is Role.LANGUAGE_MODEL]
-    if embedding is None:
-        return beside[0] if len(beside) == 1 else None
-    others = _paths([claim for claim in claims if claim.role is not Role.LANGUAGE_MODEL])
-    path = _lowest(tree, embedding, others)
+def assign_language_model(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
+    """Replace the language models that the finders found with the one that owns the text embedding.
+
+    Without a text embedding, a single one stays; of several, none can be preferred, and all stay.
+    """
+    backbone = text_backbone(tree)
+    if backbone is None:
+        return list(assignments)
+    others = [assignment for assignment in assignments if assignment.role is not Role.LANGUAGE_MODEL]
+    separate = all_paths(assignments, Role.LANGUAGE_MODEL)
+    return [*others, _language_model(tree, backbone.embedding, others, separate)]
+
+
+def _language_model(
+    tree: ModuleTree, embedding: str, others: Assignments, separate: Sequence[str]
+) -> RoleAssignment:
+    """The lowest module with the text embedding and layers, or one above it that adds no other part.
+
+    Args:
+        tree: The model.
+        embedding: Path of the text embedding.
+        others: The assignments of other roles.
+        separate: Paths of further modules that read text (the encoder of an encoder-decoder).
+
+    """
+    path = _lowest_with_layers(tree, embedding, all_paths(others))
     if not path:
-        return _spread(tree, embedding, claims)
-    heads = _paths([claim for claim in claims if claim.role is Role.LM_HEAD])
-    path = _highest(path, [at for at in others if at not in heads])
-    apart = [at for at in (*_paths(beside), *_tables(tree, embedding)) if not is_below(at, path)]
+        return _spread_over_root(tree, embedding, others)
+    heads = all_paths(others, Role.LM_HEAD)
+    path = _highest_without_other_parts(path, [at for at in all_paths(others) if at not in heads])
+    outside = [at for at in (*separate, *_tied_root_tables(tree, embedding)) if not is_below(at, path)]
     detail = f"the lowest module with the text embedding {embedding} and layers"
-    return Claim(Role.LANGUAGE_MODEL, (path, *apart), "structure", detail)
+    return RoleAssignment(Role.LANGUAGE_MODEL, (path, *outside), "structure", detail)
 
 
-def _tables(tree: ModuleTree, embedding: str) -> list[str]:
-    """The root's own tables that are the text's embedding under another name (Seamless' `shared`)."""
-    tied = [group for group in tree.ties if any(is_below(at, embedding) for at in group)]
-    holders = {names.parent(at) for group in tied for at in group}
-    return [name for name, child in tree.root.children if name in holders and embedding_sizes(child)]
-
-
-def _lowest(tree: ModuleTree, embedding: str, taken: Sequence[str]) -> str:
+def _lowest_with_layers(tree: ModuleTree, embedding: str, assigned: Collection[str]) -> str:
     path = embedding
     while path:
         node = tree.find(path)
-        if node is not None and next(find_stacks(node, path, taken), None) is not None:
+        if node is not None and next(find_stacks(node, path, assigned), None) is not None:
             break
-        path = names.parent(path)
+        path = names.parent_path(path)
     return path
 
 
-def _highest(path: str, foreign: Sequence[str]) -> str:
-    """The highest module above that holds no other part and is not the whole model.
+def _highest_without_other_parts(path: str, others: Sequence[str]) -> str:
+    """The highest module above a path that holds no other part and is not the whole model.
 
-    Where one on the way is called a language model, it is that one: what is above only holds the place of
-    parts that this configuration leaves out.
+    A module with a language model's name on the way is preferred: those above it are wrappers for parts
+    that this configuration leaves out.
     """
     above = [path]
-    while (at := names.parent(above[-1])) and not any(is_below(other, at) for other in foreign):
+    while (at := names.parent_path(above[-1])) and not any(is_below(other, at) for other in others):
         above.append(at)
-    called = [at for at in above if names.LANGUAGE_MODULES.search(names.last(at))]
-    return called[-1] if called else above[-1]
+    named = [at for at in above if names.LANGUAGE_MODULES.search(names.last_name(at))]
+    return named[-1] if named else above[-1]
 
 
-def _spread(tree: ModuleTree, embedding: str, claims: Sequence[Claim]) -> Claim:
-    """A language model without a module of its own: the root's children that are no other part."""
-    taken = {path for claim in claims if claim.role is not Role.LANGUAGE_MODEL for path in claim.paths}
+def _tied_root_tables(tree: ModuleTree, embedding: str) -> list[str]:
+    """The root's embeddings that are tied to the text embedding (Seamless' `shared`)."""
+    tied = [group for group in tree.ties if any(is_below(at, embedding) for at in group)]
+    holders = {names.parent_path(at) for group in tied for at in group}
+    return [name for name, child in tree.root.children if name in holders and embedding_sizes(child)]
+
+
+def _spread_over_root(tree: ModuleTree, embedding: str, others: Assignments) -> RoleAssignment:
+    """A language model without a module of its own: the root's children that have no other role."""
+    assigned = set(all_paths(others))
     paths = tuple(
         name
         for name, child in tree.root.children
-        if child.total and name not in taken and not any(is_below(at, name) for at in taken)
+        if child.total and not any(is_below(at, name) for at in assigned)
     )
     detail = (
-        f"the root itself holds the text embedding {embedding}: these are its children beside the other parts"
+        f"the root itself holds the text embedding {embedding}: these are its children without another role"
     )
-    return Claim(Role.LANGUAGE_MODEL, paths or (embedding,), "structure", detail)
-
-
-def _paths(claims: Sequence[Claim]) -> list[str]:
-    return [path for claim in claims for path in claim.paths]
-
-
-def owned(tree: ModuleTree, groups: Sequence[tuple[str, ...]]) -> list[int]:
-    """Parameters owned by each group of paths, tied ones counted at their first place alone.
-
-    Of paths inside one another the inner one owns what is below it.
-    """
-    owner = {path: index for index, paths in enumerate(groups) for path in paths}
-    counts = [0] * len(groups)
-    for path, index in owner.items():
-        counts[index] += _size(tree, path) - sum(
-            _size(tree, inner) for inner in _directly_inside(path, owner)
-        )
-    for path, surplus in zip(_tied_again(tree), tree.tied_surplus(), strict=True):
-        holder = nearest(path, owner)
-        if holder is not None:
-            counts[owner[holder]] -= surplus
-    return counts
-
-
-def unclaimed(tree: ModuleTree, claimed: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The largest modules and bare parameters that no path claims, with their class (`Parameter`)."""
-    yield from _unclaimed(tree.root, "", set(claimed))
-
-
-def _unclaimed(node: ModuleNode, path: str, claimed: set[str]) -> Iterator[tuple[str, str]]:
-    for name, _ in node.parameters:
-        if join(path, name) not in claimed:
-            yield join(path, name), "Parameter"
-    for name, child in node.children:
-        at = join(path, name)
-        if at in claimed or not child.total:
-            continue
-        if any(is_below(other, at) for other in claimed):
-            yield from _unclaimed(child, at, claimed)
-        else:
-            yield at, child.class_name
-
-
-def nearest(path: str, owner: dict[str, int]) -> str | None:
-    """The innermost claimed path at or above a path."""
-    at = path
-    while at:
-        if at in owner:
-            return at
-        at = at.rpartition(".")[0]
-    return None
-
-
-def _directly_inside(path: str, owner: dict[str, int]) -> Iterator[str]:
-    for other in owner:
-        if other != path and is_below(other, path) and nearest(other.rpartition(".")[0], owner) == path:
-            yield other
-
-
-def _tied_again(tree: ModuleTree) -> Iterator[str]:
-    for group in tree.ties:
-        yield from group[1:]
-
-
-def _size(tree: ModuleTree, path: str) -> int:
-    """Parameters at and below a path, which may be that of a parameter."""
-    node = tree.find(path)
-    if node is not None:
-        return node.total
-    return sum(math.prod(shape) for shape in tree.shapes_of({path}).values())
+    return RoleAssignment(Role.LANGUAGE_MODEL, paths or (embedding,), "structure", detail)

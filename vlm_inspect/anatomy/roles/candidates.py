@@ -1,0 +1,108 @@
+"""A module without a role, with the properties that the finders test."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from msgspec import Struct
+
+from vlm_inspect.anatomy.layers.stacks import holds_stack
+from vlm_inspect.anatomy.leaves import (
+    contains_attention,
+    convolution_channels,
+    is_list,
+    leaves,
+    linear_widths,
+)
+from vlm_inspect.anatomy.roles import names
+from vlm_inspect.anatomy.roles.anchors import TextBackbone
+from vlm_inspect.anatomy.roles.inputs_outputs import RawInput, raw_input
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join
+
+
+class Candidate(Struct, frozen=True, dict=True):
+    """A module without a role, and what the finders may look at."""
+
+    tree: ModuleTree
+    path: str
+    node: ModuleNode
+    backbone: TextBackbone | None = None
+    """None if the model has no text embedding."""
+
+    @property
+    def name(self) -> str:
+        """The last name of the path."""
+        return names.last_name(self.path)
+
+    def children(self) -> list[Candidate]:
+        """The children that have parameters."""
+        return [
+            Candidate(self.tree, join(self.path, name), child, self.backbone)
+            for name, child in self.node.children
+            if child.total
+        ]
+
+    @cached_property
+    def input(self) -> RawInput | None:
+        """The pixels or the sound that a convolution at or below the module takes."""
+        return raw_input(self.node, self.path)
+
+    @property
+    def has_layers(self) -> bool:
+        """Whether the module has attention or a stack of layers."""
+        return contains_attention(self.node) or holds_stack(self.node)
+
+    @property
+    def can_be_encoder(self) -> bool:
+        """Whether the module is more than a map from one width to another."""
+        return self.has_layers or self.input is not None
+
+    @property
+    def can_be_language_model(self) -> bool:
+        """Whether the module has attention and takes no pixels."""
+        takes_pixels = self.input is not None and self.input.encoder is Role.VISION_ENCODER
+        return contains_attention(self.node) and not takes_pixels
+
+    @cached_property
+    def is_wrapper(self) -> bool:
+        """Whether the module holds an encoder and its projector, or encoders of two modalities (Phi-4's)."""
+        return _is_wrapper(self.node)
+
+    @cached_property
+    def belongs_to_text(self) -> bool:
+        """Whether a module next to the text layers is part of the language model.
+
+        Text models have projections and poolers, too: Gemma projects per-layer embeddings, BERT pools. Their
+        input has the text width, or they have no widths at all. A name for another modality rules this out.
+        """
+        backbone, node = self.backbone, self.node
+        if backbone is None or names.parent_path(self.path) != backbone.path or contains_attention(node):
+            return False
+        if any(pattern.search(name) for pattern in names.NON_TEXT for name in (self.name, node.class_name)):
+            return False
+        widths = (linear_widths(leaf) or convolution_channels(leaf) for _, leaf in leaves(node, ""))
+        input_width = next((pair[0] for pair in widths if pair), None)
+        return input_width is None or input_width == backbone.width
+
+
+def _is_wrapper(node: ModuleNode) -> bool:
+    """See `Candidate.is_wrapper`.
+
+    A child counts as an encoder only if it takes pixels or sound itself. A vision tower whose patches are
+    embedded next to its transformer (Llama 4's) is one encoder, not a wrapper.
+    """
+    children = [(name, child) for name, child in node.children if child.total]
+    if any(name.isdigit() for name, _ in children):
+        return False
+    if any(_is_wrapper(child) for _, child in children):
+        return True
+    inputs = {name: taken.encoder for name, child in children if (taken := _encoder_input(name, child))}
+    projectors = [name for name, _ in children if names.PROJECTOR.search(name) and name not in inputs]
+    return bool(inputs and projectors) or len(set(inputs.values())) > 1
+
+
+def _encoder_input(name: str, node: ModuleNode) -> RawInput | None:
+    if is_list(node) or names.PROJECTOR.search(name) or not contains_attention(node):
+        return None
+    return raw_input(node, name)

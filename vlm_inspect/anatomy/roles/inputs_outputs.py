@@ -1,0 +1,117 @@
+"""What a module takes in (pixels, sound, tokens) and the width of its output, read from its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+
+from vlm_inspect.anatomy.layers.norms import read_norm
+from vlm_inspect.anatomy.layers.stacks import kinds, last_stack
+from vlm_inspect.anatomy.leaves import convolution_channels, embedding_sizes, is_list, is_norm, linear_widths
+from vlm_inspect.anatomy.roles import names
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.module_tree import ModuleNode, join
+
+_PIXEL_CHANNELS = frozenset({3, 4})  # red, green, blue and at most one more
+_SOUND_CHANNELS = frozenset({1})
+_SMALLEST_VOCABULARY = 17  # smaller tables are token types (BERT's two segments)
+
+
+class RawInput(Struct, frozen=True):
+    """The data that a module takes in by a convolution."""
+
+    encoder: Role
+    """The role that a module with this input has if it is an encoder."""
+    data: str
+    """`pixels` or `sound`."""
+    convolution: str
+    """Path of the convolution."""
+
+
+def raw_input(node: ModuleNode, path: str) -> RawInput | None:
+    """The pixels that a module takes, or else the sound (a waveform or a spectrogram)."""
+    if (at := pixel_convolution(node, path)) is not None:
+        return RawInput(Role.VISION_ENCODER, "pixels", at)
+    if (at := _first_convolution(node, path, _SOUND_CHANNELS, fewest_dimensions=1)) is not None:
+        return RawInput(Role.AUDIO_ENCODER, "sound", at)
+    return None
+
+
+def pixel_convolution(node: ModuleNode, path: str) -> str | None:
+    """The path of the first convolution over an image at or below a node."""
+    return _first_convolution(node, path, _PIXEL_CHANNELS, fewest_dimensions=2)
+
+
+def quantizer_name(node: ModuleNode) -> str | None:
+    """The name of the first child that is a quantizer; a module with one is a codec."""
+    for name, child in node.children:
+        if names.QUANTIZER.search(name) or names.QUANTIZER.search(child.class_name):
+            return name
+    return None
+
+
+def token_table(node: ModuleNode, path: str) -> tuple[str, tuple[int, int]] | None:
+    """The largest token embedding at or below a node: its path and its (entries, width).
+
+    Token and position embeddings have the same structure, so only the name tells them apart.
+    """
+    tables = [(at, sizes) for at, sizes in _token_tables(node, path) if sizes[0] >= _SMALLEST_VOCABULARY]
+    return max(tables, key=lambda table: table[1][0], default=None)
+
+
+def stream_width(node: ModuleNode) -> int | None:
+    """The width of a tower's hidden states: the output width of the last projection in its last layer."""
+    stack = last_stack(node)
+    return last_linear_width(stack) if stack is not None else None
+
+
+def output_width(node: ModuleNode) -> int | None:
+    """The width of a module's output: that of its last norm, Linear or embedding."""
+    return _last_width(node, lambda child: norm_or_table_width(child) or _linear_output(child))
+
+
+def last_linear_width(node: ModuleNode) -> int | None:
+    """The output width of the last Linear at or below a node."""
+    return _last_width(node, _linear_output)
+
+
+def norm_or_table_width(node: ModuleNode) -> int | None:
+    """The width of a norm or of an embedding table."""
+    if is_norm(node):
+        return read_norm("", node).width
+    sizes = embedding_sizes(node)
+    return sizes[1] if sizes else None
+
+
+def _first_convolution(
+    node: ModuleNode, path: str, in_channels: frozenset[int], *, fewest_dimensions: int
+) -> str | None:
+    for at, child in kinds(node, path):
+        channels = convolution_channels(child)
+        if channels and channels[0] in in_channels and _dimensions(child) >= fewest_dimensions:
+            return at
+    return None
+
+
+def _dimensions(convolution: ModuleNode) -> int:
+    kernel = convolution.attribute("kernel_size")
+    return len(kernel) if isinstance(kernel, tuple) else 0
+
+
+def _token_tables(node: ModuleNode, path: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The embeddings that are named for tokens. Lists of layers are skipped: they contain none."""
+    for name, child in node.children if not is_list(node) else ():
+        sizes = embedding_sizes(child)
+        if sizes and ("word" in name or "token" in name):
+            yield join(path, name), sizes
+        yield from _token_tables(child, join(path, name))
+
+
+def _linear_output(node: ModuleNode) -> int | None:
+    return (linear_widths(node) or (None, None))[1]
+
+
+def _last_width(node: ModuleNode, width: Callable[[ModuleNode], int | None]) -> int | None:
+    below = (found for _, child in reversed(node.children) if (found := _last_width(child, width)))
+    return next(below, None) or width(node)
