@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.every_type import NEEDS_EXTRA, STATED, TYPES, config_of, default_config
+from tests.every_type import NEEDS_EXTRA, STORED_CONFIGS, TYPES, config_of, default_config
 from tests.every_type.answers import answer_of, independent_count, tree_of
 from tests.every_type.invariants import INVARIANTS
 from vlm_inspect.builders.transformers import build
@@ -11,9 +11,9 @@ from vlm_inspect.core.errors import UnbuildableConfigError
 
 
 @pytest.mark.parametrize("model_type", TYPES)
-@pytest.mark.parametrize("holds", INVARIANTS, ids=lambda holds: holds.__name__)
-def test_invariants(holds, model_type):
-    holds(answer_of(model_type), tree_of(model_type))
+@pytest.mark.parametrize("invariant", INVARIANTS, ids=lambda invariant: invariant.__name__)
+def test_invariants(invariant, model_type):
+    invariant(answer_of(model_type), tree_of(model_type))
 
 
 @pytest.mark.parametrize("model_type", [name for name in TYPES if name not in NEEDS_EXTRA])
@@ -44,5 +44,5 @@ def test_a_default_config_that_cannot_be_built_is_a_clear_error(model_type):
 
 
 def test_a_stored_config_has_the_type_of_its_file_name():
-    for model_type, path in STATED.items():
+    for model_type, path in STORED_CONFIGS.items():
         assert config_of(model_type)["model_type"] == model_type == path.stem

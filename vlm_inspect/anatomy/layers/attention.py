@@ -54,15 +54,7 @@ _NO_ANGLES = (
 
 
 def read_attention(path: str, node: ModuleNode, layer: ModuleNode, context: LayerContext) -> Attention:
-    """An attention, or the mixer in its place; modules are trusted before the configuration.
-
-    Args:
-        path: The attention's path in the layer.
-        node: The attention.
-        layer: The layer that holds it.
-        context: The context of the layer.
-
-    """
+    """An attention, or the mixer in its place; modules are trusted before the configuration."""
     kind = mechanism(node)
     if kind != "attention":
         return _read_mixer(node, kind)

@@ -63,14 +63,7 @@ class _ExpertWeight(Struct, frozen=True):
 def find_experts(
     node: ModuleNode, path: str = "", holders: tuple[ModuleNode, ...] = ()
 ) -> Iterator[ExpertGroup]:
-    """The groups of routed experts at and below a node.
-
-    Args:
-        node: Where to search.
-        path: The node's path.
-        holders: The modules that hold the node, the nearest first.
-
-    """
+    """The groups of routed experts at and below a node; `holders` are the modules above it, nearest first."""
     name = path.rpartition(".")[2]
     if _SHARED_NAME.search(name) or not node.total:
         return
@@ -86,13 +79,7 @@ def find_experts(
 
 
 def read_experts(group: ExpertGroup, config: Mapping[str, Any]) -> Experts:
-    """A group of experts with its shared experts and its router.
-
-    Args:
-        group: What `find_experts` found.
-        config: Used for facts that no module has.
-
-    """
+    """The record of a group of experts; `config` has what no module has."""
     modality = _modality(group.path)
     # if text and vision have experts each, the shared ones are listed with the text's
     shared, shared_width = _shared_experts(group, config) if modality != "vision" else (None, None)
@@ -237,17 +224,9 @@ def _modality(path: str) -> Literal["text", "vision"] | None:
 
 
 def idle(tree: ModuleTree, stacks: tuple[LayerStack, ...]) -> tuple[int, str | None]:
-    """The parameters of experts that a text token is not routed to.
+    """The parameters of experts that a text token is not routed to, or 0 and why they cannot be counted.
 
     Tied experts count at the path where their parameters count.
-
-    Args:
-        tree: The model's modules.
-        stacks: The stacks of layers of one component.
-
-    Returns:
-        The number of parameters, or 0 and the reason why they cannot be counted.
-
     """
     tied = {path for group in tree.ties for path in group[1:]}
     total = 0

@@ -22,14 +22,7 @@ _NO_ACTIVATION = "no module, attribute or configuration names it"
 
 
 def layer_mlp(layer: ModuleNode, mixers: Collection[str], config: Mapping[str, Any]) -> Mlp | None:
-    """The MLP of a layer, or None.
-
-    Args:
-        layer: The layer.
-        mixers: Paths of its attentions and mixers, which are not searched.
-        config: Used for facts that no module has.
-
-    """
+    """The MLP of a layer, outside its `mixers`; None if it has none."""
     groups = [group for group in find_experts(layer) if not _is_in(group.path, mixers)]
     found = _mlp_module(layer, mixers, groups)
     if found is not None:

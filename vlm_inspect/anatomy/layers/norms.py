@@ -49,11 +49,7 @@ def layer_norms(layer: ModuleNode) -> Iterator[Norm]:
 def norm_placement(layer: ModuleNode) -> tuple[Placement | None, bool]:
     """The placement of a layer's norms, and whether attention and MLP run in parallel on one norm.
 
-    The order of use in the layer's code decides, or names that are unambiguous.
-
-    Returns:
-        The placement, or None for a layer without norms or with an unknown order; and whether it is parallel.
-
+    The order of use in the layer's code decides, or names that are unambiguous. None without norms or order.
     """
     kinds = [kind for kind, _ in _uses(layer)]
     parts = [index for index, kind in enumerate(kinds) if kind != _NORM]

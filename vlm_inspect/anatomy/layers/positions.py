@@ -28,18 +28,9 @@ _LOCAL_FLAGS = ("is_sliding", "is_local_attention")
 def read_positions(
     node: ModuleNode, context: LayerContext, *, cross: bool, sliding: bool
 ) -> tuple[Positions | None, ModuleNode | None]:
-    """How an attention encodes positions.
+    """How an attention encodes positions, and its rotary embedding if it has one.
 
-    Args:
-        node: The attention.
-        context: The context of its layer.
-        cross: Whether it is a cross-attention.
-        sliding: Whether it has a sliding window.
-
-    Returns:
-        The encoding, and the rotary embedding if it is rotary. None if its code rotates queries and keys
-        but no module that computes the angles was found.
-
+    None if its code rotates queries and keys but no module that computes the angles was found.
     """
     if _has_relative_positions(node, shared=not cross) or (context.relative and not cross):
         return "relative", None
@@ -63,17 +54,7 @@ def read_rotary(  # noqa: PLR0913 - the embedding, the attention that uses it an
     *,
     sliding: bool,
 ) -> Rotary:
-    """A rotary embedding, by its module and the configuration's parameters for this type of layer.
-
-    Args:
-        module: The embedding.
-        node: The attention that uses it.
-        context: The context of the layer.
-        head_width: The width of one head of the attention.
-        latent: The ranks of a latent attention.
-        sliding: Whether the attention has a sliding window.
-
-    """
+    """A rotary embedding: its module, and the configuration's parameters for this type of layer."""
     layer_type = node.attribute("layer_type", "attention_type") or context.declared.layer_type
     parameters = _rope_parameters(context.config, str(layer_type or (_SLIDING if sliding else _FULL)))
     kind = _rotary_kind(module, parameters, context)
@@ -209,14 +190,7 @@ def attention_chunk(node: ModuleNode, context: LayerContext) -> int | None:
 
 
 def image_window(layer: ModuleNode, node: ModuleNode, context: LayerContext) -> int | None:
-    """The side of an attention's image windows in patches; None if it is global.
-
-    Args:
-        layer: The layer.
-        node: The attention in it.
-        context: The context of the layer.
-
-    """
+    """The side of an attention's image windows in patches; None if it is global."""
     modules = (node, *(child for _, child in breadth_first(node)), layer)
     own = next((size for each in modules if (size := each.attribute("window_size")) is not None), None)
     side = max(own) if isinstance(own, tuple) and own else as_int(own)

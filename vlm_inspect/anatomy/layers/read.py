@@ -21,14 +21,7 @@ _ROUTED_ATTENTION = "its attention is routed among experts, which are not counte
 
 
 def read_stack(path: str, stack: ModuleNode, context: LayerContext) -> LayerStack:
-    """A stack of layers, with one record per kind of layer.
-
-    Args:
-        path: The stack's path.
-        stack: The container of layers.
-        context: The context that its layers share.
-
-    """
+    """A stack of layers, with one record per kind of layer."""
     declared = declared_layer_facts(context.config, len(stack.children))
     examples, order = distinct_layers(stack, declared)
     layers = tuple(
@@ -39,13 +32,7 @@ def read_stack(path: str, stack: ModuleNode, context: LayerContext) -> LayerStac
 
 
 def read_layer(node: ModuleNode, context: LayerContext) -> Layer:
-    """One kind of layer.
-
-    Args:
-        node: The layer.
-        context: What it depends on outside its own modules.
-
-    """
+    """The record of one layer."""
     mixers = find_mixers(node)
     attentions = [read_attention(path, mixer, node, context) for path, mixer in mixers]
     main = next((each for each in attentions if not each.cross), attentions[0] if attentions else None)

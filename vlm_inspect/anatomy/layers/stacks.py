@@ -44,15 +44,9 @@ Signature = tuple[object, ...]
 def find_stacks(
     node: ModuleNode, path: str, without: Collection[str] = ()
 ) -> Iterator[tuple[str, ModuleNode]]:
-    """The outermost stacks of layers at and below a node, each with its path.
+    """The outermost stacks of layers at and below a node, each with its path; paths in `without` are skipped.
 
     A stack whose layers are only stages (Swin) is skipped for the stacks inside these stages.
-
-    Args:
-        node: Where to search.
-        path: The node's path.
-        without: Paths that are not searched.
-
     """
     if path in without or not node.total:
         return
@@ -123,10 +117,7 @@ def distinct_layers(
 ) -> tuple[list[ModuleNode], tuple[int, ...]]:
     """The distinct layers of a stack, and for each layer the index of its kind.
 
-    Args:
-        stack: The container of layers.
-        declared: A value per layer that distinguishes layers with equal modules.
-
+    Layers with equal modules are distinct if their `declared` facts differ.
     """
     indexes: dict[Hashable, int] = {}
     examples: list[ModuleNode] = []
@@ -142,13 +133,7 @@ def distinct_layers(
 
 
 def layer_signature(node: ModuleNode, known: dict[int, Signature]) -> Signature:
-    """Class names, shapes and functional attributes of a module and all below: equal for equal layers.
-
-    Args:
-        node: The module.
-        known: Signatures by `id`, filled on the way.
-
-    """
+    """Class names, shapes and functional attributes of a module and all below; `known` is a cache by id."""
     if id(node) not in known:
         functional = tuple(pair for pair in node.attributes if _FUNCTIONAL_ATTRIBUTES.search(pair[0]))
         below = tuple(

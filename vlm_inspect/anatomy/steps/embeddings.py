@@ -27,28 +27,13 @@ _MAX_INPUT_CHANNELS = 4  # red, green, blue and one more; sound has one
 
 
 def embedding_stages(node: ModuleNode, path: str, without: Collection[str]) -> tuple[Stage, ...]:
-    """How an encoder takes in its input: patch projection, stem, position tables.
-
-    Args:
-        node: The encoder.
-        path: Its path.
-        without: Paths that are not searched.
-
-    """
+    """How an encoder takes in its input: patch projection, stem, position tables."""
     stacks = {at for at, _ in find_stacks(node, path, without)}
     return tuple(_EmbeddingReader({*stacks, *without}, stacks).read(node, path, inside=False))
 
 
 def text_stages(node: ModuleNode, path: str, table: str, without: Collection[str]) -> Iterator[Stage]:
-    """The tables that a language model adds to its token embeddings.
-
-    Args:
-        node: A module of the language model.
-        path: Its path.
-        table: Path of the token embeddings.
-        without: Paths that are not searched.
-
-    """
+    """The tables that a language model adds to its token embeddings, which are at the path `table`."""
     for name, child in node.children:
         at = join(path, name)
         if at in without or at == table:

@@ -78,14 +78,7 @@ def position_stage(path: str, shape: Shape) -> EmbeddingStage:
 
 
 def embedding_stage(class_name: str, path: str, sizes: Sequence[int]) -> EmbeddingStage:
-    """The stage of an embedding table.
-
-    Args:
-        class_name: The module's class.
-        path: Its path.
-        sizes: The number of entries (several numbers for a grid), then the width.
-
-    """
+    """The stage of an embedding table; `sizes` are its entries (several numbers for a grid) and its width."""
     grid, width = (sizes[:-1], sizes[-1]) if len(sizes) > 1 else (sizes, None)
     return EmbeddingStage(
         class_name,

@@ -39,11 +39,6 @@ def with_activation(stages: tuple[Stage, ...], holder: ModuleNode | None) -> tup
     """Sibling Linears, with the activation that runs between them.
 
     It is a module declared between them, or else the only function that the holder's code calls.
-
-    Args:
-        stages: The stages; anything but Linears is returned as it is.
-        holder: The module that holds them.
-
     """
     if holder is None or not all(isinstance(stage, LinearStage) for stage in stages):
         return stages
