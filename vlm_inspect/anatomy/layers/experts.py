@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -47,6 +47,11 @@ class ExpertGroup(Struct, frozen=True):
     widths: MlpWidths
     holders: tuple[ModuleNode, ...]
     """The modules that hold the group, the nearest first."""
+
+    @property
+    def siblings(self) -> Iterator[tuple[str, ModuleNode]]:
+        """The children of its holders, by name."""
+        return (child for holder in self.holders for child in holder.children)
 
 
 class _ExpertWeight(Struct, frozen=True):
@@ -169,14 +174,10 @@ def _stacked_widths(cubes: Mapping[str, Shape]) -> MlpWidths:
 
 def _shared_experts(group: ExpertGroup, config: Mapping[str, Any]) -> tuple[int | None, int | None]:
     """The number of shared experts, and their hidden width together."""
-    for holder in group.holders:
-        for name, child in holder.children:
-            if _SHARED_NAME.search(name) and not name.endswith("gate") and child.total:
-                return _count_shared(child, config)
-    return None, None
-
-
-def _count_shared(node: ModuleNode, config: Mapping[str, Any]) -> tuple[int, int | None]:
+    named = ((name, child) for name, child in group.siblings if _SHARED_NAME.search(name) and child.total)
+    node = next((child for name, child in named if not name.endswith("gate")), None)
+    if node is None:
+        return None, None
     cubes = {name: shape for name, shape in node.parameters if len(shape) == _STACKED_DIMENSIONS}
     if cubes:
         count, width = next(iter(cubes.values()))[0], _stacked_widths(cubes).hidden
@@ -188,10 +189,9 @@ def _count_shared(node: ModuleNode, config: Mapping[str, Any]) -> tuple[int, int
 
 
 def _router(group: ExpertGroup) -> ModuleNode | None:
-    for holder in group.holders:
-        for name, child in holder.children:
-            if _ROUTER_CLASS.search(child.class_name) or (_ROUTER_NAME.search(name) and "shared" not in name):
-                return child
+    for name, child in group.siblings:
+        if _ROUTER_CLASS.search(child.class_name) or (_ROUTER_NAME.search(name) and "shared" not in name):
+            return child
     return None
 
 
@@ -235,11 +235,9 @@ def idle(tree: ModuleTree, stacks: tuple[LayerStack, ...]) -> tuple[int, str | N
             reason = _why_uncounted(layer)
             if reason is not None:
                 return 0, reason
-            total += sum(
-                inactive_in_group(group)
-                for group in _expert_groups(layer)
-                if not _is_tied(join(path, group.path), tied)
-            )
+            for group in _expert_groups(layer):
+                at = join(path, group.path)
+                total += 0 if any(is_below(other, at) for other in tied) else inactive_in_group(group)
     return total, None
 
 
@@ -266,7 +264,3 @@ def _expert_groups(layer: Layer) -> tuple[Experts, ...]:
 def _why_uncounted(layer: Layer) -> str | None:
     reasons = (reason for group in _expert_groups(layer) for reason in group.unknown.values())
     return layer.unknown.get("active") or next(reasons, None)
-
-
-def _is_tied(path: str, tied: Collection[str]) -> bool:
-    return any(is_below(other, path) for other in tied)

@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from vlm_inspect.anatomy.layers.stacks import LayerContext
+from vlm_inspect.anatomy.layers.stacks import ROTARY_CLASS, LayerContext
 from vlm_inspect.anatomy.leaves import as_float, as_int, breadth_first
 from vlm_inspect.core.architecture import Latent, Positions, Role, Rotary
 from vlm_inspect.core.module_tree import ModuleNode
 
-_ROTARY_CLASS = re.compile(r"(Rotary|RoPE|Rope)")
 _ROTARY_CALL = re.compile(r"(rotary|rope|rot_embed)", re.IGNORECASE)
 _RELATIVE = re.compile(r"(^|_)(rel_pos|relative|rel_logits|rel_attn)", re.IGNORECASE)
 _BIAS_TABLE = "relative_attention_num_buckets"
@@ -99,7 +98,7 @@ def _uses_alibi(node: ModuleNode, context: LayerContext) -> bool:
 
 def _rotary_module(node: ModuleNode, context: LayerContext, *, sliding: bool) -> ModuleNode | None:
     """The attention's own embedding or the nearest shared one; a local one serves sliding attention only."""
-    own = [(path, child) for path, child in breadth_first(node) if _ROTARY_CLASS.search(child.class_name)]
+    own = [(path, child) for path, child in breadth_first(node) if ROTARY_CLASS.search(child.class_name)]
     modules = own or list(context.rotary)
     local = [child for name, child in modules if "local" in name]
     others = [child for name, child in modules if "local" not in name]

@@ -24,10 +24,7 @@ def read_stack(path: str, stack: ModuleNode, context: LayerContext) -> LayerStac
     """A stack of layers, with one record per kind of layer."""
     declared = declared_layer_facts(context.config, len(stack.children))
     examples, order = distinct_layers(stack, declared)
-    layers = tuple(
-        read_layer(layer, replace(context, declared=declared[order.index(kind)]))
-        for kind, layer in enumerate(examples)
-    )
+    layers = tuple(read_layer(layer, replace(context, declared=facts)) for layer, facts in examples)
     return _merge_equal_kinds(path, layers, order)
 
 

@@ -29,11 +29,10 @@ _FUNCTIONAL_ATTRIBUTES = re.compile(
 )
 _NO_OP = re.compile(r"(Drop|Identity)")
 _PIXEL_CHANNELS = 3
-_ROTARY = re.compile(r"(Rotary|RoPE|Rope)")
+ROTARY_CLASS = re.compile(r"(Rotary|RoPE|Rope)")
 _RELATIVE_BIAS = re.compile(r"Relative\w*(Bias|Position)")
 _LAYER_TYPES = ("layer_types", "layers_block_type", "attention_types")
 _FULL_ATTENTION_INDEXES = ("fullatt_block_indexes", "global_attn_indexes")
-_LAYER_THETAS = ("layer_rope_theta",)
 
 Signature = tuple[object, ...]
 
@@ -95,40 +94,29 @@ def _takes_pixels(modules: Sequence[ModuleNode]) -> bool:
     return first is not None and first[0] == _PIXEL_CHANNELS
 
 
-def _has_attention_outside_stacks(layer: ModuleNode) -> bool:
-    if is_stack(layer):
-        return False
-    pending = [child for _, child in layer.children]
-    while pending:
-        node = pending.pop()
-        if is_stack(node):
-            continue
-        if not is_list(node) and contains_attention(node):
-            return True
-        pending.extend(child for _, child in node.children)
-    return False
+def _has_attention_outside_stacks(node: ModuleNode) -> bool:
+    return not is_stack(node) and any(
+        (not is_list(child) and contains_attention(child)) or _has_attention_outside_stacks(child)
+        for _, child in node.children
+    )
 
 
 # --- grouping equal layers and modules ---
 
 
 def distinct_layers(
-    stack: ModuleNode, declared: Sequence[Hashable] = ()
-) -> tuple[list[ModuleNode], tuple[int, ...]]:
-    """The distinct layers of a stack, and for each layer the index of its kind.
-
-    Layers with equal modules are distinct if their `declared` facts differ.
-    """
+    stack: ModuleNode, declared: Sequence[DeclaredLayerFacts]
+) -> tuple[list[tuple[ModuleNode, DeclaredLayerFacts]], tuple[int, ...]]:
+    """The distinct layers of a stack with their declared facts, and for each layer the index of its kind."""
     indexes: dict[Hashable, int] = {}
-    examples: list[ModuleNode] = []
+    examples: list[tuple[ModuleNode, DeclaredLayerFacts]] = []
     order = []
     known: dict[int, Signature] = {}
-    for position, (_, layer) in enumerate(stack.children):
-        key = (layer_signature(layer, known), declared[position] if declared else None)
-        if key not in indexes:
-            indexes[key] = len(examples)
-            examples.append(layer)
-        order.append(indexes[key])
+    for (_, layer), facts in zip(stack.children, declared, strict=True):
+        index = indexes.setdefault((layer_signature(layer, known), facts), len(examples))
+        if index == len(examples):
+            examples.append((layer, facts))
+        order.append(index)
     return examples, tuple(order)
 
 
@@ -210,7 +198,7 @@ def surroundings(  # noqa: PLR0913 - the stack's place, its component and its co
     return LayerContext(
         config,
         role,
-        tuple((name, node) for name, node in shared if _ROTARY.search(node.class_name)),
+        tuple((name, node) for name, node in shared if ROTARY_CLASS.search(node.class_name)),
         any(_RELATIVE_BIAS.search(node.class_name) for _, node in shared),
         _window_in_patches(tree, stack, top, config),
     )
@@ -219,7 +207,7 @@ def surroundings(  # noqa: PLR0913 - the stack's place, its component and its co
 def declared_layer_facts(config: Mapping[str, Any], count: int) -> tuple[DeclaredLayerFacts, ...]:
     """What the configuration declares for each of `count` layers."""
     types = _layer_types(config, count)
-    thetas = next((values for key in _LAYER_THETAS if (values := _per_layer(config, key, count))), None)
+    thetas = _per_layer(config, "layer_rope_theta", count)
     return tuple(
         DeclaredLayerFacts(types[index] if types else None, as_float(thetas[index]) if thetas else None)
         for index in range(count)

@@ -10,7 +10,13 @@ from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.stacks import find_stacks
 from vlm_inspect.anatomy.leaves import convolution_channels, embedding_sizes, leaves, linear_widths
-from vlm_inspect.anatomy.steps.leaf import POSITION_NAME, leaf_stage, position_stage, position_table
+from vlm_inspect.anatomy.steps.leaf import (
+    POSITION_NAME,
+    embedding_stage,
+    leaf_stage,
+    position_stage,
+    position_table,
+)
 from vlm_inspect.core.architecture import ConvStage, EmbeddingStage, LinearStage, OtherStage, Stage
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
 
@@ -40,10 +46,8 @@ def text_stages(node: ModuleNode, path: str, table: str, without: Collection[str
             continue
         if child.children:
             yield from text_stages(child, at, table, without)
-        elif _ADDED_NAME.search(name) and embedding_sizes(child) is not None:
-            stage = leaf_stage(child, at)
-            if stage is not None:
-                yield stage
+        elif _ADDED_NAME.search(name) and (sizes := embedding_sizes(child)) is not None:
+            yield embedding_stage(child.class_name, at, sizes)
 
 
 class _EmbeddingReader:
