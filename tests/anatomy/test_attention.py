@@ -58,34 +58,29 @@ def test_torchs_own_attention():
     assert (read.kind, read.heads, read.bias) == ("multi-head", 4, ("query", "key", "value", "output"))
 
 
-def test_latent_attention_has_ranks_and_no_key_value_heads():
-    node = part(
-        "SomeAttention",
-        (),
-        {"num_heads": 4},
-        q_a_proj=linear(32, 12),
-        q_b_proj=linear(12, 48),
-        kv_a_proj_with_mqa=linear(32, 20),
-        kv_b_proj=linear(16, 64),
-        o_proj=linear(32, 32),
+def read_latent_attention(**queries):
+    return read_attention(
+        part(
+            "SomeAttention",
+            (),
+            {"num_heads": 4},
+            **queries,
+            kv_a_proj_with_mqa=linear(32, 20),
+            kv_b_proj=linear(16, 64),
+            o_proj=linear(32, 32),
+        )
     )
-    read = read_attention(node)
+
+
+def test_latent_attention_has_ranks_and_no_key_value_heads():
+    read = read_latent_attention(q_a_proj=linear(32, 12), q_b_proj=linear(12, 48))
     assert (read.kind, read.heads, read.key_value_heads, read.head_width) == ("latent", 4, None, 12)
     assert (read.latent.key_value_rank, read.latent.query_rank) == (16, 12)
     assert (read.latent.rotary_width, read.latent.value_width) == (4, 8)
 
 
 def test_latent_attention_without_a_query_rank():
-    node = part(
-        "SomeAttention",
-        (),
-        {"num_heads": 4},
-        q_proj=linear(32, 48),
-        kv_a_proj_with_mqa=linear(32, 20),
-        kv_b_proj=linear(16, 64),
-        o_proj=linear(32, 32),
-    )
-    assert read_attention(node).latent.query_rank is None
+    assert read_latent_attention(q_proj=linear(32, 48)).latent.query_rank is None
 
 
 def test_query_and_key_norms_are_reported_but_not_an_indexers():

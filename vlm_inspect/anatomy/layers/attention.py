@@ -122,8 +122,8 @@ def _heads(
     if heads is None and width and total:
         heads = total // width
     heads = heads or first_int(context.config, _HEADS_KEYS)
-    if width is None and heads and (total_width := query_width if projections.query else total):
-        width = total_width // heads
+    if width is None and heads and total:
+        width = (query_width or total) // heads
     return heads, width
 
 

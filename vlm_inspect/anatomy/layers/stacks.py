@@ -56,8 +56,10 @@ def find_stacks(
         yield from below
         return
     inner = list(below)
-    is_list_of_stages = not any(_has_attention_outside_stacks(child) for _, child in node.children)
-    yield from inner if inner and is_list_of_stages else [(path, node)]
+    if inner and not any(_has_attention_outside_stacks(child) for _, child in node.children):
+        yield from inner
+    else:
+        yield path, node
 
 
 def is_stack(node: ModuleNode) -> bool:
