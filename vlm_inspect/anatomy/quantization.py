@@ -19,15 +19,7 @@ _BITS_KEYS = ("bits", "w_bit", "num_bits", "nbits", "weight_bits", "wbits")
 _GROUP_KEYS = ("group_size", "q_group_size", "weight_block_size")
 _PACKING_KEYS = ("format", "checkpoint_format", "packing_format", "version")
 _NUMBER_KEYS = ("bnb_4bit_quant_type", "fmt", "data_type", "mode", "weights_dtype")
-_TYPE_NAME_KEYS = (
-    "quant_algo",
-    "quant_type",
-    "weights",
-    "weight_dtype",
-    "dtype",
-    "linear_class",
-    "format",
-)
+_TYPE_NAME_KEYS = ("quant_algo", "quant_type", "weights", "weight_dtype", "dtype", "linear_class", "format")
 # number format and bits in the name of a method or type: int4_weight_only, NVFP4, FP8, float8
 _NUMBER_IN_NAME = re.compile(
     r"(?<![a-z])((?:u?int|(?:nv|mx)?fp|nf|float|qint|qfloat)_?(\d{1,2}))", re.IGNORECASE
