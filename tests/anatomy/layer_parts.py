@@ -1,16 +1,16 @@
-"""Parts of layers by hand: attentions, MLPs and norms as their classes hold them."""
+"""Hand-written layers: attentions, MLPs and norms with the children that their classes have."""
 
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.read import read_layer, read_stack
-from vlm_inspect.anatomy.layers.stacks import Surroundings
+from vlm_inspect.anatomy.layers.stacks import LayerContext
 from vlm_inspect.core.module_tree import NodePool
 
 _POOL = NodePool()
 
 
 def part(class_name, parameters=(), attributes=(), uses=(), **children):
-    """A module: its own parameters, its attributes, what its code uses in which order, and what it holds."""
+    """A module; `uses` is its forward order."""
     return _POOL.node(
         class_name,
         attributes=tuple(sorted(dict(attributes).items())),
@@ -20,9 +20,9 @@ def part(class_name, parameters=(), attributes=(), uses=(), **children):
     )
 
 
-def linear(given, made, *, bias=False):
-    parameters = {"weight": (made, given), **({"bias": (made,)} if bias else {})}
-    return part("Linear", parameters, {"in_features": given, "out_features": made})
+def linear(in_features, out_features, *, bias=False):
+    parameters = {"weight": (out_features, in_features), **({"bias": (out_features,)} if bias else {})}
+    return part("Linear", parameters, {"in_features": in_features, "out_features": out_features})
 
 
 def rms_norm(width):
@@ -30,9 +30,11 @@ def rms_norm(width):
 
 
 def attention(class_name="SomeAttention", uses=(), attributes=(("head_dim", 8),), bias=(), **more):
-    """Four heads of 8 over a stream of 32; `more` replaces and adds."""
-    held = {name: linear(32, 32, bias=name in bias) for name in ("q_proj", "k_proj", "v_proj", "o_proj")}
-    return part(class_name, (), attributes, uses, **{**held, **more})
+    """Four heads of width 8 with an input of 32; `more` replaces and adds children."""
+    projections = {
+        name: linear(32, 32, bias=name in bias) for name in ("q_proj", "k_proj", "v_proj", "o_proj")
+    }
+    return part(class_name, (), attributes, uses, **{**projections, **more})
 
 
 def mlp(class_name="SomeMLP", width=32, hidden=96):
@@ -46,7 +48,7 @@ def mlp(class_name="SomeMLP", width=32, hidden=96):
 
 
 def fused_experts(count=4, *, transposed=False, **attributes):
-    """Experts of 32 → 16 → 32, gate and up in one, either way around."""
+    """Experts of 32 → 16 → 32 with fused gate and up projections, transposed or not."""
     up, down = ((count, 32, 32), (count, 16, 32)) if transposed else ((count, 32, 32), (count, 32, 16))
     return part("SomeExperts", {"gate_up_proj": up, "down_proj": down}, {"num_experts": count, **attributes})
 
@@ -63,11 +65,11 @@ def layers(*each):
     return part("ModuleList", **{str(index): child for index, child in enumerate(each)})
 
 
-def read(node, config=None, **around):
-    """One layer, read."""
-    return read_layer(node, replace(Surroundings(config or {}), **around))
+def read(node, config=None, **context):
+    """The record of one layer."""
+    return read_layer(node, replace(LayerContext(config or {}), **context))
 
 
-def read_all(nodes, config=None, **around):
-    """A stack of layers, read."""
-    return read_stack("layers", layers(*nodes), replace(Surroundings(config or {}), **around))
+def read_all(nodes, config=None, **context):
+    """The record of a stack of layers."""
+    return read_stack("layers", layers(*nodes), replace(LayerContext(config or {}), **context))

@@ -1,30 +1,30 @@
-"""What one attention is: heads, kinds, norms, biases, mechanisms."""
+"""Reading one attention: heads, kinds, norms, biases, mechanisms."""
 
 import pytest
 
 from tests.anatomy.layer_parts import attention, layer, linear, part, read, rms_norm
 
 
-def read_attention(node, config=None, **around):
-    return read(layer(self_attn=node), config, **around).attention
+def read_attention(node, config=None, **context):
+    return read(layer(self_attn=node), config, **context).attention
 
 
-def test_heads_follow_from_what_the_output_takes_in_not_from_a_query_that_holds_a_gate():
+def test_heads_come_from_the_output_projection_not_from_a_query_with_a_gate():
     gated = read_attention(attention(q_proj=linear(32, 64)))
     assert (gated.heads, gated.head_width, gated.features) == (4, 8, ("output gate",))
     assert read_attention(attention()).features == ()
 
 
 @pytest.mark.parametrize(
-    ("made", "kind", "shared"),
+    ("key_width", "kind", "key_value_heads"),
     [(32, "multi-head", 4), (16, "grouped-query", 2), (8, "multi-query", 1)],
 )
-def test_key_value_heads_follow_from_what_is_projected_to_keys(made, kind, shared):
-    read = read_attention(attention(k_proj=linear(32, made), v_proj=linear(32, made)))
-    assert (read.kind, read.key_value_heads) == (kind, shared)
+def test_key_value_heads_come_from_the_key_projection(key_width, kind, key_value_heads):
+    read = read_attention(attention(k_proj=linear(32, key_width), v_proj=linear(32, key_width)))
+    assert (read.kind, read.key_value_heads) == (kind, key_value_heads)
 
 
-def test_queries_keys_and_values_in_one_weight():
+def test_fused_queries_keys_and_values():
     fused = part(
         "SomeAttention", (), {"head_dim": 8}, qkv_proj=linear(32, 64, bias=True), o_proj=linear(32, 32)
     )
@@ -32,7 +32,7 @@ def test_queries_keys_and_values_in_one_weight():
     assert (read.heads, read.key_value_heads, read.bias) == (4, 2, ("query", "key", "value"))
 
 
-def test_keys_and_values_in_one_weight():
+def test_fused_keys_and_values():
     node = part(
         "SomeAttention", (), {"heads": 4}, to_q=linear(32, 32), to_kv=linear(32, 64), to_out=linear(32, 32)
     )
@@ -58,37 +58,32 @@ def test_torchs_own_attention():
     assert (read.kind, read.heads, read.bias) == ("multi-head", 4, ("query", "key", "value", "output"))
 
 
-def test_latent_attention_has_ranks_and_no_key_value_heads():
-    node = part(
-        "SomeAttention",
-        (),
-        {"num_heads": 4},
-        q_a_proj=linear(32, 12),
-        q_b_proj=linear(12, 48),
-        kv_a_proj_with_mqa=linear(32, 20),
-        kv_b_proj=linear(16, 64),
-        o_proj=linear(32, 32),
+def read_latent_attention(**queries):
+    return read_attention(
+        part(
+            "SomeAttention",
+            (),
+            {"num_heads": 4},
+            **queries,
+            kv_a_proj_with_mqa=linear(32, 20),
+            kv_b_proj=linear(16, 64),
+            o_proj=linear(32, 32),
+        )
     )
-    read = read_attention(node)
+
+
+def test_latent_attention_has_ranks_and_no_key_value_heads():
+    read = read_latent_attention(q_a_proj=linear(32, 12), q_b_proj=linear(12, 48))
     assert (read.kind, read.heads, read.key_value_heads, read.head_width) == ("latent", 4, None, 12)
     assert (read.latent.key_value_rank, read.latent.query_rank) == (16, 12)
     assert (read.latent.rotary_width, read.latent.value_width) == (4, 8)
 
 
-def test_queries_of_latent_attention_need_not_be_compressed():
-    node = part(
-        "SomeAttention",
-        (),
-        {"num_heads": 4},
-        q_proj=linear(32, 48),
-        kv_a_proj_with_mqa=linear(32, 20),
-        kv_b_proj=linear(16, 64),
-        o_proj=linear(32, 32),
-    )
-    assert read_attention(node).latent.query_rank is None
+def test_latent_attention_without_a_query_rank():
+    assert read_latent_attention(q_proj=linear(32, 48)).latent.query_rank is None
 
 
-def test_norms_on_queries_and_keys_are_told_and_an_indexers_are_not():
+def test_query_and_key_norms_are_reported_but_not_an_indexers():
     node = attention(
         q_norm=rms_norm(8),
         k_norm=rms_norm(8),
@@ -99,17 +94,17 @@ def test_norms_on_queries_and_keys_are_told_and_an_indexers_are_not():
     assert read.features == ("indexer",)
 
 
-def test_which_projections_have_a_bias():
+def test_projections_with_a_bias():
     assert read_attention(attention(bias=("q_proj", "v_proj"))).bias == ("query", "value")
 
 
-def test_a_bias_is_unknown_where_no_projection_has_a_known_name():
+def test_bias_is_unknown_if_no_projection_name_is_known():
     read = read_attention(part("SomeAttention", (), {"num_heads": 4}, odd=linear(32, 32)))
     assert read.bias == ()
     assert "bias" in read.unknown
 
 
-def test_sinks_are_seen():
+def test_sinks_are_a_feature():
     node = part("SomeAttention", {"sinks": (4,)}, {"head_dim": 8}, o_proj=linear(32, 32))
     assert read_attention(node).features == ("sinks",)
 
@@ -123,12 +118,12 @@ def test_sinks_are_seen():
         ("SomeSelfAttention", {"time_decay": (4,)}, {}, "recurrence"),
     ],
 )
-def test_what_stands_in_the_place_of_attention(class_name, parameters, attributes, mechanism):
+def test_mixers_that_replace_attention(class_name, parameters, attributes, mechanism):
     read = read_attention(part(class_name, parameters, attributes, out_proj=linear(32, 32)))
     assert (read.mechanism, read.kind, read.positions) == (mechanism, None, None)
 
 
-def test_a_class_named_after_a_linear_model_has_latent_attention_all_the_same():
+def test_latent_attention_of_a_class_named_linear():
     node = part("SomeLinearAttention", (), {"num_heads": 4}, kv_b_proj=linear(16, 64), o_proj=linear(32, 32))
     assert read_attention(node).mechanism == "attention"
 
@@ -143,27 +138,27 @@ def test_a_short_convolution_has_no_heads():
     assert (read.mechanism, read.convolution, read.heads) == ("convolution", 4, None)
 
 
-def test_cross_attention_beside_self_attention_is_told_beside_it():
-    told = read(
+def test_cross_attention_next_to_self_attention_is_extra_attention():
+    record = read(
         layer(self_attn=attention(), encoder_attn=attention(), fc1=linear(32, 96), fc2=linear(96, 32))
     )
-    assert not told.attention.cross
-    assert [each.cross for each in told.extra_attention] == [True]
-    assert (told.mlp.hidden_width, told.mlp.class_name) == (96, None)
+    assert not record.attention.cross
+    assert [each.cross for each in record.extra_attention] == [True]
+    assert (record.mlp.hidden_width, record.mlp.class_name) == (96, None)
 
 
-def test_a_state_space_beside_attention_is_told_beside_it():
+def test_a_state_space_next_to_attention_is_extra_attention():
     mamba = part("SomeMamba", {"A_log": (4,), "D": (4,)}, out_proj=linear(32, 32))
-    told = read(layer(mamba=mamba, self_attn=attention()))
-    assert told.attention.mechanism == "attention"
-    assert [each.mechanism for each in told.extra_attention] == ["state space"]
+    record = read(layer(mamba=mamba, self_attn=attention()))
+    assert record.attention.mechanism == "attention"
+    assert [each.mechanism for each in record.extra_attention] == ["state space"]
 
 
-def test_keys_of_another_width_come_from_elsewhere():
+def test_keys_of_another_input_width_mean_cross_attention():
     assert read_attention(attention(k_proj=linear(48, 32), v_proj=linear(48, 32))).cross
 
 
-def test_a_sublayer_named_attention_is_the_attention_that_it_holds():
+def test_a_sublayer_named_attention_is_unwrapped():
     sublayer = part(
         "SomeLayerSelfAttention", SelfAttention=attention("SomeAttention"), layer_norm=rms_norm(32)
     )

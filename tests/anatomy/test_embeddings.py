@@ -1,4 +1,4 @@
-"""How components take their input in, and what they hold beside their layers."""
+"""The embeddings of components, and their modules outside the layers."""
 
 import pytest
 
@@ -53,44 +53,44 @@ def described(tree, role):
         ("florence2", TEXTS, [(50265, 1024), (1026, 1024), (1026, 1024)]),
     ],
 )
-def test_what_takes_the_input_in(model_type, role, expected):
+def test_embeddings_of_types(model_type, role, expected):
     assert [sizes(stage) for stage in part(model_type, role).embeddings] == expected
 
 
-def test_a_stem_of_many_convolutions_ends_in_its_linear():
+def test_a_stem_of_convolutions_ends_with_its_linear():
     stem = part("nemotron_h_omni", EARS).embeddings
     assert [stage.kind for stage in stem] == ["convolution"] * 5 + ["linear"]
     assert (sizes(stem[0]), sizes(stem[-1])) == ((1, 256), (4096, 1024))
 
 
-def test_what_convolves_between_stages_lies_beside_them():
-    beside = part("fast_vlm", EYES).extra_modules
-    assert {"downsample", "pos_emb"} <= {stage.path.rpartition(".")[2] for stage in beside}
+def test_convolutions_between_stages_are_extra_modules():
+    extra = part("fast_vlm", EYES).extra_modules
+    assert {"downsample", "pos_emb"} <= {stage.path.rpartition(".")[2] for stage in extra}
 
 
-def test_a_convolution_behind_the_layers_that_reads_their_width_takes_nothing_in():
+def test_a_convolution_after_the_layers_is_not_an_embedding():
     ear = listener("SomeAudioModel", after=convolution(VISION, 2 * VISION, 2))
     tree = model(audio_tower=ear, multi_modal_projector=linear(2 * VISION, TEXT), language_model=text())
     assert [sizes(stage) for stage in described(tree, EARS).embeddings] == [(1, VISION)]
 
 
-def test_a_table_that_is_another_one_again_is_not_told_again():
+def test_a_tied_table_is_not_repeated():
     names = [stage.path.rpartition(".")[2] for stage in part("florence2", TEXTS).extra_modules]
     assert "embed_tokens" not in names
     assert names.count("layernorm_embedding") == 2
 
 
-def test_the_norm_beside_an_embedding_inside_its_module_is_told():
+def test_a_norm_in_the_module_of_an_embedding_is_an_extra_module():
     embeddings = module("SomeEmbeddings", word_embeddings=table(1000, TEXT), LayerNorm=norm(TEXT))
     body = module("TextModel", embeddings=embeddings, layers=layers(TEXT))
     assert [stage.kind for stage in described(model(model=body), TEXTS).extra_modules] == ["norm"]
 
 
-def test_what_lies_beside_says_its_parameters():
-    beside = {
+def test_extra_modules_have_their_parameters():
+    parameters = {
         stage.path.rpartition(".")[2]: stage.parameters for stage in part("gemma4", TEXTS).extra_modules
     }
-    assert beside["embed_tokens_per_layer"] == 262_144 * 35 * 256
+    assert parameters["embed_tokens_per_layer"] == 262_144 * 35 * 256
 
 
 @pytest.mark.parametrize(
@@ -101,29 +101,29 @@ def test_the_stages_of_a_timm_tower_are_stacks_of_blocks(model_type, counts):
     assert [stack.count for stack in part(model_type, EYES).stacks] == counts
 
 
-def test_blocks_over_pixels_are_a_stem_and_no_layers():
+def test_blocks_that_take_pixels_are_a_stem_not_layers():
     first, second = (module("SomeBlock", conv=convolution(given, 8, 3, 3)) for given in (3, 8))
     assert not is_stack(module("Sequential", **{"0": first, "1": second}))
     assert is_stack(module("Sequential", **{"0": second, "1": second}))
 
 
-def test_one_block_without_attention_is_no_stack():
+def test_one_block_without_attention_is_not_a_stack():
     assert not is_stack(module("ModuleList", **{"0": module("SomeBlock", conv=convolution(8, 8, 3))}))
 
 
-def test_the_projections_of_an_mlp_may_be_convolutions_that_see_one_place():
+def test_the_projections_of_an_mlp_may_be_pointwise_convolutions():
     mlp = part("fast_vlm", EYES).stacks[0].kinds[0].mlp
     assert (mlp.input_width, mlp.hidden_width, mlp.output_width) == (96, 384, 96)
 
 
 @pytest.mark.parametrize("model_type", ["lfm2_vl", "lfm3_vl"])
-def test_an_activation_that_is_a_function_is_read_from_the_code(model_type):
+def test_an_activation_function_is_read_from_the_code(model_type):
     mlps = [kind.mlp for kind in part(model_type, TEXTS).layers if kind.mlp]
     assert {(mlp.activation, *mlp.unknown) for mlp in mlps if not mlp.experts} == {("silu",)}
 
 
-def test_the_projections_of_an_attention_may_be_convolutions_that_see_one_place():
-    """MobileNetV5's: 12 heads over one key and value, which a convolution of 3 x 3 halves first."""
+def test_the_projections_of_an_attention_may_be_pointwise_convolutions():
+    """MobileNetV5: 12 heads share one key and value, downsampled by a 3 x 3 convolution."""
     attention = next(kind.attention for kind in part("gemma3n", EYES).stacks[2].kinds if kind.attention)
-    told = (attention.kind, attention.heads, attention.key_value_heads, attention.head_width)
-    assert (told, attention.convolution) == (("multi-query", 12, 1, 64), 3)
+    facts = (attention.kind, attention.heads, attention.key_value_heads, attention.head_width)
+    assert (facts, attention.convolution) == (("multi-query", 12, 1, 64), 3)

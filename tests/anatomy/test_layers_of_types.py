@@ -1,4 +1,4 @@
-"""What the layers of transformers' own classes are: facts that their modelling code states."""
+"""The layers of transformers' own classes: facts from their modeling code."""
 
 import pytest
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -15,16 +15,16 @@ from vlm_inspect.core.model_ref import ModelIdentity
 TEXT, VISION, AUDIO = Role.LANGUAGE_MODEL, Role.VISION_ENCODER, Role.AUDIO_ENCODER
 
 
-def answer(config):
+def inspected(config):
     return describe(build.build(config, "org/name"), ModelIdentity("org/name"), "transformers")
 
 
-def of_text_type(model_type):
+def text_model(model_type):
     config = {
         **CONFIG_MAPPING[model_type]().to_dict(),
         "architectures": [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[model_type]],
     }
-    return answer(config)
+    return inspected(config)
 
 
 def stack_of(architecture, role=TEXT, index=0):
@@ -53,8 +53,8 @@ def attentions(architecture, role=TEXT, index=0):
 )
 def test_attention(model_type, role, facts):
     read = attentions(answer_of(model_type), role)[0]
-    told = (read.kind, read.heads, read.key_value_heads, read.head_width, read.positions, len(read.bias))
-    assert told == facts
+    found = (read.kind, read.heads, read.key_value_heads, read.head_width, read.positions, len(read.bias))
+    assert found == facts
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,14 @@ def test_hybrids(model_type, mechanisms, order):
     assert order in {None, stack.order}
 
 
-def test_an_output_gate_doubles_the_queries_and_not_the_heads():
+def test_an_output_gate_doubles_the_queries_but_not_the_heads():
     _, full = attentions(answer_of("qwen3_5"))
     assert (full.heads, full.key_value_heads, full.features) == (16, 4, ("output gate",))
     assert (full.rotary.width, full.head_width, full.rotary.sections) == (64, 256, (11, 11, 10))
 
 
 @pytest.mark.parametrize(
-    ("model_type", "role", "where", "parallel"),
+    ("model_type", "role", "placement", "parallel"),
     [
         ("llava", TEXT, "before", False),
         ("qwen2_vl", VISION, "before", False),
@@ -109,56 +109,56 @@ def test_an_output_gate_doubles_the_queries_and_not_the_heads():
         ("pix2struct", TEXT, "before", False),
     ],
 )
-def test_where_norms_stand(model_type, role, where, parallel):
+def test_norm_placement(model_type, role, placement, parallel):
     layer = stack_of(answer_of(model_type), role).kinds[0]
-    assert (layer.norm_placement, layer.parallel) == (where, parallel)
+    assert (layer.norm_placement, layer.parallel) == (placement, parallel)
 
 
 @pytest.mark.parametrize("model_type", ["qwen3_vl", "gemma3", "fuyu", "dots3_note"])
-def test_norms_on_queries_and_keys(model_type):
+def test_query_and_key_norms(model_type):
     role = VISION if model_type == "dots3_note" else TEXT
     read = attentions(answer_of(model_type), role)[0]
     assert [norm.width for norm in read.qk_norm] == [read.head_width] * 2
 
 
-def test_layers_that_only_the_configuration_tells_apart():
-    stack = stack_of(answer(QWEN2_5_VL_7B), VISION)
+def test_layers_that_differ_only_in_the_configuration():
+    stack = stack_of(inspected(QWEN2_5_VL_7B), VISION)
     assert [kind.attention.window for kind in stack.kinds] == [8, None]
     assert [index for index, kind in enumerate(stack.order) if kind == 1] == [7, 15, 23, 31]
 
 
-def test_windows_of_a_tower_that_keeps_them_in_its_layers():
+def test_windows_declared_by_the_layers_of_a_tower():
     stack = stack_of(answer_of("got_ocr2"), VISION)
     assert [kind.attention.window for kind in stack.kinds] == [14, None]
     assert stack.order == (0, 0, 1) * 4
 
 
-def test_sliding_and_global_layers_turn_by_different_bases():
-    sliding, full = attentions(answer(GEMMA_3_4B))
+def test_sliding_and_global_layers_have_different_thetas():
+    sliding, full = attentions(inspected(GEMMA_3_4B))
     assert (sliding.sliding_window, full.sliding_window) == (1024, None)
     assert (sliding.rotary.theta, full.rotary.theta) == (10_000, 1_000_000)
 
 
 @pytest.mark.parametrize("model_type", ["cohere2_vision", "exaone4_5", "muse_glimmer", "llama4"])
-def test_global_layers_may_have_no_positions_where_local_ones_turn(model_type):
+def test_global_layers_without_positions_among_rotary_local_ones(model_type):
     local, full = attentions(answer_of(model_type))
     assert (local.positions, full.positions) == ("rotary", "none")
     assert full.sliding_window is full.chunk is None
 
 
-def test_layers_that_read_the_image_are_a_kind_of_their_own():
-    read = attentions(answer(LLAMA_3_2_11B_VISION))
+def test_cross_attention_layers_are_a_separate_kind():
+    read = attentions(inspected(LLAMA_3_2_11B_VISION))
     assert [(each.cross, each.positions) for each in read] == [(False, "rotary"), (True, "none")]
 
 
 @pytest.mark.parametrize("model_type", ["blip", "vision-encoder-decoder", "pix2struct", "pp_formulanet"])
-def test_the_decoder_reads_the_encoder_beside_itself(model_type):
+def test_the_cross_attention_of_a_decoder_is_extra_attention(model_type):
     layer = stack_of(answer_of(model_type)).kinds[0]
     assert [each.cross for each in layer.extra_attention] == [True]
     assert not layer.attention.cross
 
 
-def test_encoder_and_decoder_are_told_apart_by_their_paths():
+def test_encoder_and_decoder_are_separate_stacks():
     stacks = answer_of("florence2").by_role(TEXT)[0].stacks
     assert [stack.path.rpartition(".")[0].rpartition(".")[2] for stack in stacks] == ["encoder", "decoder"]
 
@@ -176,8 +176,9 @@ def test_encoder_and_decoder_are_told_apart_by_their_paths():
 )
 def test_experts(model_type, facts):
     kind = stack_of(answer_of(model_type)).kinds[-1]
-    (told,) = kind.mlp.experts
-    assert (told.count, told.per_token, told.hidden_width, told.shared, told.shared_width) == facts
+    (experts,) = kind.mlp.experts
+    found = (experts.count, experts.per_token, experts.hidden_width, experts.shared, experts.shared_width)
+    assert found == facts
     assert kind.mlp.gated
 
 
@@ -188,21 +189,21 @@ def test_dense_layers_come_before_sparse_ones():
 
 
 def test_two_groups_of_experts():
-    told = stack_of(answer_of("ernie4_5_vl_moe")).kinds[1].mlp.experts
-    assert [(each.modality, each.count, each.hidden_width) for each in told] == [
+    groups = stack_of(answer_of("ernie4_5_vl_moe")).kinds[1].mlp.experts
+    assert [(each.modality, each.count, each.hidden_width) for each in groups] == [
         ("text", 64, 1536),
         ("vision", 64, 512),
     ]
 
 
-def test_a_dense_mlp_and_experts_side_by_side():
+def test_a_dense_mlp_in_parallel_with_experts():
     mlp = stack_of(answer_of("diffusion_gemma")).kinds[0].mlp
     assert len(mlp.experts) == 1
     assert mlp.experts[0].path == "experts"
     assert mlp.hidden_width != mlp.experts[0].hidden_width
 
 
-# what their authors publish: 12.9B of 46.7B; 37B of 671B; 12B of 52B
+# published by their authors: 12.9B of 46.7B; 37B of 671B; 12B of 52B
 @pytest.mark.parametrize(
     ("model_type", "total", "active"),
     [
@@ -211,28 +212,28 @@ def test_a_dense_mlp_and_experts_side_by_side():
         ("jamba", 51_570_323_328, 12_110_311_296),
     ],
 )
-def test_active_parameters_are_what_authors_publish(model_type, total, active):
-    parameters = of_text_type(model_type).parameters
+def test_active_parameters_match_the_published_ones(model_type, total, active):
+    parameters = text_model(model_type).parameters
     assert (parameters.total, parameters.active) == (total, active)
 
 
-def test_one_publisher_leaves_the_embedding_out():
-    """gpt-oss-120b's card counts 116.83B and 5.13B active: the head counted, the embedding not."""
-    record = of_text_type("gpt_oss")
+def test_published_active_parameters_without_the_embedding():
+    """The model card of gpt-oss-120b (116.83B, 5.13B active) counts the head but not the embedding."""
+    record = text_model("gpt_oss")
     embedding = sizes(record.by_role(TEXT)[0].embeddings[0])
     assert record.parameters.total == 116_829_156_672
     assert record.parameters.active - embedding[0] * embedding[1] == 5_132_849_472
 
 
-def test_all_of_a_dense_language_model_and_its_head_is_active():
+def test_all_parameters_of_a_dense_language_model_are_active():
     record = answer_of("llava")
     assert all(part.active == part.parameters for part in record.components)
     (language,), (head,) = record.by_role(TEXT), record.by_role(Role.LM_HEAD)
     assert record.parameters.active == language.parameters + head.parameters
 
 
-def test_active_is_unknown_where_no_one_says_how_many_experts_are_chosen():
-    parameters = of_text_type("deepseek_v2").parameters
+def test_active_is_unknown_without_experts_per_token():
+    parameters = text_model("deepseek_v2").parameters
     assert parameters.active is None
     assert "routed" in parameters.unknown["active"]
 
@@ -242,4 +243,4 @@ def test_active_is_unknown_where_no_one_says_how_many_experts_are_chosen():
     [("bloom", "alibi"), ("falcon", "rotary"), ("gpt2", "none"), ("olmo2", "rotary")],
 )
 def test_positions_of_text_models(model_type, positions):
-    assert attentions(of_text_type(model_type))[0].positions == positions
+    assert attentions(text_model(model_type))[0].positions == positions

@@ -1,4 +1,4 @@
-"""Quantised repositories: the method is named, and parameters are counted as the model has them."""
+"""Quantized repositories: the method is reported, and the model's own parameters are counted."""
 
 import json
 
@@ -14,8 +14,8 @@ from vlm_inspect.core.codec import architecture_from_data, to_data
 from vlm_inspect.core.model_ref import ModelIdentity
 
 GROUP = {"targets": ["Linear"], "input_activations": None}
-# as the quantisers write them
-STATED = {
+# as quantizers write them
+CONFIGS = {
     "gptq": (
         {
             "quant_method": "gptq",
@@ -49,7 +49,7 @@ STATED = {
         {"quant_method": "bitsandbytes", "load_in_8bit": True, "bnb_4bit_quant_type": "fp4"},
         Quantization("bitsandbytes", 8, "int"),
     ),
-    "bitsandbytes of old": ({"load_in_8bit": True}, Quantization("bitsandbytes", 8, "int")),
+    "bitsandbytes without a method": ({"load_in_8bit": True}, Quantization("bitsandbytes", 8, "int")),
     "compressed-tensors": (
         {
             "quant_method": "compressed-tensors",
@@ -102,7 +102,7 @@ STATED = {
         Quantization("hqq", 4, None, (64,)),
     ),
     "quanto": ({"quant_method": "quanto", "weights": "int8"}, Quantization("quanto", 8, "int8")),
-    # codebooks: no number of bits is stated
+    # codebooks: no number of bits is declared
     "aqlm": (
         {"quant_method": "aqlm", "nbits_per_codebook": 16, "num_codebooks": 1},
         Quantization("aqlm"),
@@ -114,25 +114,25 @@ SMALL_LLAVA = {
 }
 
 
-@pytest.mark.parametrize(("stated", "read"), STATED.values(), ids=STATED)
-def test_each_method_is_read_as_its_quantiser_writes_it(stated, read):
-    assert quantization_of({"quantization_config": stated}) == read
+@pytest.mark.parametrize(("config", "expected"), CONFIGS.values(), ids=CONFIGS)
+def test_methods(config, expected):
+    assert quantization_of({"quantization_config": config}) == expected
 
 
-@pytest.mark.parametrize("stated", [stated for stated, _ in STATED.values()], ids=STATED)
-def test_parameters_are_counted_as_the_model_has_them(stated):
+@pytest.mark.parametrize("config", [config for config, _ in CONFIGS.values()], ids=CONFIGS)
+def test_quantization_does_not_change_parameters(config):
     plain = build.build(SMALL_LLAVA, "org/name")
-    packed = build.build({**SMALL_LLAVA, "quantization_config": stated}, "org/name")
+    packed = build.build({**SMALL_LLAVA, "quantization_config": config}, "org/name")
     assert list(packed.root.parameter_paths()) == list(plain.root.parameter_paths())
-    assert quantization_of(packed.config) == quantization_of({"quantization_config": stated})
+    assert quantization_of(packed.config) == quantization_of({"quantization_config": config})
 
 
-def test_mlx_names_no_method():
-    stated = {"quantization": {"group_size": 64, "bits": 8}}
-    assert quantization_of(stated) == Quantization("mlx", 8, None, (64,), path="quantization")
+def test_mlx_writes_no_method():
+    config = {"quantization": {"group_size": 64, "bits": 8}}
+    assert quantization_of(config) == Quantization("mlx", 8, None, (64,), path="quantization")
 
 
-def test_quantisation_of_a_part_says_whose_it_is():
+def test_quantization_of_a_part_has_its_path():
     tree = build.build(KIMI_K2_5, "org/name")
     record = describe(tree, ModelIdentity("org/name"), "transformers")
     assert record.quantization == Quantization(
@@ -143,17 +143,17 @@ def test_quantisation_of_a_part_says_whose_it_is():
 
 
 @pytest.mark.parametrize("key", ["quantization_config", "quantization", "compression_config"])
-@pytest.mark.parametrize("stated", [None, {}, [], "gptq", 7, {"bits": True}, {"quant_method": 7}])
-def test_what_names_no_method_is_none(key, stated):
-    assert quantization_of({key: stated}) is None
+@pytest.mark.parametrize("config", [None, {}, [], "gptq", 7, {"bits": True}, {"quant_method": 7}])
+def test_settings_without_a_method_are_none(key, config):
+    assert quantization_of({key: config}) is None
 
 
 def test_settings_that_are_switched_off_are_none():
-    stated = {"quant_method": "bitsandbytes", "load_in_4bit": False, "load_in_8bit": False}
-    assert quantization_of({"quantization_config": stated}) is None
+    config = {"quant_method": "bitsandbytes", "load_in_4bit": False, "load_in_8bit": False}
+    assert quantization_of({"quantization_config": config}) is None
 
 
-def test_a_record_from_the_configuration_alone_has_it_too(tmp_path):
+def test_a_record_from_the_configuration_alone_has_its_quantization(tmp_path):
     config = {
         "model_type": "internvl_chat",
         "architectures": ["InternVLChatModel"],

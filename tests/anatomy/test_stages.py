@@ -1,4 +1,4 @@
-"""The steps of projectors: what transformers' own modelling code does, in its order."""
+"""The stages of projectors, in the order of transformers' modeling code."""
 
 import pytest
 
@@ -14,11 +14,11 @@ def projectors(model_type):
     return answer_of(model_type).by_role(Role.PROJECTOR)
 
 
-def linear_stage(given, made):
-    return LinearStage("Linear", in_features=given, out_features=made)
+def linear_stage(in_features, out_features):
+    return LinearStage("Linear", in_features=in_features, out_features=out_features)
 
 
-def numbers(stages):
+def branches(stages):
     return [stage.branch for stage in with_branches(stages)]
 
 
@@ -37,26 +37,26 @@ def numbers(stages):
         ("evolla", "block linear norm"),
     ],
 )
-def test_steps_stand_in_the_order_in_which_the_code_takes_them(model_type, kinds):
+def test_stages_are_in_order_of_use(model_type, kinds):
     assert " ".join(stage.kind for stage in projectors(model_type)[0].stages) == kinds
 
 
-def test_the_projections_of_an_mlp_among_other_steps_have_no_class_of_their_own():
+def test_an_mlp_among_other_stages_has_no_class():
     *_, mlp = projectors("glm4v")[0].stages
     assert (mlp.class_name, mlp.sizes) == (None, (4096, 13696, 4096))
 
 
-def test_a_function_that_no_module_stands_for_is_a_step_where_the_code_calls_it():
+def test_a_called_function_is_a_stage():
     (gelu,) = (stage for stage in projectors("phi4_multimodal")[0].stages if stage.kind == "activation")
     assert (gelu.class_name, gelu.path) == ("gelu", "")
 
 
-def test_an_activation_between_two_linears_of_a_tower_is_theirs():
+def test_an_activation_between_two_linears_of_a_tower_is_a_stage():
     (projector,) = (part for part in projectors("qwen3_omni_moe") if "audio_tower" in part.paths[0])
     assert [stage.kind for stage in projector.stages] == ["linear", "activation", "linear"]
 
 
-def test_separators_are_no_steps():
+def test_separators_are_not_stages():
     stages = projectors("hunyuan_vl")[0].stages
     assert not [stage for stage in stages if stage.kind == "parameter"]
 
@@ -64,34 +64,34 @@ def test_separators_are_no_steps():
 @pytest.mark.parametrize(
     "model_type", ["llava", "aya_vision", "ernie4_5_vl_moe", "minimax_m3_vl", "mistral3"]
 )
-def test_what_may_be_a_sequence_has_no_branches(model_type):
+def test_a_possible_sequence_has_no_branches(model_type):
     assert {stage.branch for part in projectors(model_type) for stage in part.stages} == {None}
 
 
-def test_two_linears_whose_outputs_are_joined_are_branches():
+def test_linears_with_concatenated_outputs_are_branches():
     aligner = projectors("deepseek_vl_hybrid")[-1]
     assert [stage.branch for stage in aligner.stages] == [0, 1, None, None]
 
 
-def test_two_maps_of_two_towers_that_end_at_one_width_are_branches():
+def test_projections_of_two_towers_to_the_same_width_are_branches():
     assert [stage.branch for stage in projectors("vibevoice_asr")[0].stages] == [0, 0, 0, 1, 1, 1]
 
 
-def test_half_of_a_width_is_a_gate_only_behind_an_activation():
+def test_half_of_a_width_is_a_gate_only_after_an_activation():
     silu = ActivationStage("SiLU")
-    assert numbers([linear_stage(64, 32), silu, linear_stage(16, 32)]) == [None] * 3
-    assert numbers([linear_stage(64, 32), linear_stage(16, 32)]) == [0, 1]
+    assert branches([linear_stage(64, 32), silu, linear_stage(16, 32)]) == [None] * 3
+    assert branches([linear_stage(64, 32), linear_stage(16, 32)]) == [0, 1]
 
 
-def test_ways_that_end_at_different_widths_are_not_proven_to_be_branches():
-    assert numbers([linear_stage(64, 32), linear_stage(48, 24)]) == [None, None]
+def test_sequences_of_different_output_widths_are_not_branches():
+    assert branches([linear_stage(64, 32), linear_stage(48, 24)]) == [None, None]
 
 
-def test_a_norm_alone_is_no_branch():
-    assert numbers([NormStage("LayerNorm", width=24), linear_stage(64, 24)]) == [None, None]
+def test_a_norm_alone_is_not_a_branch():
+    assert branches([NormStage("LayerNorm", width=24), linear_stage(64, 24)]) == [None, None]
 
 
-def test_a_list_that_is_declared_in_order_stays_in_order():
+def test_stages_declared_in_order_stay_in_order():
     projector = module(
         "SomeProjector", norm=norm(VISION), merge=convolution(VISION, 48, 2, 2), out=linear(48, TEXT)
     )

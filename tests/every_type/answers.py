@@ -1,4 +1,4 @@
-"""The answer for each type, made once in a session, and a count that this project has no part in."""
+"""The record of each type, made once in a session, and a parameter count without this project's code."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from tests.every_type import NEEDS_EXTRA, architecture_of, config_of
-from tests.every_type.trees import stored
+from tests.every_type.trees import stored_tree
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.builders.transformers import build
 from vlm_inspect.core import codec
@@ -19,12 +19,12 @@ from vlm_inspect.core.model_ref import ModelIdentity
 
 @cache
 def tree_of(model_type):
-    """The module tree. Of a type whose tower needs an extra, as an environment that has it built it."""
-    return stored(model_type) if model_type in NEEDS_EXTRA else _built(model_type)
+    """The module tree; for a type that needs an optional package, the stored one."""
+    return stored_tree(model_type) if model_type in NEEDS_EXTRA else _built_tree(model_type)
 
 
-def _built(model_type):
-    """The tree, built by the first worker of the session that needs it; the others read its file."""
+def _built_tree(model_type):
+    """Built once per session; other test workers read its file."""
     folder = Path(os.environ["VLM_INSPECT_TESTS_SHARED"])
     path = folder / f"{model_type}.tree"
     if path.exists():
@@ -38,16 +38,16 @@ def _built(model_type):
 
 @cache
 def answer_of(model_type):
-    """The record."""
+    """The record of a type."""
     return describe(tree_of(model_type), ModelIdentity(model_type, source="local"), "transformers")
 
 
 def independent_count(model_type):
-    """Parameters as torch counts them in transformers' own class: nothing of this project is asked."""
+    """Parameters as torch counts them in transformers' own class."""
     model_class = getattr(transformers, architecture_of(model_type))
     with warnings.catch_warnings(), torch.device("meta"):
         warnings.simplefilter("ignore")
         config = model_class.config_class.from_dict(config_of(model_type))
-        model = model_class._from_config(config)  # noqa: SLF001 - AutoModel's own way to a class
+        model = model_class._from_config(config)  # noqa: SLF001 - as AutoModel does
         model.tie_weights()
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,4 +1,4 @@
-"""What must hold of a model's record, whatever the model: of a live one and of a golden one alike."""
+"""Invariants of every record, live or golden."""
 
 from msgspec import Struct
 
@@ -8,16 +8,16 @@ from vlm_inspect.core.module_tree import is_below
 MAIN_ROLES = (Role.VISION_ENCODER, Role.PROJECTOR, Role.LANGUAGE_MODEL, Role.LM_HEAD)
 
 
-def parts_sum_to_the_total(record, tree):
+def components_sum_to_the_total(record, tree):
     assert sum(component.parameters for component in record.components) == tree.total
     assert record.parameters.total == tree.total
 
 
-def no_component_owns_less_than_nothing(record, _tree):
+def no_component_has_negative_parameters(record, _tree):
     assert all(component.parameters >= 0 for component in record.components)
 
 
-def every_path_exists_and_none_is_claimed_twice(record, tree):
+def every_path_exists_and_belongs_to_one_component(record, tree):
     paths = _paths(record)
     assert len(paths) == len(set(paths))
     parameters = {path for path, _ in tree.root.parameter_paths()}
@@ -25,13 +25,13 @@ def every_path_exists_and_none_is_claimed_twice(record, tree):
         assert tree.find(path) is not None or path in parameters, path
 
 
-def every_parameter_lies_below_a_component(record, tree):
+def every_parameter_belongs_to_a_component(record, tree):
     paths = _paths(record)
     for parameter, _ in tree.root.parameter_paths():
         assert any(is_below(parameter, path) for path in paths), parameter
 
 
-def the_main_parts_are_found_or_named_absent(record, _tree):
+def main_roles_are_found_or_absent(record, _tree):
     for role in MAIN_ROLES:
         assert bool(record.by_role(role)) != (role.value in record.absent)
     assert record.by_role(Role.LANGUAGE_MODEL)
@@ -44,7 +44,7 @@ def layer_orders_match_their_counts(record, _tree):
         assert len(stack.kinds) == 1 or stack.order
 
 
-def stacks_lie_in_their_component_and_hold_no_more_than_it_owns(record, tree):
+def stacks_are_in_their_component_and_not_larger(record, tree):
     for component in record.components:
         inside = 0
         for stack in component.stacks:
@@ -53,7 +53,7 @@ def stacks_lie_in_their_component_and_hold_no_more_than_it_owns(record, tree):
             assert node is not None, stack.path
             assert len(node.children) >= stack.count, stack.path
             inside += node.total
-        # a stack that is tied to another stands in the tree and counts once
+        # a tied stack is in the tree twice and counts once
         tied = sum(tree.tied_surplus())
         assert inside <= component.parameters + tied + _owned_by_inner(component, record)
 
@@ -85,7 +85,7 @@ def experts_are_counted_within_their_layer(record, _tree):
                 assert experts.parameters is None or experts.count * experts.parameters <= layer.parameters
 
 
-def what_works_on_a_token_is_of_language_model_and_head(record, _tree):
+def active_parameters_are_of_language_model_and_head(record, _tree):
     active, total = record.parameters.active, record.parameters.total
     text = [part for part in record.components if part.role in {Role.LANGUAGE_MODEL, Role.LM_HEAD}]
     assert active is None or active == sum(part.active for part in text)
@@ -96,7 +96,7 @@ def what_works_on_a_token_is_of_language_model_and_head(record, _tree):
         assert sparse or part.active in {None, part.parameters}
 
 
-def what_is_unknown_is_an_empty_field_or_a_role(record, _tree=None):
+def unknown_keys_are_empty_fields_or_roles(record, _tree=None):
     for part in _records(record):
         allowed = set(part.__struct_fields__)
         if part is record:
@@ -109,7 +109,7 @@ def what_is_unknown_is_an_empty_field_or_a_role(record, _tree=None):
                 assert not record.by_role(Role(name)), name
 
 
-def a_class_is_a_name_or_unknown(record, _tree=None):
+def class_names_are_not_empty(record, _tree=None):
     assert all(getattr(part, "class_name", None) != "" for part in _records(record))
 
 
@@ -145,17 +145,17 @@ def _owned_by_inner(component, record):
 
 
 INVARIANTS = (
-    parts_sum_to_the_total,
-    no_component_owns_less_than_nothing,
-    every_path_exists_and_none_is_claimed_twice,
-    every_parameter_lies_below_a_component,
-    the_main_parts_are_found_or_named_absent,
+    components_sum_to_the_total,
+    no_component_has_negative_parameters,
+    every_path_exists_and_belongs_to_one_component,
+    every_parameter_belongs_to_a_component,
+    main_roles_are_found_or_absent,
     layer_orders_match_their_counts,
-    stacks_lie_in_their_component_and_hold_no_more_than_it_owns,
+    stacks_are_in_their_component_and_not_larger,
     widths_are_positive,
     key_value_heads_divide_the_heads,
     experts_are_counted_within_their_layer,
-    what_works_on_a_token_is_of_language_model_and_head,
-    what_is_unknown_is_an_empty_field_or_a_role,
-    a_class_is_a_name_or_unknown,
+    active_parameters_are_of_language_model_and_head,
+    unknown_keys_are_empty_fields_or_roles,
+    class_names_are_not_empty,
 )

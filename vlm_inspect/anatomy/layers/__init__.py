@@ -1,1 +1,1 @@
-"""What a layer is made of: attention, MLP, norms, and what stacks of layers repeat."""
+"""Layers: attention, MLP, norms, and the stacks that repeat them."""

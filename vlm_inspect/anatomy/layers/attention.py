@@ -1,4 +1,4 @@
-"""One attention, read into its typed parts."""
+"""Reads one attention: heads, kind, projections, norms, positions, windows."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Iterator
 from vlm_inspect.anatomy.layers.mixers import convolution_length, mechanism
 from vlm_inspect.anatomy.layers.norms import read_norm
 from vlm_inspect.anatomy.layers.positions import (
-    chunk,
+    attention_chunk,
     image_window,
     read_positions,
     read_rotary,
     sliding_window,
 )
-from vlm_inspect.anatomy.layers.projections import Projections, projections
-from vlm_inspect.anatomy.layers.stacks import Surroundings
+from vlm_inspect.anatomy.layers.projections import Projections, attention_projections
+from vlm_inspect.anatomy.layers.stacks import LayerContext
 from vlm_inspect.anatomy.leaves import (
+    as_int,
     breadth_first,
     embedding_sizes,
-    first_whole,
+    first_int,
     is_attention,
     is_norm,
-    whole,
 )
 from vlm_inspect.core.architecture import Attention, AttentionFeature, AttentionKind, Latent, Mechanism, Norm
 from vlm_inspect.core.module_tree import ModuleNode
@@ -38,105 +38,113 @@ _HEAD_WIDTHS = (
     "head_v_dim",
     "key_value_proj_dim",
 )
-_SHARED_HEADS = ("num_key_value_heads", "num_kv_heads")
-_STATED_HEADS = ("num_attention_heads", "num_heads", "n_head", "encoder_attention_heads")
-_STATES = ("ssm_state_size", "state_size", "d_state")
+_KEY_VALUE_HEADS = ("num_key_value_heads", "num_kv_heads")
+_HEADS_KEYS = ("num_attention_heads", "num_heads", "n_head", "encoder_attention_heads")
+_STATE_WIDTHS = ("ssm_state_size", "state_size", "d_state")
 _CROSS = re.compile(r"(cross|enc_?dec|encoder_attn|encoder_decoder|x_attn|merged)", re.IGNORECASE)
 _MERGED = re.compile(r"merged", re.IGNORECASE)
 _QUERY_KEY_NORM = re.compile(r"^(q|k|qk|query|key)_?(head_)?(layer_?)?(norm|ln)s?$|^(norm|ln)_(q|k)$")
 _GATE = re.compile(r"^(g_proj|gate_proj|output_gate|g_b_proj|z_proj|in_proj_z|in_proj_qkvz)$")
 _SINKS = re.compile(r"^sinks?(_proj|_logits|_bias)?$")
 _POSITION_TABLE = re.compile(r"relative")
-_BOTH_HALVES = 2
 _NO_PROJECTIONS = "its projections have names that are not known"
 _NO_ANGLES = (
     "its code turns queries and keys where it is given angles, and no module was seen that makes them"
 )
 
 
-def read_attention(path: str, node: ModuleNode, layer: ModuleNode, around: Surroundings) -> Attention:
-    """An attention, or what stands in its place, by what it holds first and its configuration last."""
-    how = mechanism(node)
-    if how != "attention":
-        return _other_mixer(node, how)
-    found = projections(node)
-    latent = _latent(node, found)
-    heads, head_width = _heads(node, found, around)
-    shared = None if latent else _shared_heads(node, found, heads, head_width, around)
-    cross = _is_cross(path, node, found)
-    window = sliding_window(node, around)
-    merged = bool(_MERGED.search(node.class_name))
-    positions, module = read_positions(node, around, cross=cross and not merged, sliding=window is not None)
-    rotary = positions == "rotary"
-    unknown = {} if found.any else {"bias": _NO_PROJECTIONS}
+def read_attention(path: str, node: ModuleNode, layer: ModuleNode, context: LayerContext) -> Attention:
+    """An attention, or the mixer in its place; modules are trusted before the configuration."""
+    kind = mechanism(node)
+    if kind != "attention":
+        return _read_mixer(node, kind)
+    projections = attention_projections(node)
+    latent = _latent(node, projections)
+    heads, head_width = _heads(node, projections, context)
+    key_value_heads = None if latent else _key_value_heads(node, projections, heads, head_width, context)
+    cross = _is_cross(path, node, projections)
+    window = sliding_window(node, context)
+    sliding = window is not None
+    # a merged attention is self-attention and cross-attention in one
+    no_positions = cross and not _MERGED.search(node.class_name)
+    positions, embedding = read_positions(node, context, cross=no_positions, sliding=sliding)
+    rotary = None
+    if positions == "rotary":
+        rotary = read_rotary(embedding, node, context, head_width, latent, sliding=sliding)
+    unknown = {} if projections.any else {"bias": _NO_PROJECTIONS}
+    if positions is None:
+        unknown["positions"] = _NO_ANGLES
     return Attention(
         class_name=node.class_name,
-        kind="latent" if latent else _kind(heads, shared),
+        kind="latent" if latent else _kind(heads, key_value_heads),
         heads=heads,
-        key_value_heads=shared,
+        key_value_heads=key_value_heads,
         head_width=head_width,
         cross=cross,
         sliding_window=window,
-        chunk=chunk(node, around),
-        window=image_window(layer, node, around),
+        chunk=attention_chunk(node, context),
+        window=image_window(layer, node, context),
         latent=latent,
         qk_norm=tuple(_query_key_norms(node)),
-        bias=found.biased,
+        bias=projections.with_bias,
         positions=positions,
-        rotary=read_rotary(module, node, around, head_width, latent, sliding=window is not None)
-        if rotary
-        else None,
-        features=tuple(_features(node, layer, found)),
+        rotary=rotary,
+        features=tuple(_features(node, layer, projections)),
         convolution=convolution_length(node),
-        unknown=unknown if positions is not None else {**unknown, "positions": _NO_ANGLES},
+        unknown=unknown,
     )
 
 
-def _other_mixer(node: ModuleNode, how: Mechanism) -> Attention:
-    """A linear attention, a state space, a convolution, a recurrence: heads only where it says so."""
+def _read_mixer(node: ModuleNode, kind: Mechanism) -> Attention:
     return Attention(
         class_name=node.class_name,
-        mechanism=how,
-        heads=whole(node.attribute(*_HEADS)),
-        head_width=whole(node.attribute(*_HEAD_WIDTHS)),
-        state_width=whole(node.attribute(*_STATES)),
+        mechanism=kind,
+        heads=as_int(node.attribute(*_HEADS)),
+        head_width=as_int(node.attribute(*_HEAD_WIDTHS)),
+        state_width=as_int(node.attribute(*_STATE_WIDTHS)),
         convolution=convolution_length(node),
         features=("output gate",) if any(_GATE.search(name) for name, _ in node.children) else (),
     )
 
 
-def _heads(node: ModuleNode, found: Projections, around: Surroundings) -> tuple[int | None, int | None]:
-    """Heads and the width of one: what the module says, else what its output projection takes in.
+def _heads(
+    node: ModuleNode, projections: Projections, context: LayerContext
+) -> tuple[int | None, int | None]:
+    """The number of heads and the width of one: by attributes, else by the input of the output projection.
 
-    Not what its query projection makes: that may hold a gate besides.
+    The output of the query projection comes last because it may include a gate.
     """
-    holders = [node, *(child for _, child in breadth_first(node) if is_attention(child))]
-    heads = next((count for each in holders if (count := whole(each.attribute(*_HEADS)))), None)
-    heads = heads or whole(node.attribute(_CHANNEL_GROUPS))
-    width = next((count for each in holders if (count := whole(each.attribute(*_HEAD_WIDTHS)))), None)
-    across = found.output.given if found.output else None
-    across = across or (found.query.made if found.query else None)
-    if heads is None and width and across:
-        heads = across // width
-    heads = heads or first_whole(around.config, _STATED_HEADS)
-    if width is None and heads:
-        made = found.query.made if found.query else across
-        width = made // heads if made else None
+    modules = [node, *(child for _, child in breadth_first(node) if is_attention(child))]
+    heads = _first_attribute(modules, _HEADS) or as_int(node.attribute(_CHANNEL_GROUPS))
+    width = _first_attribute(modules, _HEAD_WIDTHS)
+    query_width = projections.query.out_features if projections.query else None
+    total = (projections.output.in_features if projections.output else None) or query_width
+    if heads is None and width and total:
+        heads = total // width
+    heads = heads or first_int(context.config, _HEADS_KEYS)
+    if width is None and heads and total:
+        width = (query_width or total) // heads
     return heads, width
 
 
-def _shared_heads(
-    node: ModuleNode, found: Projections, heads: int | None, width: int | None, around: Surroundings
+def _first_attribute(modules: list[ModuleNode], names: tuple[str, ...]) -> int | None:
+    return next((value for each in modules if (value := as_int(each.attribute(*names)))), None)
+
+
+def _key_value_heads(
+    node: ModuleNode,
+    projections: Projections,
+    heads: int | None,
+    head_width: int | None,
+    context: LayerContext,
 ) -> int | None:
-    """Key-value heads, from what is projected to keys."""
-    stated = whole(node.attribute(*_SHARED_HEADS))
-    if found.key and width:
-        return found.key.made // width
-    if found.key_value and width:
-        return found.key_value.made // width // _BOTH_HALVES
-    if found.fused and width and heads:
-        return (found.fused.made // width - heads) // _BOTH_HALVES
-    return stated or first_whole(around.config, _SHARED_HEADS)
+    if projections.key and head_width:
+        return projections.key.out_features // head_width
+    if projections.key_value and head_width:
+        return projections.key_value.out_features // head_width // 2
+    if projections.fused and head_width and heads:
+        return (projections.fused.out_features // head_width - heads) // 2
+    return as_int(node.attribute(*_KEY_VALUE_HEADS)) or first_int(context.config, _KEY_VALUE_HEADS)
 
 
 def _kind(heads: int | None, key_value_heads: int | None) -> AttentionKind | None:
@@ -147,34 +155,35 @@ def _kind(heads: int | None, key_value_heads: int | None) -> AttentionKind | Non
     return "multi-query" if key_value_heads == 1 else "grouped-query"
 
 
-def _latent(node: ModuleNode, found: Projections) -> Latent | None:
-    """What keys and values are compressed to, and the part of a head that is turned and is not."""
-    if found.expanded is None:
+def _latent(node: ModuleNode, projections: Projections) -> Latent | None:
+    """The ranks of a latent attention, and the rotary part of its heads."""
+    if projections.expanded is None:
         return None
-    rank = found.expanded.given
-    turned = whole(node.attribute("qk_rope_head_dim"))
-    if turned is None and found.compressed is not None:
-        turned = found.compressed.made - rank
-    heads = whole(node.attribute(*_HEADS))
-    value = whole(node.attribute("v_head_dim"))
-    if value is None and heads and found.output:
-        value = found.output.given // heads
-    compressed = any(name.startswith("q_b") for name, _ in node.children)
-    return Latent(rank, found.query.given if found.query and compressed else None, turned, value)
+    rank = projections.expanded.in_features
+    rotary = as_int(node.attribute("qk_rope_head_dim"))
+    if rotary is None and projections.compressed is not None:
+        rotary = projections.compressed.out_features - rank
+    heads = as_int(node.attribute(*_HEADS))
+    value = as_int(node.attribute("v_head_dim"))
+    if value is None and heads and projections.output:
+        value = projections.output.in_features // heads
+    has_query_rank = any(name.startswith("q_b") for name, _ in node.children)
+    query_rank = projections.query.in_features if projections.query and has_query_rank else None
+    return Latent(rank, query_rank, rotary, value)
 
 
-def _is_cross(path: str, node: ModuleNode, found: Projections) -> bool:
-    """Whether keys come from elsewhere: it is called so, it says so, or they have another width."""
-    said = [
-        child.attribute("is_cross_attention") for child in (node, *(each for _, each in breadth_first(node)))
-    ]
-    if True in said or _CROSS.search(f"{path} {node.class_name}"):
+def _is_cross(path: str, node: ModuleNode, projections: Projections) -> bool:
+    """By a flag, a name, or a key projection with another input width than the query projection."""
+    if any(module.attribute("is_cross_attention") is True for _, module in node.walk()):
         return True
-    return bool(found.query and found.key and found.query.given != found.key.given and not found.expanded)
+    if _CROSS.search(f"{path} {node.class_name}"):
+        return True
+    query, key = projections.query, projections.key
+    return bool(query and key and query.in_features != key.in_features and not projections.expanded)
 
 
 def _query_key_norms(node: ModuleNode) -> Iterator[Norm]:
-    """Its own, and those of the attention that it wraps; an indexer has others for itself."""
+    """The attention's own norms and those of an attention inside it, but not an indexer's."""
     for name, child in node.children:
         if is_norm(child) and _QUERY_KEY_NORM.search(name):
             yield read_norm(name, child)
@@ -182,12 +191,11 @@ def _query_key_norms(node: ModuleNode) -> Iterator[Norm]:
             yield from _query_key_norms(child)
 
 
-def _features(node: ModuleNode, layer: ModuleNode, found: Projections) -> Iterator[AttentionFeature]:
-    names = [name for name, _ in node.children] + [name for name, _ in node.parameters]
-    doubled = found.query and found.output and found.query.made == _BOTH_HALVES * found.output.given
+def _features(node: ModuleNode, layer: ModuleNode, projections: Projections) -> Iterator[AttentionFeature]:
+    names = [name for name, _ in (*node.children, *node.parameters)]
     if any(_SINKS.search(name) for name in names):
         yield "sinks"
-    if any(_GATE.search(name) for name in names) or (doubled and not found.expanded):
+    if any(_GATE.search(name) for name in names) or _has_gate_in_query(projections):
         yield "output gate"
     if any("Indexer" in child.class_name for _, child in node.children):
         yield "indexer"
@@ -195,6 +203,12 @@ def _features(node: ModuleNode, layer: ModuleNode, found: Projections) -> Iterat
         yield "position table"
     if node.attribute("is_kv_shared_layer") is True:
         yield "shared key-values"
-    shift = next((size for each in (layer, node) if (size := each.attribute("shift_size"))), None)
+    shift = layer.attribute("shift_size") or node.attribute("shift_size")
     if shift and (not isinstance(shift, tuple) or any(shift)):
         yield "shifted windows"
+
+
+def _has_gate_in_query(projections: Projections) -> bool:
+    query, output = projections.query, projections.output
+    doubled = query and output and query.out_features == 2 * output.in_features
+    return bool(doubled and not projections.expanded)

@@ -1,19 +1,20 @@
-"""The experts of a sparse MLP: a list of modules, or modules that hold them all as 3-D parameters."""
+"""Experts of a sparse MLP: a list of modules, or modules whose 3-D parameters stack all experts."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
 
-from vlm_inspect.anatomy.layers.projections import Widths, feed_forward
-from vlm_inspect.anatomy.leaves import convolution_channels, first_whole, is_list, whole
+from vlm_inspect.anatomy.layers.projections import MlpWidths, mlp_widths
+from vlm_inspect.anatomy.leaves import as_int, convolution_channels, first_int, is_list
 from vlm_inspect.core.architecture import Experts, Layer, LayerStack
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, Shape, is_below, join
 
-_PER_TOKEN_ATTRIBUTES: tuple[str, ...] = (
+_PER_TOKEN_ATTRIBUTES = (
     "top_k",
     "num_experts_per_tok",
     "moe_topk",
@@ -23,55 +24,72 @@ _PER_TOKEN_ATTRIBUTES: tuple[str, ...] = (
     "moe_k",
     "num_selected_experts",
 )
-_PER_TOKEN = (*_PER_TOKEN_ATTRIBUTES, "top_k_experts", "n_activated_experts", "experts_per_token")
-_SHARED = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
+_PER_TOKEN_KEYS = (*_PER_TOKEN_ATTRIBUTES, "top_k_experts", "n_activated_experts", "experts_per_token")
+_SHARED_COUNT_KEYS = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
 _SCORING = ("scoring_func", "moe_router_activation_func", "router_scoring_func", "score_function")
-_LISTED = re.compile(r"^experts$")
 _SHARED_NAME = re.compile(r"shared_?(expert|mlp)")
-_ROUTER = re.compile(r"(^|_)(gate|router|wg|gating)$")
+_ROUTER_NAME = re.compile(r"(^|_)(gate|router|wg|gating)$")
 _ROUTER_CLASS = re.compile(r"(Router|Gating)")
-_DOWN = re.compile(r"(down|w2|output|fc2|wo)")
-_CORRECTION = "e_score_correction_bias"
-_FUSED_DIMENSIONS = 3
+_DOWN_NAME = re.compile(r"(down|w2|output|fc2|wo)")
+_SCORE_CORRECTION = "e_score_correction_bias"
+_STACKED_DIMENSIONS = 3
 _WHY_UNKNOWN = "neither a module nor the configuration says how many experts a token is routed to"
 _WHY_UNEVEN = "its experts are not alike"
 
 
-class Group(Struct, frozen=True):
-    """Experts as they lie in a layer."""
+class ExpertGroup(Struct, frozen=True):
+    """A group of experts in a layer."""
 
     path: str
     count: int
     size: int | None
-    """Parameters of one; None where they differ."""
-    widths: Widths
+    """Parameters of one expert; None if they differ."""
+    widths: MlpWidths
     holders: tuple[ModuleNode, ...]
     """The modules that hold the group, the nearest first."""
 
+    @property
+    def siblings(self) -> Iterator[tuple[str, ModuleNode]]:
+        """The children of its holders, by name."""
+        return (child for holder in self.holders for child in holder.children)
 
-def groups(node: ModuleNode, path: str = "", holders: tuple[ModuleNode, ...] = ()) -> Iterator[Group]:
-    """The groups of experts at and below a node, shared ones left out."""
+
+class _ExpertWeight(Struct, frozen=True):
+    """A parameter that stacks a matrix or a bias of each expert."""
+
+    name: str
+    shape: Shape
+    holder: ModuleNode
+
+
+# --- finding and reading experts ---
+
+
+def find_experts(
+    node: ModuleNode, path: str = "", holders: tuple[ModuleNode, ...] = ()
+) -> Iterator[ExpertGroup]:
+    """The groups of routed experts at and below a node; `holders` are the modules above it, nearest first."""
     name = path.rpartition(".")[2]
     if _SHARED_NAME.search(name) or not node.total:
         return
-    if _LISTED.search(name) and is_list(node) and len(node.children) > 1:
-        yield _listed(node, path, holders)
+    if name == "experts" and is_list(node) and len(node.children) > 1:
+        yield _listed_group(node, path, holders)
         return
-    weights = list(_stacked(node))
+    weights = _stacked_weights(node)
     if len(weights) > 1:
-        yield _fused(weights, path, holders if node.parameters else (node, *holders))
+        yield _stacked_group(weights, path, holders if node.parameters else (node, *holders))
         return
     for key, child in node.children:
-        yield from groups(child, join(path, key), (node, *holders))
+        yield from find_experts(child, join(path, key), (node, *holders))
 
 
-def read_experts(group: Group, config: Mapping[str, Any]) -> Experts:
-    """A group of experts, what is shared beside it, and what chooses."""
+def read_experts(group: ExpertGroup, config: Mapping[str, Any]) -> Experts:
+    """The record of a group of experts; `config` has what no module has."""
     modality = _modality(group.path)
-    # where each modality has experts, the shared ones are told with the text's
-    shared, shared_width = _shared(group, config) if modality != "vision" else (None, None)
+    # if text and vision have experts each, the shared ones are listed with the text's
+    shared, shared_width = _shared_experts(group, config) if modality != "vision" else (None, None)
     router = _router(group)
-    per_token = _per_token(group) or first_whole(config, _PER_TOKEN)
+    per_token = _per_token(group) or first_int(config, _PER_TOKEN_KEYS)
     unknown = {} if per_token else {"per_token": _WHY_UNKNOWN}
     if group.size is None:
         unknown["parameters"] = _WHY_UNEVEN
@@ -90,113 +108,107 @@ def read_experts(group: Group, config: Mapping[str, Any]) -> Experts:
     )
 
 
-def _listed(node: ModuleNode, path: str, holders: tuple[ModuleNode, ...]) -> Group:
-    kinds = {id(child) for _, child in node.children}
+def _listed_group(node: ModuleNode, path: str, holders: tuple[ModuleNode, ...]) -> ExpertGroup:
+    distinct = {id(child) for _, child in node.children}
     sample = node.children[0][1]
-    size = sample.total if len(kinds) == 1 else None
-    return Group(path, len(node.children), size, feed_forward(sample), holders)
+    size = sample.total if len(distinct) == 1 else None
+    return ExpertGroup(path, len(node.children), size, mlp_widths(sample), holders)
 
 
-def _stacked(node: ModuleNode) -> Iterator[tuple[str, tuple[int, ...], int]]:
-    """(name, shape, parameters of one expert) of the weights that hold one matrix per expert.
+def _stacked_weights(node: ModuleNode) -> list[_ExpertWeight]:
+    """The parameters that stack a matrix per expert, with their biases.
 
-    They are the module's own, or one in each of its children (`input_linear`, `output_linear`); their
-    biases count with them.
+    They are the module's own, or one in each of its children (`input_linear`, `output_linear`).
     """
     if convolution_channels(node) is not None:
-        return
-    own = [(name, name, shape, node) for name, shape in node.parameters]
+        return []
+    own = [_ExpertWeight(name, shape, node) for name, shape in node.parameters]
     inner = [
-        (key, name, shape, child)
+        _ExpertWeight(key, shape, child)
         for key, child in node.children
         if not _SHARED_NAME.search(key) and convolution_channels(child) is None and not child.children
-        for name, shape in child.parameters
+        for _, shape in child.parameters
     ]
-    for held in (own, inner):
-        cubes = {key: shape for key, _, shape, _ in held if len(shape) == _FUSED_DIMENSIONS and shape[0] > 1}
-        if len(cubes) > 1 and len({shape[0] for shape in cubes.values()}) == 1 and _says_experts(node, held):
-            count = next(iter(cubes.values()))[0]
-            for key, _, shape, _ in held:
-                if (held is own or key in cubes) and len(shape) > 1 and shape[0] == count:
-                    yield key, shape, _product(shape[1:])
-            return
+    for weights in (own, inner):
+        cubes = {each.name: each.shape for each in weights if _stacks_matrices(each.shape)}
+        counts = {shape[0] for shape in cubes.values()}
+        if len(cubes) > 1 and len(counts) == 1 and _names_experts(node, weights):
+            return [
+                each
+                for each in weights
+                if (weights is own or each.name in cubes) and len(each.shape) > 1 and each.shape[0] in counts
+            ]
+    return []
 
 
-def _says_experts(node: ModuleNode, held: list[tuple[str, str, tuple[int, ...], ModuleNode]]) -> bool:
-    """Matrices may be stacked for other reasons: it is called experts, or says how many it has."""
-    modules = [node, *(holder for *_, holder in held)]
-    names = " ".join(module.class_name for module in modules)
-    return "xpert" in names or any(module.attribute("num_experts") is not None for module in modules)
+def _stacks_matrices(shape: Shape) -> bool:
+    return len(shape) == _STACKED_DIMENSIONS and shape[0] > 1
 
 
-def _fused(
-    weights: list[tuple[str, tuple[int, ...], int]], path: str, holders: tuple[ModuleNode, ...]
-) -> Group:
-    cubes = {name: shape for name, shape, _ in weights if len(shape) == _FUSED_DIMENSIONS}
-    size = sum(each for _, _, each in weights)
-    return Group(path, next(iter(cubes.values()))[0], size, _fused_widths(cubes), holders)
+def _names_experts(node: ModuleNode, weights: list[_ExpertWeight]) -> bool:
+    """Matrices may be stacked for other reasons, so a class name or `num_experts` must confirm it."""
+    modules = [node, *(each.holder for each in weights)]
+    return any(
+        "xpert" in module.class_name or module.attribute("num_experts") is not None for module in modules
+    )
 
 
-def _fused_widths(cubes: Mapping[str, tuple[int, ...]]) -> Widths:
-    """Of one expert, whichever way its matrices lie: what up and down have in common is the stream."""
-    down = next((shape[1:] for name, shape in cubes.items() if _DOWN.search(name)), None)
-    ups = [shape[1:] for name, shape in cubes.items() if not _DOWN.search(name)]
+def _stacked_group(weights: list[_ExpertWeight], path: str, holders: tuple[ModuleNode, ...]) -> ExpertGroup:
+    cubes = {each.name: each.shape for each in weights if len(each.shape) == _STACKED_DIMENSIONS}
+    size = sum(math.prod(each.shape[1:]) for each in weights)
+    return ExpertGroup(path, weights[0].shape[0], size, _stacked_widths(cubes), holders)
+
+
+def _stacked_widths(cubes: Mapping[str, Shape]) -> MlpWidths:
+    """The widths of one expert. Matrices may be transposed: the side that up and down share is the input."""
+    down = next((shape[1:] for name, shape in cubes.items() if _DOWN_NAME.search(name)), None)
+    ups = [shape[1:] for name, shape in cubes.items() if not _DOWN_NAME.search(name)]
     if down is None or not ups:
-        return Widths()
-    for stream, hidden in (down, down[::-1]):
+        return MlpWidths()
+    for width, hidden in (down, down[::-1]):
         for gated in (False, True):
-            wanted = sorted((stream, hidden * 2 if gated else hidden))
-            if sorted(ups[0]) == wanted:
-                return Widths(stream, hidden, stream, gated or len(ups) > 1)
-    return Widths()
+            if sorted(ups[0]) == sorted((width, hidden * 2 if gated else hidden)):
+                return MlpWidths(width, hidden, width, gated or len(ups) > 1)
+    return MlpWidths()
 
 
-def _shared(group: Group, config: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    """How many experts are shared, and their width together."""
-    for holder in group.holders:
-        for name, child in holder.children:
-            if _SHARED_NAME.search(name) and not name.endswith("gate") and child.total:
-                return _shared_part(child, config)
-    return None, None
-
-
-def _shared_part(node: ModuleNode, config: Mapping[str, Any]) -> tuple[int | None, int | None]:
-    cubes = {name: shape for name, shape in node.parameters if len(shape) == _FUSED_DIMENSIONS}
+def _shared_experts(group: ExpertGroup, config: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """The number of shared experts, and their hidden width together."""
+    named = ((name, child) for name, child in group.siblings if _SHARED_NAME.search(name) and child.total)
+    node = next((child for name, child in named if not name.endswith("gate")), None)
+    if node is None:
+        return None, None
+    cubes = {name: shape for name, shape in node.parameters if len(shape) == _STACKED_DIMENSIONS}
     if cubes:
-        count = next(iter(cubes.values()))[0]
-        width = _fused_widths(cubes).hidden
+        count, width = next(iter(cubes.values()))[0], _stacked_widths(cubes).hidden
     elif is_list(node):
-        count, width = len(node.children), feed_forward(node.children[0][1]).hidden
+        count, width = len(node.children), mlp_widths(node.children[0][1]).hidden
     else:
-        return first_whole(config, _SHARED) or 1, feed_forward(node).hidden
+        return first_int(config, _SHARED_COUNT_KEYS) or 1, mlp_widths(node).hidden
     return count, width * count if width else None
 
 
-def _router(group: Group) -> ModuleNode | None:
-    for holder in group.holders:
-        for name, child in holder.children:
-            if _ROUTER_CLASS.search(child.class_name) or (_ROUTER.search(name) and "shared" not in name):
-                return child
+def _router(group: ExpertGroup) -> ModuleNode | None:
+    for name, child in group.siblings:
+        if _ROUTER_CLASS.search(child.class_name) or (_ROUTER_NAME.search(name) and "shared" not in name):
+            return child
     return None
 
 
 def _scoring(router: ModuleNode | None, config: Mapping[str, Any]) -> str | None:
-    own = router.attribute(*_SCORING) if router is not None else None
-    stated = (
-        own if isinstance(own, str) else next((config[name] for name in _SCORING if name in config), None)
-    )
-    if isinstance(stated, str):
-        return stated
-    corrected = router is not None and _CORRECTION in {
-        name for name, _ in (*router.buffers, *router.parameters)
-    }
-    return "sigmoid" if corrected else None
+    declared = router.attribute(*_SCORING) if router is not None else None
+    if not isinstance(declared, str):
+        declared = next((config[key] for key in _SCORING if key in config), None)
+    if isinstance(declared, str):
+        return declared
+    tensors = (*router.buffers, *router.parameters) if router is not None else ()
+    return "sigmoid" if _SCORE_CORRECTION in {name for name, _ in tensors} else None
 
 
-def _per_token(group: Group) -> int | None:
+def _per_token(group: ExpertGroup) -> int | None:
     for holder in group.holders:
-        for each in (holder, *(child for _, child in holder.children)):
-            value = whole(each.attribute(*_PER_TOKEN_ATTRIBUTES))
+        for module in (holder, *(child for _, child in holder.children)):
+            value = as_int(module.attribute(*_PER_TOKEN_ATTRIBUTES))
             if value:
                 return value
     return None
@@ -205,58 +217,50 @@ def _per_token(group: Group) -> int | None:
 def _modality(path: str) -> Literal["text", "vision"] | None:
     if re.search(r"(vision|image|visual)", path):
         return "vision"
-    return "text" if re.search(r"text", path) else None
+    return "text" if "text" in path else None
 
 
-def _product(sides: tuple[int, ...]) -> int:
-    product = 1
-    for side in sides:
-        product *= side
-    return product
+# --- active parameters ---
 
 
 def idle(tree: ModuleTree, stacks: tuple[LayerStack, ...]) -> tuple[int, str | None]:
-    """Parameters of the experts that a text token is not routed to, or why they cannot be counted.
+    """The parameters of experts that a text token is not routed to, or 0 and why they cannot be counted.
 
-    Experts that are tied to others count where the others are, as their parameters do.
+    Tied experts count at the path where their parameters count.
     """
-    again = {path for group in tree.ties for path in group[1:]}
+    tied = {path for group in tree.ties for path in group[1:]}
     total = 0
     for stack in stacks:
-        for path, layer in _layers(tree, stack):
-            reason = _unknown(layer)
+        for path, layer in _sparse_layers(tree, stack):
+            reason = _why_uncounted(layer)
             if reason is not None:
                 return 0, reason
-            total += sum(
-                idle_of(each) for each in _groups(layer) if not _is_tied(join(path, each.path), again)
-            )
+            for group in _expert_groups(layer):
+                at = join(path, group.path)
+                total += 0 if any(is_below(other, at) for other in tied) else inactive_in_group(group)
     return total, None
 
 
-def idle_of(experts: Experts) -> int:
-    """Parameters of one group that a text token does not go through."""
+def inactive_in_group(experts: Experts) -> int:
+    """The parameters of one group of experts that a text token is not routed to."""
     chosen = 0 if experts.modality == "vision" else experts.per_token or 0
     return (experts.count - chosen) * (experts.parameters or 0)
 
 
-def _layers(tree: ModuleTree, stack: LayerStack) -> Iterator[tuple[str, Layer]]:
-    """Each layer's path and kind; those without experts are left out."""
+def _sparse_layers(tree: ModuleTree, stack: LayerStack) -> Iterator[tuple[str, Layer]]:
+    """The layers that have experts, or whose active parameters are unknown; each with its path."""
     node = tree.find(stack.path)
     order = stack.order or (0,) * stack.count
     for (name, _), kind in zip(node.children if node else (), order, strict=True):
         layer = stack.kinds[kind]
-        if layer.unknown.get("active") or _groups(layer):
+        if layer.unknown.get("active") or _expert_groups(layer):
             yield join(stack.path, name), layer
 
 
-def _groups(layer: Layer) -> tuple[Experts, ...]:
+def _expert_groups(layer: Layer) -> tuple[Experts, ...]:
     return layer.mlp.experts if layer.mlp else ()
 
 
-def _unknown(layer: Layer) -> str | None:
-    reasons = (reason for each in _groups(layer) for reason in each.unknown.values())
+def _why_uncounted(layer: Layer) -> str | None:
+    reasons = (reason for group in _expert_groups(layer) for reason in group.unknown.values())
     return layer.unknown.get("active") or next(reasons, None)
-
-
-def _is_tied(path: str, again: Collection[str]) -> bool:
-    return any(is_below(other, path) for other in again)

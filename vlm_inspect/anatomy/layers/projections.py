@@ -1,4 +1,4 @@
-"""The projections of an attention, by their names: no shape tells a query from a value."""
+"""The projections of attention and MLP modules, with their widths and biases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from vlm_inspect.anatomy.leaves import leaves, linear_widths, pointwise_widths
 from vlm_inspect.core.architecture import Projection
 from vlm_inspect.core.module_tree import ModuleNode, join
 
-_NAMES = (
+# no shape distinguishes a query from a value, so names decide
+_PROJECTION_NAMES = (
     ("query", re.compile(r"^(q|wq|q_proj|q_b_proj|q_linear|to_q|query|query_proj|linear_q)$")),
     ("key", re.compile(r"^(k|wk|k_proj|k_linear|to_k|key|key_proj|key_\w+|linear_k)$")),
     ("value", re.compile(r"^(v|wv|v_proj|v_linear|to_v|value|value_proj|value_\w+|linear_v)$")),
@@ -27,105 +28,116 @@ _NAMES = (
         ),
     ),
 )
+_DOWN_NAME = re.compile(
+    r"(^|_)(down_proj|fc2|c_proj|w2|wo|linear_?2|linear_fc2|lin2|dense_4h_to_h|fc_out|proj_out|linear_out)$"
+)
+_LORA = re.compile(r"(^|\.)lora_")
+
+
+# --- attention ---
 
 
 class Linear(Struct, frozen=True):
-    """One projection: the widths that it takes and makes, and whether it adds a bias."""
+    """One projection."""
 
-    given: int
-    made: int
-    biased: bool
+    in_features: int
+    out_features: int
+    bias: bool
 
 
 class Projections(Struct, frozen=True):
-    """What an attention projects with; several of these at once in one `fused` weight."""
+    """The projections of an attention; `fused` and `key_value` hold several in one weight."""
 
     query: Linear | None = None
     key: Linear | None = None
     value: Linear | None = None
     output: Linear | None = None
     fused: Linear | None = None
-    """Queries, keys and values in one."""
+    """Queries, keys and values."""
     key_value: Linear | None = None
-    """Keys and values in one."""
+    """Keys and values."""
     compressed: Linear | None = None
-    """Of latent attention: to the keys' and values' rank, and the part that is turned."""
+    """Of latent attention: to the key-value rank and the rotary part of the keys."""
     expanded: Linear | None = None
     """Of latent attention: from the rank to keys and values."""
 
     @property
-    def biased(self) -> tuple[Projection, ...]:
-        """Which have a bias."""
-        several: dict[Projection, tuple[Linear | None, ...]] = {
+    def with_bias(self) -> tuple[Projection, ...]:
+        """The projections that have a bias."""
+        weights: dict[Projection, tuple[Linear | None, ...]] = {
             "query": (self.query, self.fused),
             "key": (self.key, self.fused, self.key_value, self.expanded),
             "value": (self.value, self.fused, self.key_value, self.expanded),
             "output": (self.output,),
         }
-        return tuple(
-            name for name, linears in several.items() if any(linear and linear.biased for linear in linears)
-        )
+        return tuple(name for name, linears in weights.items() if any(each and each.bias for each in linears))
 
     @property
     def any(self) -> bool:
-        """Whether one was found."""
+        """Whether at least one projection was found."""
         return any(getattr(self, name) is not None for name in self.__struct_fields__)
 
 
-def projections(node: ModuleNode) -> Projections:
+def attention_projections(node: ModuleNode) -> Projections:
     """The projections at and below an attention, the first of each name."""
     found: dict[str, Linear] = {}
     weight = node.shape("in_proj_weight")  # torch's own MultiheadAttention
     if weight is not None:
         found["fused"] = Linear(weight[1], weight[0], node.shape("in_proj_bias") is not None)
-    for path, child in _outside_parts(node, ""):
+    for path, child in _outside_indexers(node, ""):
         widths = linear_widths(child) or pointwise_widths(child)
-        role = _role(path) if widths else None
-        if role is not None and widths is not None and role not in found:
-            found[role] = Linear(*widths, child.shape("bias") is not None)
+        name = _projection_name(path) if widths else None
+        if name is not None and widths is not None and name not in found:
+            found[name] = Linear(*widths, child.shape("bias") is not None)
     return Projections(**found)
 
 
-def _role(path: str) -> str | None:
-    """What the nearest telling part of a path names: `output.dense` is an output, `q_proj.linear` a query.
+def _projection_name(path: str) -> str | None:
+    """By the last known name in a path: `output.dense` is an output, `q_proj.linear` a query.
 
-    `proj` alone says least: `query.proj` is a query.
+    `proj` is considered last: `query.proj` is a query.
     """
     nearest_first = path.split(".")[::-1]
     for part in sorted(nearest_first, key=lambda part: part == "proj"):
-        for role, name in _NAMES:
-            if name.search(part):
-                return role
+        for name, pattern in _PROJECTION_NAMES:
+            if pattern.search(part):
+                return name
     return None
 
 
-def _outside_parts(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:
-    """All below an attention but what chooses tokens for it: an indexer has projections of its own."""
+def _outside_indexers(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:
+    """All modules below an attention, without its indexer, which has projections of its own."""
     for name, child in node.children:
         at = join(path, name)
         if "Indexer" not in child.class_name:
             yield at, child
-            yield from _outside_parts(child, at)
+            yield from _outside_indexers(child, at)
 
 
-_DOWN = re.compile(
-    r"(^|_)(down_proj|fc2|c_proj|w2|wo|linear_?2|linear_fc2|lin2|dense_4h_to_h|fc_out|proj_out|linear_out)$"
-)
-_LORA = re.compile(r"(^|\.)lora_")
+# --- MLP ---
+
+PathWidths = tuple[str, tuple[int, int]]
+"""Path and (in, out) widths of a projection."""
 
 
-class Widths(Struct, frozen=True):
-    """What goes in, what reaches the down projection, what comes out."""
+class MlpWidths(Struct, frozen=True):
+    """The widths of an MLP; all None if it has no projections."""
 
-    given: int | None = None
+    input: int | None = None
     hidden: int | None = None
-    made: int | None = None
+    """Input width of the down projection."""
+    output: int | None = None
     gated: bool | None = None
-    """Whether a second projection gates the first; None where there are no projections."""
+    """Whether a second projection gates the first."""
 
 
-def linears(node: ModuleNode) -> list[tuple[str, tuple[int, int]]]:
-    """The projections at and below a node with their paths, in order."""
+def mlp_widths(node: ModuleNode) -> MlpWidths:
+    """The widths of an MLP, read from its Linears, or else from its pointwise convolutions."""
+    return combined_widths(linear_paths(node) or _pointwise_paths(node))
+
+
+def linear_paths(node: ModuleNode) -> list[PathWidths]:
+    """The Linears at and below a node, in order, without LoRA adapters."""
     return [
         (path, widths)
         for path, leaf in leaves(node, "")
@@ -133,29 +145,23 @@ def linears(node: ModuleNode) -> list[tuple[str, tuple[int, int]]]:
     ]
 
 
-def feed_forward(node: ModuleNode) -> Widths:
-    """The widths of an MLP; half of a fused gate and up projection."""
-    return widths_of(linears(node) or _pointwise(node))
+def combined_widths(projections: Sequence[PathWidths]) -> MlpWidths:
+    """The widths of an MLP with these projections."""
+    if not projections:
+        return MlpWidths()
+    named = (widths for path, widths in projections if _DOWN_NAME.search(path.rpartition(".")[2]))
+    down = next(named, projections[-1][1])
+    ups = [widths for _, widths in projections if widths is not down]
+    if not ups:
+        return MlpWidths(down[0], down[0], down[1], gated=False)
+    return MlpWidths(ups[0][0], down[0], down[1], _is_gated(ups, down))
 
 
-def _pointwise(node: ModuleNode) -> list[tuple[str, tuple[int, int]]]:
-    """The projections of an MLP over an image that is kept as one: convolutions that see one place."""
+def _pointwise_paths(node: ModuleNode) -> list[PathWidths]:
     return [(path, widths) for path, leaf in leaves(node, "") if (widths := pointwise_widths(leaf))]
 
 
-def widths_of(found: Sequence[tuple[str, tuple[int, int]]]) -> Widths:
-    """The widths that projections make together."""
-    if not found:
-        return Widths()
-    named = next((widths for path, widths in found if _DOWN.search(path.rpartition(".")[2])), None)
-    down = named or found[-1][1]
-    ups = [widths for _, widths in found if widths is not down]
-    if not ups:
-        return Widths(down[0], down[0], down[1], gated=False)
-    return Widths(ups[0][0], down[0], down[1], _gated(ups, down))
-
-
-def _gated(ups: Sequence[tuple[int, int]], down: tuple[int, int]) -> bool:
-    """Two projections to the hidden width, or one to twice as much."""
-    alike = [up for up in ups if up[1] == down[0]]
-    return len(alike) > 1 or any(up[1] == 2 * down[0] for up in ups)
+def _is_gated(ups: Sequence[tuple[int, int]], down: tuple[int, int]) -> bool:
+    """Two projections have the hidden width, or a fused one has twice as much."""
+    to_hidden = [up for up in ups if up[1] == down[0]]
+    return len(to_hidden) > 1 or any(up[1] == 2 * down[0] for up in ups)

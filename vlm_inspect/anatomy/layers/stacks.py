@@ -1,4 +1,4 @@
-"""Stacks of layers: where they are, and which of their layers are alike."""
+"""Stacks of layers: where they are, which layers are equal, and the context that layers depend on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from msgspec import Struct, field
 
 from vlm_inspect.anatomy.leaves import (
+    as_float,
+    as_int,
     breadth_first,
     contains_attention,
     convolution_channels,
@@ -16,152 +18,164 @@ from vlm_inspect.anatomy.leaves import (
     is_layer,
     is_list,
     leaves,
-    number,
-    whole,
 )
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
 
-# scalar attributes in which two layers of one structure may differ all the same
-_TELLING = re.compile(
+# attributes that change how a layer works; others (dropout rates) may differ between equal layers
+_FUNCTIONAL_ATTRIBUTES = re.compile(
     r"(sliding|window|shift_size|chunk|layer_type|attention_type|use_rope|is_cross|no_rope|is_local|kv_shared"
     r"|look_\w+_block|top_k|dilation)"
 )
+_NO_OP = re.compile(r"(Drop|Identity)")
 _PIXEL_CHANNELS = 3
-_PASSING = re.compile(r"(Drop|Identity)")
+ROTARY_CLASS = re.compile(r"(Rotary|RoPE|Rope)")
+_RELATIVE_BIAS = re.compile(r"Relative\w*(Bias|Position)")
+_LAYER_TYPES = ("layer_types", "layers_block_type", "attention_types")
+_FULL_ATTENTION_INDEXES = ("fullatt_block_indexes", "global_attn_indexes")
 
-Skeleton = tuple[object, ...]
+Signature = tuple[object, ...]
+
+
+# --- finding stacks ---
 
 
 def find_stacks(
     node: ModuleNode, path: str, without: Collection[str] = ()
 ) -> Iterator[tuple[str, ModuleNode]]:
-    """The stacks of layers at and below a node, outermost first; nothing at or below `without`.
+    """The outermost stacks of layers at and below a node, each with its path; paths in `without` are skipped.
 
-    A stack of stages that are stacks themselves (Swin's) is told as its stages' stacks.
+    A stack whose layers are only stages (Swin) is skipped for the stacks inside these stages.
     """
     if path in without or not node.total:
         return
-    if is_stack(node):
-        inner = [
-            found for name, child in node.children for found in find_stacks(child, join(path, name), without)
-        ]
-        if inner and not any(_holds_attention_outside(child) for _, child in node.children):
-            yield from inner
-        else:
-            yield path, node
+    below = (
+        found for name, child in node.children for found in find_stacks(child, join(path, name), without)
+    )
+    if not is_stack(node):
+        yield from below
         return
-    for name, child in node.children:
-        yield from find_stacks(child, join(path, name), without)
+    inner = list(below)
+    if inner and not any(_has_attention_outside_stacks(child) for _, child in node.children):
+        yield from inner
+    else:
+        yield path, node
 
 
 def is_stack(node: ModuleNode) -> bool:
-    """A numbered container of layers: called so, or with attention in each of them."""
+    """Whether a module is a numbered container of layers, by their class names or their attention."""
     if not is_list(node):
         return False
-    # the parts of one layer may be numbered too (T5's): a list of attention and MLP is no stack of layers
-    layers = [child for _, child in node.children if not is_attention(child)]
-    mixing = sum(map(contains_attention, layers))
-    found = sum(is_layer(layer) or contains_attention(layer) for layer in layers)
-    if not mixing and (len(node.children) == 1 or _takes_pixels(layers)):
+    # T5 numbers the parts of one layer: a list of attention and MLP is not a stack
+    candidates = [child for _, child in node.children if not is_attention(child)]
+    with_attention = sum(map(contains_attention, candidates))
+    layers = sum(is_layer(child) or contains_attention(child) for child in candidates)
+    if not with_attention and (len(node.children) == 1 or _takes_pixels(candidates)):
         return False  # a part of a block, or a stem
-    attending = len(node.children) - len(layers) if found else 0
-    # a sequence of convolutions, activations and a block here and there is no stack either
-    return 2 * (found + attending) > len(node.children)
+    attentions = len(node.children) - len(candidates) if layers else 0
+    # convolutions and activations with a block here and there are not a stack
+    return 2 * (layers + attentions) > len(node.children)
 
 
-def _takes_pixels(layers: Sequence[ModuleNode]) -> bool:
-    """Whether the first convolution in a list is over pixels."""
-    channels = (convolution_channels(leaf) for layer in layers for _, leaf in leaves(layer, ""))
+def holds_stack(node: ModuleNode) -> bool:
+    """Whether a stack of layers is at or below a node."""
+    return any(is_stack(module) for _, module in kinds(node, ""))
+
+
+def last_stack(node: ModuleNode) -> ModuleNode | None:
+    """The last of the outermost stacks of layers at or below a node."""
+    if not node.total or is_stack(node):
+        return node if node.total else None
+    return next((found for _, child in reversed(node.children) if (found := last_stack(child))), None)
+
+
+def _takes_pixels(modules: Sequence[ModuleNode]) -> bool:
+    """Whether the first convolution has the channels of an image as input."""
+    channels = (convolution_channels(leaf) for module in modules for _, leaf in leaves(module, ""))
     first = next((pair for pair in channels if pair), None)
     return first is not None and first[0] == _PIXEL_CHANNELS
 
 
-def _holds_attention_outside(layer: ModuleNode) -> bool:
-    """Whether a layer has attention of its own, outside the stacks inside it."""
-    if is_stack(layer):
-        return False
-    pending = [child for _, child in layer.children]
-    while pending:
-        node = pending.pop()
-        if is_stack(node):
-            continue
-        if not is_list(node) and contains_attention(node):
-            return True
-        pending.extend(child for _, child in node.children)
-    return False
+def _has_attention_outside_stacks(node: ModuleNode) -> bool:
+    return not is_stack(node) and any(
+        (not is_list(child) and contains_attention(child)) or _has_attention_outside_stacks(child)
+        for _, child in node.children
+    )
 
 
-def kinds_of(stack: ModuleNode, said: Sequence[Hashable] = ()) -> tuple[list[ModuleNode], tuple[int, ...]]:
-    """The different kinds of layers of a stack, and for each layer the index of its kind.
+# --- grouping equal layers and modules ---
 
-    `said` is what the configuration says of each layer, where it says that equal modules work differently.
-    """
-    kinds: dict[Hashable, int] = {}
-    examples: list[ModuleNode] = []
+
+def distinct_layers(
+    stack: ModuleNode, declared: Sequence[DeclaredLayerFacts]
+) -> tuple[list[tuple[ModuleNode, DeclaredLayerFacts]], tuple[int, ...]]:
+    """The distinct layers of a stack with their declared facts, and for each layer the index of its kind."""
+    indexes: dict[Hashable, int] = {}
+    examples: list[tuple[ModuleNode, DeclaredLayerFacts]] = []
     order = []
-    known: dict[int, Skeleton] = {}
-    for index, (_, layer) in enumerate(stack.children):
-        shape = (skeleton(layer, known), said[index] if said else None)
-        if shape not in kinds:
-            kinds[shape] = len(examples)
-            examples.append(layer)
-        order.append(kinds[shape])
+    known: dict[int, Signature] = {}
+    for (_, layer), facts in zip(stack.children, declared, strict=True):
+        index = indexes.setdefault((layer_signature(layer, known), facts), len(examples))
+        if index == len(examples):
+            examples.append((layer, facts))
+        order.append(index)
     return examples, tuple(order)
 
 
-def skeleton(node: ModuleNode, known: dict[int, Skeleton] | None = None) -> Skeleton:
-    """What makes a layer the kind that it is: classes, shapes and the attributes that change its work.
-
-    Dropout rates and the like, which rise from layer to layer, are left out.
-    """
-    known = {} if known is None else known
+def layer_signature(node: ModuleNode, known: dict[int, Signature]) -> Signature:
+    """Class names, shapes and functional attributes of a module and all below; `known` is a cache by id."""
     if id(node) not in known:
-        telling = tuple(pair for pair in node.attributes if _TELLING.search(pair[0]))
+        functional = tuple(pair for pair in node.attributes if _FUNCTIONAL_ATTRIBUTES.search(pair[0]))
         below = tuple(
-            (name, skeleton(child, known))
+            (name, layer_signature(child, known))
             for name, child in node.children
-            if child.total or child.children or not _PASSING.search(child.class_name)
+            if child.total or child.children or not _NO_OP.search(child.class_name)
         )
-        known[id(node)] = (node.class_name, telling, node.parameters, node.forward_order, below)
+        known[id(node)] = (node.class_name, functional, node.parameters, node.forward_order, below)
     return known[id(node)]
 
 
-_ROTARY = re.compile(r"(Rotary|RoPE|Rope)")
-_RELATIVE = re.compile(r"Relative\w*(Bias|Position)")
-# what configurations call the list of their layers' types
-_TYPES = ("layer_types", "layers_block_type", "attention_types")
-# the layers that see the whole image, where the others look into a window each
-_WHOLE = ("fullatt_block_indexes", "global_attn_indexes")
-# a base per layer; none of zero turns anything
-_BASES = ("layer_rope_theta",)
+def kinds(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:
+    """A node and all below, parents first; of equal modules only the first, with its path."""
+    seen: set[int] = set()
+    pending = [(path, node)]
+    while pending:
+        at, module = pending.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        yield at, module
+        pending.extend((join(at, name), child) for name, child in reversed(module.children))
 
 
-class Said(Struct, frozen=True):
-    """What a configuration says of one layer, in lists that have an entry for each."""
+# --- context of a layer ---
+
+
+class DeclaredLayerFacts(Struct, frozen=True):
+    """What the configuration's per-layer lists declare for one layer."""
 
     layer_type: str | None = None
     """`sliding_attention`, `full_attention`, `linear_attention`, `window_attention` …"""
     theta: float | None = None
-    """The base of its rotary embedding; 0 where it has none."""
+    """The base of its rotary embedding; 0 for a layer without one."""
 
 
-class Surroundings(Struct, frozen=True):
-    """What a layer's own modules leave to others."""
+class LayerContext(Struct, frozen=True):
+    """What a layer depends on outside its own modules."""
 
     config: Mapping[str, Any] = field(default_factory=dict)
-    """Of the part: for what no module says (experts per token)."""
+    """The configuration of the part, for facts that no module has (experts per token)."""
     role: Role | None = None
     rotary: tuple[tuple[str, ModuleNode], ...] = ()
     """The rotary embeddings that the layers share, by name."""
     relative: bool = False
-    """Whether they share a bias by relative position."""
+    """Whether the layers share a relative position bias."""
     window: int | None = None
-    """Side of the image's windows, in patches, that the tower cuts for the layers which stay in them."""
-    said: Said = field(default_factory=Said)
+    """Side of the tower's attention windows, in patches."""
+    declared: DeclaredLayerFacts = field(default_factory=DeclaredLayerFacts)
 
 
-def surroundings(  # noqa: PLR0913 - where the stack is, whose it is, and what it was built from
+def surroundings(  # noqa: PLR0913 - the stack's place, its component and its configuration
     tree: ModuleTree,
     stack: str,
     top: str,
@@ -169,99 +183,86 @@ def surroundings(  # noqa: PLR0913 - where the stack is, whose it is, and what i
     config: Mapping[str, Any],
     *,
     claimed: Collection[str] = (),
-) -> Surroundings:
-    """What lies around the stack at a path, up to the component's own top, and in no other component."""
+) -> LayerContext:
+    """The context that the layers of a stack share.
+
+    Args:
+        tree: The model's modules.
+        stack: Path of the stack.
+        top: Path of the component that holds it.
+        role: The component's role.
+        config: The configuration that the stack was built from.
+        claimed: Paths of components, which are not searched.
+
+    """
     others = {path for path in claimed if path != top}
-    shared = list(_shared(tree, stack, top, others))
-    return Surroundings(
+    shared = list(_shared_modules(tree, stack, top, others))
+    return LayerContext(
         config,
         role,
-        tuple((name, node) for name, node in shared if _ROTARY.search(node.class_name)),
-        any(_RELATIVE.search(node.class_name) for _, node in shared),
-        _window(tree, stack, top, config),
+        tuple((name, node) for name, node in shared if ROTARY_CLASS.search(node.class_name)),
+        any(_RELATIVE_BIAS.search(node.class_name) for _, node in shared),
+        _window_in_patches(tree, stack, top, config),
     )
 
 
-def said_of_layers(config: Mapping[str, Any], count: int) -> tuple[Said, ...]:
-    """What the configuration says of each of so many layers."""
-    types = _types(config, count)
-    bases = next((values for name in _BASES if (values := _list(config, name, count))), None)
+def declared_layer_facts(config: Mapping[str, Any], count: int) -> tuple[DeclaredLayerFacts, ...]:
+    """What the configuration declares for each of `count` layers."""
+    types = _layer_types(config, count)
+    thetas = _per_layer(config, "layer_rope_theta", count)
     return tuple(
-        Said(types[index] if types else None, number(bases[index]) if bases else None)
+        DeclaredLayerFacts(types[index] if types else None, as_float(thetas[index]) if thetas else None)
         for index in range(count)
     )
 
 
-def _types(config: Mapping[str, Any], count: int) -> Sequence[str] | None:
-    for name in _TYPES:
-        listed = _list(config, name, count)
-        if listed and all(isinstance(each, str) for each in listed):
-            return listed
-    for name in _WHOLE:
-        whole = config.get(name)
-        if isinstance(whole, (list, tuple)) and whole and all(isinstance(each, int) for each in whole):
-            return ["full_attention" if index in whole else "window_attention" for index in range(count)]
+def _layer_types(config: Mapping[str, Any], count: int) -> Sequence[str] | None:
+    for key in _LAYER_TYPES:
+        types = _per_layer(config, key, count)
+        if types and all(isinstance(each, str) for each in types):
+            return types
+    for key in _FULL_ATTENTION_INDEXES:
+        full = config.get(key)
+        if isinstance(full, (list, tuple)) and full and all(isinstance(each, int) for each in full):
+            return ["full_attention" if index in full else "window_attention" for index in range(count)]
     return None
 
 
-def _list(config: Mapping[str, Any], name: str, count: int) -> Sequence[Any] | None:
-    """A list of the configuration that has an entry for each layer."""
-    value = config.get(name)
+def _per_layer(config: Mapping[str, Any], key: str, count: int) -> Sequence[Any] | None:
+    """The list at a key, if it has one entry per layer."""
+    value = config.get(key)
     return value if isinstance(value, (list, tuple)) and len(value) == count else None
 
 
-def _window(tree: ModuleTree, stack: str, top: str, config: Mapping[str, Any]) -> int | None:
-    """The windows that a tower cuts: it states their side in pixels, a multiple of its patch."""
-    holder = stack.rpartition(".")[0]
-    while is_below(holder, top):
-        node = tree.find(holder)
-        size = whole(node.attribute("window_size")) if node is not None else None
-        if node is not None and size:
-            patch = whole(node.attribute("patch_size")) or whole(config.get("patch_size"))
+def _window_in_patches(tree: ModuleTree, stack: str, top: str, config: Mapping[str, Any]) -> int | None:
+    """A tower declares its window in pixels, as a multiple of its patch size."""
+    for _, node in _holders(tree, stack, top):
+        size = as_int(node.attribute("window_size"))
+        if size:
+            patch = as_int(node.attribute("patch_size")) or as_int(config.get("patch_size"))
             return size // patch if patch else None
-        if not holder:
-            break
-        holder = holder.rpartition(".")[0]
     return None
 
 
-def _shared(
+def _shared_modules(
     tree: ModuleTree, stack: str, top: str, others: Collection[str]
 ) -> Iterator[tuple[str, ModuleNode]]:
-    """What lies beside the stack and beside the modules that hold it, the nearest first."""
-    inner, holder = stack, stack.rpartition(".")[0]
-    while is_below(holder, top):
-        node = tree.find(holder)
-        for name, child in node.children if node is not None else ():
+    """The siblings of the stack and of the modules that hold it, nearest first, with all below them."""
+    for holder, node in _holders(tree, stack, top):
+        for name, child in node.children:
             at = join(holder, name)
-            if not is_below(inner, at) and not any(is_below(other, at) for other in others):
+            if not is_below(stack, at) and not any(is_below(other, at) for other in others):
                 yield name, child
                 yield from breadth_first(child, name) if not name.isdigit() else ()
+
+
+def _holders(tree: ModuleTree, path: str, top: str) -> Iterator[tuple[str, ModuleNode]]:
+    """The modules that hold a path, nearest first, up to `top`."""
+    holder = path.rpartition(".")[0]
+    while is_below(holder, top):
+        node = tree.find(holder)
+        if node is not None:
+            yield holder, node
         if not holder:
             return
-        inner, holder = holder, holder.rpartition(".")[0]
-
-
-def kinds(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:
-    """A node and all below, each kind where it stands first, parents first."""
-    seen: set[int] = set()
-    pending = [(path, node)]
-    while pending:
-        at, kind = pending.pop()
-        if id(kind) in seen:
-            continue
-        seen.add(id(kind))
-        yield at, kind
-        pending.extend((join(at, name), child) for name, child in reversed(kind.children))
-
-
-def holds_stack(node: ModuleNode) -> bool:
-    """Whether a stack of layers is at or below a node."""
-    return any(is_stack(kind) for _, kind in kinds(node, ""))
-
-
-def last_stack(node: ModuleNode) -> ModuleNode | None:
-    """The outermost stack of layers that comes last at or below a node."""
-    if not node.total or is_stack(node):
-        return node if node.total else None
-    return next((found for _, child in reversed(node.children) if (found := last_stack(child))), None)
+        holder = holder.rpartition(".")[0]

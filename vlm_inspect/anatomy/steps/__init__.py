@@ -1,1 +1,1 @@
-"""What embeddings, projectors and heads do, step by step."""
+"""The stages of embeddings, projectors and other modules outside the layers."""

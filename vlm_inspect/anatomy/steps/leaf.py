@@ -1,4 +1,4 @@
-"""A single module, or a bare parameter, as a step."""
+"""Turns a module without children, or a bare parameter, into a stage."""
 
 from __future__ import annotations
 
@@ -28,40 +28,44 @@ from vlm_inspect.core.architecture import (
 )
 from vlm_inspect.core.module_tree import ModuleNode, Shape, join
 
-POSITION = re.compile(r"pos")
-_QUERIES = re.compile(r"(quer(y|ies)|latent|probe)")
-# put between, before or behind the tokens of an image; nothing goes through them
-_SEPARATOR = re.compile(r"(newline|separator|(^|_)(begin|end|sep|bos|eos)(_|$)|extensor)")
+POSITION_NAME = re.compile(r"pos")
+_QUERY_NAME = re.compile(r"(quer(y|ies)|latent|probe)")
+# tokens between, before or after those of an image
+_SEPARATOR_NAME = re.compile(r"(newline|separator|(^|_)(begin|end|sep|bos|eos)(_|$)|extensor)")
 
 
 def leaf_stage(node: ModuleNode, path: str) -> Stage | None:
-    """A single module as a step; None for those that change nothing (dropout, rotary tables)."""
+    """The stage of a single module; None for a module without parameters (dropout, rotary tables)."""
     sized = _sized_stage(node, path)
     if sized is not None:
         return sized
     if is_activation(node):
         return ActivationStage(node.class_name, path)
     if is_pooling(node):
-        return PoolingStage(node.class_name, path, kernel_size=_kernel(node))
-    return OtherStage(node.class_name, path, shape=_largest(node)) if node.parameters else None
+        return PoolingStage(node.class_name, path, kernel_size=_kernel_size(node))
+    if not node.parameters:
+        return None
+    return OtherStage(node.class_name, path, shape=max((shape for _, shape in node.parameters), key=len))
 
 
 def parameter_stages(node: ModuleNode, path: str) -> Iterator[Stage]:
-    """What a projector holds itself: tables of positions and matrices; no queries and no separators."""
+    """The position tables and matrices that a projector holds as bare parameters."""
     if linear_widths(node) is not None or not node.children:
         return
     for name, shape in node.parameters:
-        if _QUERIES.search(name) or _SEPARATOR.search(name):
+        if _QUERY_NAME.search(name) or _SEPARATOR_NAME.search(name):
             continue
-        if POSITION.search(name) and len(shape) > 1:
+        if POSITION_NAME.search(name) and len(shape) > 1:
             yield position_stage(join(path, name), shape)
         else:
             yield ParameterStage("Parameter", join(path, name), shape=shape)
 
 
 def position_table(node: ModuleNode, path: str) -> EmbeddingStage | None:
-    """A module that holds a bare table of positions and nothing else."""
-    tables = [(name, shape) for name, shape in node.parameters if POSITION.search(name) and len(shape) > 1]
+    """The stage of a module that holds one bare position table."""
+    tables = [
+        (name, shape) for name, shape in node.parameters if POSITION_NAME.search(name) and len(shape) > 1
+    ]
     if len(tables) != 1 or embedding_sizes(node) is not None:
         return None
     name, shape = tables[0]
@@ -69,12 +73,12 @@ def position_table(node: ModuleNode, path: str) -> EmbeddingStage | None:
 
 
 def position_stage(path: str, shape: Shape) -> EmbeddingStage:
-    """A bare table of positions: its sides but those of one, and the width."""
-    return embedding_stage("Parameter", path, tuple(side for side in shape if side != 1))
+    """The stage of a bare position table; dimensions of size 1 are dropped."""
+    return embedding_stage("Parameter", path, tuple(size for size in shape if size != 1))
 
 
 def embedding_stage(class_name: str, path: str, sizes: Sequence[int]) -> EmbeddingStage:
-    """A table, from its entries (several sides where it is a grid) and their width."""
+    """The stage of an embedding table; `sizes` are its entries (several numbers for a grid) and its width."""
     grid, width = (sizes[:-1], sizes[-1]) if len(sizes) > 1 else (sizes, None)
     return EmbeddingStage(
         class_name,
@@ -86,20 +90,19 @@ def embedding_stage(class_name: str, path: str, sizes: Sequence[int]) -> Embeddi
 
 
 def learned_queries(node: ModuleNode) -> int | None:
-    """How many query tokens (latents) a module has learned: the second last side of its own parameter."""
+    """The number of query tokens (latents) that a module holds as a parameter."""
     return next(
-        (shape[-2] for name, shape in node.parameters if _QUERIES.search(name) and len(shape) > 1), None
+        (shape[-2] for name, shape in node.parameters if _QUERY_NAME.search(name) and len(shape) > 1), None
     )
 
 
 def _sized_stage(node: ModuleNode, path: str) -> Stage | None:
-    """A module that has widths, channels or entries."""
     if (widths := linear_widths(node)) is not None:
         return LinearStage(node.class_name, path, in_features=widths[0], out_features=widths[1])
     if (channels := convolution_channels(node)) is not None:
-        given, made = channels
+        kernel = _kernel_size(node)
         return ConvStage(
-            node.class_name, path, in_channels=given, out_channels=made, kernel_size=_kernel(node)
+            node.class_name, path, in_channels=channels[0], out_channels=channels[1], kernel_size=kernel
         )
     if is_norm(node):
         norm = read_norm("", node)
@@ -108,10 +111,6 @@ def _sized_stage(node: ModuleNode, path: str) -> Stage | None:
     return embedding_stage(node.class_name, path, sizes) if sizes is not None else None
 
 
-def _kernel(node: ModuleNode) -> tuple[int, ...]:
+def _kernel_size(node: ModuleNode) -> tuple[int, ...]:
     kernel = node.attribute("kernel_size")
     return kernel if isinstance(kernel, tuple) else (kernel,) if isinstance(kernel, int) else ()
-
-
-def _largest(node: ModuleNode) -> tuple[int, ...]:
-    return max((shape for _, shape in node.parameters), key=len)
