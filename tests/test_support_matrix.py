@@ -6,7 +6,7 @@ from importlib.metadata import version
 import pytest
 
 from tests.every_type import NEEDS_EXTRA, TYPES
-from tests.every_type.answers import answer_of
+from tests.every_type.answers import record_of
 from tools.compat import matrix, survey
 
 DATA = matrix.load(matrix.DATA)
@@ -17,7 +17,7 @@ MAPPED = survey.mapped_types()
 def recomputed(model_type):
     """The cached answer of the tests of every type where the configuration is the same."""
     if model_type in TYPES and model_type not in NEEDS_EXTRA and not survey.has_overrides(model_type):
-        return survey.to_answer(answer_of(model_type))
+        return survey.to_answer(record_of(model_type))
     return survey.describe_type(model_type, MAPPED[model_type])
 
 

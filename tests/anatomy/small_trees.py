@@ -54,7 +54,7 @@ def tower(class_name="SomeModel", width=VISION, **more):
     return module(class_name, patches=convolution(3, width, 8, 8), layers=layers(width), **more)
 
 
-def listener(class_name="SomeModel", width=VISION, **more):
+def audio_encoder(class_name="SomeModel", width=VISION, **more):
     """An audio encoder: layers behind a convolution over a waveform."""
     return module(class_name, stem=convolution(1, width, 7), layers=layers(width), **more)
 

@@ -5,17 +5,17 @@ import pytest
 from tests.anatomy.small_trees import (
     TEXT,
     VISION,
+    audio_encoder,
     convolution,
     layers,
     linear,
-    listener,
     model,
     module,
     norm,
     table,
     text,
 )
-from tests.every_type.answers import answer_of
+from tests.every_type.answers import record_of
 from tests.stages import sizes
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.anatomy.layers.stacks import is_stack
@@ -26,7 +26,7 @@ TEXTS, EYES, EARS = Role.LANGUAGE_MODEL, Role.VISION_ENCODER, Role.AUDIO_ENCODER
 
 
 def part(model_type, role):
-    return answer_of(model_type).by_role(role)[0]
+    return record_of(model_type).by_role(role)[0]
 
 
 def described(tree, role):
@@ -69,7 +69,7 @@ def test_convolutions_between_stages_are_extra_modules():
 
 
 def test_a_convolution_after_the_layers_is_not_an_embedding():
-    ear = listener("SomeAudioModel", after=convolution(VISION, 2 * VISION, 2))
+    ear = audio_encoder("SomeAudioModel", after=convolution(VISION, 2 * VISION, 2))
     tree = model(audio_tower=ear, multi_modal_projector=linear(2 * VISION, TEXT), language_model=text())
     assert [sizes(stage) for stage in described(tree, EARS).embeddings] == [(1, VISION)]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.every_type import NEEDS_EXTRA, STORED_CONFIGS, TYPES, config_of, default_config
-from tests.every_type.answers import answer_of, independent_count, tree_of
+from tests.every_type.answers import independent_count, record_of, tree_of
 from tests.every_type.invariants import INVARIANTS
 from vlm_inspect.builders.transformers import build
 from vlm_inspect.core.codec import architecture_from_data, to_data
@@ -13,28 +13,28 @@ from vlm_inspect.core.errors import UnbuildableConfigError
 @pytest.mark.parametrize("model_type", TYPES)
 @pytest.mark.parametrize("invariant", INVARIANTS, ids=lambda invariant: invariant.__name__)
 def test_invariants(invariant, model_type):
-    invariant(answer_of(model_type), tree_of(model_type))
+    invariant(record_of(model_type), tree_of(model_type))
 
 
 @pytest.mark.parametrize("model_type", [name for name in TYPES if name not in NEEDS_EXTRA])
 def test_total_matches_torch(model_type):
-    assert answer_of(model_type).parameters.total == independent_count(model_type)
+    assert record_of(model_type).parameters.total == independent_count(model_type)
 
 
 @pytest.mark.parametrize("model_type", TYPES)
 def test_every_component_has_evidence(model_type):
-    components = answer_of(model_type).components
+    components = record_of(model_type).components
     assert all(component.evidence and component.evidence[0].detail for component in components)
 
 
 @pytest.mark.parametrize("model_type", TYPES)
 def test_json_round_trip(model_type):
-    assert architecture_from_data(to_data(answer_of(model_type))) == answer_of(model_type)
+    assert architecture_from_data(to_data(record_of(model_type))) == record_of(model_type)
 
 
 @pytest.mark.parametrize("model_type", TYPES)
 def test_no_structural_key_is_ignored(model_type):
-    assert answer_of(model_type).ignored_structural_keys == ()
+    assert record_of(model_type).ignored_structural_keys == ()
 
 
 @pytest.mark.parametrize("model_type", ["chameleon", "qwen3_omni_moe"])

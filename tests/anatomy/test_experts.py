@@ -14,7 +14,7 @@ from tests.anatomy.layer_parts import (
     read,
     rms_norm,
 )
-from vlm_inspect.anatomy.layers.experts import idle, inactive_in_group
+from vlm_inspect.anatomy.layers.experts import inactive_in_group, inactive_parameters
 from vlm_inspect.anatomy.layers.read import read_stack
 from vlm_inspect.anatomy.layers.stacks import LayerContext
 from vlm_inspect.core.architecture import Experts
@@ -133,34 +133,34 @@ def stack_of(node, config=None):
 
 
 def test_experts_that_a_token_is_not_routed_to_are_inactive():
-    assert idle(*stack_of(block(fused_experts()))) == (2 * ONE, None)
+    assert inactive_parameters(*stack_of(block(fused_experts()))) == (2 * ONE, None)
 
 
 def test_inactive_parameters_are_unknown_without_experts_per_token():
     undeclared = part("SomeMoE", gate=linear(32, 4), experts=fused_experts())
-    count, reason = idle(*stack_of(undeclared))
+    count, reason = inactive_parameters(*stack_of(undeclared))
     assert (count, reason) == (
         0,
         "neither a module nor the configuration says how many experts a token is routed to",
     )
-    assert idle(*stack_of(undeclared, {"num_experts_per_tok": 1})) == (3 * ONE, None)
+    assert inactive_parameters(*stack_of(undeclared, {"num_experts_per_tok": 1})) == (3 * ONE, None)
 
 
 def test_tied_experts_are_inactive_once():
     tree, stacks = stack_of(block(fused_experts()))
     ties = (("elsewhere", "layers.1.mlp.experts.gate_up_proj"), ("there", "layers.1.mlp.experts.down_proj"))
-    assert idle(ModuleTree(tree.root, ties), stacks) == (0, None)
+    assert inactive_parameters(ModuleTree(tree.root, ties), stacks) == (0, None)
 
 
 def test_unread_experts_do_not_count_as_active():
     flat = part("SomeExpertGLU", {"w1": (4 * 16, 32), "w2": (4 * 16, 32)}, {"moe_num_experts": 4})
-    _, reason = idle(*stack_of(part("SomeFFN", router=linear(32, 4), experts=flat)))
+    _, reason = inactive_parameters(*stack_of(part("SomeFFN", router=linear(32, 4), experts=flat)))
     assert reason == "its experts lie in its weights in a way that is not read"
 
 
 def test_experts_of_different_sizes_cannot_be_counted():
     uneven = part("ModuleList", **{"0": mlp(hidden=16), "1": mlp(hidden=32)})
-    _, reason = idle(*stack_of(block(uneven)))
+    _, reason = inactive_parameters(*stack_of(block(uneven)))
     assert reason == "its experts are not alike"
 
 

@@ -4,10 +4,10 @@ from tests.anatomy.small_trees import (
     TEXT,
     VISION,
     WORDS,
+    audio_encoder,
     convolution,
     layers,
     linear,
-    listener,
     model,
     module,
     norm,
@@ -52,13 +52,13 @@ def test_an_encoder_by_accessor_needs_neither_attention_nor_convolutions():
 
 def test_a_module_named_for_audio_without_layers_is_a_projector():
     embed = module("Embedder", projection=linear(VISION, TEXT))
-    found = roles(model(audio_tower=listener(), embed_audio=embed, language_model=text()))
+    found = roles(model(audio_tower=audio_encoder(), embed_audio=embed, language_model=text()))
     assert found["audio_encoder"] == [("audio_tower",)]
     assert found["projector"] == [("embed_audio",)]
 
 
 def test_layers_behind_a_convolution_over_a_waveform_are_an_audio_encoder():
-    found = roles(model(first=listener(), bridge=linear(VISION, TEXT), language_model=text()))
+    found = roles(model(first=audio_encoder(), bridge=linear(VISION, TEXT), language_model=text()))
     assert found["audio_encoder"] == [("first",)]
 
 
@@ -207,7 +207,7 @@ def test_a_talker_is_a_generator_as_a_whole():
 
 
 def test_the_final_projection_of_an_audio_encoder_is_a_projector():
-    encoder = listener(
+    encoder = audio_encoder(
         ln_post=norm(VISION), proj1=linear(VISION, VISION), proj2=linear(VISION, TEXT), proj_norm=norm(TEXT)
     )
     found = roles(model(audio_tower=encoder, language_model=text()))
@@ -215,7 +215,7 @@ def test_the_final_projection_of_an_audio_encoder_is_a_projector():
 
 
 def test_a_final_projection_before_another_projector_belongs_to_the_encoder():
-    encoder = listener(output_proj=linear(VISION, TEXT))
+    encoder = audio_encoder(output_proj=linear(VISION, TEXT))
     embed = module("Embedder", projection=linear(TEXT, TEXT))
     found = roles(model(audio_tower=encoder, embed_audio=embed, language_model=text()))
     assert found["projector"] == [("embed_audio",)]

@@ -4,7 +4,7 @@ import pytest
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from tests.every_type.answers import answer_of
+from tests.every_type.answers import record_of
 from tests.published import GEMMA_3_4B, LLAMA_3_2_11B_VISION, QWEN2_5_VL_7B
 from tests.stages import sizes
 from vlm_inspect.anatomy.describe import describe
@@ -52,7 +52,7 @@ def attentions(architecture, role=TEXT, index=0):
     ],
 )
 def test_attention(model_type, role, facts):
-    read = attentions(answer_of(model_type), role)[0]
+    read = attentions(record_of(model_type), role)[0]
     found = (read.kind, read.heads, read.key_value_heads, read.head_width, read.positions, len(read.bias))
     assert found == facts
 
@@ -66,7 +66,7 @@ def test_attention(model_type, role, facts):
     ],
 )
 def test_latent_attention(model_type, heads, ranks):
-    read = attentions(answer_of(model_type))[0]
+    read = attentions(record_of(model_type))[0]
     latent = read.latent
     assert (read.kind, read.heads) == ("latent", heads)
     assert (latent.key_value_rank, latent.query_rank, latent.rotary_width, latent.value_width) == ranks
@@ -82,13 +82,13 @@ def test_latent_attention(model_type, heads, ranks):
     ],
 )
 def test_hybrids(model_type, mechanisms, order):
-    stack = stack_of(answer_of(model_type))
+    stack = stack_of(record_of(model_type))
     assert [kind.attention and kind.attention.mechanism for kind in stack.kinds] == mechanisms
     assert order in {None, stack.order}
 
 
 def test_an_output_gate_doubles_the_queries_but_not_the_heads():
-    _, full = attentions(answer_of("qwen3_5"))
+    _, full = attentions(record_of("qwen3_5"))
     assert (full.heads, full.key_value_heads, full.features) == (16, 4, ("output gate",))
     assert (full.rotary.width, full.head_width, full.rotary.sections) == (64, 256, (11, 11, 10))
 
@@ -110,14 +110,14 @@ def test_an_output_gate_doubles_the_queries_but_not_the_heads():
     ],
 )
 def test_norm_placement(model_type, role, placement, parallel):
-    layer = stack_of(answer_of(model_type), role).kinds[0]
+    layer = stack_of(record_of(model_type), role).kinds[0]
     assert (layer.norm_placement, layer.parallel) == (placement, parallel)
 
 
 @pytest.mark.parametrize("model_type", ["qwen3_vl", "gemma3", "fuyu", "dots3_note"])
 def test_query_and_key_norms(model_type):
     role = VISION if model_type == "dots3_note" else TEXT
-    read = attentions(answer_of(model_type), role)[0]
+    read = attentions(record_of(model_type), role)[0]
     assert [norm.width for norm in read.qk_norm] == [read.head_width] * 2
 
 
@@ -128,7 +128,7 @@ def test_layers_that_differ_only_in_the_configuration():
 
 
 def test_windows_declared_by_the_layers_of_a_tower():
-    stack = stack_of(answer_of("got_ocr2"), VISION)
+    stack = stack_of(record_of("got_ocr2"), VISION)
     assert [kind.attention.window for kind in stack.kinds] == [14, None]
     assert stack.order == (0, 0, 1) * 4
 
@@ -141,7 +141,7 @@ def test_sliding_and_global_layers_have_different_thetas():
 
 @pytest.mark.parametrize("model_type", ["cohere2_vision", "exaone4_5", "muse_glimmer", "llama4"])
 def test_global_layers_without_positions_among_rotary_local_ones(model_type):
-    local, full = attentions(answer_of(model_type))
+    local, full = attentions(record_of(model_type))
     assert (local.positions, full.positions) == ("rotary", "none")
     assert full.sliding_window is full.chunk is None
 
@@ -153,13 +153,13 @@ def test_cross_attention_layers_are_a_separate_kind():
 
 @pytest.mark.parametrize("model_type", ["blip", "vision-encoder-decoder", "pix2struct", "pp_formulanet"])
 def test_the_cross_attention_of_a_decoder_is_extra_attention(model_type):
-    layer = stack_of(answer_of(model_type)).kinds[0]
+    layer = stack_of(record_of(model_type)).kinds[0]
     assert [each.cross for each in layer.extra_attention] == [True]
     assert not layer.attention.cross
 
 
 def test_encoder_and_decoder_are_separate_stacks():
-    stacks = answer_of("florence2").by_role(TEXT)[0].stacks
+    stacks = record_of("florence2").by_role(TEXT)[0].stacks
     assert [stack.path.rpartition(".")[0].rpartition(".")[2] for stack in stacks] == ["encoder", "decoder"]
 
 
@@ -175,7 +175,7 @@ def test_encoder_and_decoder_are_separate_stacks():
     ],
 )
 def test_experts(model_type, facts):
-    kind = stack_of(answer_of(model_type)).kinds[-1]
+    kind = stack_of(record_of(model_type)).kinds[-1]
     (experts,) = kind.mlp.experts
     found = (experts.count, experts.per_token, experts.hidden_width, experts.shared, experts.shared_width)
     assert found == facts
@@ -183,13 +183,13 @@ def test_experts(model_type, facts):
 
 
 def test_dense_layers_come_before_sparse_ones():
-    stack = stack_of(answer_of("kimi_k25"))
+    stack = stack_of(record_of("kimi_k25"))
     assert [len(kind.mlp.experts) for kind in stack.kinds] == [0, 1]
     assert stack.order == (0,) * 3 + (1,) * 58
 
 
 def test_two_groups_of_experts():
-    groups = stack_of(answer_of("ernie4_5_vl_moe")).kinds[1].mlp.experts
+    groups = stack_of(record_of("ernie4_5_vl_moe")).kinds[1].mlp.experts
     assert [(each.modality, each.count, each.hidden_width) for each in groups] == [
         ("text", 64, 1536),
         ("vision", 64, 512),
@@ -197,7 +197,7 @@ def test_two_groups_of_experts():
 
 
 def test_a_dense_mlp_in_parallel_with_experts():
-    mlp = stack_of(answer_of("diffusion_gemma")).kinds[0].mlp
+    mlp = stack_of(record_of("diffusion_gemma")).kinds[0].mlp
     assert len(mlp.experts) == 1
     assert mlp.experts[0].path == "experts"
     assert mlp.hidden_width != mlp.experts[0].hidden_width
@@ -226,7 +226,7 @@ def test_published_active_parameters_without_the_embedding():
 
 
 def test_all_parameters_of_a_dense_language_model_are_active():
-    record = answer_of("llava")
+    record = record_of("llava")
     assert all(part.active == part.parameters for part in record.components)
     (language,), (head,) = record.by_role(TEXT), record.by_role(Role.LM_HEAD)
     assert record.parameters.active == language.parameters + head.parameters

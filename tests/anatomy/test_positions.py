@@ -5,7 +5,7 @@ import math
 import pytest
 
 from tests.anatomy.layer_parts import attention, layer, layers, mlp, part, read, read_all
-from vlm_inspect.anatomy.layers.stacks import DeclaredLayerFacts, declared_layer_facts, surroundings
+from vlm_inspect.anatomy.layers.stacks import DeclaredLayerFacts, declared_layer_facts, layer_context
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleTree
 
@@ -147,7 +147,7 @@ def test_a_window_in_pixels_becomes_patches():
     stack = layers(layer(attn=PLAIN), layer(attn=PLAIN))
     tower = part("Tower", (), {"window_size": 112, "patch_size": 14}, blocks=stack)
     tree = ModuleTree(part("Model", visual=tower))
-    context = surroundings(tree, "visual.blocks", "visual", Role.VISION_ENCODER, {})
+    context = layer_context(tree, "visual.blocks", "visual", Role.VISION_ENCODER, {})
     assert context.window == 8
     assert (
         attention_of(
@@ -173,8 +173,8 @@ def test_a_rotary_embedding_of_another_component_is_not_shared():
     tower = part("Tower", blocks=layers(layer(attn=ROTATING), layer(attn=ROTATING)))
     text = part("Text", layers=layers(layer(attn=ROTATING)), rotary_emb=part("SomeRotaryEmbedding"))
     tree = ModuleTree(part("Model", visual=tower, text=text))
-    assert not surroundings(tree, "visual.blocks", "visual", Role.VISION_ENCODER, {}).rotary
-    assert surroundings(tree, "text.layers", "text", Role.LANGUAGE_MODEL, {}).rotary
+    assert not layer_context(tree, "visual.blocks", "visual", Role.VISION_ENCODER, {}).rotary
+    assert layer_context(tree, "text.layers", "text", Role.LANGUAGE_MODEL, {}).rotary
 
 
 def test_a_layers_theta_that_is_not_a_number_is_none():

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.every_type import TYPES
-from tests.every_type.answers import answer_of
+from tests.every_type.answers import record_of
 from tests.published import FUYU_8B, GEMMA_3_4B, LLAMA_3_2_11B_VISION, QWEN2_5_VL_7B
 from tests.stages import sizes
 from vlm_inspect.anatomy.describe import describe
@@ -48,7 +48,7 @@ def test_a_tied_head_owns_no_parameters_and_names_the_tied_parameter():
 
 
 def test_a_head_owns_the_transform_before_its_linear():
-    head = answer_of("blip").by_role(HEAD)[0]
+    head = record_of("blip").by_role(HEAD)[0]
     assert head.paths == ("text_decoder.cls.predictions",)
     assert [sizes(stage) for stage in head.stages if stage.kind == "linear"] == [(768, 768), (768, 30524)]
     # the transform's Linear and norm, and the bias; the Linear to the vocabulary is tied
@@ -70,20 +70,20 @@ def test_layers_with_and_without_a_sliding_window_are_separate_kinds():
 
 
 def test_query_tokens_next_to_a_qformer_belong_to_it():
-    qformer, projection = answer_of("blip-2").by_role(PROJECTOR)
+    qformer, projection = record_of("blip-2").by_role(PROJECTOR)
     assert qformer.paths == ("qformer", "query_tokens")
     assert (qformer.stages[0].num_layers, qformer.stages[0].num_queries) == (12, 32)
     assert projection.paths == ("language_projection",)
 
 
 def test_a_learned_newline_belongs_to_the_projector():
-    (projector,) = answer_of("llava_next").by_role(PROJECTOR)
+    (projector,) = record_of("llava_next").by_role(PROJECTOR)
     assert projector.paths == ("model.multi_modal_projector", "model.image_newline")
     assert [stage.kind for stage in projector.stages] == ["linear", "activation", "linear"]
 
 
 def test_sibling_linears_of_one_projector_are_one_component():
-    image, speech, both = answer_of("phi4_multimodal").by_role(PROJECTOR)
+    image, speech, both = record_of("phi4_multimodal").by_role(PROJECTOR)
     assert [path.rpartition(".")[2] for path in image.paths] == [
         "img_projection_up",
         "img_projection_down",
@@ -102,13 +102,13 @@ def test_sibling_linears_of_one_projector_are_one_component():
 
 
 def test_a_language_model_spread_over_the_root_has_the_class_of_its_layers():
-    (language,) = answer_of("udop").by_role(LANGUAGE)
+    (language,) = record_of("udop").by_role(LANGUAGE)
     assert language.class_name == "UdopStack"
     assert language.layer_count == 48
 
 
 def test_queries_next_to_an_encoder_are_among_its_embeddings():
-    _, encoder = answer_of("deepseek_ocr2").by_role(VISION)
+    _, encoder = record_of("deepseek_ocr2").by_role(VISION)
     queries = [sizes(stage) for stage in encoder.embeddings if "query" in stage.path]
     assert queries == [(144, 896), (256, 896)]
 
@@ -236,11 +236,11 @@ def test_queries_next_to_an_encoder_are_among_its_embeddings():
     ],
 )
 def test_roles_of_unusual_models(model_type, role, expected):
-    assert paths(answer_of(model_type), role) == expected
+    assert paths(record_of(model_type), role) == expected
 
 
 def test_only_modules_for_further_modalities_are_other():
-    other = {name: paths(answer_of(name), OTHER) for name in TYPES}
+    other = {name: paths(record_of(name), OTHER) for name in TYPES}
     assert {name: found for name, found in other.items() if found} == {
         "evolla": [("model.protein_encoder",)],
         "nemo_speechlm": [("model.word_timestamp_encoder",), ("word_timestamp_head",)],
@@ -290,7 +290,7 @@ ABSENT = {
 
 @pytest.mark.parametrize("role", ABSENT)
 def test_an_absent_role_has_a_reason(role):
-    reasons = {name: answer_of(name).absent[role] for name in TYPES if role in answer_of(name).absent}
+    reasons = {name: record_of(name).absent[role] for name in TYPES if role in record_of(name).absent}
     assert set(reasons) == set(ABSENT[role])
     assert [name for name, reason in ABSENT[role].items() if reason not in reasons[name]] == []
 

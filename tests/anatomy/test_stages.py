@@ -3,7 +3,7 @@
 import pytest
 
 from tests.anatomy.small_trees import TEXT, VISION, convolution, linear, model, module, norm, text, tower
-from tests.every_type.answers import answer_of
+from tests.every_type.answers import record_of
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.anatomy.steps.projector import with_branches
 from vlm_inspect.core.architecture import ActivationStage, LinearStage, NormStage, Role
@@ -11,7 +11,7 @@ from vlm_inspect.core.model_ref import ModelIdentity
 
 
 def projectors(model_type):
-    return answer_of(model_type).by_role(Role.PROJECTOR)
+    return record_of(model_type).by_role(Role.PROJECTOR)
 
 
 def linear_stage(in_features, out_features):

@@ -9,7 +9,7 @@ from transformers import LlamaModel, TimmWrapperModel
 
 from tests.cli.program import run
 from tests.every_type import NEEDS_EXTRA, config_of
-from tests.every_type.answers import answer_of, tree_of
+from tests.every_type.answers import record_of, tree_of
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.app import snapshots as app_snapshots
 from vlm_inspect.app.requests import Request
@@ -47,7 +47,7 @@ def test_the_tower_keeps_its_place_and_its_class(without):
     model_type, tree, record = without
     (tower,) = record.by_role(Role.VISION_ENCODER)
     assert tower.paths == (TOWER,)
-    assert tower.class_name == answer_of(model_type).by_role(Role.VISION_ENCODER)[0].class_name
+    assert tower.class_name == record_of(model_type).by_role(Role.VISION_ENCODER)[0].class_name
     assert tree.missing_modules == {TOWER: REASONS[model_type]}
 
 
@@ -67,7 +67,7 @@ def test_a_total_without_a_part_is_unknown(without):
 
 def test_every_other_component_is_as_where_nothing_is_missing(without):
     model_type, _, record = without
-    full = answer_of(model_type)
+    full = record_of(model_type)
     assert [part.paths for part in record.components] == [part.paths for part in full.components]
     for part, other in zip(record.components, full.components, strict=True):
         if part.paths != (TOWER,):
@@ -133,7 +133,7 @@ def test_an_unbuilt_part_is_equal_to_nothing(without):
 
 def test_a_part_that_is_built_in_one_of_two_is_no_difference_but_incomparable(without):
     model_type, tree, record = without
-    full = Snapshot.of(answer_of(model_type), tree_of(model_type))
+    full = Snapshot.of(record_of(model_type), tree_of(model_type))
     for difference in (compare(full, Snapshot.of(record, tree)), compare(Snapshot.of(record, tree), full)):
         assert difference.empty
         assert any(fact.roles == (Role.VISION_ENCODER,) for fact in difference.incomparable)
@@ -162,7 +162,7 @@ def test_a_check_does_not_call_a_model_the_same_that_it_could_not_build_in_full(
     folder.mkdir()
     kept.mkdir()
     Path(folder, "config.json").write_text(json.dumps(config_of("fast_vlm")), encoding="utf-8")
-    full = Stored(Snapshot.of(answer_of("fast_vlm"), tree_of("fast_vlm")))
+    full = Stored(Snapshot.of(record_of("fast_vlm"), tree_of("fast_vlm")))
     Path(kept, snapshots.file_name("fast_vlm")).write_text(snapshots.to_text(full), encoding="utf-8")
     (checked,) = app_snapshots.check([Request(str(folder))], kept)
     assert checked.verdict.status == "failed"

@@ -37,7 +37,7 @@ def _built_tree(model_type):
 
 
 @cache
-def answer_of(model_type):
+def record_of(model_type):
     """The record of a type."""
     return describe(tree_of(model_type), ModelIdentity(model_type, source="local"), "transformers")
 

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.every_type import TYPES
-from tests.every_type.answers import answer_of, tree_of
+from tests.every_type.answers import record_of, tree_of
 from tests.every_type.invariants import (
     INVARIANTS,
     class_names_are_not_empty,
@@ -43,12 +43,12 @@ def record_text(record):
 
 @pytest.mark.parametrize("model_type", TYPES)
 def test_record_matches_golden(model_type):
-    _assert_golden(f"{model_type}.json", record_text(answer_of(model_type)))
+    _assert_golden(f"{model_type}.json", record_text(record_of(model_type)))
 
 
 @pytest.mark.parametrize("model_type", TYPES)
 def test_rows_and_card_match_golden(model_type):
-    _assert_golden(f"{model_type}.md", _page(answer_of(model_type)))
+    _assert_golden(f"{model_type}.md", _page(record_of(model_type)))
 
 
 @pytest.mark.parametrize("model_type", TYPES)

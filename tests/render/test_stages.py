@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.every_type.answers import answer_of
+from tests.every_type.answers import record_of
 from tests.render.records import act, linear
 from vlm_inspect.core.architecture import (
     Component,
@@ -29,7 +29,7 @@ def on(branch, given, made, path="Linear"):
 
 
 def told(model_type, role, word):
-    return plain(word(answer_of(model_type).by_role(role)[0]))
+    return plain(word(record_of(model_type).by_role(role)[0]))
 
 
 JOINED = (on(0, 768, 2048), on(1, 1024, 2048), act(), linear(4096, 4096))
@@ -88,7 +88,7 @@ def test_projections_in_words(stages, words):
     ],
 )
 def test_tokens_are_joined_where_tokens_are_joined(model_type, words):
-    assert plain(COMPARED["pooling"].derive(answer_of(model_type))) == words
+    assert plain(COMPARED["pooling"].derive(record_of(model_type))) == words
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_tokens_are_joined_where_tokens_are_joined(model_type, words):
     ],
 )
 def test_a_stem_has_no_patches(model_type, words):
-    assert plain(COMPARED["vision_encoder"].derive(answer_of(model_type))) == words
+    assert plain(COMPARED["vision_encoder"].derive(record_of(model_type))) == words
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_stacks_that_do_different_things_are_named(model_type, words):
 def test_of_many_stacks_the_depths_are_told():
     assert told("fast_vlm", Role.VISION_ENCODER, components.layers) == "2 + 12 + 24 + 4 + 2 layers"
     assert (
-        components.depths(answer_of("florence2").by_role(Role.LANGUAGE_MODEL)[0])
+        components.depths(record_of("florence2").by_role(Role.LANGUAGE_MODEL)[0])
         == "encoder 12 + decoder 12 layers"
     )
 

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.every_type import TYPES
-from tests.every_type.answers import answer_of, tree_of
+from tests.every_type.answers import record_of, tree_of
 from vlm_inspect.core import codec
 from vlm_inspect.core.errors import NotNativeError
 from vlm_inspect.core.model_ref import ModelIdentity
@@ -35,14 +35,14 @@ def file_of(folder):
 @pytest.fixture
 def cached(folder):
     """A cached result."""
-    result = CachedResult(answer_of("llava"), tree_of("llava"), ("a note",))
+    result = CachedResult(record_of("llava"), tree_of("llava"), ("a note",))
     ResultCache(folder).put(KEY, result)
     return result
 
 
 @pytest.mark.parametrize("model_type", TYPES)
 def test_every_type_is_read_as_it_was_written(folder, model_type):
-    record, tree = answer_of(model_type), tree_of(model_type)
+    record, tree = record_of(model_type), tree_of(model_type)
     ResultCache(folder).put(KEY, CachedResult(record, tree, ("a note", "another")))
     found = read_from(folder)
     assert found.architecture == replace(record, model=MODEL)
@@ -66,8 +66,8 @@ def test_an_unknown_key_is_not_found(folder, cached):
 
 def test_a_process_needs_no_folder():
     memory = ResultCache()
-    memory.put(KEY, CachedResult(answer_of("llava"), tree_of("llava")))
-    assert memory.get(KEY, MODEL, with_tree=True).architecture.parameters == answer_of("llava").parameters
+    memory.put(KEY, CachedResult(record_of("llava"), tree_of("llava")))
+    assert memory.get(KEY, MODEL, with_tree=True).architecture.parameters == record_of("llava").parameters
 
 
 def damages():
@@ -84,7 +84,7 @@ def test_a_damaged_file_is_none_and_is_replaced(folder, damage):
     path = file_of(folder)
     path.write_bytes(damage(path.read_bytes()))
     assert read_from(folder) is None
-    ResultCache(folder).put(KEY, CachedResult(answer_of("llava"), tree_of("llava")))
+    ResultCache(folder).put(KEY, CachedResult(record_of("llava"), tree_of("llava")))
     assert read_from(folder).architecture.model == MODEL
 
 
@@ -102,7 +102,7 @@ def test_the_least_recently_used_are_removed(folder, cached):
 def test_memory_is_bounded(monkeypatch):
     monkeypatch.setattr(cache, "_MOST_IN_MEMORY", 100_000)
     memory = ResultCache()
-    result = CachedResult(answer_of("llava"), tree_of("llava"))
+    result = CachedResult(record_of("llava"), tree_of("llava"))
     keys = [f"{number:064}" for number in range(100)]
     for key in keys:
         memory.put(key, result)

@@ -7,13 +7,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from vlm_inspect.anatomy.configs import part_config
-from vlm_inspect.anatomy.layers.experts import idle
+from vlm_inspect.anatomy.layers.experts import inactive_parameters
 from vlm_inspect.anatomy.layers.read import read_stack
-from vlm_inspect.anatomy.layers.stacks import find_stacks, holds_stack, kinds, surroundings
+from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules, find_stacks, layer_context
 from vlm_inspect.anatomy.leaves import is_activation, is_norm, linear_widths
 from vlm_inspect.anatomy.roles.anchors import text_backbone
-from vlm_inspect.anatomy.roles.claims import RoleAssignment
-from vlm_inspect.anatomy.steps.embeddings import embedding_stages, rest, text_stages
+from vlm_inspect.anatomy.roles.assignments import RoleAssignment
+from vlm_inspect.anatomy.steps.embeddings import embedding_stages, other_modules, text_stages
 from vlm_inspect.anatomy.steps.leaf import embedding_stage, leaf_stage, learned_queries
 from vlm_inspect.anatomy.steps.projector import projector_stages, with_activation, with_queries
 from vlm_inspect.core.architecture import (
@@ -65,7 +65,7 @@ def describe_component(
     stacks = tuple(_stacks(tree, assignment, others))
     described = {stack.path for stack in stacks} | others
     embeddings = tuple(_embeddings(tree, assignment, others, described))
-    inactive, why_unknown = idle(tree, stacks)
+    inactive, why_unknown = inactive_parameters(tree, stacks)
     tied = _tied_parameter(tree, paths[0]) if role is Role.LM_HEAD else None
     return Component(
         role=role,
@@ -99,7 +99,7 @@ def _main_module(tree: ModuleTree, assignment: RoleAssignment) -> ModuleNode | N
     (A language model that is spread over the root begins with its embedding.)
     """
     nodes = [node for _, node in _modules(tree, assignment)]
-    return next((node for node in nodes if holds_stack(node)), nodes[0] if nodes else None)
+    return next((node for node in nodes if contains_stack(node)), nodes[0] if nodes else None)
 
 
 # --- layers, embeddings and steps
@@ -109,7 +109,7 @@ def _stacks(tree: ModuleTree, assignment: RoleAssignment, others: Collection[str
     role, top = assignment.role, assignment.paths[0] if len(assignment.paths) == 1 else ""
     for path, node in _modules(tree, assignment):
         for at, stack in find_stacks(node, path, others):
-            context = surroundings(tree, at, top, role, _config(tree, role, at, stack), claimed=others)
+            context = layer_context(tree, at, top, role, _config(tree, role, at, stack), claimed=others)
             yield read_stack(at, stack, context)
 
 
@@ -146,7 +146,7 @@ def _extra_modules(
 ) -> Iterator[Stage]:
     if assignment.role not in _WITHOUT_EXTRA_MODULES:
         embedded = {stage.path for stage in embeddings}
-        yield from rest(tree, list(_modules(tree, assignment)), described, embedded)
+        yield from other_modules(tree, list(_modules(tree, assignment)), described, embedded)
 
 
 def _stages(tree: ModuleTree, assignment: RoleAssignment) -> tuple[Stage, ...]:
@@ -238,7 +238,7 @@ def image_size(
 
     """
     for node in nodes:
-        for _, child in kinds(node, ""):
+        for _, child in distinct_modules(node, ""):
             size = child.attribute("image_size", "img_size")
             if size is not None:
                 return _height_and_width(size)

@@ -10,7 +10,7 @@ from vlm_inspect.anatomy.fusion import modality_inputs
 from vlm_inspect.anatomy.kind import with_kind
 from vlm_inspect.anatomy.quantization import quantization_of
 from vlm_inspect.anatomy.roles.absences import absent_roles
-from vlm_inspect.anatomy.roles.claims import (
+from vlm_inspect.anatomy.roles.assignments import (
     RoleAssignment,
     all_paths,
     owned_parameters,

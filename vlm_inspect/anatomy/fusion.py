@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vlm_inspect.anatomy.leaves import embedding_sizes, whole
+from vlm_inspect.anatomy.leaves import as_int, embedding_sizes
 from vlm_inspect.core.architecture import Component, Evidence, FusionStep, Modality, ModalityInput, Role
 from vlm_inspect.core.module_tree import ForwardInfo, FusionOp, ModuleTree, TokenRead, is_below
 
@@ -305,7 +305,7 @@ def _raw_patch(tree: ModuleTree, projector: Component) -> str | None:
 
 def _patch_sides(config: Mapping[str, Any]) -> Iterator[int]:
     """The sides of a patch in pixels, alone and merged with its neighbours."""
-    numbers = {str(key): value for key, value in config.items() if whole(value) is not None}
+    numbers = {str(key): value for key, value in config.items() if as_int(value) is not None}
     merges = [value for key, value in numbers.items() if _MERGED.search(key)]
     for key, side in numbers.items():
         if "patch_size" in key:

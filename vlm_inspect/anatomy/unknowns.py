@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.roles import names
-from vlm_inspect.anatomy.roles.claims import RoleAssignment, owning_path
+from vlm_inspect.anatomy.roles.assignments import RoleAssignment, owning_path
 from vlm_inspect.core.architecture import (
     ENCODERS,
     TEXT_ROLES,

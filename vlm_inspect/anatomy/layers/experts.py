@@ -223,7 +223,7 @@ def _modality(path: str) -> Literal["text", "vision"] | None:
 # --- active parameters ---
 
 
-def idle(tree: ModuleTree, stacks: tuple[LayerStack, ...]) -> tuple[int, str | None]:
+def inactive_parameters(tree: ModuleTree, stacks: tuple[LayerStack, ...]) -> tuple[int, str | None]:
     """The parameters of experts that a text token is not routed to, or 0 and why they cannot be counted.
 
     Tied experts count at the path where their parameters count.

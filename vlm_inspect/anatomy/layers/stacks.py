@@ -77,9 +77,9 @@ def is_stack(node: ModuleNode) -> bool:
     return 2 * (layers + attentions) > len(node.children)
 
 
-def holds_stack(node: ModuleNode) -> bool:
+def contains_stack(node: ModuleNode) -> bool:
     """Whether a stack of layers is at or below a node."""
-    return any(is_stack(module) for _, module in kinds(node, ""))
+    return any(is_stack(module) for _, module in distinct_modules(node, ""))
 
 
 def last_stack(node: ModuleNode) -> ModuleNode | None:
@@ -135,7 +135,7 @@ def layer_signature(node: ModuleNode, known: dict[int, Signature]) -> Signature:
     return known[id(node)]
 
 
-def kinds(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:
+def distinct_modules(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:
     """A node and all below, parents first; of equal modules only the first, with its path."""
     seen: set[int] = set()
     pending = [(path, node)]
@@ -175,7 +175,7 @@ class LayerContext(Struct, frozen=True):
     declared: DeclaredLayerFacts = field(default_factory=DeclaredLayerFacts)
 
 
-def surroundings(  # noqa: PLR0913 - the stack's place, its component and its configuration
+def layer_context(  # noqa: PLR0913 - the stack's place, its component and its configuration
     tree: ModuleTree,
     stack: str,
     top: str,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from vlm_inspect.anatomy.leaves import is_attention
 from vlm_inspect.anatomy.roles import names
 from vlm_inspect.anatomy.roles.anchors import text_backbone
-from vlm_inspect.anatomy.roles.claims import Assignments, all_paths
+from vlm_inspect.anatomy.roles.assignments import Assignments, all_paths
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, pixel_convolution, quantizer_name
 from vlm_inspect.core.architecture import TEXT_ROLES, Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from vlm_inspect.anatomy.layers.stacks import holds_stack, is_stack
+from vlm_inspect.anatomy.layers.stacks import contains_stack, is_stack
 from vlm_inspect.anatomy.leaves import embedding_sizes, linear_widths
 from vlm_inspect.anatomy.roles import names
-from vlm_inspect.anatomy.roles.claims import RoleAssignment
+from vlm_inspect.anatomy.roles.assignments import RoleAssignment
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below
 
@@ -125,7 +125,7 @@ def _whole_head(tree: ModuleTree, path: str, backbone: TextBackbone | None) -> s
     whole = at = path
     while above := names.parent_path(at):
         node, inner = tree.find(above), tree.find(whole)
-        if node is None or inner is None or holds_stack(node):
+        if node is None or inner is None or contains_stack(node):
             break
         if backbone is not None and is_below(backbone.embedding, above):
             break

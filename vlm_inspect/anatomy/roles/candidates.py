@@ -6,7 +6,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from vlm_inspect.anatomy.layers.stacks import holds_stack
+from vlm_inspect.anatomy.layers.stacks import contains_stack
 from vlm_inspect.anatomy.leaves import (
     contains_attention,
     convolution_channels,
@@ -51,7 +51,7 @@ class Candidate(Struct, frozen=True, dict=True):
     @property
     def has_layers(self) -> bool:
         """Whether the module has attention or a stack of layers."""
-        return contains_attention(self.node) or holds_stack(self.node)
+        return contains_attention(self.node) or contains_stack(self.node)
 
     @property
     def can_be_encoder(self) -> bool:

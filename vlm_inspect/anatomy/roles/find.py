@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vlm_inspect.anatomy.roles.anchors import TextBackbone, find_lm_head, text_backbone
+from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment
 from vlm_inspect.anatomy.roles.candidates import Candidate
-from vlm_inspect.anatomy.roles.claims import Assignments, RoleAssignment
 from vlm_inspect.anatomy.roles.finders import find_role, holds_parts
-from vlm_inspect.anatomy.roles.inner import add_inner_projectors
-from vlm_inspect.anatomy.roles.language import assign_language_model
+from vlm_inspect.anatomy.roles.inner_projectors import add_inner_projectors
+from vlm_inspect.anatomy.roles.language_model import assign_language_model
 from vlm_inspect.anatomy.roles.refine import (
     add_bare_parameters,
     drop_projectors_without_source,

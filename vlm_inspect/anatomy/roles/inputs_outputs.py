@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct
 
 from vlm_inspect.anatomy.layers.norms import read_norm
-from vlm_inspect.anatomy.layers.stacks import kinds, last_stack
+from vlm_inspect.anatomy.layers.stacks import distinct_modules, last_stack
 from vlm_inspect.anatomy.leaves import convolution_channels, embedding_sizes, is_list, is_norm, linear_widths
 from vlm_inspect.anatomy.roles import names
 from vlm_inspect.core.architecture import Role
@@ -87,7 +87,7 @@ def norm_or_table_width(node: ModuleNode) -> int | None:
 def _first_convolution(
     node: ModuleNode, path: str, in_channels: frozenset[int], *, fewest_dimensions: int
 ) -> str | None:
-    for at, child in kinds(node, path):
+    for at, child in distinct_modules(node, path):
         channels = convolution_channels(child)
         if channels and channels[0] in in_channels and _dimensions(child) >= fewest_dimensions:
             return at

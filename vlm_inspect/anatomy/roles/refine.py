@@ -12,10 +12,10 @@ from itertools import takewhile
 
 from msgspec.structs import replace
 
-from vlm_inspect.anatomy.layers.stacks import holds_stack, kinds
+from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules
 from vlm_inspect.anatomy.leaves import is_list, linear_widths
 from vlm_inspect.anatomy.roles import names
-from vlm_inspect.anatomy.roles.claims import Assignments, RoleAssignment, all_paths, owning_path
+from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, owning_path
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, stream_width
 from vlm_inspect.core.architecture import ENCODERS, Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
@@ -159,7 +159,7 @@ def _encoders_inside(node: ModuleNode) -> list[str]:
     found = {
         name: (child.class_name, stream_width(child))
         for name, child in node.children
-        if not is_list(child) and holds_stack(child)
+        if not is_list(child) and contains_stack(child)
     }
     classes = {class_name for class_name, _ in found.values()}
     widths = {width for _, width in found.values()}
@@ -217,6 +217,6 @@ def _head_transforms(tree: ModuleTree, head: str, assigned: Sequence[str]) -> It
     for name, child in holder.children:
         path = join(names.parent_path(head), name)
         is_free = child.total and not any(is_below(at, path) or is_below(path, at) for at in assigned)
-        has_linear = any(linear_widths(below) for _, below in kinds(child, ""))
-        if is_free and has_linear and not holds_stack(child) and output_width(child) == widths[0]:
+        has_linear = any(linear_widths(below) for _, below in distinct_modules(child, ""))
+        if is_free and has_linear and not contains_stack(child) and output_width(child) == widths[0]:
             yield path

@@ -125,7 +125,7 @@ def _bare_position_tables(node: ModuleNode, path: str) -> Iterator[Stage]:
 # --- other modules ---
 
 
-def rest(
+def other_modules(
     tree: ModuleTree,
     nodes: Collection[tuple[str, ModuleNode]],
     parts: Collection[str],

@@ -8,7 +8,7 @@ from vlm_inspect.anatomy.layers.stacks import find_stacks
 from vlm_inspect.anatomy.leaves import embedding_sizes
 from vlm_inspect.anatomy.roles import names
 from vlm_inspect.anatomy.roles.anchors import text_backbone
-from vlm_inspect.anatomy.roles.claims import Assignments, RoleAssignment, all_paths
+from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleTree, is_below
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from vlm_inspect.anatomy.layers.stacks import is_stack, kinds
+from vlm_inspect.anatomy.layers.stacks import distinct_modules, is_stack
 from vlm_inspect.anatomy.leaves import contains_attention, linear_widths
 from vlm_inspect.anatomy.roles.anchors import text_backbone
-from vlm_inspect.anatomy.roles.claims import Assignments, RoleAssignment, all_paths
+from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths
 from vlm_inspect.anatomy.roles.inputs_outputs import last_linear_width, norm_or_table_width, stream_width
 from vlm_inspect.anatomy.roles.names import last_name
 from vlm_inspect.core.architecture import ENCODERS, Role
@@ -88,4 +88,4 @@ def _projector_inputs(tree: ModuleTree, assignments: Assignments) -> set[int]:
 
 
 def _first_linear_widths(node: ModuleNode) -> tuple[int, int] | None:
-    return next((widths for _, child in kinds(node, "") if (widths := linear_widths(child))), None)
+    return next((widths for _, child in distinct_modules(node, "") if (widths := linear_widths(child))), None)
