@@ -9,7 +9,7 @@ from vlm_inspect.render import FORMATS, render
 from vlm_inspect.render.card import build_card, card_tables
 from vlm_inspect.render.cells import plain
 from vlm_inspect.render.terminal.card import card_text
-from vlm_inspect.render.terminal.console import bar
+from vlm_inspect.render.terminal.console import progress_bar
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -75,4 +75,4 @@ def test_colour_changes_nothing_but_colour():
     [(0, 8, ""), (1, 10**9, "▏"), (1, 2, "██"), (8, 8, "████"), (9, 8, "████"), (5, 8, "██▌"), (1, 0, "")],
 )
 def test_bars(part, total, drawn):
-    assert bar(part, total, 4) == drawn
+    assert progress_bar(part, total, 4) == drawn

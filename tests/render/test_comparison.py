@@ -27,19 +27,19 @@ from vlm_inspect.core.architecture import (
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.render.cells import Row, Span, plain
 from vlm_inspect.render.columns import COLUMNS
-from vlm_inspect.render.facts import COMPARED, FACT_KEYS, model_card, resolve, warnings_for
+from vlm_inspect.render.facts import COMPARISON, FACT_KEYS, model_card, resolve_fact, warnings_for
 from vlm_inspect.render.text.projectors import projection
 from vlm_inspect.render.vit import VisionTransformer, family
 
 
 def derived(record, key):
-    return plain(COMPARED[key].derive(record))
+    return plain(COMPARISON[key].derive(record))
 
 
 def shown(record, **facts):
     row = Row("m", record, facts=facts)
     (key,) = facts
-    return plain(resolve(row, key).cell), warnings_for(row)
+    return plain(resolve_fact(row, key).cell), warnings_for(row)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_only_models_of_the_hub_have_a_page(model, href):
 def test_every_comparison_column_is_a_fact_and_has_a_title():
     titles = {column.id: column.title for column in COLUMNS if column.kind == "comparison"}
     assert list(titles) == ["model", *FACT_KEYS]
-    assert [titles[key] for key in FACT_KEYS] == [COMPARED[key].title for key in FACT_KEYS]
+    assert [titles[key] for key in FACT_KEYS] == [COMPARISON[key].title for key in FACT_KEYS]
 
 
 @pytest.mark.parametrize("key", FACT_KEYS)
@@ -173,7 +173,7 @@ def test_a_fact_that_nothing_contradicts_is_shown(record, key):
 
 @pytest.mark.parametrize("key", ["architecture", "fine_tuning"])
 def test_what_only_a_user_can_say_is_not_stated_until_one_does(key):
-    assert plain(resolve(Row("m", LLAVA), key).cell) == "not stated"
+    assert plain(resolve_fact(Row("m", LLAVA), key).cell) == "not stated"
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_the_seed_facts_agree_with_idefics2():
 
 
 def test_a_stated_page_is_a_link_only_where_it_is_one():
-    (span,) = resolve(Row("m", LLAVA, facts={"url": "https://example.org/card/"}), "url").cell
+    (span,) = resolve_fact(Row("m", LLAVA, facts={"url": "https://example.org/card/"}), "url").cell
     assert span == Span("card", href="https://example.org/card/")
-    (span,) = resolve(Row("m", LLAVA, facts={"url": "javascript:alert(1)"}), "url").cell
+    (span,) = resolve_fact(Row("m", LLAVA, facts={"url": "javascript:alert(1)"}), "url").cell
     assert span == Span("javascript:alert(1)")

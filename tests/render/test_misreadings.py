@@ -12,7 +12,7 @@ from vlm_inspect.render.card import build_card, card_tables
 from vlm_inspect.render.cells import Row, plain
 from vlm_inspect.render.table import build_table
 from vlm_inspect.render.terminal.card import card_text
-from vlm_inspect.render.text.warnings import misreading, quantization_words
+from vlm_inspect.render.text.warnings import misreading, quantization_text
 
 HARMLESS = UnusedConfigKey("vision_config.vocab_size", "32000")
 DIM_EMBED = UnusedConfigKey(
@@ -32,9 +32,9 @@ def flat(text):
 
 def test_the_warning_names_the_keys_their_values_and_what_was_built():
     assert misreading(DOUBTFUL) == (
-        "this may not be the model: LlavaForConditionalGeneration did not read 2 keys of config.json that "
-        "state sizes or parts, and built what it has instead: vision_config.dim_embed [256, 512] (built: "
-        'vision_config.embed_dim [128, 256]), mm_vision_tower "openai/clip-vit-large-patch14-336".'
+        "this may not be the model: LlavaForConditionalGeneration ignores 2 keys of config.json that define "
+        "its structure, and was built with its own values instead: vision_config.dim_embed [256, 512] "
+        '(built: vision_config.embed_dim [128, 256]), mm_vision_tower "openai/clip-vit-large-patch14-336".'
     )
 
 
@@ -121,7 +121,7 @@ def test_what_a_stranger_wrote_into_a_key_is_made_visible():
     ],
 )
 def test_quantisation_in_words(quantization, words):
-    assert quantization_words(quantization) == words
+    assert quantization_text(quantization) == words
     record = replace(LLAVA, quantization=quantization)
     assert architecture_from_data(to_data(record)) == record
     assert ("Quantization", words) in [(name, plain(cell)) for name, cell in build_card(record).about]

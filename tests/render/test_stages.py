@@ -17,11 +17,11 @@ from vlm_inspect.core.architecture import (
     Role,
 )
 from vlm_inspect.render.cells import code, concat, plain, text
-from vlm_inspect.render.facts import COMPARED
+from vlm_inspect.render.facts import COMPARISON
 from vlm_inspect.render.text import components
 from vlm_inspect.render.text.projectors import projection
-from vlm_inspect.render.text.steps import beside_cell, stages_cell
-from vlm_inspect.render.text.values import shortened
+from vlm_inspect.render.text.steps import extra_modules_cell, stages_cell
+from vlm_inspect.render.text.values import collapse_similar
 
 
 def on(branch, given, made, path="Linear"):
@@ -88,7 +88,7 @@ def test_projections_in_words(stages, words):
     ],
 )
 def test_tokens_are_joined_where_tokens_are_joined(model_type, words):
-    assert plain(COMPARED["pooling"].derive(answer_of(model_type))) == words
+    assert plain(COMPARISON["pooling"].derive(answer_of(model_type))) == words
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_tokens_are_joined_where_tokens_are_joined(model_type, words):
     ],
 )
 def test_a_stem_has_no_patches(model_type, words):
-    assert plain(COMPARED["vision_encoder"].derive(answer_of(model_type))) == words
+    assert plain(COMPARISON["vision_encoder"].derive(answer_of(model_type))) == words
 
 
 @pytest.mark.parametrize(
@@ -129,13 +129,15 @@ def test_many_wordings_that_differ_in_one_number_are_a_range():
         concat(code("Some2MoE"), text(f" (8 -> 8), {count} experts, 2 per token"))
         for count in (4, 64, 8, 16, 32)
     ]
-    assert [plain(cell) for cell in shortened(cells)] == ["Some2MoE (8 -> 8), 4 to 64 experts, 2 per token"]
-    assert shortened(cells[:4]) == cells[:4]
+    assert [plain(cell) for cell in collapse_similar(cells)] == [
+        "Some2MoE (8 -> 8), 4 to 64 experts, 2 per token"
+    ]
+    assert collapse_similar(cells[:4]) == cells[:4]
 
 
 def test_many_wordings_that_differ_in_several_numbers_are_told_from_first_to_last():
     cells = [text(f"MLP ({width} -> {4 * width})") for width in (8, 16, 32, 64, 128)]
-    assert [plain(cell) for cell in shortened([*cells, text("none")])] == [
+    assert [plain(cell) for cell in collapse_similar([*cells, text("none")])] == [
         "MLP (8 -> 32) to MLP (128 -> 512)",
         "none",
     ]
@@ -160,6 +162,6 @@ def test_what_lies_beside_is_named_and_weighed():
         ),
     )
     component = Component(Role.LANGUAGE_MODEL, parameters=300_000_000, extra_modules=beside)
-    assert plain(beside_cell(component)) == (
+    assert plain(extra_modules_cell(component)) == (
         "a.norm SomeNorm, b.norm OtherNorm, 2 x down Down (5M parameters), table Embedding(1000)"
     )

@@ -39,11 +39,11 @@ from vlm_inspect.render.text.layers import kind_names, mlp_cell, stack_cell
 from vlm_inspect.render.text.steps import activation_name, norm_cell, stages_cell
 from vlm_inspect.render.text.values import (
     exact_count,
-    pattern,
+    find_pattern,
+    kind_counts,
     share,
     short_count,
     shortest_period,
-    totals,
     unknown,
 )
 
@@ -239,12 +239,12 @@ def test_an_mlp_without_a_module_is_its_two_projections():
     ],
 )
 def test_patterns_of_layers(order, told):
-    assert pattern(order) == told
+    assert find_pattern(order) == told
 
 
 @given(st.lists(st.integers(0, 3), max_size=40))
 def test_a_pattern_tells_the_sequence_exactly(order):
-    segments = pattern(order)
+    segments = find_pattern(order)
     if segments is not None:
         assert [
             kind for runs, times in segments for kind, count in runs * times for _ in range(count)
@@ -252,8 +252,8 @@ def test_a_pattern_tells_the_sequence_exactly(order):
 
 
 def test_what_has_no_short_pattern_is_counted():
-    assert pattern((0, 1) * 4 + (1, 0, 2, 0, 1, 0, 2, 2, 1, 2, 0, 1)) is None
-    assert totals((0, 1, 1, 0, 2)) == ((0, 2), (1, 2), (2, 1))
+    assert find_pattern((0, 1) * 4 + (1, 0, 2, 0, 1, 0, 2, 2, 1, 2, 0, 1)) is None
+    assert kind_counts((0, 1, 1, 0, 2)) == ((0, 2), (1, 2), (2, 1))
 
 
 def test_the_shortest_period():
@@ -319,7 +319,7 @@ def test_different_towers_stand_beside_each_other():
     tower = LLAVA.components[0]
     other = replace(tower, class_name="SiglipVisionModel")
     record = replace(LLAVA, components=(tower, other))
-    cell = components.of_role(record, Role.VISION_ENCODER, components.component_class, counts=True)
+    cell = components.of_role(record, Role.VISION_ENCODER, components.component_class, show_counts=True)
     assert plain(cell) == "CLIPVisionModel + SiglipVisionModel"
 
 
