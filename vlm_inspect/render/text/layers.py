@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import chain, combinations
 
-from vlm_inspect.core.architecture import Attention, Experts, Layer, LayerStack, Mlp
+from vlm_inspect.core.architecture import Attention, Layer, LayerStack, Mlp
 from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.text.attention import heads
 from vlm_inspect.render.text.steps import activation_name, norm_cell, widths
@@ -164,83 +164,58 @@ def scope(attention: Attention) -> str:
     return "window attention" if attention.window else "full attention"
 
 
-def _source(layer: Layer) -> Cell:
-    return text("cross-attention" if layer.attention and layer.attention.cross else "self-attention")
-
-
-def _layer_scope(layer: Layer) -> Cell:
+def _layer_scope(layer: Layer) -> str:
     if layer.attention is not None:
-        return text(scope(layer.attention))
+        return scope(layer.attention)
     if layer.mlp is None:
-        return text("no attention")
-    return text("mixture of experts" if layer.mlp.experts else "MLP")
+        return "no attention"
+    return "mixture of experts" if layer.mlp.experts else "MLP"
 
 
-def _extra_attention(layer: Layer) -> Cell:
+def _extra_attention(layer: Layer) -> str:
     if any(each.cross for each in layer.extra_attention):
-        return text("with cross-attention")
-    first = next(iter(layer.extra_attention), None)
-    return text(f"with {first.mechanism}" if first else "self-attention alone")
+        return "with cross-attention"
+    return f"with {layer.extra_attention[0].mechanism}" if layer.extra_attention else "self-attention alone"
 
 
-def _positions(layer: Layer) -> Cell:
-    positions = layer.attention.positions if layer.attention else None
-    return text("no rotary" if positions == "none" else positions or "")
+def _positions(layer: Layer) -> str:
+    positions = _attention(layer).positions
+    return "no rotary" if positions == "none" else positions or ""
 
 
-def _sparsity(layer: Layer) -> Cell:
-    return text("mixture of experts" if layer.mlp and layer.mlp.experts else "dense")
+def _sliding_window(layer: Layer) -> str:
+    window = _attention(layer).sliding_window
+    return f"sliding window of {window}" if window else "no sliding window"
 
 
-def _feature(feature: str, present: str, absent: str) -> Callable[[Layer], Cell]:
-    return lambda layer: text(present if layer.attention and feature in layer.attention.features else absent)
+def _number_of_experts(layer: Layer) -> str:
+    groups = layer.mlp.experts if layer.mlp else ()
+    return " + ".join(counted(each.count, "expert") for each in groups) or "dense"
 
 
-def _sliding_window(layer: Layer) -> Cell:
-    window = layer.attention.sliding_window if layer.attention else None
-    return text(f"sliding window of {window}" if window else "no sliding window")
+def _attention(layer: Layer) -> Attention:
+    return layer.attention or Attention()
 
 
-def _layer_class(layer: Layer) -> Cell:
-    return code(layer.class_name or "")
-
-
-def _attention_class_name(layer: Layer) -> Cell:
-    return code(layer.attention.class_name or "") if layer.attention else text("no attention")
-
-
-def _mlp_class_name(layer: Layer) -> Cell:
-    return code(layer.mlp.class_name or "") if layer.mlp else text("no MLP")
-
-
-def _mlp_width(layer: Layer) -> Cell:
-    return text(f"MLP width {layer.mlp.hidden_width if layer.mlp else 0}")
-
-
-def _number_of_experts(layer: Layer) -> Cell:
-    groups: Sequence[Experts] = layer.mlp.experts if layer.mlp else ()
-    return text(" + ".join(counted(each.count, "expert") for each in groups) or "dense")
-
-
-def _heads(layer: Layer) -> Cell:
-    return text(heads(layer.attention) if layer.attention else "no heads")
+def _has(layer: Layer, feature: str) -> bool:
+    return feature in _attention(layer).features
 
 
 # properties in which two kinds of layers may differ, the most telling first
 _PROPERTIES: tuple[Callable[[Layer], Cell], ...] = (
-    _source,
-    _layer_scope,
-    _extra_attention,
-    _positions,
-    _sparsity,
-    _feature("shared key-values", "shared key-values", "own key-values"),
-    _feature("shifted windows", "shifted windows", "windows"),
-    _feature("position table", "with position table", "without"),
-    _sliding_window,
-    _layer_class,
-    _attention_class_name,
-    _mlp_class_name,
-    _mlp_width,
-    _number_of_experts,
-    _heads,
+    lambda layer: text("cross-attention" if _attention(layer).cross else "self-attention"),
+    lambda layer: text(_layer_scope(layer)),
+    lambda layer: text(_extra_attention(layer)),
+    lambda layer: text(_positions(layer)),
+    lambda layer: text("mixture of experts" if layer.mlp and layer.mlp.experts else "dense"),
+    lambda layer: text("shared key-values" if _has(layer, "shared key-values") else "own key-values"),
+    lambda layer: text("shifted windows" if _has(layer, "shifted windows") else "windows"),
+    lambda layer: text("with position table" if _has(layer, "position table") else "without"),
+    lambda layer: text(_sliding_window(layer)),
+    lambda layer: code(layer.class_name or ""),
+    lambda layer: code(layer.attention.class_name or "") if layer.attention else text("no attention"),
+    lambda layer: code(layer.mlp.class_name or "") if layer.mlp else text("no MLP"),
+    lambda layer: text(f"MLP width {layer.mlp.hidden_width if layer.mlp else 0}"),
+    lambda layer: text(_number_of_experts(layer)),
+    lambda layer: text(heads(layer.attention) if layer.attention else "no heads"),
 )
