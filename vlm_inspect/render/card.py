@@ -43,7 +43,7 @@ from vlm_inspect.render.text.values import (
 from vlm_inspect.render.text.warnings import misreading, quantization_text
 
 _MAX_INDICES = 12
-_MAX_BARE_KINDS = 8  # kinds of layers of which only class and size are known, such as convolutions
+_MAX_BARE_KINDS = 8  # kinds of layers without attention and MLP, such as convolutions
 
 _SOURCES: Mapping[str, str] = {
     "hub": "Hugging Face Hub",

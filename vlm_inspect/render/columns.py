@@ -22,7 +22,7 @@ KINDS: tuple[Kind, ...] = ("architectures", "comparison")
 
 
 class Column(Struct, frozen=True):
-    """The title of a column and the cell that it makes of a row."""
+    """A column: its title, and how it makes a cell of a row."""
 
     id: str
     title: str

@@ -22,7 +22,7 @@ _URL_SAFE = ":/?#@!&=+,;~%-._"
 
 
 def markdown(tables: Sequence[Table], _layout: Layout) -> str:
-    """Pipe tables. A single table has no title: the document that it is part of has a heading."""
+    """Pipe tables. A single table has no title: its document has a heading."""
     blocks = [_table(table, titled=len(tables) > 1) for table in tables]
     return "\n\n".join(blocks) + "\n"
 

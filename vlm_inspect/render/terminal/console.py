@@ -21,7 +21,7 @@ INDENT = 2
 GAP = 2
 
 _WARNING_STARTS = ("unknown", "error:")
-# with less room than this beside their titles, values go below them
+# if titles leave less room than this, values go below them
 _MIN_VALUE_WIDTH = 28
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _FULL = "█"

@@ -40,10 +40,10 @@ def stack_cell(stack: LayerStack) -> Cell:
         order = [concat(text(": "), _order_cell(stack.order, names)) for names in shared_names]
         return concat(count, number_of_kinds, *order)
     names = kind_names(stack.kinds)
-    if names is None:
-        numbers = tuple(text(f"kind {number}") for number in range(1, len(stack.kinds) + 1))
-        return concat(count, number_of_kinds, text(": "), _order_cell(stack.order, numbers))
-    return concat(count, text(": "), _order_cell(stack.order, names))
+    if names is not None:
+        return concat(count, text(": "), _order_cell(stack.order, names))
+    numbers = tuple(text(f"kind {number}") for number in range(1, len(stack.kinds) + 1))
+    return concat(count, number_of_kinds, text(": "), _order_cell(stack.order, numbers))
 
 
 def distinct(layers: Sequence[Layer], describe: Callable[[Layer], Cell]) -> Cell:
@@ -112,13 +112,9 @@ def _order_cell(order: Sequence[int], names: Sequence[Cell]) -> Cell:
     segments = find_pattern(order)
     if segments is None:
         return concat(_runs_cell(kind_counts(order), different), text(", mixed"))
-    return join(
-        (
-            concat(_runs_cell(body, different), text(f", {times} times" if times > 1 else ""))
-            for body, times in segments
-        ),
-        ", then ",
-    )
+    suffixes = (text(f", {times} times" if times > 1 else "") for _, times in segments)
+    bodies = (_runs_cell(body, different) for body, _ in segments)
+    return join(map(concat, bodies, suffixes), ", then ")
 
 
 def _runs_cell(runs: Runs, names: Sequence[Cell]) -> Cell:
@@ -153,8 +149,11 @@ def _differences(kinds: Sequence[Layer]) -> list[tuple[Cell, ...]]:
     return [cells for cells in properties if len(set(cells)) > 1]
 
 
-def scope(attention: Attention) -> str:
-    """The mechanism and range of an attention: `linear attention`, `sliding attention`."""
+def _attention_range(layer: Layer) -> str:
+    """`linear attention`, `sliding attention`; of a layer without attention, the kind of its MLP."""
+    attention = layer.attention
+    if attention is None:
+        return _sparsity(layer, "MLP") if layer.mlp else "no attention"
     if attention.mechanism != "attention":
         return attention.mechanism
     if attention.sliding_window:
@@ -164,12 +163,8 @@ def scope(attention: Attention) -> str:
     return "window attention" if attention.window else "full attention"
 
 
-def _layer_scope(layer: Layer) -> str:
-    if layer.attention is not None:
-        return scope(layer.attention)
-    if layer.mlp is None:
-        return "no attention"
-    return "mixture of experts" if layer.mlp.experts else "MLP"
+def _sparsity(layer: Layer, dense: str = "dense") -> str:
+    return "mixture of experts" if layer.mlp and layer.mlp.experts else dense
 
 
 def _extra_attention(layer: Layer) -> str:
@@ -204,10 +199,10 @@ def _has(layer: Layer, feature: str) -> bool:
 # properties in which two kinds of layers may differ, the most telling first
 _PROPERTIES: tuple[Callable[[Layer], Cell], ...] = (
     lambda layer: text("cross-attention" if _attention(layer).cross else "self-attention"),
-    lambda layer: text(_layer_scope(layer)),
+    lambda layer: text(_attention_range(layer)),
     lambda layer: text(_extra_attention(layer)),
     lambda layer: text(_positions(layer)),
-    lambda layer: text("mixture of experts" if layer.mlp and layer.mlp.experts else "dense"),
+    lambda layer: text(_sparsity(layer)),
     lambda layer: text("shared key-values" if _has(layer, "shared key-values") else "own key-values"),
     lambda layer: text("shifted windows" if _has(layer, "shifted windows") else "windows"),
     lambda layer: text("with position table" if _has(layer, "position table") else "without"),
