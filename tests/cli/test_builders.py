@@ -113,7 +113,7 @@ def test_the_record_and_the_card_say_what_built_them(repository):
     told = record(repository)
     assert (told["builder"], told["parameters"]["total"]) == ("header", TOTAL)
     assert sum(part["parameters"] for part in told["components"]) == TOTAL
-    assert "the checkpoint's headers" in call("show", repository).stdout
+    assert "checkpoint headers" in call("show", repository).stdout
     assert cells(call("table", repository, "--columns", "model,builder").stdout)[1] == ["`phi`", "header"]
 
 

@@ -1,4 +1,4 @@
-"""Golden files. `BLESS_GOLDEN=1 pytest tests/render` writes them anew; read the diff before you keep it."""
+"""Golden files. `BLESS_GOLDEN=1 pytest tests/render` rewrites them; review the diff before committing it."""
 
 import os
 from pathlib import Path

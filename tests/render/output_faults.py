@@ -1,4 +1,4 @@
-"""Strict readers of each output format; what may be more than plain text is a fault, given as a sentence."""
+"""Strict readers of each output format: anything that may be more than plain text is a fault."""
 
 from __future__ import annotations
 

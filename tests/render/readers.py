@@ -1,4 +1,4 @@
-"""Readers of the formats: what comes back must be what was written."""
+"""Parsers of the output formats, for round-trip tests."""
 
 import csv
 import io
@@ -33,7 +33,7 @@ LATEX_TOKEN = re.compile("|".join(re.escape(token) for token in sorted(LATEX_TOK
 
 
 def markdown_rows(text):
-    """Rows of cells, as a Markdown reader sees them; fails on markup that no cell may have."""
+    """The rows of all tables; fails on markup that no cell may have."""
     rows, cell = [], None
     for token in MarkdownIt("commonmark").enable("table").parse(text):
         if token.type == "tr_open":

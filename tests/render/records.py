@@ -1,4 +1,4 @@
-"""Hand-written records: what real models are made of, as the anatomy tells it."""
+"""Hand-written records of real models."""
 
 from msgspec.structs import replace
 

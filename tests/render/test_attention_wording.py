@@ -1,4 +1,4 @@
-"""What a card says of one kind of layer."""
+"""The lines of a card for one kind of layer."""
 
 import math
 
@@ -20,7 +20,7 @@ from vlm_inspect.core.architecture import (
 )
 from vlm_inspect.render.card import component_lines
 from vlm_inspect.render.cells import plain
-from vlm_inspect.render.text.attention import attention_words, positions_cell
+from vlm_inspect.render.text.attention import attention_details, positions_cell
 
 
 @pytest.mark.parametrize(
@@ -32,13 +32,13 @@ from vlm_inspect.render.text.attention import attention_words, positions_cell
         ),
         (
             Attention(kind="latent", heads=4, head_width=192, latent=Latent(512, 1536, 64, 128)),
-            "latent, 4 heads of 192, key-value rank 512, query rank 1536, values of 128",
+            "latent, 4 heads of 192, key-value rank 512, query rank 1536, value heads of 128",
         ),
         (
             Attention(mechanism="state space", heads=4, head_width=64, state_width=128, convolution=4),
-            "state space, 4 heads of 64, state of 128, convolution over 4",
+            "state space, 4 heads of 64, state size 128, convolution (kernel size 4)",
         ),
-        (Attention(mechanism="convolution", convolution=3), "convolution over 3"),
+        (Attention(mechanism="convolution", convolution=3), "convolution (kernel size 3)"),
         (Attention(cross=True, bias=("query", "value")), "cross-attention, bias on query and value"),
         (Attention(bias=("query", "key", "value", "output")), "bias"),
         (Attention(bias=("output",)), "bias on output"),
@@ -58,21 +58,21 @@ from vlm_inspect.render.text.attention import attention_words, positions_cell
             Attention(head_width=8, qk_norm=(Norm("N", 32, name="q_norm"), Norm("N", 32, name="k_norm"))),
             "q/k norm N over all heads",
         ),
-        (Attention(qk_norm=(Norm("L2Norm", name="q_norm"),)), "q/k norm L2Norm on q_norm alone"),
+        (Attention(qk_norm=(Norm("L2Norm", name="q_norm"),)), "q/k norm L2Norm on q_norm only"),
     ],
 )
-def test_attention(attention, words):
-    assert plain(attention_words(attention)) == words
+def test_attention_details(attention, words):
+    assert plain(attention_details(attention)) == words
 
 
 @pytest.mark.parametrize(
     ("rotary", "words"),
     [
-        (Rotary(theta=10000.0, width=8), "rotary, base 10000"),
-        (Rotary(kind="yarn", factor=32.0, width=8), "rotary (yarn by 32)"),
-        (Rotary(kind="linear", factor=1.5, width=8), "rotary (linear by 1.5)"),
-        (Rotary(theta=math.inf, width=8), "rotary, base inf"),  # a snapshot file may say so
-        (Rotary(kind="axial", width=8), "rotary by row and column"),
+        (Rotary(theta=10000.0, width=8), "rotary, theta 10000"),
+        (Rotary(kind="yarn", factor=32.0, width=8), "rotary (yarn, factor 32)"),
+        (Rotary(kind="linear", factor=1.5, width=8), "rotary (linear, factor 1.5)"),
+        (Rotary(theta=math.inf, width=8), "rotary, theta inf"),  # a snapshot file may say so
+        (Rotary(kind="axial", width=8), "2D rotary"),
         (Rotary(width=2, sections=(1, 1, 2)), "rotary, 2 of 8 channels, sections of 1, 1, 2"),
     ],
 )
@@ -81,7 +81,7 @@ def test_rotary_positions(rotary, words):
 
 
 def test_other_positions():
-    assert plain(positions_cell(Attention(positions="relative"))) == "bias by relative position"
+    assert plain(positions_cell(Attention(positions="relative"))) == "relative position bias"
     assert plain(positions_cell(Attention(positions="none"))) == "none in attention"
     assert plain(positions_cell(Attention(unknown={"positions": "why"}))) == "unknown (why)"
     assert positions_cell(Attention(mechanism="state space")) is None
@@ -92,7 +92,7 @@ def lines_of(layer, **fields):
     return [(label.strip(), plain(cell)) for label, cell in component_lines(component)]
 
 
-def test_what_is_active_is_told_where_it_is_not_all():
+def test_active_parameters_are_shown_if_they_are_not_all():
     layer = Layer("L", 10)
     assert ("Active", "60 parameters per token") in lines_of(layer, parameters=100, active=60)
     assert "Active" not in dict(lines_of(layer, parameters=100, active=100))
@@ -100,19 +100,17 @@ def test_what_is_active_is_told_where_it_is_not_all():
     assert ("Active", "unknown (why)") in unknown
 
 
-def test_experts_have_a_line_of_their_own():
+def test_experts_have_their_own_line():
     experts = Experts(8, 2, 16, 1, 32, "OwnRouter", "sigmoid", 1536)
-    told = dict(lines_of(Layer("L", 10, mlp=Mlp("M", 8, 16, 8, gated=True, experts=(experts,)))))
-    assert told["MLP"] == "M (8 -> 16 -> 8), 8 experts, 2 per token, 1 shared, gated"
-    assert (
-        told["Experts"] == "width 16, 1,536 parameters each, chosen by OwnRouter (sigmoid), shared width 32"
-    )
+    lines = dict(lines_of(Layer("L", 10, mlp=Mlp("M", 8, 16, 8, gated=True, experts=(experts,)))))
+    assert lines["MLP"] == "M (8 -> 16 -> 8), 8 experts, 2 per token, 1 shared, gated"
+    assert lines["Experts"] == "width 16, 1,536 parameters each, router OwnRouter (sigmoid), shared width 32"
 
 
 def test_experts_of_two_modalities_are_named():
     groups = (Experts(8, 2, modality="text"), Experts(4, 2, modality="vision"))
-    told = dict(lines_of(Layer("L", 10, mlp=Mlp("M", 8, 16, 8, experts=groups))))
-    assert told["MLP"] == "M (8 -> 16 -> 8), 8 text experts, 2 per token, 4 vision experts, 2 per token"
+    lines = dict(lines_of(Layer("L", 10, mlp=Mlp("M", 8, 16, 8, experts=groups))))
+    assert lines["MLP"] == "M (8 -> 16 -> 8), 8 text experts, 2 per token, 4 vision experts, 2 per token"
 
 
 @pytest.mark.parametrize(
@@ -120,33 +118,33 @@ def test_experts_of_two_modalities_are_named():
     [
         ("before", False, ", before attention and MLP"),
         ("both", False, ", before and after attention and MLP"),
-        ("before", True, ", before attention and MLP, side by side"),
+        ("before", True, ", before attention and MLP, in parallel"),
         (None, False, ""),
     ],
 )
-def test_where_norms_stand(placement, parallel, words):
+def test_norm_placement(placement, parallel, words):
     layer = Layer("L", 10, Attention("A"), Mlp("M"), (Norm("N", name="n"),), placement, parallel)
     assert dict(lines_of(layer))["Norms"] == f"N as n{words}"
 
 
-def test_what_else_mixes_tokens_has_lines_of_its_own():
+def test_extra_attention_has_its_own_lines():
     layer = Layer("L", 10, Attention("A"), extra_attention=(Attention("B", cross=True, positions="none"),))
-    told = lines_of(layer)
-    assert ("Also", "B, cross-attention") in told
-    assert ("Positions", "none in attention") in told
+    lines = lines_of(layer)
+    assert ("Also", "B, cross-attention") in lines
+    assert ("Positions", "none in attention") in lines
 
 
-def test_stacks_are_told_by_their_paths_where_there_are_several():
+def test_several_stacks_are_listed_by_path():
     stacks = tuple(LayerStack(path, 2, (Layer("L", 5),)) for path in ("encoder.layers", "decoder.layers"))
-    told = [
+    lines = [
         plain(cell)
         for label, cell in component_lines(Component(Role.LANGUAGE_MODEL, stacks=stacks))
         if label == "Stack"
     ]
-    assert told == ["encoder.layers, 2 layers", "decoder.layers, 2 layers"]
+    assert lines == ["encoder.layers, 2 layers", "decoder.layers, 2 layers"]
 
 
-def test_what_lies_beside_the_layers_is_told_by_name():
+def test_other_modules_are_listed_by_name():
     stages = (NormStage("LayerNorm", "model.norm", width=8, eps=1e-5), OtherStage("Pool", "model.head"))
-    told = dict(lines_of(Layer("L", 5), extra_modules=stages))
-    assert told["Other modules"] == "norm LayerNorm((8,), eps=1e-05), head Pool"
+    lines = dict(lines_of(Layer("L", 5), extra_modules=stages))
+    assert lines["Other modules"] == "norm LayerNorm((8,), eps=1e-05), head Pool"

@@ -9,7 +9,7 @@ from vlm_inspect.render import FORMATS, render
 from vlm_inspect.render.card import build_card, card_tables
 from vlm_inspect.render.cells import plain
 from vlm_inspect.render.terminal.card import card_text
-from vlm_inspect.render.terminal.console import bar
+from vlm_inspect.render.terminal.console import progress_bar
 
 
 @pytest.mark.parametrize("name", RECORDS)
@@ -31,7 +31,7 @@ def test_a_card_in_every_format(name, golden):
 
 
 @pytest.mark.parametrize("name", RECORDS)
-def test_the_components_add_up(name):
+def test_component_parameters_add_up_to_the_total(name):
     card = build_card(RECORDS[name])
     if card.total is not None:
         assert sum(section.parameters for section in card.sections) == card.total
@@ -41,30 +41,30 @@ def test_the_components_add_up(name):
     )
 
 
-def test_evidence_is_shown_only_where_asked():
+def test_evidence_is_shown_only_with_explain():
     assert "get_encoder" not in card_text(build_card(LLAVA))
     assert 'get_encoder(modality="image") answered' in card_text(build_card(LLAVA, explain=True), width=200)
     assert [table.title for table in card_tables(build_card(LLAVA, explain=True))][-1] == "Evidence"
 
 
-def test_an_alias_stands_for_the_name():
+def test_the_displayed_name_can_be_an_alias():
     assert card_text(build_card(LLAVA, name="my llava")).startswith("my llava\n")
 
 
-def test_what_is_unknown_says_why():
+def test_unknown_values_have_reasons():
     card = build_card(PHI3)
     assert plain(card.headline) == "Phi3VForCausalLM, parameters unknown (needs remote code)"
     assert [name for name, _ in card.unknown] == ["Projector", "LM head"]
     assert card.total is None
 
 
-def test_where_the_odd_layers_are():
+def test_indices_of_rare_layers():
     assert "8 x MllamaCrossAttentionDecoderLayer, 218,112,258 parameters each, at 3, 8, 13, 18, 23, 28" in (
         card_text(build_card(MLLAMA), width=200)
     )
 
 
-def test_colour_changes_nothing_but_colour():
+def test_text_is_the_same_with_and_without_colour():
     card = build_card(GEMMA3)
     coloured = re.sub(r"\x1b\[[0-9;]*m", "", card_text(card, colour=True))
     assert [line.rstrip() for line in coloured.splitlines()] == card_text(card).splitlines()
@@ -74,5 +74,5 @@ def test_colour_changes_nothing_but_colour():
     ("part", "total", "drawn"),
     [(0, 8, ""), (1, 10**9, "▏"), (1, 2, "██"), (8, 8, "████"), (9, 8, "████"), (5, 8, "██▌"), (1, 0, "")],
 )
-def test_bars(part, total, drawn):
-    assert bar(part, total, 4) == drawn
+def test_progress_bars(part, total, drawn):
+    assert progress_bar(part, total, 4) == drawn

@@ -3,17 +3,17 @@ import pytest
 from vlm_inspect.render.cells import Span, Table, code, concat, join, made_visible, plain, text, visible
 
 
-def test_neighbouring_words_become_one_span():
+def test_adjacent_text_spans_are_merged():
     assert concat(text("a"), text("b"), code("C"), text("d")) == (Span("ab"), Span("C", code=True), Span("d"))
 
 
-def test_cells_are_joined_with_words_between_them():
+def test_cells_are_joined_with_a_separator():
     assert join([code("A"), code("B")], " / ") == (Span("A", code=True), Span(" / "), Span("B", code=True))
     assert join([], " + ") == ()
 
 
 @pytest.mark.parametrize(
-    ("hostile", "seen"),
+    ("hostile", "escaped"),
     [
         ("plain — ok", "plain — ok"),
         ("a\nb", "a\\u000ab"),
@@ -26,11 +26,11 @@ def test_cells_are_joined_with_words_between_them():
         ("a\u2028b\u00a0c", "a\\u2028b\\u00a0c"),
     ],
 )
-def test_what_cannot_be_seen_is_escaped(hostile, seen):
-    assert visible(hostile) == seen
+def test_invisible_characters_are_escaped(hostile, escaped):
+    assert visible(hostile) == escaped
 
 
-def test_a_table_is_made_visible_all_over():
+def test_all_text_of_a_table_is_escaped():
     table = made_visible(Table(("a\n",), ((code("b\t"),),), "c\r", ("d\x1b",)))
     assert table == Table(("a\\u000a",), ((code("b\\u0009"),),), "c\\u000d", ("d\\u001b",))
     assert plain(table.rows[0][0]) == "b\\u0009"

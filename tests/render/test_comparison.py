@@ -27,19 +27,19 @@ from vlm_inspect.core.architecture import (
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.render.cells import Row, Span, plain
 from vlm_inspect.render.columns import COLUMNS
-from vlm_inspect.render.facts import COMPARED, FACT_KEYS, model_card, resolve, warnings_for
+from vlm_inspect.render.facts import COMPARISON, FACT_KEYS, model_card, resolve_fact, warnings_for
 from vlm_inspect.render.text.projectors import projection
 from vlm_inspect.render.vit import VisionTransformer, family
 
 
 def derived(record, key):
-    return plain(COMPARED[key].derive(record))
+    return plain(COMPARISON[key].derive(record))
 
 
 def shown(record, **facts):
     row = Row("m", record, facts=facts)
     (key,) = facts
-    return plain(resolve(row, key).cell), warnings_for(row)
+    return plain(resolve_fact(row, key).cell), warnings_for(row)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_derived_cells(record, key, words):
         ("Model", "Model"),
     ],
 )
-def test_families_of_encoders(class_name, name):
+def test_encoder_families(class_name, name):
     assert family(class_name) == name
 
 
@@ -109,12 +109,12 @@ def test_a_size_letter_needs_all_three_figures_and_no_gate():
     assert str(VisionTransformer(None, ())) == "ViT"
 
 
-def test_what_has_layers_without_attention_is_called_no_transformer():
+def test_layers_without_attention_are_not_called_a_transformer():
     clip = VisionTransformer.of(LLAVA.by_role(Role.VISION_ENCODER)[0])
     assert str(replace(clip, attends=False)) == "CLIP (24 layers, width 1024, patch 14)"
 
 
-def test_an_encoder_that_grows_wider_is_no_vit():
+def test_a_hierarchical_encoder_is_not_called_vit():
     tower = LLAVA.components[0]
     (stack,) = tower.stacks
     (layer,) = stack.kinds
@@ -154,7 +154,7 @@ def test_projections(stages, words):
         (ModelIdentity("gpt2", None, "hub"), None),
     ],
 )
-def test_only_models_of_the_hub_have_a_page(model, href):
+def test_only_hub_models_link_to_a_page(model, href):
     (span,) = model_card(replace(LLAVA, model=model))
     assert span.href == href
 
@@ -162,47 +162,47 @@ def test_only_models_of_the_hub_have_a_page(model, href):
 def test_every_comparison_column_is_a_fact_and_has_a_title():
     titles = {column.id: column.title for column in COLUMNS if column.kind == "comparison"}
     assert list(titles) == ["model", *FACT_KEYS]
-    assert [titles[key] for key in FACT_KEYS] == [COMPARED[key].title for key in FACT_KEYS]
+    assert [titles[key] for key in FACT_KEYS] == [COMPARISON[key].title for key in FACT_KEYS]
 
 
 @pytest.mark.parametrize("key", FACT_KEYS)
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
-def test_a_fact_that_nothing_contradicts_is_shown(record, key):
+def test_a_fact_without_contradiction_is_shown(record, key):
     assert shown(record, **{key: "as   the user\n says"}) == ("as the user says", ())
 
 
 @pytest.mark.parametrize("key", ["architecture", "fine_tuning"])
-def test_what_only_a_user_can_say_is_not_stated_until_one_does(key):
-    assert plain(resolve(Row("m", LLAVA), key).cell) == "not stated"
+def test_facts_that_cannot_be_derived_are_not_stated_by_default(key):
+    assert plain(resolve_fact(Row("m", LLAVA), key).cell) == "not stated"
 
 
 @pytest.mark.parametrize(
     "stated", ["7B", "7.1B", "7.06B", "7.0 B", "7b params", 7_000_000_000, 7_063_427_072]
 )
-def test_a_count_that_agrees_is_shown(stated):
+def test_an_agreeing_count_is_shown(stated):
     assert shown(LLAVA, parameters=stated)[1] == ()
 
 
 @pytest.mark.parametrize("stated", ["8B", "6B", "7.3B", "70B", "7M", 8_000_000_000])
-def test_a_count_that_does_not_is_a_warning(stated):
+def test_a_contradicted_count_is_a_warning(stated):
     cell, (warning,) = shown(LLAVA, parameters=stated)
     assert cell == "7.06B"
-    said = stated if isinstance(stated, str) else "8.00B"
-    assert warning == f"m: stated # of Parameters '{said}', the model has 7.06B"
+    shown_count = stated if isinstance(stated, str) else "8.00B"
+    assert warning == f"m: stated # of Parameters '{shown_count}', the model has 7.06B"
 
 
-def test_a_publisher_may_round_up_a_little():
+def test_counts_may_be_rounded_up_a_little():
     record = replace(LLAVA, parameters=Parameters(4_146_621_440))
     assert shown(record, parameters="4.2B") == ("4.2B", ())
     assert shown(replace(record, parameters=Parameters(7_566_747_648)), parameters="7B")[1] == ()
 
 
 @pytest.mark.parametrize("stated", ["Mistral-7B", "Mistral-7B-Instruct-v0.2", "mistralai/Mistral", "8x22B"])
-def test_a_backbone_that_agrees_or_cannot_be_compared(stated):
+def test_an_agreeing_or_incomparable_backbone_is_shown(stated):
     assert shown(IDEFICS2, backbone=stated) == (stated, ())
 
 
-def test_a_backbone_may_carry_the_whole_models_count():
+def test_a_backbone_may_have_the_whole_models_count():
     assert shown(MLLAMA, backbone="Llama-3.2-11B")[1] == ()
 
 
@@ -213,7 +213,7 @@ def test_a_backbone_of_another_size_is_a_warning():
 
 
 @pytest.mark.parametrize(("stated", "words"), [(True, "Yes"), ("Optional", "Optional"), ("yes", "yes")])
-def test_flash_attention_that_the_class_supports(stated, words):
+def test_stated_flash_attention(stated, words):
     assert shown(LLAVA, flash_attention=stated) == (words, ())
     cell, (warning,) = shown(MLLAMA, flash_attention=stated)
     assert cell == "No"
@@ -221,7 +221,7 @@ def test_flash_attention_that_the_class_supports(stated, words):
 
 
 @pytest.mark.parametrize("stated", [False, "No"])
-def test_flash_attention_denied(stated):
+def test_stated_lack_of_flash_attention(stated):
     assert shown(MLLAMA, flash_attention=stated) == ("No", ())
     assert shown(LLAVA, flash_attention=stated) == (
         "Yes",
@@ -240,7 +240,7 @@ def test_flash_attention_denied(stated):
         "custom-vision-transformer-128k",
     ],
 )
-def test_a_vision_encoder_that_agrees(stated):
+def test_an_agreeing_vision_encoder_is_shown(stated):
     assert shown(LLAVA, vision_encoder=stated) == (stated, ())
 
 
@@ -254,13 +254,13 @@ def test_a_vision_encoder_that_agrees(stated):
         "SigLIP-SO400M",
     ],
 )
-def test_a_vision_encoder_that_does_not(stated):
+def test_a_contradicted_vision_encoder_is_a_warning(stated):
     cell, (warning,) = shown(LLAVA, vision_encoder=stated)
     assert cell == "CLIP ViT-L/14-336"
     assert warning == f"m: stated Vision Encoder '{stated}', the model has CLIP ViT-L/14-336"
 
 
-def test_small_g_and_large_g_are_two_sizes():
+def test_lowercase_g_and_uppercase_g_are_different_sizes():
     tower = LLAVA.components[0]
     layer = replace(tower.stacks[0].kinds[0], mlp=Mlp("M", 1664, 8192, 1664, gated=False))
     stack = replace(tower.stacks[0], count=48, kinds=(layer,))
@@ -275,8 +275,8 @@ def test_the_seed_facts_agree_with_idefics2():
     assert warnings_for(Row("m", IDEFICS2, facts=facts)) == ()
 
 
-def test_a_stated_page_is_a_link_only_where_it_is_one():
-    (span,) = resolve(Row("m", LLAVA, facts={"url": "https://example.org/card/"}), "url").cell
+def test_only_http_addresses_become_links():
+    (span,) = resolve_fact(Row("m", LLAVA, facts={"url": "https://example.org/card/"}), "url").cell
     assert span == Span("card", href="https://example.org/card/")
-    (span,) = resolve(Row("m", LLAVA, facts={"url": "javascript:alert(1)"}), "url").cell
+    (span,) = resolve_fact(Row("m", LLAVA, facts={"url": "javascript:alert(1)"}), "url").cell
     assert span == Span("javascript:alert(1)")

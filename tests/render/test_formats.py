@@ -1,4 +1,4 @@
-"""Every format, through the registry, with names that someone wrote to break it."""
+"""Every output format with hostile names."""
 
 import json
 
@@ -55,7 +55,7 @@ READERS = {
     "html": lambda page: read_page(page).rows,
 }
 WIDTHS = (40, 80, 120, 200)
-KEPT = st.text(st.characters(codec="utf-8"), max_size=30)
+ANY_TEXT = st.text(st.characters(codec="utf-8"), max_size=30)
 
 
 def table_of(*values):
@@ -63,37 +63,37 @@ def table_of(*values):
     return Table(("#", "Code", "Words", "Both"), rows, "Title", ("a note",))
 
 
-def as_read(name, value):
-    """What a reader may see of a cell: the formula guard, and spaces that a format does not keep."""
+def expected_text(name, value):
+    """The text that a reader gets: CSV quotes formulas, other formats collapse spaces."""
     shown = visible(value)
     if name == "csv":
         return "'" + shown if shown.lstrip()[:1] in {*"=+-@", *FULL_WIDTH} else shown
     return " ".join(shown.split())
 
 
-def compared(name, cell):
-    """Cells are compared without the spaces at which a format may break, and without quotes around blanks."""
+def normalized(name, cell):
+    """A cell without the spaces at which a format may wrap, and without quotes around blanks."""
     return cell if name == "csv" else " ".join(cell.split()).replace("' '", "").strip()
 
 
-def test_every_format_has_a_reader_here():
+def test_every_format_has_a_reader():
     assert {*READERS, "terminal"} == set(FORMATS)
 
 
 @pytest.mark.parametrize("value", HOSTILE)
 @pytest.mark.parametrize("name", READERS)
-def test_a_hostile_name_is_read_back_as_it_is_shown(name, value):
+def test_a_hostile_name_survives_a_round_trip(name, value):
     written = render(table_of(value), name)
     head, row = READERS[name](written)
     assert head == ["#", "Code", "Words", "Both"]
     assert len(row) == 4
-    assert compared(name, row[1]) == as_read(name, value)
-    assert compared(name, row[2]) == as_read(name, value)
+    assert normalized(name, row[1]) == expected_text(name, value)
+    assert normalized(name, row[2]) == expected_text(name, value)
 
 
 @pytest.mark.parametrize("value", HOSTILE)
 @pytest.mark.parametrize("name", FORMATS)
-def test_no_format_lets_a_control_character_through(name, value):
+def test_control_characters_are_escaped_in_every_format(name, value):
     written = render(table_of(value), name)
     assert written.endswith("\n")
     assert written.replace("\n", "").isprintable()
@@ -101,22 +101,22 @@ def test_no_format_lets_a_control_character_through(name, value):
 
 
 @pytest.mark.parametrize("name", ["markdown", "html", "csv", "latex"])
-@given(values=st.lists(KEPT, min_size=1, max_size=4))
-def test_any_text_keeps_the_table_whole(name, values):
+@given(values=st.lists(ANY_TEXT, min_size=1, max_size=4))
+def test_any_text_keeps_the_table_structure(name, values):
     read = READERS[name](render(table_of(*values), name))
     assert [len(row) for row in read] == [4] * (len(values) + 1)
     if name in {"markdown", "html"}:
         for row, value in zip(read[1:], values, strict=True):
-            assert compared(name, row[2]) == " ".join(visible(value).split())
+            assert normalized(name, row[2]) == " ".join(visible(value).split())
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_a_page_has_no_tags_but_its_own(value):
+def test_cells_add_no_html_tags(value):
     tags = set(read_page(render(table_of(value), "html")).tags)
     assert not tags & {"script", "b", "img", "iframe"}
 
 
-def test_a_link_cannot_be_broken_out_of():
+def test_link_targets_are_escaped():
     cells = (link("a](b) | <c>", 'https://huggingface.co/a"b(c)|d e'),)
     table = Table(("Link",), (cells,))
     assert len(markdown_rows(render(table, "markdown"))[1]) == 1
@@ -132,21 +132,21 @@ def test_latex_rows_keep_their_columns():
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_terminal_is_never_overrun(kind, width, rows):
+def test_a_table_is_never_wider_than_the_terminal(kind, width, rows):
     for tables in (build_table(kind, rows), table_of(*HOSTILE)):
         lines = render(tables, "terminal", width=width).splitlines()
         assert max(cell_len(line) for line in lines) <= width
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_terminal_without_colour_has_no_escapes_and_all_the_words(kind, rows):
+def test_a_terminal_without_colour_has_no_escapes_and_all_text(kind, rows):
     table = build_table(kind, rows)
-    plain_text = render(table, "terminal", width=2000)
-    assert "\x1b" not in plain_text
+    uncoloured = render(table, "terminal", width=2000)
+    assert "\x1b" not in uncoloured
     assert "\x1b[" in render(table, "terminal", width=2000, colour=True)
     for row in table.rows:
         for cell in row:
-            assert all((span.href or span.text).strip() in plain_text for span in cell)
+            assert all((span.href or span.text).strip() in uncoloured for span in cell)
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -168,7 +168,7 @@ def test_the_formats_agree(kind, rows):
     assert csv_rows(render(table, "csv"))[1:] == spelled_out
 
 
-def test_several_tables_are_told_apart():
+def test_several_tables_are_separated():
     tables = [Table(("A",), ((text("1"),),), "First"), Table(("B",), ((text("2"),),), "Second")]
     assert "### First\n" in render(tables, "markdown")
     assert "### " not in render(tables[0], "markdown")
@@ -176,7 +176,7 @@ def test_several_tables_are_told_apart():
     assert read_page(render(tables, "html")).rows == [["A"], ["1"], ["B"], ["2"]]
 
 
-def test_names_survive_json():
+def test_hostile_names_survive_json():
     data = {"names": HOSTILE, "eps": float("nan")}
     written = json_text(data)
     assert json.loads(written) == {"names": HOSTILE, "eps": None}

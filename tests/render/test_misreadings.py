@@ -1,4 +1,4 @@
-"""The warning that a record may not be of its model, where each format says it."""
+"""The warning about ignored configuration keys in every format, and quantization as text."""
 
 import pytest
 from msgspec.structs import replace
@@ -12,7 +12,7 @@ from vlm_inspect.render.card import build_card, card_tables
 from vlm_inspect.render.cells import Row, plain
 from vlm_inspect.render.table import build_table
 from vlm_inspect.render.terminal.card import card_text
-from vlm_inspect.render.text.warnings import misreading, quantization_words
+from vlm_inspect.render.text.warnings import misreading, quantization_text
 
 HARMLESS = UnusedConfigKey("vision_config.vocab_size", "32000")
 DIM_EMBED = UnusedConfigKey(
@@ -22,8 +22,8 @@ DIM_EMBED = UnusedConfigKey(
     built_instead="vision_config.embed_dim [128, 256]",
 )
 TOWER = UnusedConfigKey("mm_vision_tower", '"openai/clip-vit-large-patch14-336"', structural=True)
-DOUBTFUL = replace(LLAVA, unused_config_keys=(HARMLESS, DIM_EMBED, TOWER))
-READ = replace(LLAVA, unused_config_keys=(HARMLESS,))
+IGNORING = replace(LLAVA, unused_config_keys=(HARMLESS, DIM_EMBED, TOWER))
+CLEAN = replace(LLAVA, unused_config_keys=(HARMLESS,))
 
 
 def flat(text):
@@ -31,27 +31,27 @@ def flat(text):
 
 
 def test_the_warning_names_the_keys_their_values_and_what_was_built():
-    assert misreading(DOUBTFUL) == (
-        "this may not be the model: LlavaForConditionalGeneration did not read 2 keys of config.json that "
-        "state sizes or parts, and built what it has instead: vision_config.dim_embed [256, 512] (built: "
-        'vision_config.embed_dim [128, 256]), mm_vision_tower "openai/clip-vit-large-patch14-336".'
+    assert misreading(IGNORING) == (
+        "this may not be the model: LlavaForConditionalGeneration ignores 2 keys of config.json that define "
+        "its structure, and was built with its own values instead: vision_config.dim_embed [256, 512] "
+        '(built: vision_config.embed_dim [128, 256]), mm_vision_tower "openai/clip-vit-large-patch14-336".'
     )
 
 
-def test_keys_that_change_nothing_are_no_warning():
-    assert misreading(READ) is None
-    assert READ.ignored_structural_keys == ()
+def test_harmless_keys_are_no_warning():
+    assert misreading(CLEAN) is None
+    assert CLEAN.ignored_structural_keys == ()
 
 
-def test_many_keys_are_cut():
+def test_many_keys_are_truncated():
     keys = tuple(UnusedConfigKey(f"key_{number}_size", "1", structural=True) for number in range(40))
     assert misreading(replace(LLAVA, unused_config_keys=keys)).endswith("key_7_size 1 and 32 more.")
 
 
 @pytest.mark.parametrize("kind", ["architectures", "comparison"])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_table_marks_the_model_and_says_why_below(name, kind):
-    table = build_table(kind, [Row("good", LLAVA), Row("odd", DOUBTFUL)])
+def test_a_table_marks_the_model_and_explains_below(name, kind):
+    table = build_table(kind, [Row("good", LLAVA), Row("odd", IGNORING)])
     assert [plain(row[0]) for row in table.rows] == ["good", "odd (!)"]
     text = flat(render(table, name))
     assert "(!)" in text
@@ -60,35 +60,35 @@ def test_a_table_marks_the_model_and_says_why_below(name, kind):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_rows_of_models_that_were_read_do_not_change_by_a_byte(name):
+def test_rows_of_models_without_a_warning_do_not_change(name):
     good = build_table("architectures", [Row("a", LLAVA), Row("b", GEMMA3)])
     listed = build_table(
-        "architectures", [Row("a", READ), Row("b", replace(GEMMA3, unused_config_keys=(HARMLESS,)))]
+        "architectures", [Row("a", CLEAN), Row("b", replace(GEMMA3, unused_config_keys=(HARMLESS,)))]
     )
     assert render(good, name) == render(listed, name)
 
 
-def test_a_column_names_the_keys():
-    table = build_table("architectures", [Row("odd", DOUBTFUL), Row("good", READ)], ["ignored_config_keys"])
+def test_a_column_lists_the_keys():
+    table = build_table("architectures", [Row("odd", IGNORING), Row("good", CLEAN)], ["ignored_config_keys"])
     assert [plain(row[0]) for row in table.rows] == ["vision_config.dim_embed, mm_vision_tower", "—"]
 
 
 @pytest.mark.parametrize("width", [20, 40, 100])
-def test_a_card_in_a_terminal_says_it_before_anything_else(width):
-    lines = card_text(build_card(DOUBTFUL), width=width).splitlines()
+def test_a_card_in_a_terminal_starts_with_the_warning(width):
+    lines = card_text(build_card(IGNORING), width=width).splitlines()
     assert max(map(len, lines)) <= width
     text = "".join(lines).replace(" ", "")
     assert text.index("Warning:this") < text.index("Modeltype")
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_card_in_every_format_says_it(name):
-    assert "this may not be the model" in flat(render(card_tables(build_card(DOUBTFUL)), name))
-    assert "Warning" not in render(card_tables(build_card(READ)), name)
+def test_a_card_has_the_warning_in_every_format(name):
+    assert "this may not be the model" in flat(render(card_tables(build_card(IGNORING)), name))
+    assert "Warning" not in render(card_tables(build_card(CLEAN)), name)
 
 
-def test_the_record_keeps_every_unread_key():
-    data = to_data(DOUBTFUL)
+def test_the_record_has_every_unused_key():
+    data = to_data(IGNORING)
     assert data["unused_config_keys"] == [
         {"path": "vision_config.vocab_size", "value": "32000", "structural": False},
         {
@@ -99,11 +99,11 @@ def test_the_record_keeps_every_unread_key():
         },
         {"path": "mm_vision_tower", "value": '"openai/clip-vit-large-patch14-336"', "structural": True},
     ]
-    assert architecture_from_data(data) == DOUBTFUL
+    assert architecture_from_data(data) == IGNORING
     assert "unused_config_keys" not in to_data(LLAVA)
 
 
-def test_what_a_stranger_wrote_into_a_key_is_made_visible():
+def test_control_characters_in_keys_are_escaped():
     odd = replace(LLAVA, unused_config_keys=(UnusedConfigKey("a\x1b[31m_size", '"\u202e"', structural=True),))
     for name in FORMATS:
         for text in (render(build_table("comparison", [Row("odd", odd)]), name), card_text(build_card(odd))):
@@ -120,8 +120,8 @@ def test_what_a_stranger_wrote_into_a_key_is_made_visible():
         (Quantization("awq", 4, packing="gemm", path="text_config.q"), "awq, 4 bits, gemm (text_config)"),
     ],
 )
-def test_quantisation_in_words(quantization, words):
-    assert quantization_words(quantization) == words
+def test_quantization_text(quantization, words):
+    assert quantization_text(quantization) == words
     record = replace(LLAVA, quantization=quantization)
     assert architecture_from_data(to_data(record)) == record
     assert ("Quantization", words) in [(name, plain(cell)) for name, cell in build_card(record).about]
@@ -129,6 +129,6 @@ def test_quantisation_in_words(quantization, words):
     assert [plain(row[0]) for row in table.rows] == [words, "none"]
 
 
-def test_cards_of_models_that_are_not_quantised_say_nothing_of_it():
+def test_cards_without_quantization_have_no_line_for_it():
     for record in RECORDS.values():
         assert "Quantization" not in dict(build_card(record).about)

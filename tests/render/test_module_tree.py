@@ -19,12 +19,12 @@ SIZES = re.compile(r"in_features=(\d+), out_features=(\d+), bias=(\w+)|^(\d+), (
 
 
 def read_print(text):
-    """A print of torch's, as a tree; Linears and embeddings with their parameters."""
+    """A tree from a PyTorch print; Linears and embeddings have parameters."""
     return ModuleTree(_node(NodePool(), iter(text.splitlines()))[1])
 
 
 def _node(pool, lines):
-    """The module that the next line begins, with its names; None where a bracket closes."""
+    """The names and node of the module in the next line; None at a closing bracket."""
     line = next(lines).strip()
     if line == ")":
         return None
@@ -65,7 +65,7 @@ def tied_tree():
 
 
 @pytest.mark.parametrize("path", PRINTS, ids=lambda path: path.stem)
-def test_without_counts_it_is_torchs_own_print(path):
+def test_without_counts_it_is_pytorchs_own_print(path):
     text = path.read_text(encoding="utf-8")
     lines = [line.printed for line in tree_lines(read_print(text))]
     assert lines == text.splitlines()
@@ -119,7 +119,7 @@ def test_depth_and_focus():
         ("\x1b", "body, lm_head"),
     ],
 )
-def test_an_unknown_path_names_the_closest(focus, closest):
+def test_an_unknown_path_suggests_the_closest(focus, closest):
     with pytest.raises(InvalidReferenceError) as error:
         tree_text(tied_tree(), focus=focus)
     assert error.value.hint.startswith(f"Closest paths: {closest}")
@@ -127,14 +127,14 @@ def test_an_unknown_path_names_the_closest(focus, closest):
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 120, 200])
-def test_a_terminal_is_never_overrun(width):
+def test_a_tree_is_never_wider_than_the_terminal(width):
     for path in PRINTS:
         lines = terminal_tree(read_print(path.read_text(encoding="utf-8")), width=width).splitlines()
         assert max(cell_len(line) for line in lines) <= width
         assert not any("\x1b" in line for line in lines)
 
 
-def test_as_data(golden):
+def test_tree_data(golden):
     data = tree_data(tied_tree())
     assert data["parameters"] == tied_tree().total
     golden("tree.tied.json", json.dumps(data, indent=1) + "\n")

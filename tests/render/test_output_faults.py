@@ -1,4 +1,4 @@
-"""The readers of output_faults find broken output, and nothing in ours."""
+"""The checks of output_faults find broken output, and none in valid output."""
 
 import pytest
 

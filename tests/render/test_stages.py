@@ -1,4 +1,4 @@
-"""Steps, branches, what lies beside, and many layers, in words."""
+"""Steps, parallel branches, pooling, extra modules and many layers as cell text."""
 
 import pytest
 
@@ -17,23 +17,28 @@ from vlm_inspect.core.architecture import (
     Role,
 )
 from vlm_inspect.render.cells import code, concat, plain, text
-from vlm_inspect.render.facts import COMPARED
+from vlm_inspect.render.facts import COMPARISON
 from vlm_inspect.render.text import components
 from vlm_inspect.render.text.projectors import projection
-from vlm_inspect.render.text.steps import beside_cell, stages_cell
-from vlm_inspect.render.text.values import shortened
+from vlm_inspect.render.text.steps import extra_modules_cell, stages_cell
+from vlm_inspect.render.text.values import collapse_similar
 
 
-def on(branch, given, made, path="Linear"):
-    return LinearStage("Linear", path, in_features=given, out_features=made, branch=branch)
+def branched(branch, in_features, out_features, path="Linear"):
+    return LinearStage("Linear", path, in_features=in_features, out_features=out_features, branch=branch)
 
 
-def told(model_type, role, word):
+def cell_of(model_type, role, word):
     return plain(word(record_of(model_type).by_role(role)[0]))
 
 
-JOINED = (on(0, 768, 2048), on(1, 1024, 2048), act(), linear(4096, 4096))
-APART = (on(0, 64, 4096), on(0, 4096, 4096), on(1, 128, 4096), on(1, 4096, 4096))
+PARALLEL = (branched(0, 768, 2048), branched(1, 1024, 2048), act(), linear(4096, 4096))
+TWO_BRANCHES = (
+    branched(0, 64, 4096),
+    branched(0, 4096, 4096),
+    branched(1, 128, 4096),
+    branched(1, 4096, 4096),
+)
 LIST = (
     linear(8, 16, "first"),
     *(
@@ -47,8 +52,8 @@ LIST = (
 @pytest.mark.parametrize(
     ("stages", "words"),
     [
-        (JOINED, "(Linear(768 -> 2048) beside Linear(1024 -> 2048)) + GELU + Linear(4096 -> 4096)"),
-        (APART, "(Linear(64 -> 4096) + Linear) beside (Linear(128 -> 4096) + Linear)"),
+        (PARALLEL, "(Linear(768 -> 2048) beside Linear(1024 -> 2048)) + GELU + Linear(4096 -> 4096)"),
+        (TWO_BRANCHES, "(Linear(64 -> 4096) + Linear) beside (Linear(128 -> 4096) + Linear)"),
         (LIST, "Linear(8 -> 16) + 3 x (Linear(64 -> 8) + Linear(8 -> 16))"),
         ((MlpStage(in_features=8, hidden_features=32, out_features=8),), "gated MLP (8 -> 32 -> 8)"),
     ],
@@ -60,8 +65,8 @@ def test_steps_in_words(stages, words):
 @pytest.mark.parametrize(
     ("stages", "words"),
     [
-        (JOINED, "(linear beside linear) + linear"),
-        (APART, "2 x 2-layer MLP, side by side"),
+        (PARALLEL, "(linear beside linear) + linear"),
+        (TWO_BRANCHES, "2 x 2-layer MLP, side by side"),
         (LIST, "Linear + 3 x 2-layer MLP"),
         (
             (EmbeddingStage("SomeTable", num_embeddings=65536, embedding_dim=8),),
@@ -87,8 +92,8 @@ def test_projections_in_words(stages, words):
         ("qwen2_vl", "4 features joined per token"),
     ],
 )
-def test_tokens_are_joined_where_tokens_are_joined(model_type, words):
-    assert plain(COMPARED["pooling"].derive(record_of(model_type))) == words
+def test_pooling(model_type, words):
+    assert plain(COMPARISON["pooling"].derive(record_of(model_type))) == words
 
 
 @pytest.mark.parametrize(
@@ -100,8 +105,8 @@ def test_tokens_are_joined_where_tokens_are_joined(model_type, words):
         ("llava", "CLIP ViT-L/14-336"),
     ],
 )
-def test_a_stem_has_no_patches(model_type, words):
-    assert plain(COMPARED["vision_encoder"].derive(record_of(model_type))) == words
+def test_an_encoder_with_a_convolutional_stem_has_no_patch_size(model_type, words):
+    assert plain(COMPARISON["vision_encoder"].derive(record_of(model_type))) == words
 
 
 @pytest.mark.parametrize(
@@ -112,36 +117,38 @@ def test_a_stem_has_no_patches(model_type, words):
         ("llava", "32 layers"),
     ],
 )
-def test_stacks_that_do_different_things_are_named(model_type, words):
-    assert told(model_type, Role.LANGUAGE_MODEL, components.layers) == words
+def test_different_stacks_are_named(model_type, words):
+    assert cell_of(model_type, Role.LANGUAGE_MODEL, components.layers) == words
 
 
-def test_of_many_stacks_the_depths_are_told():
-    assert told("fast_vlm", Role.VISION_ENCODER, components.layers) == "2 + 12 + 24 + 4 + 2 layers"
+def test_many_stacks_are_shown_by_their_depths():
+    assert cell_of("fast_vlm", Role.VISION_ENCODER, components.layers) == "2 + 12 + 24 + 4 + 2 layers"
     assert (
         components.depths(record_of("florence2").by_role(Role.LANGUAGE_MODEL)[0])
         == "encoder 12 + decoder 12 layers"
     )
 
 
-def test_many_wordings_that_differ_in_one_number_are_a_range():
+def test_cells_that_differ_in_one_number_become_a_range():
     cells = [
         concat(code("Some2MoE"), text(f" (8 -> 8), {count} experts, 2 per token"))
         for count in (4, 64, 8, 16, 32)
     ]
-    assert [plain(cell) for cell in shortened(cells)] == ["Some2MoE (8 -> 8), 4 to 64 experts, 2 per token"]
-    assert shortened(cells[:4]) == cells[:4]
+    assert [plain(cell) for cell in collapse_similar(cells)] == [
+        "Some2MoE (8 -> 8), 4 to 64 experts, 2 per token"
+    ]
+    assert collapse_similar(cells[:4]) == cells[:4]
 
 
-def test_many_wordings_that_differ_in_several_numbers_are_told_from_first_to_last():
+def test_cells_that_differ_in_several_numbers_become_first_to_last():
     cells = [text(f"MLP ({width} -> {4 * width})") for width in (8, 16, 32, 64, 128)]
-    assert [plain(cell) for cell in shortened([*cells, text("none")])] == [
+    assert [plain(cell) for cell in collapse_similar([*cells, text("none")])] == [
         "MLP (8 -> 32) to MLP (128 -> 512)",
         "none",
     ]
 
 
-def test_norms_of_many_widths_are_a_range():
+def test_norms_of_many_widths_become_a_range():
     kinds = tuple(
         Layer("Block", norms=(Norm("GroupNorm", width, 1e-06),)) for width in (64, 128, 256, 512, 1024)
     )
@@ -149,8 +156,8 @@ def test_norms_of_many_widths_are_a_range():
     assert plain(components.norms(tower)) == "GroupNorm(64 to 1024, eps=1e-06)"
 
 
-def test_what_lies_beside_is_named_and_weighed():
-    beside = (
+def test_extra_modules_have_names_and_large_sizes():
+    extra_modules = (
         NormStage("SomeNorm", "model.a.norm", width=8, parameters=8),
         NormStage("OtherNorm", "model.b.norm", width=8, parameters=8),
         OtherStage("Down", "model.0.down", parameters=5_000_000),
@@ -159,7 +166,7 @@ def test_what_lies_beside_is_named_and_weighed():
             "Embedding", "model.table", num_embeddings=1000, embedding_dim=2_000, parameters=2_000_000
         ),
     )
-    component = Component(Role.LANGUAGE_MODEL, parameters=300_000_000, extra_modules=beside)
-    assert plain(beside_cell(component)) == (
+    component = Component(Role.LANGUAGE_MODEL, parameters=300_000_000, extra_modules=extra_modules)
+    assert plain(extra_modules_cell(component)) == (
         "a.norm SomeNorm, b.norm OtherNorm, 2 x down Down (5M parameters), table Embedding(1000)"
     )

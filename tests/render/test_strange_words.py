@@ -1,4 +1,4 @@
-"""Every word of a record may be a stranger's: in no format is it more than a word."""
+"""Any text of a record may come from a stranger: in no output format does it become markup."""
 
 import copy
 import json
@@ -44,16 +44,16 @@ WORDS = st.lists(st.sampled_from([*ALPHABET, *PIECES]), min_size=1, max_size=12)
 NAMES = sorted(RECORDS)
 
 
-def places(data, path=()):
-    """Where in a record text stands."""
+def text_paths(data, path=()):
+    """The paths of all strings in a record."""
     for key, value in data.items() if isinstance(data, dict) else enumerate(data):
         if isinstance(value, str):
             yield (*path, key)
         elif isinstance(value, (dict, list)):
-            yield from places(value, (*path, key))
+            yield from text_paths(value, (*path, key))
 
 
-def put(data, path, word):
+def replaced(data, path, word):
     changed = copy.deepcopy(data)
     inner = changed
     for key in path[:-1]:
@@ -63,10 +63,10 @@ def put(data, path, word):
 
 
 @cache
-def free(name):
-    """The record as data, and those places of text that take any."""
+def free_text(name):
+    """The record as data, and the paths whose text is free."""
     data = to_data(RECORDS[name])
-    return data, [path for path in places(data) if is_record(put(data, path, "any word"))]
+    return data, [path for path in text_paths(data) if is_record(replaced(data, path, "any word"))]
 
 
 def is_record(data):
@@ -77,11 +77,11 @@ def is_record(data):
     return True
 
 
-def strange(name, words):
-    """The record with strange words wherever it takes any."""
-    data, paths = free(name)
+def hostile_record(name, words):
+    """The record with hostile words at every free text path."""
+    data, paths = free_text(name)
     for number, path in enumerate(paths):
-        data = put(data, path, words[number % len(words)])
+        data = replaced(data, path, words[number % len(words)])
     return architecture_from_data(data)
 
 
@@ -91,15 +91,15 @@ def no_faults(text, form, *, folded=False):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_much_of_a_record_is_free_text(name):
-    _, paths = free(name)
+    _, paths = free_text(name)
     assert len(paths) > 15
     assert {"class_name", "model_class", "id"} <= {path[-1] for path in paths}
 
 
 @examples(1 / 32)
 @given(words=st.lists(WORDS, min_size=1, max_size=4), name=st.sampled_from(NAMES))
-def test_a_record_of_strange_words_has_only_words_in_every_format(words, name):
-    record = strange(name, words)
+def test_a_record_of_hostile_text_adds_no_markup_in_any_format(words, name):
+    record = hostile_record(name, words)
     failed = Row(words[0], error=Failure("SourceError", words[0], words[-1]))
     card = build_card(record, name=words[0], explain=True)
     tables = [build_table(kind, [Row(record.model.id, record), failed]) for kind in KINDS]
@@ -113,8 +113,8 @@ def test_a_record_of_strange_words_has_only_words_in_every_format(words, name):
 
 @examples(1 / 32)
 @given(words=st.lists(WORDS, min_size=1, max_size=4), name=st.sampled_from(NAMES))
-def test_a_difference_of_strange_words_has_only_words_in_every_format(words, name):
-    difference = compare(Snapshot(RECORDS[name]), Snapshot(strange(name, words)))
+def test_a_difference_of_hostile_text_adds_no_markup_in_any_format(words, name):
+    difference = compare(Snapshot(RECORDS[name]), Snapshot(hostile_record(name, words)))
     report = build_report(difference)
     for form in FORMATS:
         no_faults(render(difference_tables(report), form, width=80, colour=True), form)
@@ -135,7 +135,7 @@ def check_report(verdicts):
 
 @examples(1 / 8)
 @given(words=st.lists(WORDS, min_size=3, max_size=5))
-def test_a_tree_of_strange_words_has_only_words_in_every_format(words):
+def test_a_tree_of_hostile_text_adds_no_markup_in_any_format(words):
     pool = NodePool()
     leaf = pool.node(words[0], detail=words[1], parameters=((words[2], (2, 3)),))
     tree = ModuleTree(

@@ -55,7 +55,7 @@ def test_the_columns_are_the_seeds(kind):
 
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda column: f"{column.kind}-{column.id}")
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
-def test_every_column_says_something_of_every_record(record, column):
+def test_every_column_has_text_for_every_record(record, column):
     assert plain(column.cell(Row("a name", record))).strip()
 
 
@@ -65,11 +65,11 @@ def test_a_column_can_be_chosen_for_any_table(column):
         assert build_table(kind, [Row("m", LLAVA)], [column.id]).headers != ()
 
 
-def test_a_name_that_two_kinds_have_means_the_tables_own():
+def test_a_column_name_of_both_kinds_means_the_tables_own():
     assert [chosen(kind, ["model"])[0].kind for kind in KINDS] == list(KINDS)
 
 
-def test_an_unknown_column_says_which_there_are():
+def test_an_unknown_column_lists_the_valid_ones():
     with pytest.raises(SettingsError) as error:
         chosen("architectures", ["model", "colour"])
     assert error.value.message == "there is no column 'colour'."
@@ -92,7 +92,7 @@ def test_exact_parameters():
     )
 
 
-def test_where_a_record_comes_from():
+def test_source_columns():
     assert row_of(LLAVA, "model_type", "builder", "commit") == ["llava", "transformers", COMMIT]
     assert row_of(PHI3, "builder", "commit") == ["config", "—"]
 
@@ -101,7 +101,7 @@ FAILED = Row("org/gone", error=Failure("ModelNotFoundError", "org/gone is not on
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_row_that_failed_keeps_its_place_and_says_why(kind):
+def test_a_failed_row_keeps_its_position_and_shows_the_error(kind):
     table = build_table(kind, [Row("a", LLAVA), FAILED, Row("b", FUYU)])
     assert [plain(row[0]) for row in table.rows] == ["a", "org/gone", "b"]
     assert [plain(cell) for cell in table.rows[1]][1:] == [
@@ -118,12 +118,12 @@ def test_a_row_that_failed_keeps_its_place_and_says_why(kind):
         (["commit"], ["error: org/gone is not on the Hub."]),
     ],
 )
-def test_a_failure_is_told_whatever_the_columns(columns, cells):
+def test_a_failure_is_shown_with_any_columns(columns, cells):
     (row,) = build_table("architectures", [FAILED], columns).rows
     assert [plain(cell) for cell in row] == cells
 
 
-def test_notes_are_told_once_with_all_they_are_about():
+def test_equal_notes_of_several_models_are_merged():
     table = build_table("comparison", [Row("a", PHI3), Row("b", PHI3), Row("c", LLAVA)])
     assert table.notes == (f"a, b: {PHI3.notes[0]}",)
 
@@ -148,7 +148,7 @@ def test_a_record_as_json_is_the_codecs(record):
     assert json.loads(record_json(record)) == json.loads(json.dumps(to_data(record)))
 
 
-def test_a_failure_is_what_the_error_says():
+def test_a_failure_has_the_message_and_hint_of_the_error():
     error = HubUnavailableError("No answer.", hint="Try --offline.", model="a/b")
     assert Failure.of(error) == Failure("HubUnavailableError", "No answer.", "Try --offline.")
     assert Failure.of(ValueError("odd")) == Failure("ValueError", "odd", "")

@@ -39,11 +39,11 @@ from vlm_inspect.render.text.layers import kind_names, mlp_cell, stack_cell
 from vlm_inspect.render.text.steps import activation_name, norm_cell, stages_cell
 from vlm_inspect.render.text.values import (
     exact_count,
-    pattern,
+    find_pattern,
+    kind_counts,
     share,
     short_count,
     shortest_period,
-    totals,
     unknown,
 )
 
@@ -75,7 +75,7 @@ def test_the_seed_row_of_llava():
     ]
 
 
-def test_classes_are_code_and_torch_is_plain():
+def test_model_classes_are_code_and_pytorch_classes_are_plain():
     row = build_table("architectures", [Row("x", LLAVA)]).rows[0]
     assert row[2] == code("CLIPVisionModel")
     assert [span.code for span in row[6]] == [True, False]
@@ -83,7 +83,7 @@ def test_classes_are_code_and_torch_is_plain():
     assert row[13] == code("LlamaRMSNorm")
 
 
-def test_absent_unknown_and_not_asked_read_differently():
+def test_absent_unknown_and_not_applicable_are_different():
     fuyu, phi = cells(FUYU), cells(PHI3)
     assert {fuyu[title] for title in fuyu if title.startswith("Vision")} == {"none"}
     assert phi["Vision Model"] == phi["LM Head"] == "unknown (needs remote code)"
@@ -98,7 +98,7 @@ def test_absent_unknown_and_not_asked_read_differently():
     assert cells(replace(bare, components=(no_parts,)))["Vision Self Attention"] == "none"
 
 
-def test_a_long_reason_is_cut_in_its_cell_and_whole_in_the_notes():
+def test_a_long_reason_is_truncated_in_its_cell_and_complete_in_the_notes():
     reason = "the config names a text_config of a type that this transformers does not have at all"
     record = replace(PHI3, unknown={**PHI3.unknown, "projector": reason}, notes=())
     table = build_table("architectures", [Row("a", record), Row("b", record)])
@@ -201,7 +201,7 @@ def test_stages(stages, words):
         ("tanh", "Tanh"),
     ],
 )
-def test_activations_by_their_short_names(name, short):
+def test_activation_names(name, short):
     assert activation_name(name) == short
 
 
@@ -215,7 +215,7 @@ def test_activations_by_their_short_names(name, short):
         (Norm("GroupNorm", 8), "GroupNorm(8)"),
     ],
 )
-def test_norms_of_torch(norm, words):
+def test_pytorch_norms(norm, words):
     assert plain(norm_cell(norm)) == words
     assert not norm_cell(norm)[0].code
 
@@ -228,7 +228,7 @@ def test_an_mlp_without_a_module_is_its_two_projections():
 
 
 @pytest.mark.parametrize(
-    ("order", "told"),
+    ("order", "pattern"),
     [
         ((0, 0, 0, 1) * 8, ((((0, 3), (1, 1)), 8),)),
         ((0, 1, 1, 1), ((((0, 1), (1, 3)), 1),)),
@@ -238,22 +238,22 @@ def test_an_mlp_without_a_module_is_its_two_projections():
         ((0, 0, 0, 1, 0) * 8, ((((0, 3), (1, 1), (0, 1)), 8),)),
     ],
 )
-def test_patterns_of_layers(order, told):
-    assert pattern(order) == told
+def test_patterns_of_layers(order, pattern):
+    assert find_pattern(order) == pattern
 
 
 @given(st.lists(st.integers(0, 3), max_size=40))
-def test_a_pattern_tells_the_sequence_exactly(order):
-    segments = pattern(order)
+def test_a_pattern_describes_the_sequence_exactly(order):
+    segments = find_pattern(order)
     if segments is not None:
         assert [
             kind for runs, times in segments for kind, count in runs * times for _ in range(count)
         ] == order
 
 
-def test_what_has_no_short_pattern_is_counted():
-    assert pattern((0, 1) * 4 + (1, 0, 2, 0, 1, 0, 2, 2, 1, 2, 0, 1)) is None
-    assert totals((0, 1, 1, 0, 2)) == ((0, 2), (1, 2), (2, 1))
+def test_a_sequence_without_a_short_pattern_is_counted():
+    assert find_pattern((0, 1) * 4 + (1, 0, 2, 0, 1, 0, 2, 2, 1, 2, 0, 1)) is None
+    assert kind_counts((0, 1, 1, 0, 2)) == ((0, 2), (1, 2), (2, 1))
 
 
 def test_the_shortest_period():
@@ -262,20 +262,20 @@ def test_the_shortest_period():
     assert shortest_period([]) == 0
 
 
-def test_kinds_that_only_their_size_tells_apart():
+def test_kinds_that_differ_only_in_size():
     alike = Layer("L", 5)
     stack = LayerStack("", 4, (alike, replace(alike, parameters=6)), (0, 1, 0, 1))
     assert plain(stack_cell(stack)) == "4 layers: 1 x 5 parameters + 1 x 6 parameters, 2 times"
     assert plain(stack_cell(replace(stack, order=()))) == "4 layers of 2 kinds"
 
 
-def test_kinds_that_nothing_tells_apart_are_numbered():
+def test_kinds_that_look_the_same_are_numbered():
     norms = [(Norm("A"),), (Norm("B"),)]
     stack = LayerStack("", 2, tuple(Layer("L", 5, norms=each) for each in norms), (0, 1))
     assert plain(stack_cell(stack)) == "2 layers of 2 kinds: 1 x kind 1 + 1 x kind 2"
 
 
-def test_of_many_kinds_the_most_telling_difference_is_told():
+def test_many_kinds_are_named_by_the_main_difference():
     def layer(count):
         experts = (Experts(count, 2),) if count else ()
         return Layer("L", count, Attention("A"), Mlp("M", 8, 16, 8, experts=experts))
@@ -298,12 +298,12 @@ def test_of_many_kinds_the_most_telling_difference_is_told():
         (Attention(features=("position table",)), Attention(), ["with position table", "without"]),
     ],
 )
-def test_kinds_are_named_by_what_tells_them_apart(first, second, names):
+def test_kinds_are_named_by_their_difference(first, second, names):
     kinds = [Layer("L", 1, first), Layer("L", 2, second)]
     assert [plain(name) for name in kind_names(kinds)] == names
 
 
-def test_kinds_are_named_by_all_that_differs_where_one_thing_is_not_enough():
+def test_kinds_are_named_by_several_differences_if_needed():
     def layer(window, hidden):
         return Layer("L", 1, Attention("A", sliding_window=window), Mlp("M", 1, hidden, 1))
 
@@ -315,11 +315,11 @@ def test_kinds_are_named_by_all_that_differs_where_one_thing_is_not_enough():
     ]
 
 
-def test_different_towers_stand_beside_each_other():
+def test_different_encoders_are_joined_with_a_plus():
     tower = LLAVA.components[0]
     other = replace(tower, class_name="SiglipVisionModel")
     record = replace(LLAVA, components=(tower, other))
-    cell = components.of_role(record, Role.VISION_ENCODER, components.component_class, counts=True)
+    cell = components.of_role(record, Role.VISION_ENCODER, components.component_class, show_counts=True)
     assert plain(cell) == "CLIPVisionModel + SiglipVisionModel"
 
 
@@ -337,7 +337,7 @@ def test_different_towers_stand_beside_each_other():
         (1_026_879_353_328, "1.03T"),
     ],
 )
-def test_counts_in_short(count, short):
+def test_short_counts(count, short):
     assert short_count(count) == short
 
 
@@ -347,7 +347,7 @@ def test_shares():
     assert share(0, 0) == "0.0 %"
 
 
-def test_patches_come_before_the_tables_added_to_them():
+def test_patch_embedding_comes_before_position_embedding():
     declared = (table(257, 8, "Parameter"), ConvStage("Conv2d", in_channels=3, out_channels=8))
     component = Component(Role.VISION_ENCODER, embeddings=declared)
     assert plain(components.embeddings(component)) == "Conv2d(3, 8) + Parameter(257)"

@@ -1,8 +1,7 @@
 """Records to text.
 
-`build_table` makes a Table, `render` writes it in a format of FORMATS; `build_card` and `module_tree` do as
-much for one model. A new format is a file and a case here; the file is imported when it is needed, since the
-terminal's needs rich and HTML needs jinja2.
+`table.build_table` and `card.card_tables` make tables, `render` writes them in a format of FORMATS. A new
+format is a module and a case here. Formats are imported on use: rich and jinja2 are slow to import.
 """
 
 from __future__ import annotations
@@ -12,41 +11,41 @@ from collections.abc import Sequence
 from vlm_inspect.render.cells import Layout, Renderer, Table, made_visible
 
 FORMATS = ("terminal", "markdown", "csv", "latex", "html")
-"""The formats of tables. JSON is a format of records: `records.records_json`."""
+"""The formats of tables. JSON is a format of records: see `vlm_inspect.render.json`."""
 
 
 def render(
     tables: Table | Sequence[Table],
-    format: str,  # noqa: A002 - what the option is called
+    format: str,  # noqa: A002 - the name of the option
     *,
     width: int = 100,
     colour: bool = False,
 ) -> str:
-    """Write tables in a format. The output is the same to the byte on every machine."""
-    several = (tables,) if isinstance(tables, Table) else tables
-    return _renderer(format)([made_visible(table) for table in several], Layout(width, colour))
+    """Render tables in a format. The output is the same, byte for byte, on every machine."""
+    table_list = (tables,) if isinstance(tables, Table) else tables
+    return _renderer(format)([made_visible(table) for table in table_list], Layout(width, colour))
 
 
 def _renderer(format: str) -> Renderer:  # noqa: A002
     match format:
         case "terminal":
-            from vlm_inspect.render.terminal.table import terminal
+            from vlm_inspect.render.terminal.table import render_terminal
 
-            return terminal
+            return render_terminal
         case "markdown":
             from vlm_inspect.render.markdown import markdown
 
             return markdown
         case "csv":
-            from vlm_inspect.render.csv import comma_separated
+            from vlm_inspect.render.csv import render_csv
 
-            return comma_separated
+            return render_csv
         case "latex":
-            from vlm_inspect.render.latex import latex
+            from vlm_inspect.render.latex import render_latex
 
-            return latex
+            return render_latex
         case "html":
-            from vlm_inspect.render.html import web_page
+            from vlm_inspect.render.html import render_html
 
-            return web_page
+            return render_html
     raise ValueError(f"unknown format {format!r}")

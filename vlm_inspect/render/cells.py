@@ -1,4 +1,4 @@
-"""Cells and tables: what every format lays out, and nothing of how it looks."""
+"""Cells, tables and rows: the input of every output format, without any markup."""
 
 from __future__ import annotations
 
@@ -16,118 +16,45 @@ if TYPE_CHECKING:  # every message on stderr passes through `visible`; records a
 
 
 class Span(Struct, frozen=True):
-    """A run of text of one sort. It is raw: only a format turns it into markup."""
+    """A piece of raw text with one style; the output formats add the markup."""
 
     text: str
     code: bool = False
-    """Whether it is a name in code: a class, a path, a model's id."""
+    """Whether it is an identifier: a class, a module path, a model ID."""
     href: str | None = None
-    """Where it links to."""
+    """Link target."""
 
 
 Cell = tuple[Span, ...]
+Line = tuple[str, Cell]
+"""A label and its value."""
 
 
 class Table(Struct, frozen=True):
-    """Rows of cells under headers. Every row is as long as the headers."""
+    """Headers and rows. Every row has as many cells as there are headers."""
 
     headers: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     title: str = ""
     notes: tuple[str, ...] = ()
-    """Sentences that belong below the table."""
-
-
-def text(value: str) -> Cell:
-    """Plain words."""
-    return (Span(value),)
-
-
-def code(value: str) -> Cell:
-    """A name in code."""
-    return (Span(value, code=True),)
-
-
-def link(value: str, href: str) -> Cell:
-    """Words that link somewhere."""
-    return (Span(value, href=href),)
-
-
-def concat(*cells: Cell) -> Cell:
-    """Cells as one, neighbouring plain words made one span."""
-    merged: list[Span] = []
-    for span in (span for cell in cells for span in cell):
-        if merged and _is_plain(span) and _is_plain(merged[-1]):
-            merged[-1] = Span(merged[-1].text + span.text)
-        else:
-            merged.append(span)
-    return tuple(merged)
-
-
-def join(cells: Iterable[Cell], separator: str) -> Cell:
-    """Cells as one, with words between them."""
-    parts: list[Cell] = []
-    for cell in cells:
-        parts += [text(separator), cell] if parts else [cell]
-    return concat(*parts)
-
-
-def plain(cell: Cell) -> str:
-    """The cell's text alone."""
-    return "".join(span.text for span in cell)
-
-
-def visible(value: str) -> str:
-    r"""Text in which every character can be seen.
-
-    Names come from files that anyone may have written. Control characters, terminal escapes, line
-    ends, text-direction marks and lone surrogates become \u escapes: no format has to think of them.
-    """
-    if value.isprintable():
-        return value
-    return "".join(char if char.isprintable() else _escaped(char) for char in value)
-
-
-def made_visible(table: Table) -> Table:
-    """The table with all its text made visible."""
-    return replace(
-        table,
-        title=visible(table.title),
-        headers=tuple(visible(header) for header in table.headers),
-        rows=tuple(tuple(_visible_cell(cell) for cell in row) for row in table.rows),
-        notes=tuple(visible(note) for note in table.notes),
-    )
-
-
-def _visible_cell(cell: Cell) -> Cell:
-    return tuple(replace(span, text=visible(span.text)) for span in cell)
-
-
-def _is_plain(span: Span) -> bool:
-    return not span.code and span.href is None
-
-
-def _escaped(char: str) -> str:
-    number = ord(char)
-    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"  # noqa: PLR2004 - four hex digits hold no more
+    """Sentences below the table."""
 
 
 class Layout(Struct, frozen=True):
-    """A terminal's width, and whether it shows colours. Files have neither."""
+    """The terminal's width and whether it shows colours. Other formats ignore it."""
 
     width: int = 100
     colour: bool = False
 
 
 Renderer = Callable[[Sequence[Table], Layout], str]
-"""A format: tables whose text is all visible, to text that ends with a line end."""
-
+"""An output format: escaped tables to text that ends with a newline."""
 
 Fact = str | bool | int | float
 
 
 class Failure(Struct, frozen=True):
-    """Why a model could not be answered."""
+    """The error of a model that could not be inspected."""
 
     type: str
     message: str
@@ -135,19 +62,92 @@ class Failure(Struct, frozen=True):
 
     @classmethod
     def of(cls, error: BaseException) -> Failure:
-        """What an exception says."""
+        """The type, message and hint of an exception."""
         if isinstance(error, VlmInspectError):
             return cls(type(error).__name__, error.message, error.hint)
         return cls(type(error).__name__, str(error))
 
 
 class Row(Struct, frozen=True):
-    """A model under the name that is shown for it: its record, or why there is none."""
+    """A model of a table, under its displayed name: its record, or the error instead."""
 
     name: str
     architecture: Architecture | None = None
     error: Failure | None = None
     facts: Mapping[str, Fact] = field(default_factory=dict)
-    """What the user states of it, by the ids of the comparison's columns."""
+    """Facts stated by the user, by column ID of the comparison table."""
     model: ModelIdentity | None = None
-    """Which model it is, where there is no record to say so."""
+    """The identity of a model without a record."""
+
+
+def text(value: str) -> Cell:
+    """A cell of plain text."""
+    return (Span(value),)
+
+
+def code(value: str) -> Cell:
+    """A cell that holds an identifier."""
+    return (Span(value, code=True),)
+
+
+def link(value: str, href: str) -> Cell:
+    """A cell that holds a link."""
+    return (Span(value, href=href),)
+
+
+def concat(*cells: Cell) -> Cell:
+    """One cell of several; neighbouring spans of plain text are merged."""
+    merged: list[Span] = []
+    for span in (span for cell in cells for span in cell):
+        if merged and _is_plain_text(span) and _is_plain_text(merged[-1]):
+            merged[-1] = Span(merged[-1].text + span.text)
+        else:
+            merged.append(span)
+    return tuple(merged)
+
+
+def join(cells: Iterable[Cell], separator: str) -> Cell:
+    """One cell of several, with a separator between them."""
+    parts: list[Cell] = []
+    for cell in cells:
+        parts += [text(separator), cell] if parts else [cell]
+    return concat(*parts)
+
+
+def plain(cell: Cell) -> str:
+    """The text of a cell without styles and links."""
+    return "".join(span.text for span in cell)
+
+
+def visible(value: str) -> str:
+    r"""Escape control characters, terminal escapes, newlines, bidi marks and lone surrogates as \u….
+
+    Names come from files that anyone may have written. With this, no output format has to care.
+    """
+    if value.isprintable():
+        return value
+    return "".join(char if char.isprintable() else _unicode_escape(char) for char in value)
+
+
+def made_visible(table: Table) -> Table:
+    """Escape the control characters of all text of a table."""
+    return replace(
+        table,
+        title=visible(table.title),
+        headers=tuple(visible(header) for header in table.headers),
+        rows=tuple(tuple(_escape_cell(cell) for cell in row) for row in table.rows),
+        notes=tuple(visible(note) for note in table.notes),
+    )
+
+
+def _escape_cell(cell: Cell) -> Cell:
+    return tuple(replace(span, text=visible(span.text)) for span in cell)
+
+
+def _is_plain_text(span: Span) -> bool:
+    return not span.code and span.href is None
+
+
+def _unicode_escape(char: str) -> str:
+    number = ord(char)
+    return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"  # noqa: PLR2004 - four hex digits

@@ -1,12 +1,12 @@
-"""Stated facts beside derived ones.
+"""The comparison table: derived values, and facts stated by the user that are checked against them.
 
-A fact that the user states is shown in place of what is derived, unless the model contradicts it: then
-the derived value is shown, and a warning says so. Only what can be compared can contradict:
+A stated fact replaces the derived value, unless the model contradicts it: then the derived value is shown
+with a warning. Only comparable facts can be contradicted:
 
-* a count (`8B`, `Mistral-7B`) agrees when it is the model's count rounded or cut off at the digits
-  stated, or within 2 % of it (publishers count a table more or less). A backbone may be counted
-  with its head or without, or by the whole model's name;
-* `yes`, `no` and `optional` (which is yes) on flash attention;
+* a parameter count (`8B`, `Mistral-7B`) agrees if it is the model's count, rounded or cut at the stated
+  digits, or within 2 % of it (publishers count differently). A language model may be counted with or without
+  its head, or as the whole model;
+* flash attention: `yes`, `no`, and `optional` (which means yes);
 * the size, patch and image size in a vision encoder's name (`clip-vit-large-patch14-336`).
 """
 
@@ -19,150 +19,17 @@ from msgspec import Struct
 
 from vlm_inspect.core.architecture import Architecture, Component, ConvStage, LinearStage, Role
 from vlm_inspect.render.cells import Cell, Fact, Row, concat, link, plain, text
-from vlm_inspect.render.text import projectors as projections
+from vlm_inspect.render.text import projectors
 from vlm_inspect.render.text.components import depths, of_role
 from vlm_inspect.render.text.values import NOT_ASKED, NOT_STATED, class_cell, missing, short_count, unknown
-from vlm_inspect.render.vit import VisionTransformer, part_widths
+from vlm_inspect.render.vit import VisionTransformer, layer_widths
 
 _HUB = "https://huggingface.co"
-_SOUND = re.compile(r"(audio|speech|sound|acoustic)")
 _HUB_ID = re.compile(r"[\w.\-]+/[\w.\-]+")
+_AUDIO_PATH = re.compile(r"(audio|speech|sound|acoustic)")
 
-
-class Compared(Struct, frozen=True):
-    """A column of the comparison."""
-
-    title: str
-    derive: Callable[[Architecture], Cell] | None = None
-    """None where no module tree can tell: the user states it, or nobody does."""
-
-
-def parameters(architecture: Architecture) -> Cell:
-    """`8.40B`."""
-    total = architecture.parameters.total
-    if total is None:
-        return missing("total", architecture.parameters.unknown)
-    return text(short_count(total))
-
-
-def vision_encoder(architecture: Architecture) -> Cell:
-    """`CLIP ViT-L/14-336`."""
-    return of_role(architecture, Role.VISION_ENCODER, _vision_name, counts=True)
-
-
-def pooling(architecture: Architecture) -> Cell:
-    """`Learned queries (64 latents)`; what pools inside an encoder is no step of a projector."""
-    projectors = architecture.by_role(Role.PROJECTOR)
-    if not projectors or not any(projector.stages for projector in projectors):
-        return of_role(architecture, Role.PROJECTOR, projections.projection)
-    towers = architecture.by_role(Role.VISION_ENCODER)
-    widths = {width for part in towers for width in (part.width, *part_widths(part))}
-    width = widths.pop() if len(widths) == 1 else None
-    layers = next(
-        (each.image.feature_layers for each in towers if each.image and each.image.feature_layers), None
-    )
-    words = [
-        word
-        for part in _of_images(projectors, towers)
-        for word in projections.pooling(part, width if _reads(part, projectors, towers) else None, layers)
-    ]
-    return text(" + ".join(dict.fromkeys(words)) or "None in projector")
-
-
-def _of_images(projectors: Sequence[Component], towers: Sequence[Component]) -> list[Component]:
-    """The projectors but those that are named for sound, where there are images at all."""
-    return [part for part in projectors if not towers or not any(map(_SOUND.search, part.paths))]
-
-
-def _reads(part: Component, projectors: Sequence[Component], towers: Sequence[Component]) -> bool:
-    """Whether a projector reads what a tower's layers write: not one behind the tower's own last steps."""
-    writes = {
-        stage.output_width
-        for tower in towers
-        for stage in tower.extra_modules
-        if isinstance(stage, LinearStage | ConvStage)
-    }
-    if part.stages and part.stages[0].input_width in writes:
-        return False
-    tops = [f"{path}." for tower in towers for path in tower.paths]
-    inside = [each for each in projectors if any(path.startswith(tuple(tops)) for path in each.paths[:1])]
-    return part in inside or not inside
-
-
-def projection(architecture: Architecture) -> Cell:
-    """`2-layer MLP (GELU)`."""
-    return of_role(architecture, Role.PROJECTOR, projections.projection, counts=True)
-
-
-def backbone(architecture: Architecture) -> Cell:
-    """`` `MistralModel`, 32 layers, 7.24B ``: with the head, as language models are counted."""
-    figure = language_parameters(architecture)
-
-    def word(component: Component) -> Cell:
-        figures = [depths(component)] if component.stacks else []
-        figures += [short_count(figure)] if figure is not None else []
-        told = "".join(f", {value}" for value in figures)
-        return concat(class_cell(component.class_name, component.unknown), text(told))
-
-    return of_role(architecture, Role.LANGUAGE_MODEL, word)
-
-
-def flash_attention(architecture: Architecture) -> Cell:
-    """`Yes` where the model's class supports it."""
-    supported = supports_flash_attention(architecture)
-    if supported is None:
-        return missing("attention_backends", architecture.unknown, otherwise=unknown(""))
-    return text("Yes" if supported else "No")
-
-
-def model_card(architecture: Architecture) -> Cell:
-    """A link to the model's page, where it is known to have one."""
-    model = architecture.model
-    if model.source not in {"hub", "catalogue"} or not _HUB_ID.fullmatch(model.id):
-        return NOT_ASKED
-    return link(model.id.rpartition("/")[2], f"{_HUB}/{model.id}")
-
-
-def language_parameters(architecture: Architecture) -> int | None:
-    """Parameters of the language model and its head; None where one of them is not known."""
-    parts = (*architecture.by_role(Role.LANGUAGE_MODEL), *architecture.by_role(Role.LM_HEAD))
-    counts = [part.parameters for part in parts]
-    known = [count for count in counts if count is not None]
-    return sum(known) if counts and len(known) == len(counts) else None
-
-
-def supports_flash_attention(architecture: Architecture) -> bool | None:
-    """Whether the class says so; None where it was not seen."""
-    return (
-        None
-        if architecture.attention_backends is None
-        else "flash_attention" in architecture.attention_backends
-    )
-
-
-def _vision_name(component: Component) -> Cell:
-    if component.class_name is None or "stacks" in component.unknown:
-        return class_cell(component.class_name, component.unknown)
-    return text(str(VisionTransformer.of(component)))
-
-
-COMPARED: Mapping[str, Compared] = {
-    "parameters": Compared("# of Parameters", parameters),
-    "architecture": Compared("Architecture"),
-    "vision_encoder": Compared("Vision Encoder", vision_encoder),
-    "pooling": Compared("Pooling", pooling),
-    "projection": Compared("Modality Projection", projection),
-    "backbone": Compared("Language Model Backbone", backbone),
-    "fine_tuning": Compared("Fine-tuning Method"),
-    "flash_attention": Compared("Flash Attention", flash_attention),
-    "url": Compared("Hugging Face Model Card URL", model_card),
-}
-
-
-FACT_KEYS: tuple[str, ...] = tuple(COMPARED)
-
-_CLOSE = 0.02
-_FIGURE = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s?([KMBT])\b", re.IGNORECASE)
+_TOLERANCE = 0.02
+_COUNT = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)\s?([KMBT])\b", re.IGNORECASE)
 _UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
 _YES = {"yes", "true", "optional", "supported"}
 _NO = {"no", "false", "none", "unsupported", "not supported"}
@@ -176,41 +43,161 @@ _PATCH = re.compile(r"(?:patch[-_ ]?|/)(\d{1,2})(?!\d)", re.IGNORECASE)
 _IMAGE = re.compile(r"(?<=[-@_ ])(\d{3,4})(?:px)?(?![\w])")
 
 
-class Resolved(Struct, frozen=True):
-    """What a comparison cell shows, and what is to be said about it."""
+class ComparisonColumn(Struct, frozen=True):
+    """A column of the comparison table."""
+
+    title: str
+    derive: Callable[[Architecture], Cell] | None = None
+    """None if the module tree cannot tell and only the user can state it."""
+    contradiction: Callable[[Fact, Architecture], str | None] | None = None
+    """Why a stated fact is wrong; None if it agrees or cannot be compared."""
+
+
+class ResolvedFact(Struct, frozen=True):
+    """A comparison cell, and the warning about it."""
 
     cell: Cell
     warning: str | None = None
 
 
-def resolve(row: Row, key: str) -> Resolved:
-    """The stated fact, the derived value where there is none, or the derived one and a warning."""
-    column = COMPARED[key]
+def resolve_fact(row: Row, key: str) -> ResolvedFact:
+    """The stated fact; the derived value if nothing is stated, or if it contradicts the stated fact."""
+    column = COMPARISON[key]
     stated = row.facts.get(key)
     derived = column.derive(row.architecture) if column.derive and row.architecture else None
     if stated is None:
-        return Resolved(derived or (NOT_ASKED if column.derive else NOT_STATED))
-    check = _CHECKS.get(key)
-    truth = check(stated, row.architecture) if check and row.architecture else None
-    if truth is None or derived is None:
-        return Resolved(_stated_cell(key, stated))
-    return Resolved(derived, f"{row.name}: stated {column.title} {_words(key, stated)!r}, {truth}")
+        return ResolvedFact(derived or (NOT_ASKED if column.derive else NOT_STATED))
+    contradiction = None
+    if column.contradiction and row.architecture:
+        contradiction = column.contradiction(stated, row.architecture)
+    if contradiction is None or derived is None:
+        return ResolvedFact(_stated_cell(key, stated))
+    return ResolvedFact(
+        derived, f"{row.name}: stated {column.title} {_stated_text(key, stated)!r}, {contradiction}"
+    )
 
 
 def warnings_for(row: Row) -> tuple[str, ...]:
     """A sentence for each stated fact that the model contradicts."""
-    resolved = (resolve(row, key) for key in FACT_KEYS if key in row.facts)
-    return tuple(each.warning for each in resolved if each.warning)
+    resolved = (resolve_fact(row, key) for key in COMPARISON if key in row.facts)
+    return tuple(fact.warning for fact in resolved if fact.warning)
+
+
+# Derived values
+
+
+def parameters(architecture: Architecture) -> Cell:
+    """`8.40B`."""
+    total = architecture.parameters.total
+    if total is None:
+        return missing("total", architecture.parameters.unknown)
+    return text(short_count(total))
+
+
+def flash_attention(architecture: Architecture) -> Cell:
+    """`Yes` if the model's class supports it."""
+    supported = _supports_flash_attention(architecture)
+    if supported is None:
+        return missing("attention_backends", architecture.unknown, otherwise=unknown(""))
+    return text("Yes" if supported else "No")
+
+
+def _vision_encoder(architecture: Architecture) -> Cell:
+    """`CLIP ViT-L/14-336`."""
+    return of_role(architecture, Role.VISION_ENCODER, _vision_name, show_counts=True)
+
+
+def _vision_name(component: Component) -> Cell:
+    if component.class_name is None or "stacks" in component.unknown:
+        return class_cell(component.class_name, component.unknown)
+    return text(str(VisionTransformer.of(component)))
+
+
+def _pooling(architecture: Architecture) -> Cell:
+    """`Learned queries (64 latents)`; pooling inside an encoder is not part of a projector."""
+    parts = architecture.by_role(Role.PROJECTOR)
+    if not any(part.stages for part in parts):
+        return of_role(architecture, Role.PROJECTOR, projectors.projection)
+    encoders = architecture.by_role(Role.VISION_ENCODER)
+    widths = {width for encoder in encoders for width in (encoder.width, *layer_widths(encoder))}
+    width = widths.pop() if len(widths) == 1 else None
+    images = (encoder.image for encoder in encoders if encoder.image)
+    feature_layers = next((image.feature_layers for image in images if image.feature_layers), None)
+    names = [
+        name
+        for part in parts
+        if not encoders or not any(map(_AUDIO_PATH.search, part.paths))
+        for name in projectors.pooling(
+            part, width if _reads_encoder(part, parts, encoders) else None, feature_layers
+        )
+    ]
+    return text(" + ".join(dict.fromkeys(names)) or "None in projector")
+
+
+def _reads_encoder(part: Component, parts: Sequence[Component], encoders: Sequence[Component]) -> bool:
+    """Whether a projector reads the output of the encoder's layers, not of the encoder's final projection."""
+    final_widths = {
+        stage.output_width
+        for encoder in encoders
+        for stage in encoder.extra_modules
+        if isinstance(stage, LinearStage | ConvStage)
+    }
+    if part.stages and part.stages[0].input_width in final_widths:
+        return False
+    prefixes = tuple(f"{path}." for encoder in encoders for path in encoder.paths)
+    inside = [each for each in parts if any(path.startswith(prefixes) for path in each.paths[:1])]
+    return part in inside or not inside
+
+
+def _projection(architecture: Architecture) -> Cell:
+    """`2-layer MLP (GELU)`."""
+    return of_role(architecture, Role.PROJECTOR, projectors.projection, show_counts=True)
+
+
+def _backbone(architecture: Architecture) -> Cell:
+    """`` `MistralModel`, 32 layers, 7.24B ``: language models are counted with their head."""
+    count = _language_parameters(architecture)
+
+    def describe(component: Component) -> Cell:
+        figures = [depths(component)] if component.stacks else []
+        figures += [short_count(count)] if count is not None else []
+        class_name = class_cell(component.class_name, component.unknown)
+        return concat(class_name, text("".join(f", {figure}" for figure in figures)))
+
+    return of_role(architecture, Role.LANGUAGE_MODEL, describe)
+
+
+def model_card(architecture: Architecture) -> Cell:
+    """A link to the model's page on the Hub, if it has one."""
+    model = architecture.model
+    if model.source not in {"hub", "catalogue"} or not _HUB_ID.fullmatch(model.id):
+        return NOT_ASKED
+    return link(model.id.rpartition("/")[2], f"{_HUB}/{model.id}")
+
+
+def _language_parameters(architecture: Architecture) -> int | None:
+    """Parameters of the language model and its head; None if one of them is unknown."""
+    parts = (*architecture.by_role(Role.LANGUAGE_MODEL), *architecture.by_role(Role.LM_HEAD))
+    known = [part.parameters for part in parts if part.parameters is not None]
+    return sum(known) if parts and len(known) == len(parts) else None
+
+
+def _supports_flash_attention(architecture: Architecture) -> bool | None:
+    backends = architecture.attention_backends
+    return None if backends is None else "flash_attention" in backends
+
+
+# Stated facts
 
 
 def _stated_cell(key: str, stated: Fact) -> Cell:
-    words = _words(key, stated)
-    if key == "url" and words.startswith(("https://", "http://")):
-        return link(words.rstrip("/").rpartition("/")[2] or words, words)
-    return text(words)
+    value = _stated_text(key, stated)
+    if key == "url" and value.startswith(("https://", "http://")):
+        return link(value.rstrip("/").rpartition("/")[2] or value, value)
+    return text(value)
 
 
-def _words(key: str, stated: Fact) -> str:
+def _stated_text(key: str, stated: Fact) -> str:
     if isinstance(stated, bool):
         return "Yes" if stated else "No"
     if isinstance(stated, int) and key == "parameters":
@@ -218,25 +205,25 @@ def _words(key: str, stated: Fact) -> str:
     return " ".join(str(stated).split())
 
 
-def _parameters_truth(stated: Fact, architecture: Architecture) -> str | None:
+def _parameters_contradiction(stated: Fact, architecture: Architecture) -> str | None:
     total = architecture.parameters.total
-    figure = _figure(stated)
-    if total is None or figure is None or _agrees(*figure, total):
+    count = _stated_count(stated)
+    if total is None or count is None or _agrees(*count, total):
         return None
     return f"the model has {short_count(total)}"
 
 
-def _backbone_truth(stated: Fact, architecture: Architecture) -> str | None:
-    figure = _figure(stated)
-    counts = [*_language_counts(architecture)]
-    if figure is None or not counts or any(_agrees(*figure, count) for count in counts):
+def _backbone_contradiction(stated: Fact, architecture: Architecture) -> str | None:
+    count = _stated_count(stated)
+    actual = list(_language_counts(architecture))
+    if count is None or not actual or any(_agrees(*count, each) for each in actual):
         return None
-    return f"its language model has {short_count(counts[0])}"
+    return f"its language model has {short_count(actual[0])}"
 
 
 def _language_counts(architecture: Architecture) -> Iterator[int]:
-    """What a language model's name may count: with its head, without, or all of the model it names."""
-    with_head = language_parameters(architecture)
+    """The counts that a language model's name may hold: with its head, without, or the whole model."""
+    with_head = _language_parameters(architecture)
     if with_head is None:
         return
     yield with_head
@@ -245,35 +232,27 @@ def _language_counts(architecture: Architecture) -> Iterator[int]:
         yield architecture.parameters.total
 
 
-def _flash_truth(stated: Fact, architecture: Architecture) -> str | None:
-    supported = supports_flash_attention(architecture)
-    claim = _claim(stated)
-    if supported is None or claim is None or claim == supported:
+def _flash_attention_contradiction(stated: Fact, architecture: Architecture) -> str | None:
+    supported = _supports_flash_attention(architecture)
+    value = _as_bool(stated)
+    if supported is None or value is None or value == supported:
         return None
     return "the model's class supports it" if supported else "the model's class does not support it"
 
 
-def _vision_truth(stated: Fact, architecture: Architecture) -> str | None:
-    towers = [VisionTransformer.of(part) for part in architecture.by_role(Role.VISION_ENCODER)]
-    if not towers or any(not _differs(str(stated), tower) for tower in towers):
+def _vision_encoder_contradiction(stated: Fact, architecture: Architecture) -> str | None:
+    encoders = [VisionTransformer.of(part) for part in architecture.by_role(Role.VISION_ENCODER)]
+    if not encoders or any(not _differs(str(stated), encoder) for encoder in encoders):
         return None
-    return f"the model has {plain(vision_encoder(architecture))}"
+    return f"the model has {plain(_vision_encoder(architecture))}"
 
 
-_CHECKS: Mapping[str, Callable[[Fact, Architecture], str | None]] = {
-    "parameters": _parameters_truth,
-    "backbone": _backbone_truth,
-    "flash_attention": _flash_truth,
-    "vision_encoder": _vision_truth,
-}
-
-
-def _figure(stated: Fact) -> tuple[float, float] | None:
-    """(count, unit of its last digit) of the first figure: `4.2B` is (4.2e9, 1e8)."""
+def _stated_count(stated: Fact) -> tuple[float, float] | None:
+    """(count, unit of its last digit) of the first count in a text: `4.2B` is (4.2e9, 1e8)."""
     if isinstance(stated, int) and not isinstance(stated, bool):
-        written = str(stated)
-        return stated, 10 ** (len(written) - len(written.rstrip("0")))
-    match = _FIGURE.search(str(stated))
+        digits = str(stated)
+        return stated, 10 ** (len(digits) - len(digits.rstrip("0")))
+    match = _COUNT.search(str(stated))
     if match is None:
         return None
     digits, unit = match[1], _UNITS[match[2].upper()]
@@ -281,26 +260,26 @@ def _figure(stated: Fact) -> tuple[float, float] | None:
 
 
 def _agrees(stated: float, last_digit: float, count: int) -> bool:
-    above = count - stated
-    return -last_digit / 2 <= above < last_digit or abs(above) <= _CLOSE * count
+    difference = count - stated
+    return -last_digit / 2 <= difference < last_digit or abs(difference) <= _TOLERANCE * count
 
 
-def _claim(stated: Fact) -> bool | None:
+def _as_bool(stated: Fact) -> bool | None:
     if isinstance(stated, bool):
         return stated
-    said = " ".join(str(stated).lower().split())
-    return True if said in _YES else False if said in _NO else None
+    value = " ".join(str(stated).lower().split())
+    return True if value in _YES else False if value in _NO else None
 
 
-def _differs(stated: str, tower: VisionTransformer) -> bool:
-    """Whether the name says a size, a patch or an image size that the tower is known not to have."""
+def _differs(stated: str, encoder: VisionTransformer) -> bool:
+    """Whether the stated name has a size, patch or image size that the encoder is known not to have."""
     patch, image = _PATCH.search(stated), _IMAGE.search(stated)
     pairs = (
-        (_stated_size(stated), tower.size),
-        (int(patch[1]) if patch else None, tower.patch),
-        (int(image[1]) if image else None, tower.image[0] if tower.image else None),
+        (_stated_size(stated), encoder.size),
+        (int(patch[1]) if patch else None, encoder.patch),
+        (int(image[1]) if image else None, encoder.image[0] if encoder.image else None),
     )
-    return any(said is not None and known is not None and said != known for said, known in pairs)
+    return any(value is not None and actual is not None and value != actual for value, actual in pairs)
 
 
 def _stated_size(stated: str) -> str | None:
@@ -308,5 +287,19 @@ def _stated_size(stated: str) -> str | None:
     if match is None:
         return None
     word = match[1] or match[2]
-    # ViT-g and ViT-G are two sizes
+    # ViT-g and ViT-G are different sizes
     return word if word in {"g", "G"} else _SIZE_LETTERS[word.lower()]
+
+
+COMPARISON: Mapping[str, ComparisonColumn] = {
+    "parameters": ComparisonColumn("# of Parameters", parameters, _parameters_contradiction),
+    "architecture": ComparisonColumn("Architecture"),
+    "vision_encoder": ComparisonColumn("Vision Encoder", _vision_encoder, _vision_encoder_contradiction),
+    "pooling": ComparisonColumn("Pooling", _pooling),
+    "projection": ComparisonColumn("Modality Projection", _projection),
+    "backbone": ComparisonColumn("Language Model Backbone", _backbone, _backbone_contradiction),
+    "fine_tuning": ComparisonColumn("Fine-tuning Method"),
+    "flash_attention": ComparisonColumn("Flash Attention", flash_attention, _flash_attention_contradiction),
+    "url": ComparisonColumn("Hugging Face Model Card URL", model_card),
+}
+FACT_KEYS: tuple[str, ...] = tuple(COMPARISON)

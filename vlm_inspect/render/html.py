@@ -1,4 +1,4 @@
-"""HTML: one page without scripts or external files."""
+"""HTML output: one page without scripts or external files."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from vlm_inspect.render.cells import Layout, Table
 
 
-def web_page(tables: Sequence[Table], _layout: Layout) -> str:
-    """A page with the tables: light or dark like the system, wide tables scroll."""
-    title = tables[0].title or "Vision-language models" if tables else "Vision-language models"
+def render_html(tables: Sequence[Table], _layout: Layout) -> str:
+    """A page with the tables: follows the system's light or dark theme, wide tables scroll."""
+    title = (tables[0].title if tables else "") or "Vision-language models"
     return str(_template().render(tables=tables, title=title))
 
 

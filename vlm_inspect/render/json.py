@@ -1,4 +1,4 @@
-"""Records as JSON, as the contract gives it."""
+"""Records and differences as JSON, as the contract defines it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from vlm_inspect.core.difference import Difference
 from vlm_inspect.render.cells import Row, visible
 from vlm_inspect.render.diff_text import change_name, move_ends
 
+_DIFFERENCE_LISTS = ("pairs", "changes", "moves", "paths", "incomparable")
+
 
 def record_json(architecture: Architecture) -> str:
     """One record."""
@@ -20,45 +22,14 @@ def record_json(architecture: Architecture) -> str:
 
 
 def records_json(rows: Sequence[Row]) -> str:
-    """A list of records; a model that could not be answered keeps its place and says why."""
+    """A list of records; a model that could not be inspected has its error instead."""
     return json_text([_record(row) for row in rows])
 
 
 def json_text(data: Any) -> str:
-    """JSON as people and diffs read it. What no terminal should be sent is escaped."""
-    written = json.dumps(_finite(data), indent=2, ensure_ascii=False)
-    return "".join(map(_visible_line, written.splitlines(keepends=True))) + "\n"
-
-
-def _visible_line(line: str) -> str:
-    if line.rstrip("\n").isprintable():
-        return line
-    return "".join(char if char == "\n" or char.isprintable() else json.dumps(char)[1:-1] for char in line)
-
-
-def _finite(data: Any) -> Any:
-    """The data without what JSON cannot say: an eps that is not a number is none."""
-    if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [_finite(item) for item in data]
-    return None if isinstance(data, float) and not math.isfinite(data) else data
-
-
-def _record(row: Row) -> Any:
-    if row.architecture is not None:
-        return to_data(row.architecture)
-    model = to_data(row.model) if row.model else {"id": row.name}
-    return {"model": model, "error": _error(row)}
-
-
-def _error(row: Row) -> dict[str, str]:
-    if row.error is None:
-        return {"type": "VlmInspectError", "message": "no record", "hint": ""}
-    return {"type": row.error.type, "message": row.error.message, "hint": row.error.hint}
-
-
-_LISTS = ("pairs", "changes", "moves", "paths", "incomparable")
+    """Indented JSON. Control characters are escaped, infinite and NaN numbers are null."""
+    lines = json.dumps(_without_infinities(data), indent=2, ensure_ascii=False).splitlines(keepends=True)
+    return "".join(map(_escape_line, lines)) + "\n"
 
 
 def difference_json(difference: Difference) -> str:
@@ -83,47 +54,34 @@ def difference_json(difference: Difference) -> str:
                             "after": null, "pairs": [0]}],
           "versions_before": {"transformers": …}, "versions_after": {…} }
 
-    Every key is always there. `before` and `after` are null where there is nothing on that side; of what
-    is `incomparable` they are the reasons why it is unknown, and null where it is known. `pairs` of a
-    change are positions in the list `pairs`; a change of the whole model has none, and no roles. `*` in a
-    path stands for a number. `path` of what changed is the new one, and `moved_from` the old one where it
-    is another. A move with an empty end is of the whole model.
+    Every key is always present. `before` and `after` are null if that side has no value. In `incomparable`
+    they are the reasons why a value is unknown, and null if it is known. `pairs` of a change are indices
+    into the list `pairs`; a change of the whole model has no pairs and no roles. `*` in a path stands for a
+    number. `path` of a changed path is the new one, `moved_from` the old one if it differs. A move with an
+    empty end is a move of the whole model.
     """
     return json_text(difference_data(difference))
 
 
 def difference_data(difference: Difference) -> dict[str, Any]:
-    """What `difference_json` writes."""
-    told = to_data(difference)
-    records = {name: [_whole(record) for record in getattr(difference, name)] for name in _LISTS}
+    """The data that `difference_json` writes."""
+    data = to_data(difference)
+    lists = {name: [_all_fields(item) for item in getattr(difference, name)] for name in _DIFFERENCE_LISTS}
     return {
-        "before": told["before"],
-        "after": told["after"],
+        "before": data["before"],
+        "after": data["after"],
         "empty": difference.empty,
         "counts": difference.counts(),
         "total_before": difference.total_before,
         "total_after": difference.total_after,
-        **records,
+        **lists,
         "versions_before": dict(difference.versions_before),
         "versions_after": dict(difference.versions_after),
     }
 
 
-def _whole(record: Any) -> dict[str, Any]:
-    """A record with all its keys: what `to_data` leaves out says nothing, and a script looks for it."""
-    written = to_data(record)
-    kind = {"kind": record.kind} if hasattr(record, "kind") else {}
-    return kind | {
-        name: written.get(name, _nothing(getattr(record, name))) for name in record.__struct_fields__
-    }
-
-
-def _nothing(value: object) -> object:
-    return [] if value == () else value
-
-
 def difference_names(difference: Difference) -> str:
-    """The names of what differs, one per line: `vision_encoder.layers`, `a.b.* -> a.*`, paths as they are."""
+    """The names of all differences, one per line: `vision_encoder.layers`, `a.b.* -> a.*`, or a path."""
     return "".join(f"{visible(name)}\n" for name in _names(difference))
 
 
@@ -131,3 +89,35 @@ def _names(difference: Difference) -> Iterator[str]:
     yield from dict.fromkeys(change_name(change) for change in difference.changes)
     yield from (" -> ".join(move_ends(move)) for move in difference.moves)
     yield from dict.fromkeys(change.path or "(the model itself)" for change in difference.paths)
+
+
+def _record(row: Row) -> Any:
+    if row.architecture is not None:
+        return to_data(row.architecture)
+    model = to_data(row.model) if row.model else {"id": row.name}
+    if row.error is None:
+        return {"model": model, "error": {"type": "VlmInspectError", "message": "no record", "hint": ""}}
+    return {"model": model, "error": _all_fields(row.error)}
+
+
+def _all_fields(item: Any) -> dict[str, Any]:
+    """A record with all its keys: `to_data` omits empty ones, but scripts expect them."""
+    data = to_data(item)
+    kind = {"kind": item.kind} if hasattr(item, "kind") else {}
+    fields = {name: getattr(item, name) for name in item.__struct_fields__}
+    return kind | {name: data.get(name, [] if value == () else value) for name, value in fields.items()}
+
+
+def _escape_line(line: str) -> str:
+    if line.rstrip("\n").isprintable():
+        return line
+    return "".join(char if char == "\n" or char.isprintable() else json.dumps(char)[1:-1] for char in line)
+
+
+def _without_infinities(data: Any) -> Any:
+    """The data with null for each number that JSON does not have, such as an infinite eps."""
+    if isinstance(data, dict):
+        return {key: _without_infinities(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_without_infinities(item) for item in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data

@@ -1,11 +1,11 @@
-"""LaTeX: booktabs tabulars, for the table environment of a paper."""
+"""LaTeX output: booktabs tabulars, to be put into a table environment."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from vlm_inspect.render.cells import Cell, Layout, Span, Table
+from vlm_inspect.render.cells import Layout, Span, Table
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -25,16 +25,16 @@ _SPECIAL = {
     '"': r"\textquotedbl{}",
     "—": "---",
     "…": r"\ldots{}",
-    # after the \\ that ends a row, these two would be its arguments
+    # at the start of a row, these two would be arguments of the preceding \\
     "[": "{[}",
     "*": "{*}",
 }
 _SPECIAL_CHARACTER = re.compile("|".join(re.escape(char) for char in _SPECIAL))
-_DASHES = re.compile(r"-(?=-)")
+_HYPHENS = re.compile(r"-(?=-)")
 
 
-def latex(tables: Sequence[Table], _layout: Layout) -> str:
-    """A tabular per table."""
+def render_latex(tables: Sequence[Table], _layout: Layout) -> str:
+    """A tabular for each table."""
     preamble = "% \\usepackage[T1]{fontenc}\n% \\usepackage{booktabs,hyperref}\n"
     return preamble + "\n".join(_table(table) for table in tables)
 
@@ -42,10 +42,10 @@ def latex(tables: Sequence[Table], _layout: Layout) -> str:
 def _table(table: Table) -> str:
     lines = [f"% {table.title}"] if table.title else []
     lines += [rf"\begin{{tabular}}{{@{{}}{'l' * len(table.headers)}@{{}}}}", r"\toprule"]
-    lines += [_row([_words(header) for header in table.headers]), r"\midrule"]
-    lines += [_row([_cell(cell) for cell in row]) for row in table.rows]
+    lines += [_row([_escape(header) for header in table.headers]), r"\midrule"]
+    lines += [_row(["".join(map(_span, cell)) for cell in row]) for row in table.rows]
     lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\noindent {_words(note)}" for note in table.notes]
+    lines += [rf"\par\noindent {_escape(note)}" for note in table.notes]
     return "\n".join(lines) + "\n"
 
 
@@ -53,23 +53,19 @@ def _row(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _cell(cell: Cell) -> str:
-    return "".join(_span(span) for span in cell)
-
-
 def _span(span: Span) -> str:
-    words = rf"\texttt{{{_words(span.text)}}}" if span.code else _words(span.text)
-    return rf"\href{{{_url(span.href)}}}{{{words}}}" if span.href else words
+    label = rf"\texttt{{{_escape(span.text)}}}" if span.code else _escape(span.text)
+    return rf"\href{{{_escape_url(span.href)}}}{{{label}}}" if span.href else label
 
 
-def _words(value: str) -> str:
-    parted = _DASHES.sub("-\0", value)  # two hyphens would become a dash
-    return _SPECIAL_CHARACTER.sub(lambda found: _SPECIAL[found[0]], parted).replace("\0", "{}")
+def _escape(value: str) -> str:
+    separated = _HYPHENS.sub("-\0", value)  # two hyphens would become a dash
+    return _SPECIAL_CHARACTER.sub(lambda match: _SPECIAL[match[0]], separated).replace("\0", "{}")
 
 
-def _url(href: str) -> str:
+def _escape_url(href: str) -> str:
     return re.sub(
         r"[\\{}%#&~^]",
-        lambda found: f"\\%{ord(found[0]):02X}" if found[0] in "\\{}^" else f"\\{found[0]}",
+        lambda match: f"\\%{ord(match[0]):02X}" if match[0] in "\\{}^" else f"\\{match[0]}",
         href,
     )

@@ -1,8 +1,8 @@
-"""Vision encoders by the names that the field gives them: `CLIP ViT-L/14-336`.
+"""Vision encoders by their common names: `CLIP ViT-L/14-336`.
 
-A size letter is given by the published sizes alone, never by a model's name:
-Ti to H from Dosovitskiy et al. 2021 (and Touvron et al. 2021), g, G and e from Zhai et al. 2022 and Chen
-et al. 2023, SO400M from Alabdulmohsin et al. 2023.
+The size letter depends only on the published sizes, never on a model's name: Ti to H from Dosovitskiy et al.
+2021 (and Touvron et al. 2021), g, G and e from Zhai et al. 2022 and Chen et al. 2023, SO400M from
+Alabdulmohsin et al. 2023.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from msgspec import Struct
 
 from vlm_inspect.core.architecture import Component, ConvStage
 
-# (width, layers, MLP width) → size. Two would not do: Qwen2.5-VL's tower has ViT-H's width and depth
 PUBLISHED_SIZES: Mapping[tuple[int, int, int], str] = {
     (192, 12, 768): "Ti",
     (384, 12, 1536): "S",
@@ -26,8 +25,9 @@ PUBLISHED_SIZES: Mapping[tuple[int, int, int], str] = {
     (1664, 48, 8192): "G",
     (1792, 56, 15360): "e",
 }
+"""(width, layers, MLP width) → size. All three count: Qwen2.5-VL's encoder has ViT-H's width and depth."""
 
-_CLASS_ENDING = re.compile(
+_CLASS_SUFFIX = re.compile(
     r"(VisionTransformer|VisionModel|VisionTower|Vision|Transformer|Encoder|PreTrainedModel|PretrainedModel"
     r"|Backbone|Model|ViT)$"
 )
@@ -35,30 +35,30 @@ _SPELLING = (
     (re.compile(r"^Siglip"), "SigLIP"),
     (re.compile(r"^Clip"), "CLIP"),
     (re.compile(r"^TimmWrapper"), "timm"),
+    (re.compile(r"(?<=\d)_(?=\d)"), "."),
 )
-_VERSION = re.compile(r"(?<=\d)_(?=\d)")
 
 
 class VisionTransformer(Struct, frozen=True):
-    """What names a vision transformer."""
+    """The properties that a vision encoder's name consists of."""
 
     family: str | None
     depths: tuple[int, ...]
-    """Layers of each of its stacks."""
+    """Number of layers of each stack."""
     width: int | None = None
     widest: int | None = None
-    """Of a hierarchical encoder, whose stages grow wider: its last width."""
+    """Last width of a hierarchical encoder, whose stages grow wider."""
     mlp_width: int | None = None
     gated: bool | None = None
     patch: int | None = None
     image: tuple[int, ...] = ()
     attends: bool = True
-    """Whether attention is in every layer: what folds or convolves is no transformer."""
+    """Whether every layer has softmax attention: else it is no transformer."""
 
     @classmethod
     def of(cls, component: Component) -> VisionTransformer:
-        """Read off a vision encoder."""
-        widths = part_widths(component)
+        """Read the properties of a component."""
+        widths = layer_widths(component)
         mlp = next((layer.mlp for layer in component.layers if layer.mlp), None)
         attends = all(
             layer.attention is not None and layer.attention.mechanism == "attention"
@@ -78,7 +78,7 @@ class VisionTransformer(Struct, frozen=True):
 
     @property
     def size(self) -> str | None:
-        """Its published size letter, where it has one."""
+        """The published size letter, if there is one."""
         if self.gated or not self.attends or len(self.depths) != 1:
             return None
         if self.width is None or self.mlp_width is None:
@@ -87,17 +87,15 @@ class VisionTransformer(Struct, frozen=True):
 
     def __str__(self) -> str:
         """`SigLIP ViT-SO400M/14-384`, or `Qwen2.5 ViT (32 layers, width 1280, patch 14)`."""
-        family = f"{self.family} " if self.family and self.family != "ViT" else ""
         if self.size is None:
-            described = ", ".join(self._figures())
+            figures = ", ".join(self._figures())
             is_plain = self.attends and not (self.family and self.widest)
             kind = "ViT" if is_plain and self.family != "ViT" else ""
-            return " ".join(
-                word for word in (self.family, kind, f"({described})" if described else "") if word
-            )
+            return " ".join(part for part in (self.family, kind, f"({figures})" if figures else "") if part)
+        prefix = f"{self.family} " if self.family and self.family != "ViT" else ""
         patch = f"/{self.patch}" if self.patch else ""
         image = f"-{'x'.join(str(side) for side in dict.fromkeys(self.image))}" if self.image else ""
-        return f"{family}ViT-{self.size}{patch}{image}"
+        return f"{prefix}ViT-{self.size}{patch}{image}"
 
     def _figures(self) -> Iterator[str]:
         if self.depths:
@@ -108,23 +106,23 @@ class VisionTransformer(Struct, frozen=True):
             yield f"patch {self.patch}"
 
 
-def part_widths(component: Component) -> tuple[int, ...]:
-    """The widths that the MLPs of a component's layers take in, each once."""
+def layer_widths(component: Component) -> tuple[int, ...]:
+    """The different input widths of the MLPs of a component's layers."""
     widths = (layer.mlp.input_width for layer in component.layers if layer.mlp)
     return tuple(dict.fromkeys(width for width in widths if width))
-
-
-def _patch(component: Component) -> int | None:
-    """The side of a patch: the kernel of the one convolution that takes the pixels in; a stem has several."""
-    kernels = [stage.kernel_size for stage in component.embeddings if isinstance(stage, ConvStage)]
-    return kernels[0][-1] if len(kernels) == 1 and kernels[0] else None
 
 
 def family(class_name: str) -> str:
     """`CLIPVisionModel` → `CLIP`, `Qwen2_5_VisionTransformerPretrainedModel` → `Qwen2.5`."""
     name = class_name
-    while (shorter := _CLASS_ENDING.sub("", name).rstrip("_")) not in {name, ""}:
+    while (shorter := _CLASS_SUFFIX.sub("", name).rstrip("_")) not in {name, ""}:
         name = shorter
-    for written, spelled in _SPELLING:
-        name = written.sub(spelled, name)
-    return _VERSION.sub(".", name)
+    for pattern, replacement in _SPELLING:
+        name = pattern.sub(replacement, name)
+    return name
+
+
+def _patch(component: Component) -> int | None:
+    """The kernel size of the patch embedding; None for a stem of several convolutions."""
+    kernels = [stage.kernel_size for stage in component.embeddings if isinstance(stage, ConvStage)]
+    return kernels[0][-1] if len(kernels) == 1 and kernels[0] else None

@@ -1,1 +1,1 @@
-"""Records as rich renderables for a terminal."""
+"""Rich output for a terminal."""

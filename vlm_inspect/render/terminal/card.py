@@ -1,4 +1,4 @@
-"""A card in a terminal: who it is, what share each part has, and each part in full."""
+"""A card in a terminal: the model, the share of each component, and the components in detail."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from vlm_inspect.render.card import Card, Line, Section
-from vlm_inspect.render.cells import Cell, Layout, Span, text, visible
+from vlm_inspect.render.card import Card, Section
+from vlm_inspect.render.cells import Layout, Line, text, visible
 from vlm_inspect.render.terminal.console import (
     BAR,
     FAINT,
@@ -20,43 +20,43 @@ from vlm_inspect.render.terminal.console import (
     NAME,
     NARROWEST,
     WARNING,
-    bar,
+    definition_list,
+    plain_line,
     printed,
+    progress_bar,
     styled,
-    titled_lines,
 )
 from vlm_inspect.render.text.values import exact_count, short_count
 
-# where there is no room for all of it, the bars go first, then the classes and the exact counts
-_ROOM_FOR_BARS = 76
-_ROOM_FOR_CLASSES = 64
-_WIDEST_BAR = 24
-# values of all sections begin in one column
-_LEAST_TITLE = len("Flash attention")
+# on narrow terminals the bars go first, then the classes and the exact counts
+_MIN_WIDTH_FOR_BARS = 76
+_MIN_WIDTH_FOR_CLASSES = 64
+_MAX_BAR_WIDTH = 24
+# aligns the values of all sections
+_MIN_TITLE_WIDTH = len("Flash attention")
 
 
 def card_text(card: Card, *, width: int = 100, colour: bool = False) -> str:
-    """The card as text, never wider than the terminal, legible without colour."""
-    layout = Layout(width, colour)
-    return printed(_parts(card, max(width, NARROWEST)), layout)
+    """The card as text, never wider than the terminal, readable without colour."""
+    return printed(_parts(card, max(width, NARROWEST)), Layout(width, colour))
 
 
 def _parts(card: Card, width: int) -> Iterator[RenderableType]:
-    yield _words(card.name, NAME)
-    yield styled(_seen(card.headline))
+    yield plain_line(card.name, NAME)
+    yield styled(card.headline)
     if card.warning:
-        yield _words(f"Warning: {card.warning}", WARNING)
-    yield _lines(card.about, width, indent=0)
+        yield plain_line(f"Warning: {card.warning}", WARNING)
+    yield _properties(card.about, width, indent=0)
     yield ""
     yield _shares(card, width)
     for section in card.sections:
         yield ""
         yield _heading(section)
-        yield _lines(_section_lines(section, width), width)
-    yield from _group("Not in this model", [_lines(card.absent, width)] if card.absent else [])
-    yield from _group("Not known", [_lines(card.unknown, width)] if card.unknown else [])
-    yield from _group("Tied, and counted once", [_indented(styled(_seen(tie))) for tie in card.ties])
-    yield from _group("Notes", [_indented(_words(note)) for note in card.notes])
+        yield _properties(_section_lines(section, width), width)
+    yield from _group("Not in this model", [_properties(card.absent, width)] if card.absent else [])
+    yield from _group("Unknown", [_properties(card.unknown, width)] if card.unknown else [])
+    yield from _group("Tied parameters (counted once)", [_indented(styled(tie)) for tie in card.ties])
+    yield from _group("Notes", [_indented(plain_line(note)) for note in card.notes])
 
 
 def _group(title: str, body: Sequence[RenderableType]) -> Iterator[RenderableType]:
@@ -74,25 +74,23 @@ def _heading(section: Section) -> Text:
 
 
 def _section_lines(section: Section, width: int) -> list[Line]:
-    own_class = [] if width >= _ROOM_FOR_CLASSES else [("Class", section.class_name)]
-    return [*own_class, *section.lines, *(("Why", text(why)) for why in section.evidence)]
+    class_line = [] if width >= _MIN_WIDTH_FOR_CLASSES else [("Class", section.class_name)]
+    return [*class_line, *section.lines, *(("Evidence", text(reason)) for reason in section.evidence)]
 
 
 def _shares(card: Card, width: int) -> RenderableType:
-    """Components with their parameters, shares and bars."""
-    has_bars, is_wide = width >= _ROOM_FOR_BARS, width >= _ROOM_FOR_CLASSES
+    """The components with their parameters, shares and bars."""
+    has_bars, is_wide = width >= _MIN_WIDTH_FOR_BARS, width >= _MIN_WIDTH_FOR_CLASSES
     grid = Grid.grid(padding=(0, GAP, 0, 0))
-    for justify in (
-        "left",
-        *(["left"] if is_wide else []),
-        "right",
-        "right",
-        *(["left"] if has_bars else []),
-    ):
-        grid.add_column(justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for _ in range(2 if is_wide else 1):
+        grid.add_column(overflow="fold")
+    for _ in range(2):
+        grid.add_column(justify="right", overflow="fold")
+    if has_bars:
+        grid.add_column(overflow="fold")
     for section in card.sections:
-        class_name = [styled(_seen(section.class_name))] if is_wide else []
-        count = styled(_seen(section.count)) if is_wide else Text(_in_short(section.parameters))
+        class_name = [styled(section.class_name)] if is_wide else []
+        count = styled(section.count) if is_wide else Text(_short_count(section.parameters))
         bars = [_bar(section, card)] if has_bars else []
         grid.add_row(Text(section.title, style=HEADING), *class_name, count, section.percent, *bars)
     if card.total is not None:
@@ -102,25 +100,17 @@ def _shares(card: Card, width: int) -> RenderableType:
 
 
 def _bar(section: Section, card: Card) -> Text:
-    return Text(bar(section.parameters or 0, card.total or 0, _WIDEST_BAR), style=BAR, no_wrap=True)
+    bar = progress_bar(section.parameters or 0, card.total or 0, _MAX_BAR_WIDTH)
+    return Text(bar, style=BAR, no_wrap=True)
 
 
-def _in_short(count: int | None) -> str:
+def _short_count(count: int | None) -> str:
     return "unknown" if count is None else short_count(count)
 
 
-def _lines(lines: Sequence[Line], width: int, *, indent: int = INDENT) -> RenderableType:
-    seen = [(title, _seen(cell)) for title, cell in lines]
-    return titled_lines(seen, width, indent=indent, least_title=_LEAST_TITLE + INDENT - indent)
-
-
-def _seen(cell: Cell) -> Cell:
-    return tuple(Span(visible(span.text), span.code, span.href) for span in cell)
+def _properties(lines: Sequence[Line], width: int, *, indent: int = INDENT) -> RenderableType:
+    return definition_list(lines, width, indent=indent, min_title=_MIN_TITLE_WIDTH + INDENT - indent)
 
 
 def _indented(part: RenderableType) -> RenderableType:
     return Padding(part, (0, 0, 0, INDENT))
-
-
-def _words(value: str, style: str = "") -> Text:
-    return Text(visible(value), style=style, overflow="fold")

@@ -1,4 +1,4 @@
-"""Rich, told everything that it would otherwise look up: the same text on every machine."""
+"""Rich with fixed settings, so that the output is the same on every machine, and shared renderables."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from vlm_inspect.render.cells import Cell, Layout, Span
+from vlm_inspect.render.cells import Cell, Layout, Line, Span, visible
 
 NARROWEST = 20
-# colours of the terminal's own palette, so that they suit a light one and a dark one
+"""Minimum width; a narrower terminal wraps lines itself."""
+# colours of the terminal's own palette suit both light and dark themes
 CODE, HEADING, NAME, FAINT, WARNING, BAR = "cyan", "bold", "bold green", "dim", "yellow", "blue"
-_WARNINGS = ("unknown", "error:")
+INDENT = 2
+GAP = 2
+
+_WARNING_STARTS = ("unknown", "error:")
+# if titles leave less room than this, values go below them
+_MIN_VALUE_WIDTH = 28
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_FULL = "█"
 
 
 def printed(parts: Iterable[RenderableType], layout: Layout) -> str:
-    """What rich makes of the parts; trailing spaces are cut where there is no colour."""
+    """Render parts to text, without trailing spaces."""
     stream = io.StringIO()
     console = Console(
         file=stream,
@@ -44,54 +52,51 @@ def printed(parts: Iterable[RenderableType], layout: Layout) -> str:
 
 
 def styled(cell: Cell, style: str = "") -> Text:
-    """A cell with its names in colour; what is not known stands out."""
-    told = Text(style=style, overflow="fold")
+    """A cell, escaped, with its identifiers in colour and its unknown values highlighted."""
+    line = Text(style=style, overflow="fold")
     for span in cell:
-        told.append(_words(span), style=_style(span))
-    return told
+        line.append(_span_text(span), style=_style(span))
+    return line
+
+
+def plain_line(value: str, style: str = "") -> Text:
+    """A text with its control characters escaped."""
+    return Text(visible(value), style=style, overflow="fold")
 
 
 def width_of(cell: Cell) -> int:
-    """Columns of the terminal that the cell takes."""
-    return sum(cell_len(_words(span)) for span in cell)
+    """The number of terminal columns of a cell, escaped."""
+    return sum(cell_len(_span_text(span)) for span in cell)
 
 
-def _words(span: Span) -> str:
-    return span.href or span.text
-
-
-def _style(span: Span) -> str:
-    if span.code:
-        return CODE
-    return WARNING if span.text.lstrip(" ,").startswith(_WARNINGS) else ""
-
-
-INDENT = 2
-GAP = 2
-# values that have less room than this beside their titles go below them
-_NARROWEST_VALUES = 28
-
-
-def titled_lines(
-    lines: Sequence[tuple[str, Cell]], width: int, *, indent: int = INDENT, least_title: int = 0
+def definition_list(
+    lines: Sequence[Line], width: int, *, indent: int = INDENT, min_title: int = 0
 ) -> RenderableType:
-    """A line for each title and value, as wide as the terminal allows."""
-    titles = max((cell_len(title) for title, _ in lines), default=0)
-    has_room = width - indent - max(titles, least_title) - GAP >= _NARROWEST_VALUES
-    grid = _beside(lines, least_title) if has_room else _below(lines)
+    """Titles and values in two columns, or values below their titles where the terminal is narrow."""
+    longest_title = max((cell_len(title) for title, _ in lines), default=0)
+    has_room = width - indent - max(longest_title, min_title) - GAP >= _MIN_VALUE_WIDTH
+    grid = _two_columns(lines, min_title) if has_room else _one_column(lines)
     return Padding(grid, (0, 0, 0, indent))
 
 
-def _beside(lines: Sequence[tuple[str, Cell]], least_title: int) -> Grid:
+def progress_bar(part: int, total: int, width: int) -> str:
+    """A bar of block characters, to an eighth of a character; a part that is not zero is always visible."""
+    if total <= 0 or part <= 0:
+        return ""
+    full, rest = divmod(max(1, round(8 * width * min(part / total, 1))), 8)
+    return _FULL * full + (_EIGHTHS[rest] if rest else "")
+
+
+def _two_columns(lines: Sequence[Line], min_title: int) -> Grid:
     grid = Grid.grid(padding=(0, GAP, 0, 0))
-    grid.add_column(style=FAINT, no_wrap=True, min_width=least_title)
+    grid.add_column(style=FAINT, no_wrap=True, min_width=min_title)
     grid.add_column(overflow="fold")
     for title, cell in lines:
         grid.add_row(Text(title), styled(cell))
     return grid
 
 
-def _below(lines: Sequence[tuple[str, Cell]]) -> Grid:
+def _one_column(lines: Sequence[Line]) -> Grid:
     grid = Grid.grid()
     grid.add_column(overflow="fold")
     for title, cell in lines:
@@ -101,14 +106,11 @@ def _below(lines: Sequence[tuple[str, Cell]]) -> Grid:
     return grid
 
 
-_EIGHTHS = " ▏▎▍▌▋▊▉"
-_FULL = "█"
+def _span_text(span: Span) -> str:
+    return visible(span.href or span.text)
 
 
-def bar(part: int, total: int, width: int) -> str:
-    """A bar as long as the part's share of `width`; what is there at all can be seen."""
-    if total <= 0 or part <= 0:
-        return ""
-    eighths = max(1, round(8 * width * min(part / total, 1)))
-    full, rest = divmod(eighths, 8)
-    return _FULL * full + (_EIGHTHS[rest] if rest else "")
+def _style(span: Span) -> str:
+    if span.code:
+        return CODE
+    return WARNING if span.text.lstrip(" ,").startswith(_WARNING_STARTS) else ""

@@ -1,4 +1,4 @@
-"""Tables in a terminal: as tables where they fit, else as a block of lines for each row."""
+"""Tables in a terminal: as a grid if it fits, else as a block of lines for each row."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from vlm_inspect.render.terminal.console import (
     HEADING,
     NAME,
     NARROWEST,
+    definition_list,
     printed,
     styled,
-    titled_lines,
     width_of,
 )
 
 
-def terminal(tables: Sequence[Table], layout: Layout) -> str:
-    """Text that is never wider than the terminal, and legible without colour."""
+def render_terminal(tables: Sequence[Table], layout: Layout) -> str:
+    """Text that is never wider than the terminal, readable without colour."""
     return printed(_parts(tables, max(layout.width, NARROWEST)), layout)
 
 
@@ -54,9 +54,9 @@ def _grid(table: Table) -> RenderableType:
 
 
 def _records(table: Table, width: int) -> Iterator[RenderableType]:
-    """A block for each row: its first cell, and below it a line for each other column."""
+    """For each row, its first cell, and below it a line for each other column."""
     for index, row in enumerate(table.rows):
         if index:
             yield ""
         yield styled(row[0], NAME)
-        yield titled_lines(list(zip(table.headers[1:], row[1:], strict=True)), width)
+        yield definition_list(list(zip(table.headers[1:], row[1:], strict=True)), width)

@@ -1,4 +1,4 @@
-"""A module tree in a terminal: counts beside the modules where there is room."""
+"""A module tree in a terminal, with the parameter counts in a column if there is room."""
 
 from __future__ import annotations
 
@@ -10,19 +10,17 @@ from rich.text import Text
 
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.render.cells import Layout
-from vlm_inspect.render.terminal.console import CODE, FAINT, NARROWEST, printed
+from vlm_inspect.render.terminal.console import CODE, FAINT, GAP, INDENT, NARROWEST, printed
 from vlm_inspect.render.tree import TreeLine, tree_lines
 
-_STEP = 2
-_GAP = 2
-# what torch prints between brackets is cut where the counts would have no place
-_LEAST_PRINTED = 40
+# the modules are cut to make room for the counts, but not below this
+_MIN_MODULE_WIDTH = 40
 
 
 def terminal_tree(
     tree: ModuleTree, *, focus: str = "", depth: int | None = None, width: int = 100, colour: bool = False
 ) -> str:
-    """The tree, never wider than the terminal. Raises InvalidReferenceError for an unknown `focus`."""
+    """The tree, never wider than the terminal. Raises InvalidReferenceError if `focus` does not exist."""
     lines = tree_lines(tree, focus=focus, depth=depth)
     return printed(_parts(lines, max(width, NARROWEST)), Layout(width, colour))
 
@@ -31,24 +29,24 @@ def _parts(lines: Sequence[TreeLine], width: int) -> Iterator[RenderableType]:
     totals = [line.counts.partition(" ")[0] for line in lines]
     digits = max(len(total) for total in totals)
     longest = max(cell_len(line.printed) for line in lines)
-    room = min(longest, width - digits - _GAP)
+    room = min(longest, width - digits - GAP)
+    has_counts = room >= min(longest, _MIN_MODULE_WIDTH)
     for line, total in zip(lines, totals, strict=True):
-        told = _printed(line, room if room >= min(longest, _LEAST_PRINTED) else width)
-        if total and room >= min(longest, _LEAST_PRINTED):
-            told.append(" " * (room - told.cell_len + _GAP))
-            told.append(f"{total:>{digits}}")
-            rest = line.counts[len(total) :]
-            if told.cell_len + cell_len(rest) <= width:
-                told.append(rest, style=FAINT)
-        yield told
+        module = _module(line, room if has_counts else width)
+        if total and has_counts:
+            module.append(" " * (room - module.cell_len + GAP) + f"{total:>{digits}}")
+            details = line.counts[len(total) :]
+            if module.cell_len + cell_len(details) <= width:
+                module.append(details, style=FAINT)
+        yield module
 
 
-def _printed(line: TreeLine, room: int) -> Text:
-    told = Text(no_wrap=True, overflow="crop")
-    told.append(" " * (_STEP * line.indent) + line.name)
-    told.append(line.class_name, style=CODE)
-    told.append(line.rest, style=FAINT)
-    if told.cell_len > room:
-        told.truncate(room - 1)
-        told.append("…")
-    return told
+def _module(line: TreeLine, room: int) -> Text:
+    module = Text(no_wrap=True, overflow="crop")
+    module.append(" " * (INDENT * line.indent) + line.name)
+    module.append(line.class_name, style=CODE)
+    module.append(line.rest, style=FAINT)
+    if module.cell_len > room:
+        module.truncate(room - 1)
+        module.append("…")
+    return module

@@ -1,1 +1,1 @@
-"""Words of records: how values, layers and components read in every format."""
+"""Records as cell text: values, layers, components. It is the same in every output format."""

@@ -1,55 +1,54 @@
-"""What is known of one attention, in words."""
+"""One attention module as cell text: heads, windows, norms, positions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vlm_inspect.core.architecture import Attention, Norm, Rotary
+from vlm_inspect.core.architecture import Attention, Latent, Norm, Rotary
 from vlm_inspect.render.cells import Cell, concat, join, text
 from vlm_inspect.render.text.steps import norm_cell
 from vlm_inspect.render.text.values import counted, missing
 
 _ALL_PROJECTIONS = 4
 _POSITIONS = {
-    "relative": "bias by relative position",
-    "alibi": "bias by distance (ALiBi)",
+    "relative": "relative position bias",
+    "alibi": "ALiBi",
     "none": "none in attention",
 }
 
 
 def heads(attention: Attention) -> str:
-    """`32 heads of 128, 8 key-value heads`; empty where nothing is known."""
-    words = []
+    """`32 heads of 128, 8 key-value heads`; empty if nothing is known."""
+    counts = []
     if attention.heads:
         width = f" of {attention.head_width}" if attention.head_width else ""
-        words.append(counted(attention.heads, "head") + width)
+        counts.append(counted(attention.heads, "head") + width)
     if attention.key_value_heads and attention.key_value_heads != attention.heads:
-        words.append(counted(attention.key_value_heads, "key-value head"))
-    return ", ".join(words)
+        counts.append(counted(attention.key_value_heads, "key-value head"))
+    return ", ".join(counts)
 
 
-def attention_words(attention: Attention) -> Cell:
+def attention_details(attention: Attention) -> Cell:
     """`grouped-query, sliding window of 1024, 8 heads of 256, 4 key-value heads, q/k norm …`."""
-    told: list[Cell] = [text(word) for word in _words(attention)]
+    details: list[Cell] = [text(each) for each in _structure(attention)]
     if attention.qk_norm:
-        told.append(_query_key_norm(attention))
-    told += [text(word) for word in _extras(attention)]
-    return join(told, ", ")
+        details.append(_query_key_norm(attention))
+    details += [text(each) for each in _extras(attention)]
+    return join(details, ", ")
 
 
 def positions_cell(attention: Attention) -> Cell | None:
-    """`rotary (yarn by 32), base 150000`; None where the question does not arise."""
+    """`rotary (yarn, factor 32), theta 150000`; None if positions are not applicable."""
     if attention.rotary is not None:
         return text(_rotary(attention.rotary, attention.head_width))
     if attention.positions is None:
-        reason = missing("positions", attention.unknown)
-        return reason if "positions" in attention.unknown else None
+        return missing("positions", attention.unknown) if "positions" in attention.unknown else None
     return text(_POSITIONS.get(attention.positions, attention.positions))
 
 
-def _words(attention: Attention) -> Iterator[str]:
+def _structure(attention: Attention) -> Iterator[str]:
     if attention.mechanism == "convolution" and attention.convolution:
-        yield f"convolution over {attention.convolution}"
+        yield f"convolution (kernel size {attention.convolution})"
     elif attention.mechanism != "attention":
         yield attention.mechanism
     if attention.kind:
@@ -64,29 +63,27 @@ def _words(attention: Attention) -> Iterator[str]:
         yield f"windows of {attention.window} x {attention.window} patches"
     if heads(attention):
         yield heads(attention)
-    yield from _latent(attention)
+    if attention.latent is not None:
+        yield from _latent(attention.latent, attention.head_width)
 
 
-def _latent(attention: Attention) -> Iterator[str]:
-    latent = attention.latent
-    if latent is None:
-        return
+def _latent(latent: Latent, head_width: int | None) -> Iterator[str]:
     yield f"key-value rank {latent.key_value_rank}"
     if latent.query_rank:
         yield f"query rank {latent.query_rank}"
-    if latent.value_width and latent.value_width != attention.head_width:
-        yield f"values of {latent.value_width}"
+    if latent.value_width and latent.value_width != head_width:
+        yield f"value heads of {latent.value_width}"
 
 
 def _query_key_norm(attention: Attention) -> Cell:
     """`` q/k norm `Qwen3RMSNorm` per head ``."""
     norm = attention.qk_norm[0]
-    named = [each.name for each in attention.qk_norm]
-    only = f" on {named[0]} alone" if len(named) == 1 and not named[0].startswith("qk") else ""
-    return concat(text("q/k norm "), norm_cell(norm), text(_norm_width(norm, attention) + only))
+    has_one_side = len(attention.qk_norm) == 1 and not norm.name.startswith("qk")
+    only = f" on {norm.name} only" if has_one_side else ""
+    return concat(text("q/k norm "), norm_cell(norm), text(_norm_scope(norm, attention) + only))
 
 
-def _norm_width(norm: Norm, attention: Attention) -> str:
+def _norm_scope(norm: Norm, attention: Attention) -> str:
     if norm.width is None or attention.head_width is None:
         return ""
     return " per head" if norm.width == attention.head_width else " over all heads"
@@ -96,34 +93,34 @@ def _extras(attention: Attention) -> Iterator[str]:
     if len(attention.bias) == _ALL_PROJECTIONS:
         yield "bias"
     elif attention.bias:
-        yield f"bias on {_listed(attention.bias)}"
+        yield f"bias on {_listing(attention.bias)}"
     yield from attention.features
     if attention.state_width:
-        yield f"state of {attention.state_width}"
+        yield f"state size {attention.state_width}"
     if attention.convolution and attention.mechanism != "convolution":
-        yield f"convolution over {attention.convolution}"
+        yield f"convolution (kernel size {attention.convolution})"
 
 
 def _rotary(rotary: Rotary, head_width: int | None) -> str:
-    words = ["rotary by row and column" if rotary.kind == "axial" else "rotary"]
+    parts = ["2D rotary" if rotary.kind == "axial" else "rotary"]
     if rotary.kind not in {"axial", "default"}:
-        by = f" by {_plain(rotary.factor)}" if rotary.factor else ""
-        words[0] += f" ({rotary.kind}{by})"
+        factor = f", factor {_number(rotary.factor)}" if rotary.factor else ""
+        parts[0] += f" ({rotary.kind}{factor})"
     if rotary.width and head_width and rotary.width != head_width:
-        words.append(f"{rotary.width} of {head_width} channels")
+        parts.append(f"{rotary.width} of {head_width} channels")
     if rotary.sections:
-        words.append(f"sections of {', '.join(map(str, rotary.sections))}")
+        parts.append(f"sections of {', '.join(map(str, rotary.sections))}")
     if rotary.theta:
-        words.append(f"base {_plain(rotary.theta)}")
-    return ", ".join(words)
+        parts.append(f"theta {_number(rotary.theta)}")
+    return ", ".join(parts)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listing(names: Sequence[str]) -> str:
     """`query, key and value`."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def _plain(number: float) -> str:
+def _number(value: float) -> str:
     """`10000`, `1.5`."""
-    return str(int(number)) if float(number).is_integer() else str(number)
+    return str(int(value)) if float(value).is_integer() else str(value)

@@ -1,46 +1,59 @@
-"""A component, and the components of a role, as one cell each.
+"""A component, and all components of a role, as one cell of a table.
 
-Together with what it calls (`states`, `stage_wording`, `layer_wording`) the only author of cell text.
+This package writes the text of every cell; the output formats only add markup.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
 from vlm_inspect.core.architecture import Architecture, Component, Layer, LayerStack, Role
 from vlm_inspect.render.cells import Cell, concat, join, text
 from vlm_inspect.render.text.layers import attention_class, distinct, mlp_cell, norms_cell, stack_cell
-from vlm_inspect.render.text.steps import embeddings_cell, norm_cell, several, stages_cell
-from vlm_inspect.render.text.values import ABSENT, MOST_WORDINGS, class_cell, counted, missing, shortened
+from vlm_inspect.render.text.steps import embeddings_cell, norm_cell, stages_cell, times_cell
+from vlm_inspect.render.text.values import (
+    ABSENT,
+    MAX_VARIANTS,
+    class_cell,
+    collapse_similar,
+    counted,
+    missing,
+)
 
-Word = Callable[[Component], Cell]
+Describe = Callable[[Component], Cell]
 
-_HALF = re.compile(r"(?:^|\.)(encoder|decoder)(?=\.)")
-_MOST_STACKS = 3
+ROLE_NAMES: Mapping[Role, str] = {
+    Role.VISION_ENCODER: "Vision encoder",
+    Role.AUDIO_ENCODER: "Audio encoder",
+    Role.PROJECTOR: "Projector",
+    Role.LANGUAGE_MODEL: "Language model",
+    Role.LM_HEAD: "LM head",
+    Role.TASK_HEAD: "Task head",
+    Role.GENERATOR: "Generator",
+    Role.OTHER: "Other",
+}
+
+_CODEC_HALF = re.compile(r"(?:^|\.)(encoder|decoder)(?=\.)")
+_MAX_STACKS = 3
 
 
-def of_role(architecture: Architecture, role: Role, word: Word, *, counts: bool = False) -> Cell:
-    """What the components of a role are, in order.
+def of_role(architecture: Architecture, role: Role, describe: Describe, *, show_counts: bool = False) -> Cell:
+    """Describe the components of a role: equal cells once, different ones with a plus between them.
 
-    `counts` is for what there are several of: two towers are `` 2 x `CLIPVisionModel` ``, and yet have
-    one sort of attention.
+    `show_counts` keeps the number of equal components: `` 2 x `CLIPVisionModel` ``.
     """
     components = architecture.by_role(role)
     if not components:
         otherwise = {"otherwise": ABSENT} if role.value in architecture.absent else {}
         return missing(role.value, architecture.unknown, **otherwise)
-    return together([word(component) for component in components], counts=counts)
-
-
-def together(cells: Sequence[Cell], *, counts: bool) -> Cell:
-    """Cells of several components: equal ones once, different ones with a plus between them."""
-    groups = {cell: cells.count(cell) for cell in cells}
-    if not counts and len(groups) == 1:
+    cells = [describe(component) for component in components]
+    counts = {cell: cells.count(cell) for cell in cells}
+    if not show_counts and len(counts) == 1:
         return cells[0]
-    return join((several(cell, count) for cell, count in groups.items()), " + ")
+    return join((times_cell(cell, count) for cell, count in counts.items()), " + ")
 
 
 def component_class(component: Component) -> Cell:
@@ -49,43 +62,23 @@ def component_class(component: Component) -> Cell:
 
 
 def layers(component: Component) -> Cell:
-    """`24 layers`; several stacks in their order, of many their depths alone."""
+    """`24 layers`; several stacks in order, of many stacks only the depths."""
     if not component.stacks:
         return missing("stacks", component.unknown)
-    if len(component.stacks) > _MOST_STACKS:
+    if len(component.stacks) > _MAX_STACKS:
         return text(depths(component))
-    between = "; " if any(len(stack.kinds) > 1 for stack in component.stacks) else " + "
-    named = zip(stack_names(component.stacks), component.stacks, strict=True)
-    return join((concat(text(name.before), _stack(stack, name)) for name, stack in named), between)
+    separator = "; " if any(len(stack.kinds) > 1 for stack in component.stacks) else " + "
+    named = zip(_stack_names(component.stacks), component.stacks, strict=True)
+    return join((concat(text(name.prefix), _named_stack(stack, name)) for name, stack in named), separator)
 
 
 def depths(component: Component) -> str:
     """`24 layers`, `2 + 12 + 24 layers`, `encoder 12 + decoder 12 layers`."""
-    named = list(zip(stack_names(component.stacks), component.stacks, strict=True))
-    told = " + ".join(f"{name.before}{stack.count}" for name, stack in named)
-    return f"{told} {named[-1][0].noun}{'' if told == '1' else 's'}"
-
-
-class StackName(Struct, frozen=True):
-    """What a stack is called beside others that do different things."""
-
-    before: str = ""
-    """`encoder `, `decoder `."""
-    noun: str = "layer"
-
-
-def stack_names(stacks: Sequence[LayerStack]) -> list[StackName]:
-    """Encoder and decoder, or layers of cross-attention beside those of self-attention."""
-    halves = [next(iter(_HALF.findall(stack.path)), "") for stack in stacks]
-    if sorted(halves) == ["decoder", "encoder"]:
-        return [StackName(f"{half} ") for half in halves]
-    crossing = [all(kind.attention and kind.attention.cross for kind in stack.kinds) for stack in stacks]
-    apart = any(crossing) and not all(crossing)
-    return [StackName(noun="cross-attention layer" if apart and crosses else "layer") for crosses in crossing]
-
-
-def _stack(stack: LayerStack, name: StackName) -> Cell:
-    return text(counted(stack.count, name.noun)) if name.noun != "layer" else stack_cell(stack)
+    names = _stack_names(component.stacks)
+    counts = " + ".join(
+        f"{name.prefix}{stack.count}" for name, stack in zip(names, component.stacks, strict=True)
+    )
+    return f"{counts} {names[-1].noun}{'' if counts == '1' else 's'}"
 
 
 def embeddings(component: Component) -> Cell:
@@ -96,41 +89,63 @@ def embeddings(component: Component) -> Cell:
 
 
 def attention(component: Component) -> Cell:
-    """The attention of the component's layers."""
+    """The attention classes of the component's layers."""
     return _of_layers(component, attention_class)
 
 
 def mlp(component: Component) -> Cell:
-    """The feed-forward part of the component's layers."""
+    """The MLPs of the component's layers."""
     return _of_layers(component, mlp_cell)
 
 
 def norms(component: Component) -> Cell:
-    """The norms of the component's layers; of layers that differ much, each norm once."""
+    """The norms of the component's layers; if there are many, each one on its own."""
     cells = list(dict.fromkeys(norm_cell(norm) for layer in component.layers for norm in layer.norms))
-    if len(cells) > MOST_WORDINGS:
-        return join(shortened(cells), " / ")
+    if len(cells) > MAX_VARIANTS:
+        return join(collapse_similar(cells), " / ")
     return _of_layers(component, norms_cell)
 
 
 def projector(component: Component) -> Cell:
-    """What a projector does, step by step; its class where no step was told apart."""
-    return stages_cell(component.stages) if component.stages else _whole(component)
+    """The steps of a projector; its class if no steps are known."""
+    return stages_cell(component.stages) if component.stages else _class_or_reason(component)
 
 
 def head(component: Component) -> Cell:
-    """`Linear(4096 -> 32064)`, and whether its weight is the embedding's."""
-    told = stages_cell(component.stages) if component.stages else _whole(component)
-    return concat(told, text(", tied")) if component.head else told
+    """`Linear(4096 -> 32064)`, and whether its weight is tied to the embedding."""
+    return concat(projector(component), text(", tied")) if component.head else projector(component)
 
 
-def _whole(component: Component) -> Cell:
+class _StackName(Struct, frozen=True):
+    """The name that distinguishes a stack from the component's other stacks."""
+
+    prefix: str = ""
+    """`encoder `, `decoder `."""
+    noun: str = "layer"
+
+
+def _stack_names(stacks: Sequence[LayerStack]) -> list[_StackName]:
+    """Encoder and decoder, or cross-attention and self-attention layers."""
+    halves = [next(iter(_CODEC_HALF.findall(stack.path)), "") for stack in stacks]
+    if sorted(halves) == ["decoder", "encoder"]:
+        return [_StackName(f"{half} ") for half in halves]
+    is_cross = [all(kind.attention and kind.attention.cross for kind in stack.kinds) for stack in stacks]
+    if all(is_cross):
+        return [_StackName() for _ in stacks]
+    return [_StackName(noun="cross-attention layer" if cross else "layer") for cross in is_cross]
+
+
+def _named_stack(stack: LayerStack, name: _StackName) -> Cell:
+    return text(counted(stack.count, name.noun)) if name.noun != "layer" else stack_cell(stack)
+
+
+def _class_or_reason(component: Component) -> Cell:
     if component.class_name is None:
         return missing("stages", component.unknown, otherwise=component_class(component))
     return component_class(component)
 
 
-def _of_layers(component: Component, word: Callable[[Layer], Cell]) -> Cell:
+def _of_layers(component: Component, describe: Callable[[Layer], Cell]) -> Cell:
     if not component.layers:
         return missing("stacks", component.unknown)
-    return distinct(component.layers, word)
+    return distinct(component.layers, describe)

@@ -1,11 +1,11 @@
-"""Stacks of layers and the parts of one layer, in words."""
+"""Stacks of layers, and the attention, MLP and norms of one layer, as cell text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 
-from vlm_inspect.core.architecture import Attention, Experts, Layer, LayerStack, Mlp
+from vlm_inspect.core.architecture import Attention, Layer, LayerStack, Mlp
 from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.text.attention import heads
 from vlm_inspect.render.text.steps import activation_name, norm_cell, widths
@@ -13,181 +13,42 @@ from vlm_inspect.render.text.values import (
     ABSENT,
     NOT_ASKED,
     Runs,
-    Segment,
     class_cell,
+    collapse_similar,
     counted,
     exact_count,
+    find_pattern,
+    kind_counts,
     missing,
-    pattern,
-    shortened,
-    totals,
     unknown,
 )
 
-_MOST_TOGETHER = 4
-
-
-def kind_names(kinds: Sequence[Layer]) -> tuple[Cell, ...] | None:
-    """A name for each kind of layer: what tells all apart, in the fewest words; None where nothing does."""
-    telling = _telling(kinds)
-    for size in range(1, _MOST_TOGETHER + 1):
-        for chosen in combinations(telling, size):
-            joined = tuple(join(parts, ", ") for parts in zip(*chosen, strict=True))
-            if len(set(joined)) == len(kinds):
-                return joined
-    sizes = tuple(_size(kind) for kind in kinds)
-    for parts in ([telling[0], sizes] if telling else [], [sizes]):
-        joined = tuple(join(each, ", ") for each in zip(*parts, strict=True))
-        if len(set(joined)) == len(kinds):
-            return joined
-    return None
-
-
-def coarse_names(kinds: Sequence[Layer]) -> tuple[Cell, ...] | None:
-    """Names by the most telling difference alone, which kinds may share; None where nothing is told."""
-    telling = _telling(kinds)
-    return telling[0] if telling else None
-
-
-def _telling(kinds: Sequence[Layer]) -> list[tuple[Cell, ...]]:
-    """What the kinds have by each difference in which they do not all agree."""
-    told = (tuple(name(kind) for kind in kinds) for name in _DIFFERENCES)
-    return [names for names in told if len(set(names)) > 1]
-
-
-def scope(attention: Attention) -> str:
-    """What mixes the tokens, and how far it sees: `linear attention`, `sliding attention`."""
-    if attention.mechanism != "attention":
-        return attention.mechanism
-    if attention.sliding_window:
-        return "sliding attention"
-    if attention.chunk:
-        return "chunked attention"
-    return "window attention" if attention.window else "full attention"
-
-
-def _reads(layer: Layer) -> Cell:
-    return text("cross-attention" if layer.attention and layer.attention.cross else "self-attention")
-
-
-def _scope(layer: Layer) -> Cell:
-    if layer.attention is not None:
-        return text(scope(layer.attention))
-    if layer.mlp is None:
-        return text("no attention")
-    return text("mixture of experts" if layer.mlp.experts else "MLP")
-
-
-def _further(layer: Layer) -> Cell:
-    crossing = any(each.cross for each in layer.extra_attention)
-    named = [] if crossing else [each.mechanism for each in layer.extra_attention]
-    if crossing:
-        return text("with cross-attention")
-    return text(f"with {named[0]}" if named else "self-attention alone")
-
-
-def _positions(layer: Layer) -> Cell:
-    positions = layer.attention.positions if layer.attention else None
-    return text(positions or "" if positions != "none" else "no rotary")
-
-
-def _sparsity(layer: Layer) -> Cell:
-    return text("mixture of experts" if layer.mlp and layer.mlp.experts else "dense")
-
-
-def _shared(layer: Layer) -> Cell:
-    features = layer.attention.features if layer.attention else ()
-    return text("shared key-values" if "shared key-values" in features else "own key-values")
-
-
-def _windows(layer: Layer) -> Cell:
-    features = layer.attention.features if layer.attention else ()
-    return text("shifted windows" if "shifted windows" in features else "windows")
-
-
-def _table(layer: Layer) -> Cell:
-    features = layer.attention.features if layer.attention else ()
-    return text("with position table" if "position table" in features else "without")
-
-
-def _window(layer: Layer) -> Cell:
-    window = layer.attention.sliding_window if layer.attention else None
-    return text(f"sliding window of {window}" if window else "no sliding window")
-
-
-def _layer_class(layer: Layer) -> Cell:
-    return code(layer.class_name or "")
-
-
-def _attention_class(layer: Layer) -> Cell:
-    return code(layer.attention.class_name or "") if layer.attention else text("no attention")
-
-
-def _mlp_class(layer: Layer) -> Cell:
-    return code(layer.mlp.class_name or "") if layer.mlp else text("no MLP")
-
-
-def _mlp_widths(layer: Layer) -> Cell:
-    return text(f"MLP width {layer.mlp.hidden_width if layer.mlp else 0}")
-
-
-def _expert_counts(layer: Layer) -> Cell:
-    groups = layer.mlp.experts if layer.mlp else ()
-    return text(" + ".join(counted(each.count, "expert") for each in groups) or "dense")
-
-
-def _heads(layer: Layer) -> Cell:
-    return text(heads(layer.attention) if layer.attention else "no heads")
-
-
-def _size(layer: Layer) -> Cell:
-    return text(f"{exact_count(layer.parameters)} parameters" if layer.parameters is not None else "")
-
-
-# in what two kinds of layers may differ, the most telling first
-_DIFFERENCES: tuple[Callable[[Layer], Cell], ...] = (
-    _reads,
-    _scope,
-    _further,
-    _positions,
-    _sparsity,
-    _shared,
-    _windows,
-    _table,
-    _window,
-    _layer_class,
-    _attention_class,
-    _mlp_class,
-    _mlp_widths,
-    _expert_counts,
-    _heads,
-)
-
-
-_MOST_KINDS = 5
+_MAX_NAMED_KINDS = 5
+_MAX_DIFFERENCES = 4
 
 
 def stack_cell(stack: LayerStack) -> Cell:
     """`24 layers`; of several kinds `32 layers: 3 x linear attention + 1 x full attention, 8 times`."""
     count = text(counted(stack.count, "layer"))
-    if len(stack.kinds) < 2:  # noqa: PLR2004 - one kind is no pattern
+    if len(stack.kinds) < 2:  # noqa: PLR2004 - one kind needs no pattern
         return count
-    several = text(f" of {len(stack.kinds)} kinds")
+    number_of_kinds = text(f" of {len(stack.kinds)} kinds")
     if not stack.order:
-        return concat(count, several)
-    if len(stack.kinds) > _MOST_KINDS:
-        names = coarse_names(stack.kinds)
-        return concat(count, several, *((text(": "), _told(stack.order, names)) if names else ()))
+        return concat(count, number_of_kinds)
+    if len(stack.kinds) > _MAX_NAMED_KINDS:
+        shared_names = _differences(stack.kinds)[:1]  # kinds may share such a name
+        order = [concat(text(": "), _order_cell(stack.order, names)) for names in shared_names]
+        return concat(count, number_of_kinds, *order)
     names = kind_names(stack.kinds)
-    if names is None:
-        names = tuple(text(f"kind {number}") for number in range(1, len(stack.kinds) + 1))
-        return concat(count, several, text(": "), _told(stack.order, names))
-    return concat(count, text(": "), _told(stack.order, names))
+    if names is not None:
+        return concat(count, text(": "), _order_cell(stack.order, names))
+    numbers = tuple(text(f"kind {number}") for number in range(1, len(stack.kinds) + 1))
+    return concat(count, number_of_kinds, text(": "), _order_cell(stack.order, numbers))
 
 
-def distinct(layers: Sequence[Layer], word: Callable[[Layer], Cell]) -> Cell:
-    """What the layers have, each wording once: `` `A` / `B` ``; many that differ in numbers as a range."""
-    return join(shortened(list(dict.fromkeys(word(layer) for layer in layers))), " / ")
+def distinct(layers: Sequence[Layer], describe: Callable[[Layer], Cell]) -> Cell:
+    """The different cells of the layers: `` `A` / `B` ``; many that differ in numbers as a range."""
+    return join(collapse_similar(list(dict.fromkeys(describe(layer) for layer in layers))), " / ")
 
 
 def attention_class(layer: Layer) -> Cell:
@@ -198,66 +59,158 @@ def attention_class(layer: Layer) -> Cell:
 
 
 def mlp_cell(layer: Layer) -> Cell:
-    """`` `CLIPMLP` (1024 -> 4096 -> 1024) ``, with its experts where it is sparse."""
+    """`` `CLIPMLP` (1024 -> 4096 -> 1024) ``, with its experts if it is sparse."""
     if layer.mlp is None:
         return missing("mlp", layer.unknown, otherwise=ABSENT)
-    return concat(_dense(layer.mlp), text("".join(f", {word}" for word in expert_words(layer.mlp.experts))))
+    return concat(_dense_mlp(layer.mlp), text("".join(f", {each}" for each in _expert_counts(layer.mlp))))
 
 
 def norms_cell(layer: Layer) -> Cell:
-    """The layer's norms, each wording once."""
+    """The different norms of a layer."""
     if not layer.norms:
         return missing("norms", layer.unknown, otherwise=ABSENT)
     return join(dict.fromkeys(norm_cell(norm) for norm in layer.norms), " / ")
 
 
-def expert_words(groups: Sequence[Experts]) -> list[str]:
-    """`128 experts`, `8 per token`, `1 shared`; for each group where there are several."""
-    words = []
-    for experts in groups:
+def _expert_counts(mlp: Mlp) -> list[str]:
+    """`128 experts`, `8 per token`, `1 shared`, for each group of experts."""
+    counts = []
+    for experts in mlp.experts:
         noun = f"{experts.modality} expert" if experts.modality else "expert"
-        words.append(counted(experts.count, noun))
-        words += [f"{experts.per_token} per token"] if experts.per_token else []
-        words += [f"{experts.shared} shared"] if experts.shared else []
-    return words
+        counts.append(counted(experts.count, noun))
+        counts += [f"{experts.per_token} per token"] if experts.per_token else []
+        counts += [f"{experts.shared} shared"] if experts.shared else []
+    return counts
 
 
-def _told(order: Sequence[int], names: Sequence[Cell]) -> Cell:
-    """The order where it is short to tell; else how many there are of each name."""
-    different = tuple(dict.fromkeys(names))
-    order = [different.index(names[kind]) for kind in order]
-    segments = pattern(order)
-    if segments is None:
-        return concat(_runs(totals(order), different), text(", mixed"))
-    return join((_segment(segment, different) for segment in segments), ", then ")
-
-
-def _segment(segment: Segment, names: Sequence[Cell]) -> Cell:
-    told, times = segment
-    return concat(_runs(told, names), text(f", {times} times" if times > 1 else ""))
-
-
-def _runs(told: Runs, names: Sequence[Cell]) -> Cell:
-    return join((concat(text(f"{number} x "), names[kind]) for kind, number in told), " + ")
-
-
-def _dense(mlp: Mlp) -> Cell:
-    sides = (mlp.input_width, mlp.hidden_width, mlp.output_width)
-    told = widths(sides) if any(sides) else ""
+def _dense_mlp(mlp: Mlp) -> Cell:
+    sizes = (mlp.input_width, mlp.hidden_width, mlp.output_width)
+    mapping = widths(sizes) if any(sizes) else ""
     if mlp.class_name:
-        return concat(code(mlp.class_name), text(f" ({told})" if told else ""))
+        return concat(code(mlp.class_name), text(f" ({mapping})" if mapping else ""))
     if "class_name" in mlp.unknown:
-        reason = mlp.unknown["class_name"]
-        return concat(text(f"{told}, class "), unknown(reason)) if told else unknown(reason)
-    return _bare(mlp, told)
+        reason = unknown(mlp.unknown["class_name"])
+        return concat(text(f"{mapping}, class "), reason) if mapping else reason
+    return _bare_projections(mlp, mapping)
 
 
-def _bare(mlp: Mlp, told: str) -> Cell:
-    """The projections of a layer that has no MLP module."""
-    if not told:
+def _bare_projections(mlp: Mlp, mapping: str) -> Cell:
+    """The projections of a layer without an MLP module."""
+    if not mapping:
         return NOT_ASKED
     if mlp.gated:
-        return text(f"gated, {told}")
+        return text(f"gated, {mapping}")
     up, down = widths((mlp.input_width, mlp.hidden_width)), widths((mlp.hidden_width, mlp.output_width))
-    between = f"{activation_name(mlp.activation)} + " if mlp.activation else ""
-    return text(f"Linear({up}) + {between}Linear({down})")
+    activation = f"{activation_name(mlp.activation)} + " if mlp.activation else ""
+    return text(f"Linear({up}) + {activation}Linear({down})")
+
+
+def _order_cell(order: Sequence[int], names: Sequence[Cell]) -> Cell:
+    """The order of the kinds if it has a short description; else the number of layers of each kind."""
+    different = tuple(dict.fromkeys(names))
+    order = [different.index(names[kind]) for kind in order]
+    segments = find_pattern(order)
+    if segments is None:
+        return concat(_runs_cell(kind_counts(order), different), text(", mixed"))
+    suffixes = (text(f", {times} times" if times > 1 else "") for _, times in segments)
+    bodies = (_runs_cell(body, different) for body, _ in segments)
+    return join(map(concat, bodies, suffixes), ", then ")
+
+
+def _runs_cell(runs: Runs, names: Sequence[Cell]) -> Cell:
+    return join((concat(text(f"{length} x "), names[kind]) for kind, length in runs), " + ")
+
+
+# Names for the kinds of layers of one stack
+
+
+def kind_names(kinds: Sequence[Layer]) -> tuple[Cell, ...] | None:
+    """A unique name for each kind of layer, by as few differences as possible; None if they look the same."""
+    differences = _differences(kinds)
+    sizes = tuple(
+        text(f"{exact_count(kind.parameters)} parameters" if kind.parameters is not None else "")
+        for kind in kinds
+    )
+    candidates = chain(
+        *(combinations(differences, size) for size in range(1, _MAX_DIFFERENCES + 1)),
+        ((names, sizes) for names in differences[:1]),
+        [(sizes,)],
+    )
+    for chosen in candidates:
+        joined = tuple(join(parts, ", ") for parts in zip(*chosen, strict=True))
+        if len(set(joined)) == len(kinds):
+            return joined
+    return None
+
+
+def _differences(kinds: Sequence[Layer]) -> list[tuple[Cell, ...]]:
+    """The cells of the kinds for each property in which they differ, the most telling property first."""
+    properties = (tuple(describe(kind) for kind in kinds) for describe in _PROPERTIES)
+    return [cells for cells in properties if len(set(cells)) > 1]
+
+
+def _attention_range(layer: Layer) -> str:
+    """`linear attention`, `sliding attention`; of a layer without attention, the kind of its MLP."""
+    attention = layer.attention
+    if attention is None:
+        return _sparsity(layer, "MLP") if layer.mlp else "no attention"
+    if attention.mechanism != "attention":
+        return attention.mechanism
+    if attention.sliding_window:
+        return "sliding attention"
+    if attention.chunk:
+        return "chunked attention"
+    return "window attention" if attention.window else "full attention"
+
+
+def _sparsity(layer: Layer, dense: str = "dense") -> str:
+    return "mixture of experts" if layer.mlp and layer.mlp.experts else dense
+
+
+def _extra_attention(layer: Layer) -> str:
+    if any(each.cross for each in layer.extra_attention):
+        return "with cross-attention"
+    return f"with {layer.extra_attention[0].mechanism}" if layer.extra_attention else "self-attention alone"
+
+
+def _positions(layer: Layer) -> str:
+    positions = _attention(layer).positions
+    return "no rotary" if positions == "none" else positions or ""
+
+
+def _sliding_window(layer: Layer) -> str:
+    window = _attention(layer).sliding_window
+    return f"sliding window of {window}" if window else "no sliding window"
+
+
+def _number_of_experts(layer: Layer) -> str:
+    groups = layer.mlp.experts if layer.mlp else ()
+    return " + ".join(counted(each.count, "expert") for each in groups) or "dense"
+
+
+def _attention(layer: Layer) -> Attention:
+    return layer.attention or Attention()
+
+
+def _has(layer: Layer, feature: str) -> bool:
+    return feature in _attention(layer).features
+
+
+# properties in which two kinds of layers may differ, the most telling first
+_PROPERTIES: tuple[Callable[[Layer], Cell], ...] = (
+    lambda layer: text("cross-attention" if _attention(layer).cross else "self-attention"),
+    lambda layer: text(_attention_range(layer)),
+    lambda layer: text(_extra_attention(layer)),
+    lambda layer: text(_positions(layer)),
+    lambda layer: text(_sparsity(layer)),
+    lambda layer: text("shared key-values" if _has(layer, "shared key-values") else "own key-values"),
+    lambda layer: text("shifted windows" if _has(layer, "shifted windows") else "windows"),
+    lambda layer: text("with position table" if _has(layer, "position table") else "without"),
+    lambda layer: text(_sliding_window(layer)),
+    lambda layer: code(layer.class_name or ""),
+    lambda layer: code(layer.attention.class_name or "") if layer.attention else text("no attention"),
+    lambda layer: code(layer.mlp.class_name or "") if layer.mlp else text("no MLP"),
+    lambda layer: text(f"MLP width {layer.mlp.hidden_width if layer.mlp else 0}"),
+    lambda layer: text(_number_of_experts(layer)),
+    lambda layer: text(heads(layer.attention) if layer.attention else "no heads"),
+)
