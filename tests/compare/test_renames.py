@@ -21,6 +21,7 @@ from tests.compare.trees import (
 from tests.examples import in_full
 from vlm_inspect.compare.compare import compare
 from vlm_inspect.compare.paths import apply_moves
+from vlm_inspect.compare.renames import Side, votes
 from vlm_inspect.core.architecture import Component, Role
 from vlm_inspect.core.difference import Move
 from vlm_inspect.core.module_tree import NodePool, folded_path
@@ -146,16 +147,16 @@ def test_any_renamed_subtree_of_any_model_takes_its_components_along(data):
     assert not difference.paths
 
 
-# a comparison that takes time with the square of the parameters does not come to an end here
+# a comparison whose time grows with the square of the parameters does not finish here
 LAYERS = 200 if in_full() else 40
 
 
-def large(*, root="model", expert="expert", names=("up", "gate", "down"), shape=(8, 8)):
-    """Up to 50,400 parameters that are all alike, under names that fold into no pattern."""
+def large(layers=LAYERS, *, root="model", expert="expert", names=("up", "gate", "down"), shape=(8, 8)):
+    """Up to 50,400 parameters of one shape, under names that do not fold into patterns."""
     pool = NodePool()
     leaf = pool.node("Expert", parameters=tuple((name, shape) for name in names))
     layer = pool.node("Layer", children=tuple((f"{expert}_{index}", leaf) for index in range(84)))
-    model = pool.node("Model", children=tuple((f"layer_{index}", layer) for index in range(LAYERS)))
+    model = pool.node("Model", children=tuple((f"layer_{index}", layer) for index in range(layers)))
     return pool.node("Top", children=((root, model),))
 
 
@@ -172,6 +173,16 @@ def test_a_very_large_model_is_compared(changed, moves):
     difference = compare(snapshot(large()), snapshot(large(**changed)))
     assert len(difference.moves) == moves
     assert not difference.empty
+
+
+@pytest.mark.parametrize(
+    "changed", [{"root": "elsewhere"}, {"expert": "specialist"}, {"names": ("a", "b", "c")}]
+)
+@pytest.mark.parametrize("layers", [4, 16, 25, 32, 40])
+def test_the_number_of_compared_pairs_grows_no_faster_than_the_model(layers, changed):
+    old, new = dict(large(layers).parameter_paths()), dict(large(layers, **changed).parameter_paths())
+    pairs = {pair for found in votes(Side(old, ()), Side(new, ())).values() for pair in found}
+    assert len(old) <= len(pairs) <= 8 * len(old)
 
 
 def test_folded_experts_are_one_move():
