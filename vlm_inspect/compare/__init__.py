@@ -1,4 +1,4 @@
-"""Two Snapshots to a Difference. Pure: no files, no network, no text."""
+"""Compare two snapshots. Pure functions: no files, no network, no output."""
 
 from __future__ import annotations
 

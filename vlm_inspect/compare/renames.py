@@ -40,6 +40,7 @@ def find_moves(removed: Paths, added: Paths, unchanged: Collection[str] = ()) ->
         removed: Paths of the old tree alone, with their shapes.
         added: Paths of the new tree alone, with their shapes.
         unchanged: Paths of both trees. No move may include one of them.
+
     """
     return tuple(_Election(Side(removed, unchanged), Side(added, unchanged)).moves())
 
