@@ -111,7 +111,7 @@ def test_an_adapter_for_modules_that_are_not_there_reaches_nothing(bases):
     assert told["unexpected"]["key"] == "base_model.model.transformer.layers.*.self_attn.q_proj"
     assert told["missing"]["path"] == "model.language_model.layers.*.self_attn.q_proj"
     text = call("verify", bases / "adapter", "--format", "terminal").stdout
-    assert "Without effect: it reaches nothing in the model" in text
+    assert "Without effect: no such target in the model" in text
 
 
 def test_an_adapter_that_its_own_target_modules_do_not_name_reaches_nothing(bases):

@@ -80,7 +80,7 @@ def test_the_causes_are_told_apart():
 def test_models_that_are_the_same_are_only_counted():
     assert not any("calm" in line.text for line in report_lines(UPGRADE))
     assert summary(UPGRADE) == (
-        "9 models: 5 changed, 1 without a snapshot, 1 no longer configured, 1 not answered, 1 as before"
+        "9 models: 5 changed, 1 without a snapshot, 1 no longer configured, 1 failed, 1 unchanged"
     )
 
 
