@@ -1,4 +1,4 @@
-"""A rename is one move, and nothing else, wherever in a model it is made."""
+"""A rename anywhere in a model is one move and no other change."""
 
 import pytest
 from hypothesis import given
@@ -51,7 +51,7 @@ def test_any_renamed_subtree_of_a_real_model_is_one_move(name):
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_any_wrapper_put_in_or_dissolved_is_one_move(name):
+def test_any_added_or_removed_wrapper_is_one_move(name):
     root = of_type(name).modules
     for pattern in subtrees(root):
         if root_of(root, pattern).parameters or not root_of(root, pattern).children:
@@ -81,7 +81,7 @@ def test_a_whole_model_can_move():
     assert_one_move(inside, model, "model", "", 2)
 
 
-def test_what_is_wrapped_in_its_own_name_says_which_went():
+def test_of_nested_modules_with_one_name_the_class_decides_which_was_removed():
     inner = node(
         "Transformer", layer=node("Linear", [("weight", (3, 3))]), norm=node("N", [("weight", (3,))])
     )
@@ -106,7 +106,7 @@ def test_equal_shapes_alone_are_no_move():
     assert difference.counts() == {"changed": 0, "moved": 0, "added": 1, "removed": 1}
 
 
-def test_a_move_is_told_and_what_changed_inside_it_too():
+def test_a_move_and_a_change_inside_it_are_both_reported():
     def model(name, width):
         tower = node("T", a=node("L", [("weight", (2, 2))]), b=node("L", [("weight", (4, width))]))
         return node("M", **{name: tower})
@@ -127,7 +127,7 @@ def test_any_renamed_subtree_of_any_tree_is_one_move(data):
 
 
 @given(st.data())
-def test_any_renamed_subtree_of_any_model_takes_its_components_along(data):
+def test_any_renamed_subtree_of_any_model_moves_its_components(data):
     root = data.draw(trees().filter(lambda tree: bool(subtrees(tree))))
     pattern = data.draw(st.sampled_from(subtrees(root)))
     old = data.draw(models(root))
