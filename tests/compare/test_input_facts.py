@@ -17,7 +17,7 @@ def test_another_fusion_is_a_change():
     before = of_type("paligemma")
     after = with_inputs(before, ModalityInput("image", ("prefix",)))
     assert compare(before, after).changes == (
-        Change((), "image entry", ("placeholders",), ("prefix",)),
+        Change((), "image fusion", ("placeholders",), ("prefix",)),
         Change((), "image token", before.architecture.inputs[0].token_id, None),
     )
 
@@ -26,8 +26,8 @@ def test_an_unknown_fusion_is_incomparable():
     before = of_type("paligemma")
     after = with_inputs(before, ModalityInput("image", unknown={"steps": "nothing tells"}))
     difference = compare(before, after)
-    assert Incomparable((), "image entry", None, "nothing tells") in difference.incomparable
-    assert "image entry" not in [change.field for change in difference.changes]
+    assert Incomparable((), "image fusion", None, "nothing tells") in difference.incomparable
+    assert "image fusion" not in [change.field for change in difference.changes]
 
 
 def test_inputs_that_are_unknown_as_a_whole_are_incomparable():
@@ -36,7 +36,7 @@ def test_inputs_that_are_unknown_as_a_whole_are_incomparable():
     difference = compare(before, after)
     assert difference.changes == ()
     assert {(fact.field, fact.after) for fact in difference.incomparable} == {
-        ("image entry", "remote code"),
+        ("image fusion", "remote code"),
         ("image token", "remote code"),
     }
 

@@ -59,7 +59,7 @@ _EMBEDDING_FACTS = (
     "patch size",
     "input channels",
     "positions",
-    "further tables",
+    "other embeddings",
 )
 _STAGE_FACTS = (
     "input width",
@@ -108,8 +108,8 @@ _EXPERT_FACTS = (
 )
 _MLP_FACTS = ("MLP", "MLP hidden width", "MLP gated", "activation", *_EXPERT_FACTS)
 _NORM_FACTS = ("norm", "norm eps", "norms", "norm placement", "parallel")
-_INPUT_FACTS = tuple(
-    f"{modality} {fact}" for modality in ("image", "video", "audio") for fact in ("entry", "token")
+_FUSION_FACTS = tuple(
+    f"{modality} {fact}" for modality in ("image", "video", "audio") for fact in ("fusion", "token")
 )
 # fact → record fields without which it is unknown, the narrowest first
 _FIELDS_OF = {
@@ -120,7 +120,7 @@ _FIELDS_OF = {
     **dict.fromkeys(_EXPERT_FACTS, ("experts", "MLP", "layers")),
     **dict.fromkeys(_NORM_FACTS, ("norms", "layers")),
     **dict.fromkeys(("layer class", "layer order"), ("layers",)),
-    **dict.fromkeys(_INPUT_FACTS, ("inputs",)),
+    **dict.fromkeys(_FUSION_FACTS, ("inputs",)),
 }
 GROUPS = frozenset({"embeddings", "stages", "inputs"})
 """Record fields that are not facts: if one is unknown, the facts in it are."""
@@ -183,7 +183,7 @@ def _quantization(quantization: Quantization | None) -> str | None:
 
 def _inputs(architecture: Architecture) -> Named:
     for modality_input in architecture.inputs:
-        yield f"{modality_input.modality} entry", modality_input.steps or None
+        yield f"{modality_input.modality} fusion", modality_input.steps or None
         yield f"{modality_input.modality} token", modality_input.token_id
 
 
@@ -192,7 +192,7 @@ def _unknown_inputs(architecture: Architecture) -> Iterator[tuple[str, str]]:
         yield "inputs", architecture.unknown["inputs"]
     for modality_input in architecture.inputs:
         modality = modality_input.modality
-        names = {"steps": f"{modality} entry", "token_id": f"{modality} token"}
+        names = {"steps": f"{modality} fusion", "token_id": f"{modality} token"}
         yield from ((names[field], reason) for field, reason in modality_input.unknown.items())
 
 
@@ -298,7 +298,7 @@ def _embeddings(component: Component) -> Named:
     if component.role is Role.LANGUAGE_MODEL:
         yield "vocabulary", tables[0].num_embeddings if tables else None
         yield "embedding class", tables[0].class_name if tables else None
-        yield "further tables", tuple(str(table.num_embeddings) for table in tables[1:])
+        yield "other embeddings", tuple(str(table.num_embeddings) for table in tables[1:])
         return
     if patch is not None:
         yield "patch projection", patch.class_name
@@ -306,7 +306,7 @@ def _embeddings(component: Component) -> Named:
             yield "patch size", patch.kernel_size
             yield "input channels", patch.in_channels
     yield "positions", tables[0].num_embeddings if tables else None
-    yield "further tables", tuple(str(table.num_embeddings) for table in tables[1:])
+    yield "other embeddings", tuple(str(table.num_embeddings) for table in tables[1:])
     yield "image size", component.image.size if component.image is not None else None
 
 

@@ -21,7 +21,7 @@ ROLE_NAMES: Mapping[Role, str] = {
     Role.OTHER: "Other",
 }
 # facts whose text is not the name of a class, type or path
-_PLAIN_TEXT = ("attention kind", "norm eps", "further tables", "quantization")
+_PLAIN_TEXT = ("attention kind", "norm eps", "other embeddings", "quantization")
 _SIZES = ("patch size", "image size")
 _SHORT_COMMIT = 7
 _COMMIT_LENGTH = 40
