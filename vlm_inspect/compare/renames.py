@@ -39,7 +39,7 @@ def find_moves(removed: Paths, added: Paths, unchanged: Collection[str] = ()) ->
     Args:
         removed: Paths of the old tree alone, with their shapes.
         added: Paths of the new tree alone, with their shapes.
-        unchanged: Paths of both trees. No move may include one of them.
+        unchanged: Paths of both trees. A move has none of them below both of its ends.
 
     """
     return tuple(_Election(Side(removed, unchanged), Side(added, unchanged)).moves())
@@ -127,7 +127,7 @@ def _pairs(old: Sequence[Pattern], new: Sequence[Pattern]) -> Iterator[Pair]:
 def _pairs_with_common_end(
     old: Sequence[Pattern], new: Sequence[Pattern], length: int, most: int
 ) -> Iterator[Pair]:
-    """Pairs with a common end, long enough that there are at most `most`; the others in their order."""
+    """Pairs with a common end, in groups of at most `most`; the remaining patterns pair up in order."""
     rest, others = dict.fromkeys(old), dict.fromkeys(new)
     for one, other in _matched(old, new, lambda pattern: pattern[-length:]):
         for pattern in one:
