@@ -123,7 +123,7 @@ def test_the_action_passes_where_all_is_as_it_should_be(on_fresh):
     assert on_fresh.annotations == []
     assert on_fresh.outputs["exit-code"] == "0"
     assert "### vlm-inspect table: up to date\n\n    README.md: up to date\n" in on_fresh.summary
-    assert "### vlm-inspect: 1 model: 1 as before\n" in on_fresh.summary
+    assert "### vlm-inspect: 1 model: 1 unchanged\n" in on_fresh.summary
 
 
 def test_the_summary_names_the_library_and_is_the_report(on_fresh, on_damaged):

@@ -1,4 +1,4 @@
-"""`diff`: what it compares, what it exits with, and what it needs for that."""
+"""`diff`: arguments, exit codes, formats and imports."""
 
 import json
 import sys
@@ -44,7 +44,7 @@ def test_names_only(two):
     assert call("diff", two[0], two[0], "--names-only").stdout == ""
 
 
-def test_names_have_no_format(two):
+def test_names_only_rejects_a_format(two):
     answer = call("diff", *two, "--names-only", "--format", "json")
     assert (answer.code, answer.stdout) == (2, "")
 
@@ -73,14 +73,14 @@ def test_every_format(two, name):
     assert "MLP hidden width" in answer.stdout
 
 
-def test_an_answer_in_a_file(two, here):
+def test_output_to_a_file(two, here):
     answer = call("diff", *two, "--output", here / "diff.md")
     assert (answer.code, answer.stdout) == (1, "")
     assert "13824" in (here / "diff.md").read_text()
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_a_model_that_cannot_be_answered_exits_3(two, here, place):
+def test_a_model_that_cannot_be_inspected_exits_3(two, here, place):
     models = list(two)
     models[place] = save(here, "broken", "[]")
     answer = call("diff", *models)
@@ -89,19 +89,19 @@ def test_a_model_that_cannot_be_answered_exits_3(two, here, place):
 
 
 @pytest.mark.usefixtures("here")
-def test_models_of_the_catalogue_need_no_hub():
+def test_catalogue_models_need_no_hub():
     answer = call("diff", CLIP, SIGLIP, "--offline", "--format", "json")
     assert answer.code == 1
-    told = {
+    found = {
         (change["field"], str(change["before"]), str(change["after"])) for change in answer.data["changes"]
     }
-    assert told >= {("layers", "24", "27"), ("positions", "577", "729"), ("input width", "1024", "1152")}
+    assert found >= {("layers", "24", "27"), ("positions", "577", "729"), ("input width", "1024", "1152")}
 
 
-def test_of_two_models_that_configurations_alone_tell_no_unknown_is_equal(here):
+def test_unknown_facts_of_two_configurations_are_not_equal(here):
     phi = save(here, "phi", phi3_v.CONFIG)
-    told = call("diff", phi, phi, "-q").stdout.splitlines()[-1]
-    assert told == "No difference. 24 facts could not be compared (remote code)."
+    found = call("diff", phi, phi, "-q").stdout.splitlines()[-1]
+    assert found == "No difference. 24 facts could not be compared (remote code)."
 
 
 @pytest.mark.usefixtures("here")
@@ -132,7 +132,7 @@ def test_two_snapshot_files_are_compared_without_torch(two, here):
     assert "13824" in answer.stdout
 
 
-def test_help_says_what_there_is():
+def test_help_lists_options_and_roles():
     answer = call("diff", "--help")
     assert answer.code == 0
     assert "--names-only" in answer.stdout

@@ -42,7 +42,7 @@ def test_snapshots_are_written_and_nothing_is_printed_on_stdout(project):
 @pytest.mark.usefixtures("project")
 def test_check_of_what_did_not_change_exits_0():
     answer = call("check", "--format", "terminal")
-    assert (answer.code, answer.stdout) == (0, "2 models: 2 as before\n")
+    assert (answer.code, answer.stdout) == (0, "2 models: 2 unchanged\n")
 
 
 def test_check_of_what_changed_exits_1_and_says_what(project):
@@ -50,7 +50,7 @@ def test_check_of_what_changed_exits_1_and_says_what(project):
     answer = call("check", "--format", "terminal")
     assert answer.code == 1
     assert "language_model: MLP hidden width 11,008 → 1,024" in answer.stdout
-    assert "2 models: 1 changed, 1 as before" in answer.stdout
+    assert "2 models: 1 changed, 1 unchanged" in answer.stdout
 
 
 def test_update_writes_and_exits_0(project):
@@ -84,7 +84,7 @@ def test_the_summary_is_appended(project):
     summary = project / "summary.md"
     summary.write_text("before\n")
     call("check", "--summary", str(summary))
-    assert summary.read_text().startswith("before\n### vlm-inspect: 2 models: 2 as before")
+    assert summary.read_text().startswith("before\n### vlm-inspect: 2 models: 2 unchanged")
 
 
 def test_annotations_name_files_from_the_root_of_the_checkout(project, monkeypatch):

@@ -50,11 +50,11 @@ def llava_2024():
     return checkpoints.renamed(checkpoints.tensors_of(LLAVA), LLAVA_2024)
 
 
-# --- what fits
+# --- checkpoints that load
 
 
 @pytest.mark.parametrize("model_type", [*OLD_LAYOUTS, *UNCHANGED])
-def test_a_native_checkpoint_fits(tmp_path, model_type):
+def test_a_native_checkpoint_loads(tmp_path, model_type):
     folder = checkpoints.save(tmp_path / "m", config_of(model_type), shards=3)
     answer = verify(folder)
     assert answer.code == 0, answer.data["mismatches"]
@@ -65,7 +65,7 @@ def test_a_native_checkpoint_fits(tmp_path, model_type):
 
 
 @pytest.mark.parametrize("model_type", OLD_LAYOUTS)
-def test_a_checkpoint_in_the_names_of_2024_fits(tmp_path, model_type):
+def test_a_checkpoint_with_key_names_of_2024_loads(tmp_path, model_type):
     config = config_of(model_type)
     old = checkpoints.renamed(checkpoints.tensors_of(config), OLD_LAYOUTS[model_type])
     answer = verify(checkpoints.save(tmp_path / "m", config, old))
@@ -76,7 +76,7 @@ def test_a_checkpoint_in_the_names_of_2024_fits(tmp_path, model_type):
     )
 
 
-def test_both_name_spaces_are_shown(tmp_path, llava_2024):
+def test_renamed_keys_are_shown_with_both_names(tmp_path, llava_2024):
     answer = verify(checkpoints.save(tmp_path / "m", LLAVA, llava_2024))
     assert [(each["key"], each["path"], each["count"]) for each in answer.data["renamings"]] == [
         ("vision_tower.vision_model", "model.vision_tower", 391),
@@ -94,7 +94,7 @@ def test_a_tied_head_is_not_missing(tmp_path):
     assert "lm_head" not in {part["role"] for part in answer.data["components"]}
 
 
-def test_buffers_that_models_used_to_save_are_left_out(tmp_path, llava_2024):
+def test_buffers_of_older_checkpoints_are_ignored(tmp_path, llava_2024):
     buffers = {f"language_model.model.layers.{n}.self_attn.rotary_emb.inv_freq": (64,) for n in range(32)}
     buffers["vision_tower.vision_model.embeddings.position_ids"] = ("I64", (1, 577))
     answer = verify(checkpoints.save(tmp_path / "m", LLAVA, {**llava_2024, **buffers}))
@@ -122,7 +122,7 @@ def experts(count=4):
     return config, tensors
 
 
-def test_experts_that_the_model_holds_as_one_are_put_together(tmp_path):
+def test_separate_experts_are_merged(tmp_path):
     config, tensors = experts()
     answer = verify(checkpoints.save(tmp_path / "m", config, tensors))
     assert answer.code == 0, answer.data["mismatches"]
@@ -130,7 +130,7 @@ def test_experts_that_the_model_holds_as_one_are_put_together(tmp_path):
     assert any(key.endswith("experts.*.gate_proj.weight") for key in converted)
 
 
-def test_an_expert_that_is_missing_makes_another_shape(tmp_path):
+def test_a_missing_expert_changes_the_merged_shape(tmp_path):
     config, tensors = experts()
     gone = next(name for name in tensors if "layers.1.mlp.experts.3.down_proj" in name)
     del tensors[gone]
@@ -140,7 +140,7 @@ def test_an_expert_that_is_missing_makes_another_shape(tmp_path):
     assert misfit["key"] == "model.language_model.layers.1.mlp.experts.*.down_proj.weight"
 
 
-def test_experts_of_different_shapes_cannot_be_put_together(tmp_path):
+def test_experts_of_different_shapes_cannot_be_merged(tmp_path):
     config, tensors = experts()
     tensors[next(name for name in tensors if "layers.1.mlp.experts.3.down_proj" in name)] = (64, 31)
     answer = verify(checkpoints.save(tmp_path / "m", config, tensors))
@@ -148,7 +148,7 @@ def test_experts_of_different_shapes_cannot_be_put_together(tmp_path):
     assert (misfit["kind"], misfit["reason"]) == ("mismatched", "its 4 tensors cannot be put together")
 
 
-# --- what does not fit
+# --- mismatches
 
 
 def damaged(tensors, prefix="language_model.model"):
@@ -165,17 +165,17 @@ def broken(tmp_path, llava_2024):
     return checkpoints.save(tmp_path / "broken", LLAVA, damaged(llava_2024), shards=4)
 
 
-def test_three_faults_are_exactly_three_by_name(broken):
+def test_each_mismatch_is_reported_by_name(broken):
     answer = verify(broken)
     assert answer.code == 1
     assert answer.data["counts"] == {"missing": 1, "unexpected": 1, "mismatched": 1}
-    told = {each["kind"]: each for each in answer.data["mismatches"]}
-    assert told["missing"]["names"] == ["model.language_model.layers.7.mlp.up_proj.weight"]
-    assert told["missing"]["key"] == "language_model.model.layers.7.mlp.up_proj.weight"
-    assert told["missing"]["role"] == "language_model"
-    assert told["unexpected"]["names"] == ["talker.weight"]
-    assert told["mismatched"]["names"] == ["model.language_model.layers.3.self_attn.q_proj.weight"]
-    assert (told["mismatched"]["stored"], told["mismatched"]["expected"]) == ([4096, 4000], [4096, 4096])
+    found = {each["kind"]: each for each in answer.data["mismatches"]}
+    assert found["missing"]["names"] == ["model.language_model.layers.7.mlp.up_proj.weight"]
+    assert found["missing"]["key"] == "language_model.model.layers.7.mlp.up_proj.weight"
+    assert found["missing"]["role"] == "language_model"
+    assert found["unexpected"]["names"] == ["talker.weight"]
+    assert found["mismatched"]["names"] == ["model.language_model.layers.3.self_attn.q_proj.weight"]
+    assert (found["mismatched"]["stored"], found["mismatched"]["expected"]) == ([4096, 4000], [4096, 4096])
     assert (answer.data["tensors"], answer.data["loaded"]) == (686, 684)
 
 
@@ -186,7 +186,7 @@ def test_every_format_names_the_three(broken, form):
         assert name in text
 
 
-def test_layers_that_lack_the_same_are_one_line(tmp_path, llava_2024):
+def test_a_tensor_that_is_missing_in_all_layers_is_one_line(tmp_path, llava_2024):
     tensors = {name: shape for name, shape in llava_2024.items() if "q_proj" not in name}
     answer = verify(checkpoints.save(tmp_path / "m", LLAVA, tensors))
     language = next(each for each in answer.data["mismatches"] if each["role"] == "language_model")
@@ -198,7 +198,7 @@ def test_layers_that_lack_the_same_are_one_line(tmp_path, llava_2024):
     assert "32 tensors, each 4096 x 4096; layers 0-31" in text
 
 
-def test_a_whole_tower_that_is_missing_is_one_line(tmp_path, llava_2024):
+def test_a_missing_tower_is_one_line(tmp_path, llava_2024):
     tensors = {name: shape for name, shape in llava_2024.items() if "vision_tower" not in name}
     answer = verify(checkpoints.save(tmp_path / "m", LLAVA, tensors))
     (misfit,) = answer.data["mismatches"]
@@ -206,14 +206,14 @@ def test_a_whole_tower_that_is_missing_is_one_line(tmp_path, llava_2024):
     assert misfit["is_module"] is True
 
 
-def test_an_untied_head_that_the_checkpoint_has_not_is_missing(tmp_path):
+def test_an_untied_head_without_a_tensor_is_missing(tmp_path):
     tensors = checkpoints.tensors_of(QWEN2_5_VL_7B)
     del tensors["lm_head.weight"]
     answer = verify(checkpoints.save(tmp_path / "m", QWEN2_5_VL_7B, tensors))
     assert [each["path"] for each in answer.data["mismatches"]] == ["lm_head.weight"]
 
 
-def test_a_config_of_other_sizes_than_its_checkpoint_does_not_fit(tmp_path, llava_2024):
+def test_a_config_with_other_sizes_is_a_mismatch(tmp_path, llava_2024):
     config = {**LLAVA, "text_config": {"model_type": "llama", "num_hidden_layers": 40, "hidden_size": 5120}}
     answer = verify(checkpoints.save(tmp_path / "m", config, llava_2024))
     assert answer.code == 1
@@ -221,7 +221,7 @@ def test_a_config_of_other_sizes_than_its_checkpoint_does_not_fit(tmp_path, llav
     assert any(each["path"] == "model.language_model.layers.*" for each in answer.data["mismatches"])
 
 
-def test_an_unfinished_download_says_what_is_not_there(tmp_path, llava_2024):
+def test_an_unfinished_download_names_the_missing_files(tmp_path, llava_2024):
     folder = checkpoints.save(tmp_path / "m", LLAVA, llava_2024, shards=4)
     (folder / "model-00002-of-00004.safetensors").unlink()
     os.truncate(folder / "model-00003-of-00004.safetensors", 10**8)
@@ -236,27 +236,27 @@ def test_an_unfinished_download_says_what_is_not_there(tmp_path, llava_2024):
     }
 
 
-# --- what cannot be said
+# --- unknown results
 
 
 @pytest.mark.parametrize(
-    ("stored", "said"),
+    ("stored", "message"),
     [
         ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantised (gptq)"),
         ({"text_config": {"quantization_config": {"quant_method": "fp8"}}}, "quantised (fp8)"),
         ({"quantization": {"group_size": 64, "bits": 8}}, "quantised (MLX)"),
     ],
 )
-def test_packed_weights_cannot_be_verified(tmp_path, stored, said):
+def test_packed_weights_cannot_be_verified(tmp_path, stored, message):
     folder = checkpoints.save(tmp_path / "m", {**LLAVA, **stored}, {"a.qweight": ("I32", (4, 4))})
     answer = call("verify", folder)
     assert answer.code == 3
-    assert said in answer.stderr
+    assert message in answer.stderr
     assert answer.stdout == ""
 
 
 @pytest.mark.slow
-def test_code_of_a_repo_is_not_run(tmp_path):
+def test_repository_code_is_not_run(tmp_path):
     config = {
         "model_type": "odd",
         "architectures": ["OddVLM"],
@@ -321,14 +321,14 @@ def test_a_model_on_the_hub_is_verified_by_its_headers(hub, tmp_path, llava_2024
     assert (again.code, again.data) == (1, answer.data)
 
 
-def test_the_loader_asks_nobody(hub, tmp_path):
+def test_a_local_folder_needs_no_request(hub, tmp_path):
     config = json.loads(json.dumps(default_config("qwen2_5_omni")))
     folder = checkpoints.save(tmp_path / "m", config)
     assert verify(folder).code == 0
     assert hub.requests == []
 
 
-def test_what_the_class_builds_otherwise_than_the_config_says_is_a_note(tmp_path):
+def test_a_config_key_that_the_class_ignores_is_a_note(tmp_path):
     config = {**LLAVA, "text_config": {"model_type": "llama", "num_nextn_predict_layers": 1}}
     answer = verify(checkpoints.save(tmp_path / "m", config, checkpoints.tensors_of(LLAVA)))
     shown = call("show", tmp_path / "m", "--format", "json")

@@ -1,6 +1,6 @@
-"""`vlm-inspect verify` on PEFT adapters: which modules their tensors reach, and which reach nothing.
+"""`vlm-inspect verify` on PEFT adapters: whether their tensors target modules of the base model.
 
-What PEFT 0.21 does under transformers 5.23 with each of these was seen by loading small ones with it.
+The expected results are those of PEFT 0.21 with transformers 5.23, which loaded small adapters of each kind.
 """
 
 import json
@@ -46,7 +46,7 @@ LANGUAGE = r".*language_model.*q_proj"
 
 @pytest.fixture(autouse=True)
 def bases(tmp_path, monkeypatch):
-    """A folder with a small LLaVA and a small Qwen2.5-VL: configurations are all that a base needs."""
+    """A folder with configurations of a small LLaVA and a small Qwen2.5-VL, which suffice as bases."""
     monkeypatch.chdir(tmp_path)
     for name, config in (("llava", LLAVA), ("qwen", QWEN)):
         (tmp_path / name).mkdir()
@@ -66,8 +66,14 @@ def lora(prefix, module="self_attn.q_proj", layers=2, rank=4, into=64, out=64):
 def save(folder, tensors, base="./llava", targets=LANGUAGE, **config):
     folder = folder / "adapter"
     sparse.write(folder / "adapter_model.safetensors", tensors, "F32")
-    said = {"peft_type": "LORA", "r": 4, "target_modules": targets, "base_model_name_or_path": base, **config}
-    (folder / "adapter_config.json").write_text(json.dumps(said))
+    fields = {
+        "peft_type": "LORA",
+        "r": 4,
+        "target_modules": targets,
+        "base_model_name_or_path": base,
+        **config,
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(fields))
     return folder
 
 
@@ -75,7 +81,7 @@ def verify(folder, *options):
     return call("verify", folder, "--format", "json", *options)
 
 
-def test_an_adapter_in_the_names_of_its_base_reaches_all_of_it(bases):
+def test_an_adapter_with_the_module_names_of_its_base_loads(bases):
     answer = verify(save(bases, lora("model.language_model")))
     assert (answer.code, answer.data["verdict"]) == (0, "ok")
     assert (answer.data["tensors"], answer.data["loaded"]) == (4, 4)
@@ -85,7 +91,7 @@ def test_an_adapter_in_the_names_of_its_base_reaches_all_of_it(bases):
     assert (answer.data["model"]["id"], answer.data["base"]["id"]) == ("adapter", "llava")
 
 
-def test_an_adapter_in_names_that_peft_renames_fits(bases):
+def test_keys_that_peft_renames_load(bases):
     answer = verify(save(bases, lora("language_model.model")))
     assert answer.code == 0
     assert answer.data["renamings"][0]["key"] == "language_model.model"
@@ -95,7 +101,7 @@ def test_an_adapter_in_names_that_peft_renames_fits(bases):
 @pytest.mark.parametrize(
     ("base", "prefix"), [("./qwen", "model"), ("./llava", "language_model")], ids=["qwen", "llava"]
 )
-def test_an_adapter_that_only_the_librarys_loader_renames_cannot_be_said(bases, base, prefix):
+def test_keys_that_only_transformers_renames_leave_the_result_unknown(bases, base, prefix):
     answer = verify(save(bases, lora(prefix), base))
     assert answer.code == 3
     (sentence,) = answer.data["uncertain"]
@@ -103,18 +109,18 @@ def test_an_adapter_that_only_the_librarys_loader_renames_cannot_be_said(bases, 
     assert "PeftModel.from_pretrained leaves them without effect" in sentence
 
 
-def test_an_adapter_for_modules_that_are_not_there_reaches_nothing(bases):
+def test_tensors_for_missing_modules_are_unexpected(bases):
     answer = verify(save(bases, lora("transformer"), "./qwen"))
     assert (answer.code, answer.data["loaded"]) == (1, 0)
-    told = {each["kind"]: each for each in answer.data["mismatches"]}
-    assert told["unexpected"]["reason"] == "the model has no such module"
-    assert told["unexpected"]["key"] == "base_model.model.transformer.layers.*.self_attn.q_proj"
-    assert told["missing"]["path"] == "model.language_model.layers.*.self_attn.q_proj"
+    found = {each["kind"]: each for each in answer.data["mismatches"]}
+    assert found["unexpected"]["reason"] == "the model has no such module"
+    assert found["unexpected"]["key"] == "base_model.model.transformer.layers.*.self_attn.q_proj"
+    assert found["missing"]["path"] == "model.language_model.layers.*.self_attn.q_proj"
     text = call("verify", bases / "adapter", "--format", "terminal").stdout
-    assert "Without effect: it reaches nothing in the model" in text
+    assert "Without effect: no such target in the model" in text
 
 
-def test_an_adapter_that_its_own_target_modules_do_not_name_reaches_nothing(bases):
+def test_tensors_outside_of_target_modules_are_unexpected(bases):
     answer = verify(save(bases, lora("language_model.model"), targets=r"language_model\.model\..*q_proj"))
     assert (answer.code, answer.data["loaded"]) == (1, 0)
     assert {each["reason"] for each in answer.data["mismatches"]} == {
@@ -144,7 +150,7 @@ def test_all_linear_is_every_linear_but_the_head(bases):
     assert not any("lm_head" in path for path in paths)
 
 
-def test_one_tensor_of_a_wrong_shape_is_told_by_name(bases):
+def test_a_tensor_with_a_wrong_shape_is_reported_by_name(bases):
     tensors = lora("model.language_model")
     name = "base_model.model.model.language_model.layers.1.self_attn.q_proj.lora_B.weight"
     tensors[name] = (60, 4)
@@ -154,13 +160,13 @@ def test_one_tensor_of_a_wrong_shape_is_told_by_name(bases):
     assert (misfit["stored"], misfit["expected"]) == ([60, 4], [64, 4])
 
 
-def test_a_rank_that_is_not_the_configurations_is_another_shape(bases):
+def test_a_rank_other_than_the_configured_one_is_a_mismatch(bases):
     answer = verify(save(bases, lora("model.language_model", rank=8)))
     assert (answer.code, answer.data["counts"]["mismatched"]) == (1, 4)
     assert verify(save(bases, lora("model.language_model", rank=8), rank_pattern={"q_proj": 8})).code == 0
 
 
-def test_half_a_pair_does_nothing(bases):
+def test_the_other_half_of_a_lora_pair_is_missing(bases):
     tensors = lora("model.language_model")
     gone = next(name for name in tensors if "layers.1" in name and "lora_B" in name)
     del tensors[gone]
@@ -188,7 +194,7 @@ def test_embeddings_convolutions_biases_and_magnitudes_have_shapes_of_their_own(
     assert answer.code == 0, answer.data["mismatches"]
 
 
-def test_a_module_that_is_saved_whole_is_compared_whole(bases):
+def test_modules_to_save_are_compared_whole(bases):
     tensors = lora("model.language_model") | {"base_model.model.lm_head.weight": (128, 64)}
     assert verify(save(bases, tensors, modules_to_save=["lm_head"])).code == 0
     tensors["base_model.model.lm_head.weight"] = (130, 64)
@@ -197,7 +203,7 @@ def test_a_module_that_is_saved_whole_is_compared_whole(bases):
     assert (misfit["kind"], misfit["path"]) == ("mismatched", "lm_head.weight")
 
 
-def test_shapes_of_other_methods_are_not_checked_and_that_is_said(bases):
+def test_shapes_of_other_methods_are_not_checked(bases):
     tensors = {
         f"base_model.model.model.language_model.layers.{n}.self_attn.q_proj.ia3_l": (64, 1) for n in range(2)
     }
@@ -208,7 +214,7 @@ def test_shapes_of_other_methods_are_not_checked_and_that_is_said(bases):
     ]
 
 
-def test_a_prompt_is_put_into_no_module(bases):
+def test_prompt_tuning_targets_no_module(bases):
     answer = call("verify", save(bases, {"prompt_embeddings": (20, 64)}, peft_type="PROMPT_TUNING"))
     assert answer.code == 3
     assert "adds vectors before the tokens and changes no module" in answer.stderr
@@ -235,21 +241,21 @@ def test_a_pattern_that_takes_for_ever_is_given_up(bases):
     ],
     ids=str,
 )
-def test_an_odd_configuration_is_no_bug(bases, odd):
+def test_an_odd_configuration_is_not_an_internal_error(bases, odd):
     assert call("verify", save(bases, lora("model.language_model"), **odd)).code in {0, 1, 3}
 
 
 # --- its base
 
 
-def test_another_base_may_be_named(bases):
+def test_base_replaces_the_configured_base(bases):
     folder = save(bases, lora("model.language_model"), base="nowhere/nothing", targets=["q_proj"])
     assert verify(folder, "--base", "./qwen").data["base"]["id"] == "qwen"
     assert verify(folder, "--base", "./qwen").code == 0
 
 
 @pytest.mark.parametrize("base", [None, "", "/home/someone/models/llava"])
-def test_a_base_that_is_not_here_must_be_named(bases, base):
+def test_an_unavailable_base_must_be_given(bases, base):
     answer = call("verify", save(bases, lora("model.language_model"), base=base))
     assert answer.code == 3
     assert answer.stdout == ""
@@ -273,7 +279,7 @@ def test_an_adapter_that_is_a_pickle_is_not_opened(bases):
 # --- on the Hub
 
 
-def test_an_adapter_on_the_hub_is_put_on_its_base_on_the_hub(hub, bases):
+def test_an_adapter_on_the_hub_is_verified_with_its_base(hub, bases):
     folder = save(bases, lora("model.language_model"), base="org/llava")
     commit = hub.add_model("org/adapter", {path.name: path for path in folder.iterdir()})
     base = hub.add_model("org/llava", {"config.json": json.dumps(LLAVA)})
@@ -286,7 +292,7 @@ def test_an_adapter_on_the_hub_is_put_on_its_base_on_the_hub(hub, bases):
     assert hub.requests == []
 
 
-def test_a_hub_that_is_busy_for_a_moment_is_asked_for_an_adapter_once_more(hub, bases):
+def test_a_busy_hub_is_retried(hub, bases):
     folder = save(bases, lora("model.language_model"), base="org/llava")
     hub.add_model("org/adapter", {path.name: path for path in folder.iterdir()})
     hub.add_model("org/llava", {"config.json": json.dumps(LLAVA)})
@@ -294,7 +300,7 @@ def test_a_hub_that_is_busy_for_a_moment_is_asked_for_an_adapter_once_more(hub, 
     assert verify("org/adapter", "--cache-dir", bases / "cache").code == 0
 
 
-def test_an_adapter_of_the_hub_opens_no_path_of_this_machine(hub, bases):
+def test_an_adapter_on_the_hub_opens_no_local_path(hub, bases):
     folder = save(bases, lora("model.language_model"), base=str(bases / "llava"))
     hub.add_model("org/adapter", {path.name: path for path in folder.iterdir()})
     answer = call("verify", "org/adapter", "--cache-dir", bases / "cache")
@@ -302,7 +308,7 @@ def test_an_adapter_of_the_hub_opens_no_path_of_this_machine(hub, bases):
     assert "of another machine" in answer.stderr
 
 
-def test_a_damaged_adapter_config_is_called_by_its_name(bases):
+def test_an_error_names_the_damaged_adapter_config(bases):
     folder = save(bases, lora("model.language_model"))
     (folder / "adapter_config.json").write_text("{")
     answer = call("verify", folder)

@@ -1,4 +1,4 @@
-"""What is said of real models, and of what is unknown."""
+"""Differences of real models, and of unknown facts."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.compare.conftest import of_catalogue, of_type
-from tests.compare.trees import edited, node, snapshot, wherever, with_children
+from tests.compare.trees import edited, node, snapshot, with_children, without_pairs
 from vlm_inspect.compare.compare import compare, of_roles
 from vlm_inspect.core.architecture import Attention, Component, Layer, LayerStack, Mlp, Norm, Role
 from vlm_inspect.core.difference import Change, PathChange
@@ -18,9 +18,9 @@ BASE, TUNED = "HuggingFaceM4/idefics2-8b-base", "HuggingFaceM4/idefics2-8b"
 VISION, TEXT, PROJECTOR, HEAD = Role.VISION_ENCODER, Role.LANGUAGE_MODEL, Role.PROJECTOR, Role.LM_HEAD
 
 
-def test_two_towers_before_one_language_model():
+def test_models_with_different_vision_towers():
     difference = compare(of_catalogue(CLIP), of_catalogue(SIGLIP))
-    assert wherever(difference.changes) == (
+    assert without_pairs(difference.changes) == (
         Change((VISION,), "class", "CLIPVisionModel", "SiglipVisionModel"),
         Change((VISION,), "layers", 24, 27),
         Change((VISION,), "width", 1024, 1152),
@@ -44,7 +44,7 @@ def test_two_towers_before_one_language_model():
     assert (difference.total_before, difference.total_after) == (8_354_764_800, 8_480_007_232)
 
 
-def test_a_vocabulary_is_one_change_of_two_components():
+def test_the_vocabulary_is_one_change_of_two_components():
     difference = compare(of_catalogue(BASE), of_catalogue(TUNED))
     (change,) = difference.changes
     assert change == Change((TEXT, HEAD), "vocabulary", 32002, 32003, pairs=(2, 3))
@@ -53,12 +53,12 @@ def test_a_vocabulary_is_one_change_of_two_components():
     assert (difference.paths, difference.incomparable) == ((), ())
 
 
-def test_what_is_unknown_in_both_is_equal_to_nothing():
+def test_facts_unknown_in_both_models_are_incomparable():
     difference = compare(of_catalogue(PHI3), of_catalogue(PHI3))
     assert difference.empty
     assert {(fact.before, fact.after) for fact in difference.incomparable} == {("remote code", "remote code")}
-    told = {(fact.roles, fact.field) for fact in difference.incomparable}
-    assert told >= {
+    expected = {(fact.roles, fact.field) for fact in difference.incomparable}
+    assert expected >= {
         ((), "parameters"),
         ((), "module paths"),
         ((VISION,), "class"),
@@ -70,7 +70,7 @@ def test_what_is_unknown_in_both_is_equal_to_nothing():
 
 
 @pytest.mark.parametrize(("before", "after"), [(PHI3, TUNED), (TUNED, PHI3)])
-def test_what_is_unknown_on_one_side_did_not_come_and_did_not_go(before, after):
+def test_facts_unknown_in_one_model_are_neither_added_nor_removed(before, after):
     difference = compare(of_catalogue(before), of_catalogue(after))
     assert {change.kind for change in difference.changes} == {"changed"}
     fields = {change.field for change in difference.changes}
@@ -96,7 +96,7 @@ def facts(before, after):
 
 
 @pytest.mark.parametrize(
-    ("unknown", "told"),
+    ("unknown", "expected"),
     [
         (replace(PLAIN, attention=None, unknown={"attention": "why"}), {"attention", "heads"}),
         (replace(PLAIN, mlp=None, unknown={"mlp": "why"}), {"MLP", "MLP hidden width", "activation"}),
@@ -108,23 +108,23 @@ def facts(before, after):
         (replace(PLAIN, class_name=None, unknown={"class_name": "why"}), {"layer class"}),
     ],
 )
-def test_an_unknown_part_makes_its_facts_incomparable(unknown, told):
-    assert facts(described(PLAIN), described(unknown)) == ({}, told)
-    assert facts(described(unknown), described(PLAIN)) == ({}, told)
+def test_an_unknown_part_makes_its_facts_incomparable(unknown, expected):
+    assert facts(described(PLAIN), described(unknown)) == ({}, expected)
+    assert facts(described(unknown), described(PLAIN)) == ({}, expected)
 
 
-def test_layers_that_became_two_kinds_differ_in_what_they_do_not_share():
+def test_two_kinds_of_layers_differ_in_the_facts_that_they_do_not_share():
     windowed = replace(PLAIN, attention=replace(PLAIN.attention, sliding_window=512))
     changes, _ = facts(described(PLAIN), described(windowed, PLAIN))
     assert changes == {"layer order": (None, (1, 2)), "kind 1 sliding window": (None, 512)}
 
 
-def test_an_eps_that_is_not_a_number_is_itself():
+def test_a_nan_eps_equals_itself():
     layer = replace(PLAIN, norms=(Norm("N", eps=math.nan),))
     assert compare(described(layer), described(replace(layer, norms=(Norm("N", eps=float("nan")),)))).empty
 
 
-def test_a_component_elsewhere_under_other_shapes_says_where():
+def test_a_component_with_another_path_and_other_shapes_has_a_path_change():
     old, new = of_type("llava"), of_type("idefics2")
     paths = {
         change.roles: (change.before, change.after)
@@ -135,8 +135,8 @@ def test_a_component_elsewhere_under_other_shapes_says_where():
     assert (HEAD,) not in paths
 
 
-def test_a_parameter_that_came_is_told_beside_a_fact_that_changed():
-    """A larger vocabulary explains a larger embedding, and no bias."""
+def test_an_added_parameter_is_reported_next_to_a_changed_fact():
+    """A larger vocabulary explains a larger embedding, but not a new bias."""
     base, tuned = of_catalogue(BASE), of_catalogue(TUNED)
     attention = "model.text_model.layers.*.self_attn"
     biased = node("Linear", [("weight", (4096, 4096)), ("bias", (4096,))])
@@ -164,24 +164,24 @@ def test_more_layers_are_one_change():
     assert not difference.paths
 
 
-def test_parameters_that_nothing_explains_are_told():
+def test_unexplained_parameter_counts_are_reported():
     one = Component(TEXT, ("m",), "Model", 10)
     other = Component(VISION, ("v",), "Tower", 5)
     root = node("Top", m=node("Model"), v=node("Tower"))
     before = snapshot(root, components=(one, other))
     after = snapshot(root, components=(replace(one, parameters=12), other))
-    assert wherever(compare(before, after).changes) == (Change((TEXT,), "parameters", 10, 12),)
+    assert without_pairs(compare(before, after).changes) == (Change((TEXT,), "parameters", 10, 12),)
 
 
-def test_a_component_that_came():
+def test_an_added_component():
     part = Component(VISION, ("v",), "Tower", 5)
     root = node("Top", v=node("Tower"))
     difference = compare(snapshot(with_children(root, ())), snapshot(root, components=(part,)))
-    assert wherever(difference.changes) == (Change((VISION,), "component", None, "Tower"),)
+    assert without_pairs(difference.changes) == (Change((VISION,), "component", None, "Tower"),)
     assert difference.counts() == {"changed": 0, "moved": 0, "added": 1, "removed": 0}
 
 
-def test_only_some_roles():
+def test_a_difference_of_some_roles():
     difference = compare(of_catalogue(CLIP), of_catalogue(SIGLIP))
     projector = of_roles(difference, {PROJECTOR})
     assert [change.field for change in projector.changes] == ["input width"]

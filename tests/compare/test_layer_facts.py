@@ -30,7 +30,7 @@ def experts(**fields):
 
 
 @pytest.mark.parametrize(
-    ("after", "told"),
+    ("after", "expected"),
     [
         (attention(mechanism="linear attention"), {"mechanism": (None, "linear attention")}),
         (attention(latent=Latent(256, 256, 64, 128)), {"key-value rank": (512, 256)}),
@@ -63,11 +63,11 @@ def experts(**fields):
         ),
     ],
 )
-def test_a_change_is_told_by_its_name(after, told):
-    assert changes(after) == told
+def test_a_changed_field_is_reported_under_the_name_of_its_fact(after, expected):
+    assert changes(after) == expected
 
 
-def test_two_groups_of_experts_are_told_by_whose_they_are():
+def test_groups_of_experts_are_named_by_their_modality():
     groups = (replace(EXPERTS, modality="text"), replace(EXPERTS, modality="vision", count=4))
     before = replace(LAYER, mlp=replace(MLP, experts=groups))
     after = replace(LAYER, mlp=replace(MLP, experts=(groups[0], replace(groups[1], count=2))))
@@ -76,29 +76,29 @@ def test_two_groups_of_experts_are_told_by_whose_they_are():
 
 
 @pytest.mark.parametrize(
-    ("unknown", "told"),
+    ("unknown", "expected"),
     [
         (replace(LAYER, norm_placement=None, unknown={"norm_placement": "why"}), {"norm placement"}),
         (attention(positions=None, rotary=None, unknown={"positions": "why"}), {"attention positions"}),
         (experts(per_token=None, unknown={"per_token": "why"}), {"experts per token"}),
     ],
 )
-def test_what_is_unknown_cannot_be_compared(unknown, told):
+def test_unknown_fields_are_incomparable(unknown, expected):
     for before, after in ((LAYER, unknown), (unknown, LAYER), (unknown, unknown)):
         difference = compare(described(before), described(after))
-        assert told <= {fact.field for fact in difference.incomparable}
-        assert told.isdisjoint(change.field for change in difference.changes)
+        assert expected <= {fact.field for fact in difference.incomparable}
+        assert expected.isdisjoint(change.field for change in difference.changes)
 
 
-# what says why, or follows from the rest
-SILENT = {"unknown", "parameters", "path", "modality", "input_width", "output_width", "class_name"}
+# reasons, paths, and fields that other facts determine
+NOT_COMPARED = {"unknown", "parameters", "path", "modality", "input_width", "output_width", "class_name"}
 
 
 @pytest.mark.parametrize(
     "record", [ATTENTION, EXPERTS, ROTARY, MLP, LAYER], ids=lambda record: type(record).__name__
 )
-def test_every_field_is_compared_or_follows(record):
-    """A new field of these records belongs into `layer_facts`, or here with its reason."""
+def test_every_field_is_compared_or_excluded(record):
+    """A new field of these records belongs in `layer_facts`, or in NOT_COMPARED."""
     known = {
         Attention: "class_name kind heads key_value_heads head_width cross sliding_window chunk window"
         " mechanism latent qk_norm bias positions rotary features state_width convolution",
@@ -108,5 +108,5 @@ def test_every_field_is_compared_or_follows(record):
         Layer: "class_name attention mlp norms norm_placement parallel extra_attention",
     }[type(record)].split()
     assert {each.name for each in fields(record)} == {*known} | (
-        {each.name for each in fields(record)} & SILENT
+        {each.name for each in fields(record)} & NOT_COMPARED
     )

@@ -1,4 +1,4 @@
-"""What holds of any two models."""
+"""Properties of the comparison of any two models."""
 
 from collections import Counter
 from itertools import combinations
@@ -8,7 +8,7 @@ from hypothesis import example, given
 from msgspec.structs import replace
 
 from tests.compare.conftest import TYPES, of_type
-from tests.compare.trees import node, snapshot, trees, two_models, two_trees, wherever
+from tests.compare.trees import node, snapshot, trees, two_models, two_trees, without_pairs
 from tests.examples import examples
 from vlm_inspect.compare.compare import compare, of_roles
 from vlm_inspect.compare.paths import apply_moves
@@ -18,25 +18,25 @@ from vlm_inspect.core.module_tree import NodePool, folded_path
 LEAF = node("L", [("w", (2,))])
 
 
-def turned(record):
+def swapped(record):
     return replace(record, before=record.after, after=record.before)
 
 
-def turned_path(change):
-    """A change of a path as the way back tells it."""
+def swapped_path(change):
+    """The same change of a path in the reverse comparison."""
     if change.moved_from is None:
-        return turned(change)
-    return replace(turned(change), path=change.moved_from, moved_from=change.path)
+        return swapped(change)
+    return replace(swapped(change), path=change.moved_from, moved_from=change.path)
 
 
 def as_sets(difference, turn=lambda record: record, turn_path=lambda change: change):
     return {
-        "changes": Counter(turn(change) for change in wherever(difference.changes)),
+        "changes": Counter(turn(change) for change in without_pairs(difference.changes)),
         "moves": Counter(turn(move) for move in difference.moves),
         "paths": Counter(turn_path(change) for change in difference.paths),
-        "incomparable": Counter(turn(fact) for fact in wherever(difference.incomparable)),
+        "incomparable": Counter(turn(fact) for fact in without_pairs(difference.incomparable)),
         "pairs": Counter(
-            (*sorted_ends(pair, flipped=turn is turned), pair.role) for pair in difference.pairs
+            (*sorted_ends(pair, flipped=turn is swapped), pair.role) for pair in difference.pairs
         ),
     }
 
@@ -49,15 +49,15 @@ def sorted_ends(pair, *, flipped):
 
 def assert_mirrored(before, after):
     there, back = compare(before, after), compare(after, before)
-    assert as_sets(there) == as_sets(back, turned, turned_path)
+    assert as_sets(there) == as_sets(back, swapped, swapped_path)
     counts = there.counts()
     assert back.counts() == counts | {"added": counts["removed"], "removed": counts["added"]}
     for roles in ({Role.VISION_ENCODER}, {Role.PROJECTOR, Role.LANGUAGE_MODEL}, {Role.OTHER}):
-        assert as_sets(of_roles(there, roles)) == as_sets(of_roles(back, roles), turned, turned_path)
+        assert as_sets(of_roles(there, roles)) == as_sets(of_roles(back, roles), swapped, swapped_path)
 
 
 def copy(root, pool):
-    """The same tree, of nodes of another pool."""
+    """The same tree with nodes of another pool."""
     children = tuple((name, copy(child, pool)) for name, child in root.children)
     return pool.node(root.class_name, parameters=root.parameters, children=children)
 
@@ -96,43 +96,43 @@ def replace_modules(model):
 @example(EITHER_OF_TWO_MOVES)
 @example(MODULE_CALLED_AS_A_PARAMETER)
 @example(A_MOVE_BELOW_A_MOVE)
-def test_the_way_back_mirrors_the_way_there(both):
+def test_the_reverse_comparison_mirrors_the_comparison(both):
     assert_mirrored(*map(snapshot, both))
 
 
 @examples(2)
 @given(two_models())
-def test_the_way_back_mirrors_the_way_there_of_models_with_components(both):
+def test_the_reverse_comparison_mirrors_the_comparison_of_models_with_components(both):
     assert_mirrored(*both)
 
 
 @examples(2)
 @given(two_trees())
 @example(A_MOVE_BELOW_A_MOVE)
-def test_a_move_leads_as_many_parameters_as_it_says(both):
+def test_a_move_covers_as_many_parameters_as_it_states(both):
     old, new = (dict(root.parameter_paths()) for root in both)
     moves = compare(*map(snapshot, both)).moves
-    led = [path for path in old.keys() - new.keys() if new.get(apply_moves(path, moves)) == old[path]]
-    assert len(led) >= sum(move.parameters for move in moves)
+    moved = [path for path in old.keys() - new.keys() if new.get(apply_moves(path, moves)) == old[path]]
+    assert len(moved) >= sum(move.parameters for move in moves)
 
 
 @examples(1.5)
 @given(two_trees())
-def test_moves_lead_to_the_new_paths_or_the_paths_are_told(both):
+def test_every_removed_path_is_moved_or_reported(both):
     old, new = both
     difference = compare(snapshot(old), snapshot(new))
     there = dict(new.parameter_paths())
-    told = {change.path for change in difference.paths}
+    reported = {change.path for change in difference.paths}
     for path, shape in old.parameter_paths():
         if path not in there:
             place = apply_moves(path, difference.moves)
             ends = [folded_path(path), folded_path(place)]
             above = {end[:length] for end in ends for length in range(len(end) + 1)}
-            assert there.get(place) == shape or above & told
+            assert there.get(place) == shape or above & reported
 
 
 @given(two_trees())
-def test_no_path_moves_twice_or_to_where_another_does(both):
+def test_no_two_moves_share_an_end(both):
     moves = compare(*map(snapshot, both)).moves
     assert len({move.before for move in moves}) == len(moves) == len({move.after for move in moves})
     assert all(move.parameters > 0 for move in moves)

@@ -1,4 +1,4 @@
-"""Trees to compare: generated ones, and edits of any tree."""
+"""Trees to compare: generated trees, and edits of them."""
 
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -15,7 +15,7 @@ _POOL = NodePool()
 
 
 def node(class_name, parameters=(), **children):
-    """A node; what Python cannot spell as a keyword is given as `children`."""
+    """A node with its children as keyword arguments."""
     return _POOL.node(class_name, parameters=tuple(parameters), children=tuple(children.items()))
 
 
@@ -23,8 +23,8 @@ def with_children(parent, children):
     return _POOL.node(parent.class_name, parameters=parent.parameters, children=tuple(children))
 
 
-def wherever(facts):
-    """Changes, or what cannot be compared, without their places among the difference's pairs."""
+def without_pairs(facts):
+    """Changes or incomparable facts without the indices of their pairs."""
     return tuple(replace(fact, pairs=()) for fact in facts)
 
 
@@ -50,7 +50,7 @@ def trees(names=NAMES, shapes=SHAPES):
 
 
 def edited_trees(roots):
-    """A tree, and what some edits made of it: most of it is still the same, or only looks so."""
+    """A tree and an edited copy of it, most of which is the same."""
     edits = st.lists(
         st.tuples(st.sampled_from(EDITS), st.integers(0, 30), st.sampled_from(NAMES)), max_size=5
     )
@@ -58,7 +58,7 @@ def edited_trees(roots):
 
 
 def two_trees():
-    # where names and shapes are few, much that moved may have moved to several places
+    # with few names and shapes, a path may have moved to several places
     alike = trees(["a", "b", "c"], SHAPES[:1])
     return st.one_of(
         st.tuples(trees(), trees()), edited_trees(trees()), st.tuples(alike, alike), edited_trees(alike)
@@ -144,7 +144,7 @@ def _component(root, path, role):
 
 
 def snapshot(root, **fields):
-    """A model of which nothing is known but its modules."""
+    """A model with nothing but modules."""
     record = Architecture(ModelIdentity("m"), "t", "M", "transformers", (), Parameters(root.total))
     return Snapshot(replace(record, **fields), root)
 
@@ -165,7 +165,7 @@ def _edited(tree: ModuleNode, path, pattern, edit):
 
 
 def renamed(root, pattern, name):
-    """The tree with the modules at a pattern called otherwise."""
+    """The tree with another name for the modules at a pattern."""
     parent, _, old = pattern.rpartition(".")
     return edited(
         root, parent, lambda children: [(name if key == old else key, child) for key, child in children]
@@ -173,12 +173,12 @@ def renamed(root, pattern, name):
 
 
 def wrapped(root, pattern, name):
-    """The tree with another module around what the modules at a pattern hold."""
+    """The tree with the contents of the modules at a pattern in a wrapper."""
     return edited(root, pattern, lambda children: [(name, _POOL.node("Wrapper", children=children))])
 
 
 def subtrees(root):
-    """The patterns of modules with parameters below, numbered ones and the root left out."""
+    """The patterns of modules with parameters, without numbered modules and the root."""
     return sorted(
         {
             folded_path(path)

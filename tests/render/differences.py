@@ -1,4 +1,4 @@
-"""Differences by hand, each of another sort."""
+"""Hand-written differences of several kinds."""
 
 from msgspec.structs import replace
 
@@ -105,7 +105,7 @@ UNKNOWN = Difference(
         Incomparable((HEAD,), "component", "remote code", "remote code"),
     ),
 )
-CAME = Difference(
+COMPONENTS = Difference(
     ModelIdentity("one"),
     ModelIdentity("two"),
     10,
@@ -135,14 +135,14 @@ DIFFERENCES = {
     "upgrade": UPGRADE,
     "paths": PATHS,
     "unknown": UNKNOWN,
-    "came": CAME,
+    "components": COMPONENTS,
     "same": SAME,
     "same_but_unknown": SAME_BUT_UNKNOWN,
 }
 
 
 def named(name):
-    """A difference whose every name is the one given."""
+    """A difference in which every name is `name`."""
     change = Change((VISION,), f"module {name}", name, None, (0,))
     tower = ComponentPair(VISION, name, f"{name}.inner", 1, 2, name, name, 1, 2)
     return Difference(

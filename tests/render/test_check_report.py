@@ -1,4 +1,4 @@
-"""What a check found, in each of its formats."""
+"""The report of `check` in every format."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from vlm_inspect.render.terminal.check import coloured_report
 OLD, NEW = {"transformers": "5.5.4"}, {"transformers": "5.6.0"}
 
 
-def verdict(name, *, moves=(), changes=(), paths=(), cause="library", totals=(7, 7)):
+def result(name, *, moves=(), changes=(), paths=(), cause="library", totals=(7, 7)):
     model = ModelIdentity(name)
     difference = Difference(
         model,
@@ -43,17 +43,17 @@ def flattened(tower, parameters):
 
 
 UPGRADE = [
-    verdict("llava", moves=(flattened("vision_tower", 391),)),
-    verdict("video_llava", moves=(flattened("video_tower", 391), flattened("image_tower", 391))),
-    verdict(
+    result("llava", moves=(flattened("vision_tower", 391),)),
+    result("video_llava", moves=(flattened("video_tower", 391), flattened("image_tower", 391))),
+    result(
         "evolla",
         paths=(
             PathChange("model.layers.*.rotary", "module", 33, before="Rotary"),
             PathChange("model.rotary", "module", 1, after="Rotary"),
         ),
     ),
-    verdict("janus", changes=(Change((Role.LM_HEAD,), "tied", after=True, before=False),), totals=(70, 60)),
-    verdict("llama", changes=(Change((Role.LANGUAGE_MODEL,), "layers", 32, 40),), cause="repository"),
+    result("janus", changes=(Change((Role.LM_HEAD,), "tied", after=True, before=False),), totals=(70, 60)),
+    result("llama", changes=(Change((Role.LANGUAGE_MODEL,), "layers", 32, 40),), cause="repository"),
     CheckResult("gone", "gone.json", "orphaned"),
     CheckResult("new", "new.json", "missing"),
     CheckResult("broken", "broken.json", "failed", message="broken.json: not JSON.", hint="Write it again."),
@@ -61,35 +61,35 @@ UPGRADE = [
 ]
 
 
-def test_a_cause_that_models_share_is_said_once():
+def test_a_move_in_several_models_is_reported_once():
     moved = [line for line in report_lines(UPGRADE) if line.sign == ">"]
     assert [line.text for line in moved] == ["….vision_model.* → ….*: 2 models, 1,173 parameters moved"]
 
 
-def test_a_renamed_parameter_has_nothing_below_it():
+def test_a_renamed_parameter_has_no_wildcard():
     move = Move("model.norm.gamma", "model.norm.weight", 1, what="parameter")
-    (line,) = [line for line in report_lines([verdict("one", moves=(move,))]) if line.sign == ">"]
+    (line,) = [line for line in report_lines([result("one", moves=(move,))]) if line.sign == ">"]
     assert line.text.startswith("….gamma → ….weight: 1 model, 1 parameter moved")
 
 
-def test_the_causes_are_told_apart():
+def test_changes_are_grouped_by_cause():
     titles = [line.text for line in report_lines(UPGRADE) if not line.sign and not line.indent]
     assert titles == ["the library changed (transformers 5.5.4 → 5.6.0):", "the repository changed:"]
 
 
-def test_models_that_are_the_same_are_only_counted():
+def test_unchanged_models_are_only_counted():
     assert not any("calm" in line.text for line in report_lines(UPGRADE))
     assert summary(UPGRADE) == (
-        "9 models: 5 changed, 1 without a snapshot, 1 no longer configured, 1 not answered, 1 as before"
+        "9 models: 5 changed, 1 without a snapshot, 1 no longer configured, 1 failed, 1 unchanged"
     )
 
 
-def test_of_several_verdicts_on_a_model_the_gravest_counts():
+def test_the_most_serious_result_of_a_model_counts():
     calm = CheckResult("llama", "llama.json", "same")
     assert summary([calm, UPGRADE[4]]) == summary([UPGRADE[4], calm]) == "1 model: 1 changed"
 
 
-def test_no_models_are_no_success():
+def test_a_check_of_no_models_says_so():
     assert summary([]) == "no models to check"
 
 
@@ -100,7 +100,7 @@ def test_the_report_fits_its_width(golden, width):
     golden(f"check.{width}.txt", text)
 
 
-def test_the_colours_say_no_more_than_the_signs():
+def test_colours_change_no_text():
     coloured = coloured_report(UPGRADE, 80)
     assert "\x1b[" in coloured
     plain = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", coloured).splitlines()]
@@ -132,8 +132,8 @@ def test_the_report_as_data():
 HOSTILE = "x\n::error::owned\x1b[2J%0A|<b>[a](b)"
 
 
-def test_a_strangers_words_start_no_line_and_no_command():
-    hostile = verdict(HOSTILE, changes=(Change((), "model class", HOSTILE, HOSTILE + "2"),))
+def test_hostile_text_starts_no_line_and_no_command():
+    hostile = result(HOSTILE, changes=(Change((), "model class", HOSTILE, HOSTILE + "2"),))
     failed = replace(UPGRADE[7], model=HOSTILE, message=HOSTILE, hint=HOSTILE, file="f.json")
     for text in (
         report_text([hostile, failed]),

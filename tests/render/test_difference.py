@@ -1,4 +1,4 @@
-"""A difference in every format: what it says, in any width, whatever the names in it are."""
+"""A difference in every format, at every width, and with hostile names."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from msgspec.structs import fields
 from rich.cells import cell_len
 
-from tests.render.differences import CAME, DIFFERENCES, SAME, SAME_BUT_UNKNOWN, TOWERS, UPGRADE, named
+from tests.render.differences import COMPONENTS, DIFFERENCES, SAME, SAME_BUT_UNKNOWN, TOWERS, UPGRADE, named
 from tests.render.readers import markdown_rows, read_page
 from tests.render.test_formats import HOSTILE
 from vlm_inspect.core.difference import Difference
@@ -49,14 +49,14 @@ def test_html(golden):
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("name", DIFFERENCES)
-def test_a_terminal_is_never_overrun(name, width):
+def test_no_line_is_wider_than_the_terminal(name, width):
     lines = terminal(DIFFERENCES[name], width).splitlines()
     assert max(cell_len(line) for line in lines) <= width
 
 
 @pytest.mark.parametrize("width", [20, 80])
 @pytest.mark.parametrize("value", HOSTILE)
-def test_a_hostile_name_overruns_no_terminal_and_steers_none(value, width):
+def test_hostile_names_widen_no_line_and_send_no_control_characters(value, width):
     lines = terminal(named(value), width).splitlines()
     assert max(cell_len(line) for line in lines) <= width
     assert all(line.isprintable() for line in lines)
@@ -106,7 +106,7 @@ def test_hostile_names_in_json_and_as_names(value):
     assert len(names.splitlines()) == 4 if value else True
 
 
-def test_a_long_list_of_paths_is_folded_away_in_markdown():
+def test_a_long_list_of_paths_is_collapsed_in_markdown():
     written = difference_markdown(build_report(DIFFERENCES["paths"]))
     before, _, after = written.partition(
         "<details>\n<summary><b>Modules and parameters</b> (13)</summary>\n\n"
@@ -136,8 +136,8 @@ def test_the_signs_in_a_terminal_add_up_to_the_summary(name):
         return
     report = build_report(difference)
     signs = [line.sign for section in report.sections for line in section.lines]
-    signs += [told.sign for told in (*report.moves, *report.paths)]
-    # a component that came or went, or whose parameters alone changed, is its own line
+    signs += [path.sign for path in (*report.moves, *report.paths)]
+    # an added or removed component, or one with only another parameter count, has a line of its own
     signs += [{"added": "+", "removed": "-"}.get(section.state) for section in report.sections]
     parameters = sum(change.field == "parameters" for change in difference.changes)
     counts = difference.counts()
@@ -171,20 +171,20 @@ def test_no_difference_is_one_line():
     )
 
 
-def test_a_component_that_came_or_went_is_a_line():
-    text = terminal(CAME)
+def test_an_added_or_removed_component_is_a_line():
+    text = terminal(COMPONENTS)
     assert "- Vision encoder 1  CLIPVisionModel, 24 layers, 304M  removed\n" in text
     assert "+ Vision encoder 2  CLIPVisionModel, 24 layers, 304M  added\n" in text
 
 
-def test_html_says_what_the_terminal_says():
+def test_html_has_the_rows_of_the_terminal():
     rows = read_page(render(difference_tables(build_report(TOWERS)), "html")).rows
     assert ["Vision encoder", "image size", "336 x 336", "384 x 384"] in rows
     assert ["Language model", "model.language_model", "LlamaModel, 32 layers, 7.50B", "unchanged"] in rows
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "said"),
+    ("field", "value", "expected"),
     [
         ("patch size", (14, 14), "14 x 14"),
         ("tied", True, "yes"),
@@ -207,8 +207,8 @@ def test_html_says_what_the_terminal_says():
         ),
     ],
 )
-def test_values(field, value, said):
-    assert plain(value_cell(field, value)) == said
+def test_values(field, value, expected):
+    assert plain(value_cell(field, value)) == expected
 
 
 def test_classes_are_code_and_prose_is_not():

@@ -25,19 +25,19 @@ def command(*, output: Output, options: InspectOptions) -> int:
     from vlm_inspect.app import doctor
 
     findings = list(doctor.run_checks(options))
-    output.write(_text(findings, output.format))
+    output.write(_text(findings, output))
     return exits.DIFFERENT if any(finding.state == "wrong" for finding in findings) else 0
 
 
-def _text(findings: Sequence[Finding], format: str) -> str:
+def _text(findings: Sequence[Finding], output: Output) -> str:
     from vlm_inspect.render.doctor import diagnosis_data, diagnosis_table, diagnosis_text
 
-    if format == "json":
+    if output.format == "json":
         from vlm_inspect.render.json import json_text
 
         return json_text(diagnosis_data(findings))
-    if format == "terminal":
-        return diagnosis_text(findings)
+    if output.format == "terminal":
+        return diagnosis_text(findings, output.width)
     from vlm_inspect.render import render
 
-    return render(diagnosis_table(findings), format)
+    return render(diagnosis_table(findings), output.format)

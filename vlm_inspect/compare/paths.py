@@ -1,4 +1,7 @@
-"""Modules and parameters of two trees, compared path by path after what moved."""
+"""Compare the module and parameter paths of two trees, after detecting moves.
+
+Paths here are complete; changes of paths are folded into patterns (`*` for numbers) at the end.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,163 @@ from vlm_inspect.compare.renames import find_moves
 from vlm_inspect.core.difference import Move, PathChange
 from vlm_inspect.core.module_tree import UNKNOWN_CLASS, ModuleNode, Shape, folded_path, is_below, split
 
+Value = TypeVar("Value", str, Shape)
+
+
+class TreeChange(Struct, Generic[Value], frozen=True):
+    """A module or parameter that was added, removed or changed."""
+
+    old: str | None
+    """Its path in the old tree; None if it was added."""
+    new: str | None
+    """Its path in the new tree; None if it was removed."""
+    before: Value | None
+    """The class of a module or the shape of a parameter; None if it was added."""
+    after: Value | None
+
+    @property
+    def ends(self) -> set[str]:
+        """Its paths in both trees."""
+        return {path for path in (self.old, self.new) if path is not None}
+
+    @property
+    def path(self) -> str:
+        """Its new path, or the old path if it was removed."""
+        return self.new if self.new is not None else self.old or ""
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether it was neither added nor removed."""
+        return self.old is not None and self.new is not None
+
+
+ModuleChange = TreeChange[str]
+ParameterChange = TreeChange[Shape]
+
+
+class PathDifference(Struct, frozen=True):
+    """Moves, and the changes that remain after them."""
+
+    moves: tuple[Move, ...] = ()
+    parameters: tuple[ParameterChange, ...] = ()
+    modules: tuple[ModuleChange, ...] = ()
+    shared: frozenset[str] = frozenset()
+    """Patterns of paths that are in both trees."""
+
+
+def compare_paths(before: ModuleNode, after: ModuleNode) -> PathDifference:
+    """The moves between two trees, and the other differences of modules and parameters."""
+    if before is after:
+        return PathDifference()
+    old, new = dict(before.parameter_paths()), dict(after.parameter_paths())
+    removed = {path: shape for path, shape in old.items() if path not in new}
+    added = {path: shape for path, shape in new.items() if path not in old}
+    moves = find_moves(removed, added, old.keys() & new.keys())
+    path_map = PathMap(moves)
+    return PathDifference(
+        moves=moves,
+        parameters=tuple(_changes(old, new, path_map.pairs(old, new))),
+        modules=tuple(_module_changes(before, after, moves, path_map)),
+        shared=_shared_patterns(old, new, path_map),
+    )
+
+
+def _changes(
+    old: Mapping[str, Value], new: Mapping[str, Value], pairs: Mapping[str, str]
+) -> Iterator[TreeChange[Value]]:
+    """The differences of two mappings; `pairs` maps old paths to new ones."""
+    for path, was in old.items():
+        new_path = pairs.get(path)
+        if new_path is None:
+            yield TreeChange(path, None, was, None)
+        elif was != new[new_path]:
+            yield TreeChange(path, new_path, was, new[new_path])
+    paired = set(pairs.values())
+    yield from (TreeChange(None, path, None, now) for path, now in new.items() if path not in paired)
+
+
+def _module_changes(
+    before: ModuleNode, after: ModuleNode, moves: tuple[Move, ...], path_map: PathMap
+) -> Iterator[ModuleChange]:
+    """Changed modules, without the wrappers that a move adds or removes."""
+    old, new = _classes(before), _classes(after)
+    removed = set(_removed_wrappers(moves, old, new))
+    added = set(_removed_wrappers(reversed_moves(moves), new, old))
+    wrappers = removed | added
+
+    def is_reported(change: ModuleChange) -> bool:
+        if change.is_changed:
+            return UNKNOWN_CLASS not in (change.before, change.after)
+        return folded_path(change.path) not in (removed if change.new is None else added)
+
+    # the module at the path of a new wrapper is now inside it
+    pairs = path_map.pairs(old, new, lambda path: not wrappers or folded_path(path) not in wrappers)
+    return filter(is_reported, _changes(old, new, pairs))
+
+
+def _classes(root: ModuleNode) -> dict[str, str]:
+    return {path: UNKNOWN_CLASS if node.inferred else node.class_name for path, node in root.walk()}
+
+
+def _removed_wrappers(moves: Sequence[Move], old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    """The patterns of modules that a move to an outer path removes: `a.b` → `a` removes one of the two.
+
+    The classes decide: if the new `a` has the class of the old `a.b`, then the old `a` was removed.
+    """
+    old_classes = {folded_path(path): name for path, name in old.items()} if moves else {}
+    new_classes = {folded_path(path): name for path, name in new.items()} if moves else {}
+    for move in moves:
+        between = list(_between(move.before, move.after))
+        if not between:
+            continue
+        inner, outer = old_classes.get(move.before), old_classes.get(move.after)
+        if new_classes.get(move.after) == inner != outer and move.after:
+            yield from [move.after, *between[:-1]]
+        else:  # a module that is still there was not removed
+            yield from (pattern for pattern in between if pattern not in new_classes)
+
+
+def _between(inner: str, outer: str) -> Iterator[str]:
+    """The patterns from below `outer` down to `inner`, if `inner` is below `outer`."""
+    if inner == outer or not is_below(inner, outer):
+        return
+    parts = inner.split(".")
+    first = len(outer.split(".")) if outer else 0
+    for length in range(first + 1, len(parts) + 1):
+        yield ".".join(parts[:length])
+
+
+def _shared_patterns(old: Iterable[str], new: Iterable[str], path_map: PathMap) -> frozenset[str]:
+    """The patterns of parameters and modules in both trees, by their old and their new paths."""
+    new_patterns = _with_ancestors({folded_path(path) for path in new})
+    shared: set[str] = set()
+    for pattern in _with_ancestors({folded_path(path) for path in old}):
+        if pattern in new_patterns:
+            shared.add(pattern)
+        moved = path_map.to_new(pattern)
+        if moved in new_patterns and path_map.is_same(pattern, moved):
+            shared |= {pattern, moved}
+    return frozenset(shared)
+
+
+def _with_ancestors(patterns: Iterable[str]) -> set[str]:
+    return {above for pattern in patterns for above in ancestors(pattern)}
+
+
+# --- old paths to new paths
+
 
 def apply_moves(path: str, moves: Iterable[Move]) -> str:
-    """Where a path is that the new tree does not have: the longest prefix that moved decides."""
-    return placing(moves)(path)
+    """The new path of a path that only the old tree has; the move of the longest prefix applies."""
+    return path_mapper(moves)(path)
 
 
-def placing(moves: Iterable[Move]) -> Callable[[str], str]:
+def path_mapper(moves: Iterable[Move]) -> Callable[[str], str]:
     """`apply_moves` for many paths."""
     targets = {pattern_of(move.before): pattern_of(move.after) for move in moves}
     longest = max(map(len, targets), default=-1)
 
-    def place(path: str) -> str:
+    def new_path(path: str) -> str:
         if not targets:
             return path
         pattern, numbers = split(path)
@@ -35,219 +183,85 @@ def placing(moves: Iterable[Move]) -> Callable[[str], str]:
                 return ".".join(numbered((*target, *pattern[length:]), numbers))
         return path
 
-    return place
+    return new_path
 
 
-def turned(moves: Iterable[Move]) -> list[Move]:
-    """The moves that lead back."""
+def reversed_moves(moves: Iterable[Move]) -> list[Move]:
+    """The moves from the new tree to the old one."""
     return [replace(move, before=move.after, after=move.before) for move in moves]
 
 
-class Places:
-    """Moves, read in both directions: two paths are one where each leads to the other.
+class PathMap:
+    """Moves in both directions. Two paths are the same if each leads to the other.
 
-    Where moves lie inside one another a path may lead to where another one came from. Such a path is at
-    no place: what is decided by one direction alone would be decided otherwise by the other.
+    With nested moves, a path may lead to a path that another one leads to. Such paths match nothing:
+    one direction alone would match them differently from the other.
     """
 
     def __init__(self, moves: Collection[Move]) -> None:
-        self.there, self._back = placing(moves), placing(turned(moves))
+        self.to_new, self._to_old = path_mapper(moves), path_mapper(reversed_moves(moves))
 
-    def are_one(self, old: str, new: str) -> bool:
-        """Whether what is at the one path of the old tree moved to the other one of the new tree."""
-        return self.there(old) == new and self._back(new) == old
+    def is_same(self, old: str, new: str) -> bool:
+        """Whether the old path moved to the new path."""
+        return self.to_new(old) == new and self._to_old(new) == old
 
     def pairs(
         self, old: Collection[str], new: Collection[str], may_stay: Callable[[str], bool] = lambda _path: True
     ) -> dict[str, str]:
-        """The paths of the old tree that the new one has too, each with its place there; no place twice.
+        """Old paths with their new paths, no new path twice.
 
-        What both trees have stayed where it is, if it may; of the rest moves lead to places that are left.
+        Args:
+            old: Paths of the old tree.
+            new: Paths of the new tree.
+            may_stay: Whether a path that both trees have keeps its place. Moves apply to the others.
+
         """
-        stayed = {path for path in old if path in new and may_stay(path)}
+        unmoved = {path for path in old if path in new and may_stay(path)}
         found = {}
         for path in old:
-            place = path if path in stayed else self.there(path)
-            if path in stayed or (place in new and place not in stayed and self._back(place) == path):
-                found[path] = place
+            moved = path if path in unmoved else self.to_new(path)
+            if path in unmoved or (moved in new and moved not in unmoved and self._to_old(moved) == path):
+                found[path] = moved
         return found
 
 
-Value = TypeVar("Value", str, Shape)
-
-
-class Differing(Struct, Generic[Value], frozen=True):
-    """A module or parameter that came, went, or became something else. Paths are whole."""
-
-    old: str | None
-    """Its path in the old tree; None where it came."""
-    new: str | None
-    before: Value | None
-    """A module's class, a parameter's shape; None where there was none."""
-    after: Value | None
-
-    @property
-    def ends(self) -> set[str]:
-        """Its paths."""
-        return {path for path in (self.old, self.new) if path is not None}
-
-    @property
-    def path(self) -> str:
-        """The path that it is told by: of what went the old one."""
-        return self.new if self.new is not None else self.old or ""
-
-    @property
-    def is_changed(self) -> bool:
-        """Whether it neither came nor went."""
-        return self.old is not None and self.new is not None
-
-
-ModuleChange = Differing[str]
-ParameterChange = Differing[Shape]
-
-
-def differing(
-    old: Mapping[str, Value], new: Mapping[str, Value], pairs: Mapping[str, str]
-) -> Iterator[Differing[Value]]:
-    """What is not the same, where `pairs` says which path of the new tree is which of the old one."""
-    for path, was in old.items():
-        place = pairs.get(path)
-        if place is None:
-            yield Differing(path, None, was, None)
-        elif was != new[place]:
-            yield Differing(path, place, was, new[place])
-    there = set(pairs.values())
-    yield from (Differing(None, path, None, now) for path, now in new.items() if path not in there)
+# --- groups of changes
 
 
 def folded(
     what: Literal["module", "parameter"], changes: Iterable[ModuleChange] | Iterable[ParameterChange]
 ) -> Iterator[PathChange]:
-    """Changes of one kind from one pattern of paths to another as one, with their number."""
-    counted: Counter[tuple[str | None, ...]] = Counter()
+    """Changes with equal patterns and values as one, with their count."""
+    counts: Counter[tuple[str | None, ...]] = Counter()
     for change in changes:
-        old, new = _pattern(change.old), _pattern(change.new)
-        counted[old, new, _said(change.before), _said(change.after)] += 1
-    for (old, new, before, after), count in counted.items():
+        old, new = _optional_pattern(change.old), _optional_pattern(change.new)
+        counts[old, new, _class_or_shape(change.before), _class_or_shape(change.after)] += 1
+    for (old, new, before, after), count in counts.items():
         path = new if new is not None else old or ""
         yield PathChange(path, what, count, before, after, None if old == path or new is None else old)
 
 
-def outermost(changes: Sequence[ModuleChange]) -> list[ModuleChange]:
-    """Without what came or went only because the module above it did."""
-    above = gone(changes)
-    return [change for change in changes if not is_in(change, above, change.path.rpartition(".")[0])]
-
-
-def gone(changes: Iterable[ModuleChange]) -> set[tuple[str, bool]]:
-    """The modules that went or came, and which of the two."""
-    return {(change.path, change.new is None) for change in changes if not change.is_changed}
-
-
-def is_in(change: ModuleChange | ParameterChange, modules: Collection[tuple[str, bool]], place: str) -> bool:
-    """Whether something went or came with a module at or above a place that did the same."""
-    return not change.is_changed and any((above, change.new is None) in modules for above in ancestors(place))
-
-
-def _pattern(path: str | None) -> str | None:
+def _optional_pattern(path: str | None) -> str | None:
     return None if path is None else folded_path(path)
 
 
-def _said(value: str | Shape | None) -> str | None:
+def _class_or_shape(value: str | Shape | None) -> str | None:
     return " x ".join(map(str, value)) if isinstance(value, tuple) else value
 
 
-class PathDifference(Struct, frozen=True):
-    """Moves, and what is left when they are made. Paths are whole, before they are folded."""
-
-    moves: tuple[Move, ...] = ()
-    parameters: tuple[ParameterChange, ...] = ()
-    modules: tuple[ModuleChange, ...] = ()
-    lasting: frozenset[str] = frozenset()
-    """Patterns of paths that both have."""
+def outermost(changes: Sequence[ModuleChange]) -> list[ModuleChange]:
+    """The changes without modules that were added or removed together with their parent."""
+    whole = added_or_removed(changes)
+    return [change for change in changes if not is_inside(change, whole, change.path.rpartition(".")[0])]
 
 
-def compare_paths(before: ModuleNode, after: ModuleNode) -> PathDifference:
-    """What moved from one tree to the other, and what else differs."""
-    if before is after:
-        return PathDifference()
-    old, new = dict(before.parameter_paths()), dict(after.parameter_paths())
-    removed = {path: shape for path, shape in old.items() if path not in new}
-    added = {path: shape for path, shape in new.items() if path not in old}
-    moves = find_moves(removed, added, old.keys() & new.keys())
-    places = Places(moves)
-    return PathDifference(
-        moves=moves,
-        parameters=tuple(differing(old, new, places.pairs(old, new))),
-        modules=tuple(_modules(before, after, moves, places)),
-        lasting=_lasting(old, new, places),
-    )
+def added_or_removed(changes: Iterable[ModuleChange]) -> set[tuple[str, bool]]:
+    """The path of each added or removed module, with True if it was removed."""
+    return {(change.path, change.new is None) for change in changes if not change.is_changed}
 
 
-def _modules(
-    before: ModuleNode, after: ModuleNode, moves: tuple[Move, ...], places: Places
-) -> Iterator[ModuleChange]:
-    """Modules that differ after the moves; wrappers that moves dissolved or put in went with them."""
-    old, new = _classes(before), _classes(after)
-    dissolved = set(_wrappers(moves, old, new))
-    inserted = set(_wrappers(turned(moves), new, old))
-    wrappers = dissolved | inserted
-
-    def is_told(change: ModuleChange) -> bool:
-        if change.is_changed:
-            return UNKNOWN_CLASS not in (change.before, change.after)
-        return folded_path(change.path) not in (dissolved if change.new is None else inserted)
-
-    # what was where a wrapper is now is inside of it
-    pairs = places.pairs(old, new, lambda path: not wrappers or folded_path(path) not in wrappers)
-    return filter(is_told, differing(old, new, pairs))
-
-
-def _wrappers(moves: Sequence[Move], old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
-    """The patterns of the modules around what moved outward: `a.b` → `a` dissolves one of the two.
-
-    Their classes say which: where the new `a` is of the class of the old `a.b`, it was `a`.
-    """
-    classes = {folded_path(path): name for path, name in old.items()} if moves else {}
-    now = {folded_path(path): name for path, name in new.items()} if moves else {}
-    for move in moves:
-        between = list(_between(move.before, move.after))
-        if not between:
-            continue
-        inner, outer = classes.get(move.before), classes.get(move.after)
-        is_outer = now.get(move.after) == inner != outer and move.after
-        if is_outer:
-            yield from [move.after, *between[:-1]]
-        else:  # what is still there is no wrapper that went
-            yield from (pattern for pattern in between if pattern not in now)
-
-
-def _lasting(old: Iterable[str], new: Iterable[str], places: Places) -> frozenset[str]:
-    """The patterns that both have of parameters and the modules around them, as each of the two says them."""
-    there = _with_modules({folded_path(path) for path in new})
-    both: set[str] = set()
-    for pattern in _with_modules({folded_path(path) for path in old}):
-        if pattern in there:
-            both.add(pattern)
-        place = places.there(pattern)
-        if place in there and places.are_one(pattern, place):
-            both |= {pattern, place}
-    return frozenset(both)
-
-
-def _with_modules(patterns: Iterable[str]) -> set[str]:
-    return {above for pattern in patterns for above in ancestors(pattern)}
-
-
-def _between(inner: str, outer: str) -> Iterator[str]:
-    """The patterns from below `outer` down to `inner`, where the one lies inside the other."""
-    if inner == outer or not is_below(inner, outer):
-        return
-    parts = inner.split(".")
-    first = len(outer.split(".")) if outer else 0
-    for length in range(first + 1, len(parts) + 1):
-        yield ".".join(parts[:length])
-
-
-def _classes(root: ModuleNode) -> dict[str, str]:
-    return {path: UNKNOWN_CLASS if node.inferred else node.class_name for path, node in root.walk()}
+def is_inside(
+    change: ModuleChange | ParameterChange, modules: Collection[tuple[str, bool]], path: str
+) -> bool:
+    """Whether something was added or removed together with a module at or above a path."""
+    return not change.is_changed and any((above, change.new is None) in modules for above in ancestors(path))

@@ -1,54 +1,40 @@
-"""Patterns of paths taken apart and put together."""
+"""Split and join path patterns: tuples of names in which `*` stands for a number."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vlm_inspect.core.module_tree import Numbers, Pattern, folded_path, split, text
-
-__all__ = [
-    "Numbers",
-    "Pattern",
-    "ancestors",
-    "below",
-    "folded_path",
-    "numbered",
-    "pattern_of",
-    "prefixes",
-    "split",
-    "starts",
-    "text",
-]
+from vlm_inspect.core.module_tree import Numbers, Pattern
 
 
 def pattern_of(written: str) -> Pattern:
-    """The pattern that was written; the root's is empty."""
+    """The pattern for its text; the root is the empty tuple."""
     return tuple(written.split(".")) if written else ()
 
 
 def starts(pattern: Pattern, prefix: Pattern) -> bool:
-    """Whether a pattern lies at or below another."""
+    """Whether a pattern is at or below another."""
     return pattern[: len(prefix)] == prefix
 
 
 def prefixes(pattern: Pattern) -> Iterator[Pattern]:
-    """The pattern and all above it, the root too."""
+    """All prefixes of a pattern, from the root to the pattern itself."""
     return (pattern[:length] for length in range(len(pattern) + 1))
 
 
 def below(pattern: Pattern, prefix: Pattern) -> Iterator[Pattern]:
-    """The pattern and all above it that lie below a prefix of it."""
+    """The prefixes of a pattern that are longer than one of its prefixes, the pattern included."""
     return (pattern[:length] for length in range(len(prefix) + 1, len(pattern) + 1))
 
 
 def ancestors(path: str) -> Iterator[str]:
-    """The path and all above it but the root."""
+    """A path and its parents, without the root."""
     while path:
         yield path
         path = path.rpartition(".")[0]
 
 
 def numbered(pattern: Pattern, numbers: Numbers) -> Iterator[str]:
-    """The parts of a path: a pattern with its numbers put in."""
+    """The names of a path: a pattern with its numbers filled in."""
     left = iter(numbers)
     return (next(left, "*") if part == "*" else part for part in pattern)

@@ -1,4 +1,4 @@
-"""What paths say beside the facts: changes that no changed fact of their component explains."""
+"""Changes of module and parameter paths that no changed fact of their component explains."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from vlm_inspect.compare.paths import (
     ModuleChange,
     ParameterChange,
     PathDifference,
+    added_or_removed,
     folded,
-    gone,
-    is_in,
+    is_inside,
     outermost,
 )
 from vlm_inspect.compare.patterns import ancestors
@@ -23,65 +23,75 @@ from vlm_inspect.core.module_tree import folded_path
 
 Explained = Sequence[tuple[tuple[Component | None, Component | None], Sequence[Change]]]
 
-# a component of which one of these changed is another one: its modules and parameters are as it has them
-_OF_ANOTHER_KIND = ("class", "attention", "MLP", "MLP gated", "layer order", "steps", "component", "path")
+# a change of one of these facts explains every changed path of the component
+_EXPLAIN_ALL = ("class", "attention", "MLP", "MLP gated", "layer order", "steps", "component", "path")
 
 
-class _Reason(Struct, frozen=True):
-    """What the changed facts of a component say of the paths below it."""
+class _Explanation(Struct, frozen=True):
+    """What the changed facts of a component explain about the paths below it."""
 
-    is_another: bool
+    explains_all: bool
     classes: frozenset[tuple[str, str]]
-    """Classes that a fact names before and after."""
+    """Class names before and after in a changed fact."""
     modules: frozenset[str]
-    """Names of modules of which a fact says that they came, went or changed."""
+    """Names of modules that were added, removed or changed according to a fact."""
 
 
-def left_over(paths: PathDifference, explained: Explained, *, whole: bool) -> Iterator[PathChange]:
-    """The changes of paths that say more than the components' changed facts do.
+def unexplained_changes(
+    paths: PathDifference, explained: Explained, *, is_other_model: bool
+) -> Iterator[PathChange]:
+    """The changes of paths that the changed facts of the components do not explain.
 
-    Of `whole` other models the modules around the components are of other classes too, as is to be expected.
+    Args:
+        paths: All changes of paths.
+        explained: Each pair of components with the changes of its facts.
+        is_other_model: Whether the class of the whole model changed. Then the modules around the
+            components are expected to have other classes too.
+
     """
-    reasons = _reasons(explained)
-    around = {above for path in reasons for above in ancestors(path.rpartition(".")[0])} if whole else set()
+    explanations = _explanations(explained)
+    around = {above for path in explanations for above in ancestors(path.rpartition(".")[0])}
+    inside = [change for change in paths.modules if not is_other_model or around.isdisjoint(change.ends)]
     modules = [
         change
-        for change in outermost([change for change in paths.modules if around.isdisjoint(change.ends)])
-        if not _says_why(change, reasons, paths.lasting) and not (whole and change.is_changed)
+        for change in outermost(inside)
+        if not _is_explained(change, explanations, paths.shared)
+        and not (is_other_model and change.is_changed)
     ]
-    whole_modules = gone(modules)
+    whole_modules = added_or_removed(modules)
     parameters = [
         change
         for change in paths.parameters
-        if not _says_why(change, reasons, paths.lasting) and not is_in(change, whole_modules, change.path)
+        if not _is_explained(change, explanations, paths.shared)
+        and not is_inside(change, whole_modules, change.path)
     ]
     yield from folded("module", modules)
     yield from folded("parameter", parameters)
 
 
-def _reasons(explained: Explained) -> Mapping[str, _Reason | None]:
-    """What is known of each component's paths; where components meet, all that changed have their say."""
-    told: dict[str, list[Change]] = defaultdict(list)
+def _explanations(explained: Explained) -> Mapping[str, _Explanation | None]:
+    """The explanation for each path of a component; components with the same path are combined."""
+    changes_at: dict[str, list[Change]] = defaultdict(list)
     for pair, changes in explained:
         for path in {path for component in pair if component for path in component.paths}:
-            told[path] += changes
-    return {path: _reason(changes) if changes else None for path, changes in told.items()}
+            changes_at[path] += changes
+    return {path: _explanation(changes) if changes else None for path, changes in changes_at.items()}
 
 
-def _reason(changes: Sequence[Change]) -> _Reason:
-    return _Reason(
-        is_another=any(change.field.endswith(_OF_ANOTHER_KIND) for change in changes),
+def _explanation(changes: Sequence[Change]) -> _Explanation:
+    return _Explanation(
+        explains_all=any(change.field.endswith(_EXPLAIN_ALL) for change in changes),
         classes=frozenset(
             (before, after)
             for change in changes
             for before in _names(change.before)
             for after in _names(change.after)
         ),
-        modules=frozenset(name for change in changes for name in _modules(change)),
+        modules=frozenset(name for change in changes for name in _changed_modules(change)),
     )
 
 
-def _modules(change: Change) -> Iterator[str]:
+def _changed_modules(change: Change) -> Iterator[str]:
     if change.field.startswith("module "):
         yield change.field.removeprefix("module ")
     elif change.field.endswith("norms"):
@@ -94,25 +104,27 @@ def _names(value: Value | None) -> tuple[str, ...]:
     return tuple(name for name in value if isinstance(name, str)) if isinstance(value, tuple) else ()
 
 
-def _says_why(
-    change: ModuleChange | ParameterChange, reasons: Mapping[str, _Reason | None], lasting: frozenset[str]
+def _is_explained(
+    change: ModuleChange | ParameterChange,
+    explanations: Mapping[str, _Explanation | None],
+    shared: frozenset[str],
 ) -> bool:
-    """Whether the facts of a component that one of its paths is of say why it changed."""
-    return any(_says_why_at(end, change, reasons, lasting) for end in change.ends)
+    return any(_is_explained_at(end, change, explanations, shared) for end in change.ends)
 
 
-def _says_why_at(
+def _is_explained_at(
     path: str,
     change: ModuleChange | ParameterChange,
-    reasons: Mapping[str, _Reason | None],
-    lasting: frozenset[str],
+    explanations: Mapping[str, _Explanation | None],
+    shared: frozenset[str],
 ) -> bool:
-    owner = next((place for place in ancestors(path) if place in reasons), "")
-    reason = reasons.get(owner)
-    if reason is None:
+    owner = next((place for place in ancestors(path) if place in explanations), "")
+    explanation = explanations.get(owner)
+    if explanation is None:
         return False
-    if reason.is_another or not reason.modules.isdisjoint(path.removeprefix(owner).split(".")):
+    names = path.removeprefix(owner).split(".")
+    if explanation.explains_all or not explanation.modules.isdisjoint(names):
         return True
-    if not change.is_changed:  # more layers have more of the same, and nothing else
-        return folded_path(path) in lasting
-    return not isinstance(change.before, str) or (change.before, change.after) in reason.classes
+    if not change.is_changed:  # another number of layers adds or removes only paths with a known pattern
+        return folded_path(path) in shared
+    return not isinstance(change.before, str) or (change.before, change.after) in explanation.classes

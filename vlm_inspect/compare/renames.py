@@ -1,16 +1,16 @@
-"""Renames recognised: which paths moved, and to where.
+"""Detect renames: which paths moved, and where to.
 
-A removed path and an added one of the same shape suggest that the part in which they differ was
-renamed: `a.b.X` and `a.X` suggest `a.b` → `a`. Every pair votes; the suggestion with the most votes that
-accounts for the greater part of what is below both its ends is a move, and the search goes on without
-what it explains. Layers' numbers are `*`, so that a move of all layers is one.
+A removed path and an added path with the same shape suggest that the part in which they differ was
+renamed: `a.b.X` and `a.X` suggest `a.b` → `a`. Every such pair of paths votes. The suggestion with the most
+votes that covers the greater part of the paths below both of its ends becomes a move, and the search goes
+on with the remaining paths. Layer numbers are replaced by `*`, so renaming all layers is one move.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -23,64 +23,81 @@ Paths = Mapping[str, Shape]
 Pair = tuple[Pattern, Pattern]
 Key = Callable[[Pattern], object]
 
-# where more patterns are alike than this many pairs can tell apart, only pairs with a common end or a
-# common parent are looked at: each pair costs time, and in a large model there would be millions
+# each pair of patterns costs time, and a large model has millions of pairs with the same shape
 _MOST_PAIRS = 1024
+"""Pairs of one group; of a larger group only pairs with a common end or a common parent count."""
+_FEWEST_PAIRS = 64
+"""Pairs of one group that always count, however many groups there are."""
+_MOST_PAIRS_IN_ALL = 1 << 15
+"""Pairs of all groups with the same shapes, roughly."""
 _LONGEST_END = 8
 
 
+def find_moves(removed: Paths, added: Paths, unchanged: Collection[str] = ()) -> tuple[Move, ...]:
+    """The moves that lead from the removed paths to the added ones, the largest first.
+
+    Args:
+        removed: Paths of the old tree alone, with their shapes.
+        added: Paths of the new tree alone, with their shapes.
+        unchanged: Paths of both trees. A move has none of them below both of its ends.
+
+    """
+    return tuple(_Election(Side(removed, unchanged), Side(added, unchanged)).moves())
+
+
 class Rule(Struct, frozen=True):
-    """That what is below one pattern may now be below another."""
+    """A possible rename of one prefix to another."""
 
     before: Pattern
     after: Pattern
 
 
 class Side:
-    """The paths of one side that are not accounted for yet, by pattern."""
+    """The paths of one tree that no move covers yet, by pattern."""
 
-    def __init__(self, paths: Paths, kept: Collection[str]) -> None:
+    def __init__(self, paths: Paths, unchanged: Collection[str]) -> None:
         self.groups: dict[Pattern, dict[Numbers, Shape]] = defaultdict(dict)
         for path, shape in paths.items():
             pattern, numbers = split(path)
             self.groups[pattern][numbers] = shape
         self.order = {pattern: index for index, pattern in enumerate(self.groups)}
-        self._kept = {prefix for pattern in {split(path)[0] for path in kept} for prefix in prefixes(pattern)}
+        patterns = {split(path)[0] for path in unchanged}
+        self._unchanged = {prefix for pattern in patterns for prefix in prefixes(pattern)}
         self._below: dict[Pattern, int] = defaultdict(int)
         for pattern, group in self.groups.items():
             for prefix in prefixes(pattern):
                 self._below[prefix] += len(group)
 
     def below(self, prefix: Pattern) -> int:
-        """Paths at and below a prefix."""
+        """The number of paths at or below a prefix."""
         return self._below[prefix]
 
-    def keeps_below(self, prefix: Pattern) -> bool:
-        """Whether something at or below a prefix stayed where it is."""
-        return prefix in self._kept
+    def has_unchanged_below(self, prefix: Pattern) -> bool:
+        """Whether an unchanged path is at or below a prefix."""
+        return prefix in self._unchanged
 
     def size(self, pattern: Pattern) -> int:
-        """Paths of one pattern."""
+        """The number of paths with one pattern."""
         return len(self.groups[pattern])
 
-    def take(self, pattern: Pattern) -> None:
-        """Account for the paths of a pattern."""
+    def remove(self, pattern: Pattern) -> None:
+        """Remove the paths with a pattern, because a move covers them."""
         for prefix in prefixes(pattern):
             self._below[prefix] -= self.size(pattern)
         del self.groups[pattern]
 
 
 def votes(before: Side, after: Side) -> dict[Rule, list[Pair]]:
-    """For each rename that may have been: the pairs of patterns that suggest it."""
+    """Each possible rename with the pairs of patterns that suggest it."""
     found: dict[Rule, dict[Pair, None]] = defaultdict(dict)
-    for pair in _alike(before, after):
+    for pair in _equal_pairs(before, after):
         for rule in _rules(*pair):
             found[rule][pair] = None
     return {rule: list(pairs) for rule, pairs in found.items()}
 
 
-def _alike(before: Side, after: Side) -> Iterator[Pair]:
-    """Pairs of patterns that hold the same numbers and shapes."""
+def _equal_pairs(before: Side, after: Side) -> Iterator[Pair]:
+    """Pairs of patterns with the same numbers and shapes."""
     old, new = _by_content(before), _by_content(after)
     for content, patterns in old.items():
         if content in new:
@@ -88,34 +105,39 @@ def _alike(before: Side, after: Side) -> Iterator[Pair]:
 
 
 def _by_content(side: Side) -> dict[tuple[object, ...], list[Pattern]]:
-    known: dict[tuple[object, ...], list[Pattern]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[Pattern]] = defaultdict(list)
     for pattern, group in side.groups.items():
-        known[tuple(sorted(group.items()))].append(pattern)
-    return known
+        groups[tuple(sorted(group.items()))].append(pattern)
+    return groups
 
 
 def _pairs(old: Sequence[Pattern], new: Sequence[Pattern]) -> Iterator[Pair]:
     if len(old) * len(new) <= _MOST_PAIRS:
         yield from ((one, other) for one in old for other in new)
         return
-    yield from _with_common_end(old, new, 1)
+    # n patterns in groups of g make n x g pairs, so g has to shrink as n grows
+    size = _MOST_PAIRS_IN_ALL // max(len(old), len(new))
+    most = min(max(size**2, _FEWEST_PAIRS), _MOST_PAIRS)
+    yield from _pairs_with_common_end(old, new, 1, most)
     for one, other in _matched(old, new, lambda pattern: pattern[:-1]):
-        if len(one) * len(other) <= _MOST_PAIRS:
+        if len(one) * len(other) <= most:
             yield from ((first, second) for first in one for second in other)
 
 
-def _with_common_end(old: Sequence[Pattern], new: Sequence[Pattern], length: int) -> Iterator[Pair]:
-    """Pairs that end alike, in so many names that they are few; what is left over, each and its like."""
+def _pairs_with_common_end(
+    old: Sequence[Pattern], new: Sequence[Pattern], length: int, most: int
+) -> Iterator[Pair]:
+    """Pairs with a common end, in groups of at most `most`; the remaining patterns pair up in order."""
     rest, others = dict.fromkeys(old), dict.fromkeys(new)
     for one, other in _matched(old, new, lambda pattern: pattern[-length:]):
         for pattern in one:
             del rest[pattern]
         for pattern in other:
             del others[pattern]
-        if len(one) * len(other) <= _MOST_PAIRS:
+        if len(one) * len(other) <= most:
             yield from ((first, second) for first in one for second in other)
         elif length < _LONGEST_END:
-            yield from _with_common_end(one, other, length + 1)
+            yield from _pairs_with_common_end(one, other, length + 1, most)
         else:
             yield from zip(one, other, strict=False)
     if length > 1:
@@ -125,16 +147,16 @@ def _with_common_end(old: Sequence[Pattern], new: Sequence[Pattern], length: int
 def _matched(
     old: Sequence[Pattern], new: Sequence[Pattern], key: Key
 ) -> Iterator[tuple[list[Pattern], list[Pattern]]]:
-    known: dict[object, tuple[list[Pattern], list[Pattern]]] = defaultdict(lambda: ([], []))
+    groups: dict[object, tuple[list[Pattern], list[Pattern]]] = defaultdict(lambda: ([], []))
     for pattern in old:
-        known[key(pattern)][0].append(pattern)
+        groups[key(pattern)][0].append(pattern)
     for pattern in new:
-        known[key(pattern)][1].append(pattern)
-    return ((one, other) for one, other in known.values() if one and other)
+        groups[key(pattern)][1].append(pattern)
+    return ((one, other) for one, other in groups.values() if one and other)
 
 
 def _rules(old: Pattern, new: Pattern) -> Iterator[Rule]:
-    """What may have been renamed to lead from one to the other: what is before a common end."""
+    """The renames that lead from one pattern to the other: of any prefix before a common end."""
     yield Rule(old, new)
     for common in range(1, min(len(old), len(new)) + 1):
         if old[-common] != new[-common]:
@@ -145,108 +167,102 @@ def _rules(old: Pattern, new: Pattern) -> Iterator[Rule]:
 _Rank = tuple[int, bool, int, int, list[Pattern], Pair]
 
 
-def find_moves(removed: Paths, added: Paths, kept: Collection[str] = ()) -> tuple[Move, ...]:
-    """The moves that lead from the removed paths to the added ones, the largest first.
-
-    `kept` are the paths that both have: a move that would take them along is told in smaller parts.
-    """
-    return tuple(_Election(Side(removed, kept), Side(added, kept)).moves())
-
-
 class _Election:
-    """The suggestions, best first. A move takes its paths from all others, which are then ranked anew."""
+    """Choose the best rule, remove its paths from all other rules, rank those again, and repeat."""
 
     def __init__(self, before: Side, after: Side) -> None:
         self.before, self.after = before, after
-        self.pairs = {rule: pairs for rule, pairs in votes(before, after).items() if self._may_be(rule)}
+        self.pairs = {rule: pairs for rule, pairs in votes(before, after).items() if self._is_allowed(rule)}
         self.queue = [(_Descending(self._rank(rule)), rule) for rule in self.pairs]
         heapq.heapify(self.queue)
-        self.taken: dict[str, set[Pattern]] = {"before": set(), "after": set()}
-        """The ends that are spoken for: another move from there would say otherwise of what moved already."""
+        self.covered: dict[str, set[Pattern]] = {"before": set(), "after": set()}
+        """Prefixes of moved paths: a second move of one of them would contradict the first."""
         self.moved: dict[str, set[Pattern]] = {"before": set(), "after": set()}
-        """The ends of the moves: of what lies below one, a move from further above would not be heard."""
+        """The ends of the moves: a move of a shorter prefix does not apply below them."""
         self.waiting: dict[tuple[str, ...], list[Rule]] = defaultdict(list)
-        """Suggestions that account for too little of what is below this end, until there is less of it."""
+        """Rules that cover too few of the paths below an end, until fewer paths are left there."""
 
-    def moves(self) -> Iterable[Move]:
-        """One move after another, until no suggestion is left."""
+    def moves(self) -> Iterator[Move]:
+        """One move after another, until no rule is left."""
         while self.queue:
             rank, rule = heapq.heappop(self.queue)
-            pairs = self._left(rule)
-            if not pairs or not (_is_related(rule) or len(pairs) > 1) or self._is_spoken_for(rule):
+            pairs = self._remaining_pairs(rule)
+            if not pairs or not (_is_related(rule) or len(pairs) > 1) or self._is_covered(rule):
                 continue
-            now = _Descending(self._rank(rule))
-            if now != rank:
-                heapq.heappush(self.queue, (now, rule))
-            elif (end := self._too_much_below(rule)) is not None:
+            current = _Descending(self._rank(rule))
+            if current != rank:
+                heapq.heappush(self.queue, (current, rule))
+            elif (end := self._end_with_too_many_paths(rule)) is not None:
                 self.waiting[end].append(rule)
             else:
-                yield Move(text(rule.before), text(rule.after), self._moved(pairs), _what(rule, pairs))
-                self._take(rule, pairs)
+                yield Move(text(rule.before), text(rule.after), self._size(pairs), _moved_kind(rule, pairs))
+                self._apply(rule, pairs)
 
-    def _may_be(self, rule: Rule) -> bool:
-        """Numbers keep their place, and nothing that stayed lies below both ends."""
+    def _is_allowed(self, rule: Rule) -> bool:
+        """Whether numbers stay in place, and no unchanged path is below both ends."""
         if rule.before.count("*") != rule.after.count("*"):
             return False
-        return not (self.before.keeps_below(rule.before) and self.after.keeps_below(rule.after))
+        return not (
+            self.before.has_unchanged_below(rule.before) and self.after.has_unchanged_below(rule.after)
+        )
 
-    def _left(self, rule: Rule) -> Sequence[Pair]:
+    def _remaining_pairs(self, rule: Rule) -> Sequence[Pair]:
         old, new = self.before.groups, self.after.groups
         self.pairs[rule] = [
             pair
             for pair in self.pairs[rule]
-            if pair[0] in old and pair[1] in new and self._is_heard(rule, pair)
+            if pair[0] in old and pair[1] in new and self._applies(rule, pair)
         ]
         return self.pairs[rule]
 
-    def _is_heard(self, rule: Rule, pair: Pair) -> bool:
-        """Whether it is this move that leads from the one to the other, and back: the longest decides."""
-        nearer_before, nearer_after = below(pair[0], rule.before), below(pair[1], rule.after)
-        return self.moved["before"].isdisjoint(nearer_before) and self.moved["after"].isdisjoint(nearer_after)
+    def _applies(self, rule: Rule, pair: Pair) -> bool:
+        """Whether no move of a longer prefix applies to the pair, in either direction."""
+        longer_before, longer_after = below(pair[0], rule.before), below(pair[1], rule.after)
+        return self.moved["before"].isdisjoint(longer_before) and self.moved["after"].isdisjoint(longer_after)
 
-    def _too_much_below(self, rule: Rule) -> tuple[str, ...] | None:
-        """The end below which the greater part would not have moved."""
-        moved = 2 * self._moved(self.pairs[rule])
-        if moved < self.before.below(rule.before):
+    def _end_with_too_many_paths(self, rule: Rule) -> tuple[str, ...] | None:
+        """The end below which the rule covers less than half of the paths."""
+        covered = 2 * self._size(self.pairs[rule])
+        if covered < self.before.below(rule.before):
             return ("before", *rule.before)
-        return ("after", *rule.after) if moved < self.after.below(rule.after) else None
+        return ("after", *rule.after) if covered < self.after.below(rule.after) else None
 
-    def _is_spoken_for(self, rule: Rule) -> bool:
-        return rule.before in self.taken["before"] or rule.after in self.taken["after"]
+    def _is_covered(self, rule: Rule) -> bool:
+        return rule.before in self.covered["before"] or rule.after in self.covered["after"]
 
-    def _take(self, rule: Rule, pairs: Sequence[Pair]) -> None:
+    def _apply(self, rule: Rule, pairs: Sequence[Pair]) -> None:
         self.moved["before"].add(rule.before)
         self.moved["after"].add(rule.after)
         for old, new in pairs:
-            self.before.take(old)
-            self.after.take(new)
+            self.before.remove(old)
+            self.after.remove(new)
         for side, index in (("before", 0), ("after", 1)):
             ends = {prefix for pair in pairs for prefix in prefixes(pair[index])}
             depth = len(rule.before if side == "before" else rule.after)
-            self.taken[side] |= {end for end in ends if len(end) >= depth}
+            self.covered[side] |= {end for end in ends if len(end) >= depth}
             for end in ends:
                 for waiting in self.waiting.pop((side, *end), ()):
-                    if self._left(waiting):
+                    if self._remaining_pairs(waiting):
                         heapq.heappush(self.queue, (_Descending(self._rank(waiting)), waiting))
 
-    def _moved(self, pairs: Sequence[Pair]) -> int:
+    def _size(self, pairs: Sequence[Pair]) -> int:
         return sum(self.before.size(old) for old, _ in pairs)
 
     def _rank(self, rule: Rule) -> _Rank:
-        """Most paths first; of equal ones the plainest, the shortest, the one whose paths kept their place.
+        """Most paths first, then unambiguous rules, short rules, and rules that keep the order of paths.
 
-        The last word has the name, whichever way round: both directions must choose alike.
+        The names decide last, without regard to the direction, so that diff(a, b) mirrors diff(b, a).
         """
         pairs = self.pairs[rule]
         drift = sum(abs(self.before.order[old] - self.after.order[new]) for old, new in pairs)
         length = len(rule.before) + len(rule.after)
-        plain = not _is_ambiguous(rule, pairs)
+        is_clear = not _is_ambiguous(rule, pairs)
         first = min((min(pair), max(pair)) for pair in pairs)
-        return self._moved(pairs), plain, -length, -drift, sorted((rule.before, rule.after)), first
+        return self._size(pairs), is_clear, -length, -drift, sorted((rule.before, rule.after)), first
 
 
 class _Descending:
-    """A rank for a queue that gives the least first."""
+    """Reverses the order of ranks, because heapq pops the smallest."""
 
     __slots__ = ("rank",)
 
@@ -262,12 +278,12 @@ class _Descending:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _what(rule: Rule, pairs: Sequence[Pair]) -> Literal["module", "parameter"]:
+def _moved_kind(rule: Rule, pairs: Sequence[Pair]) -> Literal["module", "parameter"]:
     return "parameter" if all(old == rule.before for old, _ in pairs) else "module"
 
 
 def _is_related(rule: Rule) -> bool:
-    """One end lies inside the other, or both beside each other under one parent, or they end alike."""
+    """Whether one end is inside the other, both have the same parent, or both have the same last name."""
     if starts(rule.before, rule.after) or starts(rule.after, rule.before):
         return True
     if rule.before[:-1] == rule.after[:-1]:
@@ -276,7 +292,7 @@ def _is_related(rule: Rule) -> bool:
 
 
 def _is_ambiguous(rule: Rule, pairs: Sequence[Pair]) -> bool:
-    """Whether the rule says `a.b` → `a` of what is `a.b.b` → `a.b` just as well, which names what moved."""
+    """Whether `a.b` → `a` could also be `a.b.b` → `a.b`, which names the moved module."""
     if rule.before[:-1] == rule.after and rule.before:
         return all(old[len(rule.before)] == rule.before[-1] for old, _ in pairs if old != rule.before)
     if rule.after[:-1] == rule.before and rule.after:

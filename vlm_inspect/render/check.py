@@ -1,6 +1,6 @@
-"""What a check found, over all models: each cause once, then what is left of each model.
+"""The report of `check`: moves shared by several models once, then the other changes of each model.
 
-The report is lines with a sign and an indent; the formats only lay them out.
+The report is a list of lines with a sign and an indent, which every text format lays out.
 """
 
 from __future__ import annotations
@@ -19,15 +19,25 @@ from vlm_inspect.render.cells import text, visible
 from vlm_inspect.render.markdown import inline
 from vlm_inspect.render.text.values import counted, exact_count
 
-Sign = Literal["=", "~", ">", "+", "-", "!", ""]
+Sign = Literal["~", ">", "+", "-", "!", ""]
 
 _MOST_LINES = 12
-"""Of one model's changes; what is more is counted."""
+"""Lines of changes for one model; further changes are only counted."""
+_NARROWEST = 24
+_ONE_LINE = 1000
 _CAUSES = {
     "library": "the library changed",
     "repository": "the repository changed",
-    "unknown": "changed, under the same library and commit",
+    "unknown": "changed with the same library and commit",
 }
+_STATUSES: Mapping[str, str] = {
+    "different": "changed",
+    "missing": "without a snapshot",
+    "orphaned": "no longer configured",
+    "failed": "failed",
+    "same": "unchanged",
+}
+"""The most serious first."""
 
 
 class Line(Struct, frozen=True):
@@ -38,65 +48,102 @@ class Line(Struct, frozen=True):
     indent: int = 0
 
 
-def report_lines(verdicts: Sequence[CheckResult]) -> tuple[Line, ...]:
-    """The report. What is shared by several models is said once over all of them."""
-    return tuple(Line(line.sign, visible(line.text), line.indent) for line in _lines(verdicts))
+def report_text(results: Sequence[CheckResult], width: int = 100) -> str:
+    """The report for a terminal or a log, without colours."""
+    lines = (*report_lines(results), Line("", summary(results)))
+    return "".join(f"{line}\n" for line in plain_lines(lines, width))
 
 
-def summary(verdicts: Sequence[CheckResult]) -> str:
-    """One line: how many models are as before, and how many are not."""
-    models: dict[str, str] = {}
-    for each in sorted(verdicts, key=lambda each: list(_STATUS_WORDS).index(each.status), reverse=True):
-        models[each.model] = each.status  # of several verdicts on one model the gravest counts
-    counts = {status: list(models.values()).count(status) for status in _STATUS_WORDS}
-    told = [f"{count} {_STATUS_WORDS[status]}" for status, count in counts.items() if count]
-    return f"{counted(len(models), 'model')}: {', '.join(told)}" if told else "no models to check"
+def report_markdown(results: Sequence[CheckResult]) -> str:
+    """The report as a pull request comment or a job summary."""
+    lines = [f"### vlm-inspect: {summary(results)}", ""]
+    for line in report_lines(results):
+        sign = f"`{line.sign}` " if line.sign else ""
+        lines.append(f"{' ' * line.indent}- {sign}{inline(text(line.text))}")
+    return "\n".join(lines) + "\n"
 
 
-_STATUS_WORDS: Mapping[str, str] = {
-    "different": "changed",
-    "missing": "without a snapshot",
-    "orphaned": "no longer configured",
-    "failed": "not answered",
-    "same": "as before",
-}
+def report_data(results: Sequence[CheckResult]) -> dict[str, Any]:
+    """The results as JSON data."""
+    return {"summary": summary(results), "models": [to_data(result) for result in results]}
 
 
-def _lines(verdicts: Sequence[CheckResult]) -> Iterator[Line]:
+def report_annotations(results: Sequence[CheckResult], folder: str) -> str:
+    """GitHub workflow commands: an error for a difference or a failure, a warning for an orphaned file."""
+    levels = {"different": "error", "failed": "error", "missing": "error", "orphaned": "warning"}
+    annotations = [
+        _annotation(levels[result.status], result, folder) for result in results if result.status in levels
+    ]
+    return "\n".join([*annotations, summary(results), ""])
+
+
+def summary(results: Sequence[CheckResult]) -> str:
+    """`2 models: 1 changed, 1 unchanged`; of several results for one model the most serious counts."""
+    statuses: dict[str, str] = {}
+    for each in sorted(results, key=lambda each: list(_STATUSES).index(each.status), reverse=True):
+        statuses[each.model] = each.status
+    counts = {status: list(statuses.values()).count(status) for status in _STATUSES}
+    parts = [f"{count} {_STATUSES[status]}" for status, count in counts.items() if count]
+    return f"{counted(len(statuses), 'model')}: {', '.join(parts)}" if parts else "no models to check"
+
+
+def report_lines(results: Sequence[CheckResult]) -> tuple[Line, ...]:
+    """The lines of the report, without control characters."""
+    return tuple(Line(line.sign, visible(line.text), line.indent) for line in _lines(results))
+
+
+def plain_lines(lines: Sequence[Line], width: int) -> Iterator[str]:
+    """Each line as text, wrapped with a hanging indent."""
+    for line in lines:
+        start = " " * line.indent + (f"{line.sign} " if line.sign else "")
+        yield from textwrap.wrap(
+            line.text,
+            max(width, _NARROWEST),
+            initial_indent=start,
+            subsequent_indent=" " * len(start),
+            break_long_words=True,
+            break_on_hyphens=False,
+        )
+
+
+# --- lines
+
+
+def _lines(results: Sequence[CheckResult]) -> Iterator[Line]:
     for cause, title in _CAUSES.items():
-        of_cause = [each for each in verdicts if each.status == "different" and each.cause == cause]
-        if of_cause:
-            yield Line("", f"{title}{_versions(of_cause) if cause == 'library' else ''}:")
-            yield from _shared_moves(of_cause)
-            yield from _own(of_cause)
-    yield from _listed(verdicts, "missing", "+", "no snapshot file (vlm-inspect snapshot writes it)")
-    yield from _listed(
-        verdicts, "orphaned", "-", "no longer configured (vlm-inspect snapshot --prune removes it)"
+        with_cause = [each for each in results if each.status == "different" and each.cause == cause]
+        if with_cause:
+            yield Line("", f"{title}{_versions(with_cause) if cause == 'library' else ''}:")
+            yield from _shared_moves(with_cause)
+            yield from _changes_by_model(with_cause)
+    yield from _files(results, "missing", "+", "no snapshot file (create it: vlm-inspect snapshot)")
+    yield from _files(
+        results, "orphaned", "-", "no longer configured (remove it: vlm-inspect snapshot --prune)"
     )
-    for each in verdicts:
+    for each in results:
         if each.status == "failed":
             yield Line("!", f"{each.model}: {each.message}{' ' + each.hint if each.hint else ''}")
 
 
-def _versions(verdicts: Sequence[CheckResult]) -> str:
+def _versions(results: Sequence[CheckResult]) -> str:
     pairs = {
         (
             each.difference.versions_before.get("transformers"),
             each.difference.versions_after.get("transformers"),
         )
-        for each in verdicts
+        for each in results
         if each.difference
     }
-    said = sorted(f"transformers {before} → {after}" for before, after in pairs)
-    return f" ({', '.join(said)})"
+    versions = sorted(f"transformers {before} → {after}" for before, after in pairs)
+    return f" ({', '.join(versions)})"
 
 
-def _shared_moves(verdicts: Sequence[CheckResult]) -> Iterator[Line]:
-    """Moves of one cause: what was renamed, whatever lies above it."""
+def _shared_moves(results: Sequence[CheckResult]) -> Iterator[Line]:
+    """Moves with the models that they are in; moves that differ only in the parent are the same."""
     models: dict[tuple[str, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for verdict in verdicts:
-        for move in verdict.difference.moves if verdict.difference else ():
-            models[_renamed(move)][verdict.model] += move.parameters
+    for result in results:
+        for move in result.difference.moves if result.difference else ():
+            models[_different_ends(move)][result.model] += move.parameters
     for (before, after), counts in sorted(models.items(), key=lambda item: (-len(item[1]), item[0])):
         moved = sum(counts.values())
         total = "1 parameter" if moved == 1 else f"{exact_count(moved)} parameters"
@@ -106,30 +153,29 @@ def _shared_moves(verdicts: Sequence[CheckResult]) -> Iterator[Line]:
         )
 
 
-def _renamed(move: Move) -> tuple[str, ...]:
-    """A move without what both ends have in common: the level that went, came, or has another name."""
+def _different_ends(move: Move) -> tuple[str, ...]:
+    """The old and the new path of a move without their common start: `….vision_model.*`, `….*`."""
     before, after = move.before.split("."), move.after.split(".") if move.after else []
     common = 0
     while common < min(len(before), len(after)) and before[common] == after[common]:
         common += 1
-    lead = ["…"] if common else []
-    below = ["*"] if move.what == "module" else []
-    return tuple(".".join([*lead, *parts[common:], *below]) for parts in (before, after))
+    start = ["…"] if common else []
+    end = ["*"] if move.what == "module" else []
+    return tuple(".".join([*start, *parts[common:], *end]) for parts in (before, after))
 
 
-def _own(verdicts: Sequence[CheckResult]) -> Iterator[Line]:
-    """What of each model no move tells."""
-    for verdict in sorted(verdicts, key=lambda each: each.model):
-        difference = verdict.difference
+def _changes_by_model(results: Sequence[CheckResult]) -> Iterator[Line]:
+    """The changes of each model other than moves."""
+    for result in sorted(results, key=lambda each: each.model):
+        difference = result.difference
         if difference is None or not (difference.changes or difference.paths):
             continue
-        lines = [*map(_change, difference.changes), *map(_path, difference.paths)]
-        yield Line("~", f"{verdict.model}{_totals(difference)}:")
+        lines = [*map(_change_line, difference.changes), *map(_path_line, difference.paths)]
+        yield Line("~", f"{result.model}{_totals(difference)}:")
         yield from (Line(line.sign, line.text, 2) for line in lines[:_MOST_LINES])
-        if len(lines) > _MOST_LINES:
-            yield Line(
-                "", f"and {len(lines) - _MOST_LINES} more: vlm-inspect diff {verdict.file} {verdict.model}", 2
-            )
+        rest = len(lines) - _MOST_LINES
+        if rest > 0:
+            yield Line("", f"and {rest} more: vlm-inspect diff {result.file} {result.model}", 2)
 
 
 def _totals(difference: Difference) -> str:
@@ -139,27 +185,26 @@ def _totals(difference: Difference) -> str:
     return f" {exact_count(before)} → {exact_count(after)} parameters"
 
 
-def _change(change: Change) -> Line:
-    whose = ", ".join(role.value for role in change.roles)
-    name = f"{whose}: {change.field}" if whose else change.field
+def _change_line(change: Change) -> Line:
+    roles = ", ".join(role.value for role in change.roles)
+    name = f"{roles}: {change.field}" if roles else change.field
     if change.kind == "added":
-        return Line("+", f"{name} {said(change.after)}")
+        return Line("+", f"{name} {_value_text(change.after)}")
     if change.kind == "removed":
-        return Line("-", f"{name} {said(change.before)}")
-    return Line("~", f"{name} {said(change.before)} → {said(change.after)}")
+        return Line("-", f"{name} {_value_text(change.before)}")
+    return Line("~", f"{name} {_value_text(change.before)} → {_value_text(change.after)}")
 
 
-def _path(path: PathChange) -> Line:
-    what = f"{path.what} {path.path}{f' ({path.count} times)' if path.count > 1 else ''}"
+def _path_line(path: PathChange) -> Line:
+    name = f"{path.what} {path.path}{f' ({path.count} times)' if path.count > 1 else ''}"
     if path.kind == "added":
-        return Line("+", f"{what}: {path.after}")
+        return Line("+", f"{name}: {path.after}")
     if path.kind == "removed":
-        return Line("-", f"{what}: {path.before}")
-    return Line("~", f"{what}: {path.before} → {path.after}")
+        return Line("-", f"{name}: {path.before}")
+    return Line("~", f"{name}: {path.before} → {path.after}")
 
 
-def said(value: Value | None) -> str:
-    """A fact's value in a line of text."""
+def _value_text(value: Value | None) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -167,71 +212,28 @@ def said(value: Value | None) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _listed(verdicts: Sequence[CheckResult], status: str, sign: Sign, what: str) -> Iterator[Line]:
-    files = sorted(each.file for each in verdicts if each.status == status)
+def _files(results: Sequence[CheckResult], status: str, sign: Sign, title: str) -> Iterator[Line]:
+    files = sorted(each.file for each in results if each.status == status)
     if files:
-        yield Line(sign, f"{what}:")
+        yield Line(sign, f"{title}:")
         yield from (Line("", file, 2) for file in files)
 
 
-_STEP = 2
+# --- annotations
 
 
-def report_text(verdicts: Sequence[CheckResult], width: int = 100) -> str:
-    """The report for a terminal or a log, without colours."""
-    lines = (*report_lines(verdicts), Line("", summary(verdicts)))
-    return "".join(f"{line}\n" for line in plain_lines(lines, width))
+def _annotation(level: str, result: CheckResult, folder: str) -> str:
+    message = "\n".join(plain_lines(report_lines([result]), _ONE_LINE))
+    file = _escaped_property(f"{folder}/{result.file}")
+    title = _escaped_property(f"vlm-inspect: {result.model}")
+    return f"::{level} file={file},title={title}::{_escaped_message(message)}"
 
 
-def plain_lines(lines: Sequence[Line], width: int) -> Iterator[str]:
-    """Each line, wrapped with a hanging indent."""
-    for line in lines:
-        begin = " " * line.indent + (f"{line.sign} " if line.sign else "")
-        yield from textwrap.wrap(
-            line.text,
-            max(width, 2 * _STEP + 20),
-            initial_indent=begin,
-            subsequent_indent=" " * len(begin),
-            break_long_words=True,
-            break_on_hyphens=False,
-        )
-
-
-def report_markdown(verdicts: Sequence[CheckResult]) -> str:
-    """The report as a pull request comment or a job summary."""
-    lines = [f"### vlm-inspect: {summary(verdicts)}", ""]
-    for line in report_lines(verdicts):
-        sign = f"`{line.sign}` " if line.sign else ""
-        lines.append(f"{' ' * line.indent}- {sign}{inline(text(line.text))}")
-    return "\n".join(lines) + "\n"
-
-
-def report_data(verdicts: Sequence[CheckResult]) -> dict[str, Any]:
-    """The results as JSON data."""
-    return {"summary": summary(verdicts), "models": [to_data(verdict) for verdict in verdicts]}
-
-
-def report_annotations(verdicts: Sequence[CheckResult], folder: str) -> str:
-    """Workflow commands: an error for a difference or a failure, a warning for an orphaned file."""
-    levels = {"different": "error", "failed": "error", "missing": "error", "orphaned": "warning"}
-    listed = [each for each in verdicts if each.status in levels]
-    return (
-        "".join(f"{_annotation(levels[each.status], each, folder)}\n" for each in listed)
-        + f"{summary(verdicts)}\n"
-    )
-
-
-def _annotation(level: str, verdict: CheckResult, folder: str) -> str:
-    message = "\n".join(plain_lines(report_lines([verdict]), 1000))
-    file = _property(f"{folder}/{verdict.file}")
-    return f"::{level} file={file},title={_property(f'vlm-inspect: {verdict.model}')}::{_escaped(message)}"
-
-
-def _escaped(value: str) -> str:
+def _escaped_message(value: str) -> str:
     """Escape a message as GitHub's toolkit does; line breaks become %0A."""
     lines = "\n".join(visible(line) for line in value.split("\n"))
     return lines.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _property(value: str) -> str:
-    return _escaped(value).replace(":", "%3A").replace(",", "%2C")
+def _escaped_property(value: str) -> str:
+    return _escaped_message(value).replace(":", "%3A").replace(",", "%2C")

@@ -1,33 +1,48 @@
-"""The findings of `doctor`: text for a terminal, a table for Markdown, data for JSON."""
+"""The results of `doctor`: text for a terminal, a table for Markdown, data for JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vlm_inspect.core.health import Finding, State
 from vlm_inspect.render.cells import Table, text, visible
 
 _MARKS: Mapping[State, str] = {"ok": "ok", "note": "note", "wrong": "WRONG"}
+# in a narrower terminal the text goes below its title
+_NARROWEST_TEXT = 24
 
 
-def diagnosis_text(findings: Sequence[Finding]) -> str:
-    """A line per finding with its state, and a line with the hint below it."""
-    marks = max(len(mark) for mark in _MARKS.values())
+def diagnosis_text(findings: Sequence[Finding], width: int = 100) -> str:
+    """A line for each check, and its hint below it."""
+    marks = max(map(len, _MARKS.values()))
     subjects = max((len(finding.subject) for finding in findings), default=0)
-    lines = []
+    lines: list[str] = []
     for finding in findings:
         start = f"{_MARKS[finding.state]:<{marks}}  {finding.subject:<{subjects}}  "
-        lines.append(start + visible(finding.said))
+        lines += _wrapped(finding.said, width, start)
         if finding.hint:
-            lines.append(" " * len(start) + visible(finding.hint))
+            lines += _wrapped(finding.hint, width, " " * len(start))
     return "\n".join([*lines, "", _summary(findings)])
 
 
+def _wrapped(value: str, width: int, start: str) -> Iterator[str]:
+    """Lines with a hanging indent; a path or command is not broken, so that it can be copied."""
+    yield from textwrap.wrap(
+        visible(value),
+        max(width, len(start) + _NARROWEST_TEXT),
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
 def diagnosis_table(findings: Sequence[Finding]) -> Table:
-    """A row per finding."""
+    """A row for each check."""
     return Table(
-        headers=("State", "What", "Found", "To do"),
+        headers=("State", "Check", "Result", "What to do"),
         rows=tuple(
             (text(_MARKS[each.state]), text(each.subject), text(each.said), text(each.hint))
             for each in findings
@@ -38,7 +53,7 @@ def diagnosis_table(findings: Sequence[Finding]) -> Table:
 
 
 def diagnosis_data(findings: Sequence[Finding]) -> list[dict[str, Any]]:
-    """The findings as JSON data."""
+    """The results as JSON data."""
     return [
         {"subject": each.subject, "state": each.state, "said": each.said, "hint": each.hint or None}
         for each in findings

@@ -1,4 +1,4 @@
-"""The report of `verify` as tables, for Markdown, and as JSON."""
+"""The report of `verify`: its text, tables for Markdown, and JSON."""
 
 from __future__ import annotations
 
@@ -12,185 +12,184 @@ from vlm_inspect.render.diff_text import ROLE_NAMES, model_name
 from vlm_inspect.render.json import json_text
 from vlm_inspect.render.text.values import NOT_ASKED, counted, exact_count, short_count, square
 
-_MOST_RUNS = 6
-_KINDS: dict[Kind, str] = {"missing": "missing", "unexpected": "unexpected", "mismatched": "of another shape"}
+MISSING_FILES = "Missing or incomplete files"
+_MOST_RANGES = 6
 
 
-def heading(fit: LoadReport) -> str:
-    """`org/name@0123456 — LlavaForConditionalGeneration`; of an adapter what it is put on."""
-    on = f" on {model_name(fit.base)}" if fit.base else ""
-    built = f" — {fit.model_class}" if fit.model_class else ""
-    return f"{model_name(fit.model)}{on}{built}"
+def fit_json(report: LoadReport) -> str:
+    """The report as JSON: the verdict first, with the name of every mismatched tensor."""
+    counts = dict(report.counts())
+    return json_text({"verdict": report.verdict, "counts": counts, "mismatches": [], **to_data(report)})
 
 
-def verdict(fit: LoadReport) -> str:
-    """`does not fit: 1 missing, 1 of another shape`."""
-    told = [f"{exact_count(count)} {_KINDS[kind]}" for kind, count in fit.counts().items() if count]
-    if fit.missing_files:
-        told.insert(0, f"{counted(len(fit.missing_files), 'file')} not there or not whole")
-    return fit.verdict + (f": {', '.join(told)}" if told else "")
-
-
-def account(fit: LoadReport) -> str:
-    """How many tensors there are, and what becomes of them."""
-    if fit.subject == "adapter":
-        stored, fitting = exact_count(fit.tensors), exact_count(fit.loaded)
-        return f"{stored} tensors in the adapter, {fitting} of them reach a module that takes them."
-    left_out = (
-        f", {exact_count(fit.ignored)} are left out by the class, as its authors want it"
-        if fit.ignored
-        else ""
+def fit_tables(report: LoadReport) -> tuple[Table, ...]:
+    """The verdict, missing files, mismatches, components and renamed keys."""
+    candidates = (
+        _verdict_table(report),
+        Table(("File", "Tensors"), tuple(missing_file_rows(report)), title=MISSING_FILES),
+        _mismatches_table(report),
+        _components_table(report),
+        _renamings_table(report),
     )
-    stored, fitting = exact_count(fit.tensors), exact_count(fit.loaded)
-    return f"{stored} tensors in the checkpoint, {fitting} of them load{left_out}."
+    return tuple(table for table in candidates if table.rows)
 
 
-def kinds(fit: LoadReport) -> tuple[Kind, ...]:
-    """The kinds in the order in which they matter: of an adapter first what has no effect."""
-    if fit.subject == "adapter":
+# --- text
+
+
+def heading(report: LoadReport) -> str:
+    """`org/name@0123456 — LlavaForConditionalGeneration`; `org/lora on org/name — …` for an adapter."""
+    base = f" on {model_name(report.base)}" if report.base else ""
+    model_class = f" — {report.model_class}" if report.model_class else ""
+    return f"{model_name(report.model)}{base}{model_class}"
+
+
+def verdict(report: LoadReport) -> str:
+    """`mismatch: 1 missing, 1 mismatched`."""
+    parts = [f"{exact_count(count)} {kind}" for kind, count in report.counts().items() if count]
+    if report.missing_files:
+        parts.insert(0, f"{counted(len(report.missing_files), 'file')} missing or incomplete")
+    return report.verdict + (f": {', '.join(parts)}" if parts else "")
+
+
+def tensor_counts(report: LoadReport) -> str:
+    """How many tensors there are, and how many of them load."""
+    tensors, loaded = exact_count(report.tensors), exact_count(report.loaded)
+    if report.subject == "adapter":
+        return f"{tensors} tensors in the adapter, {loaded} match a module of the model."
+    ignored = f", {exact_count(report.ignored)} are ignored by the model class" if report.ignored else ""
+    return f"{tensors} tensors in the checkpoint, {loaded} load{ignored}."
+
+
+def kinds(report: LoadReport) -> tuple[Kind, ...]:
+    """The kinds of mismatches, the most important first: for an adapter, tensors without effect."""
+    if report.subject == "adapter":
         return ("unexpected", "mismatched", "missing")
     return ("missing", "unexpected", "mismatched")
 
 
-def kind_title(fit: LoadReport, kind: Kind) -> str:
-    """What all misfits of a kind have in common, as a heading."""
-    if fit.subject == "adapter":
+def kind_title(report: LoadReport, kind: Kind) -> str:
+    """The heading for all mismatches of a kind: its name, a colon, its meaning."""
+    if report.subject == "adapter":
         return {
-            "missing": "Missing: the adapter should have it",
-            "unexpected": "Without effect: it reaches nothing in the model",
-            "mismatched": "Of another shape than its module takes",
+            "missing": "Missing: expected, but not in the adapter",
+            "unexpected": "Without effect: no such target in the model",
+            "mismatched": "Mismatched: the shape does not match the target",
         }[kind]
     return {
-        "missing": "Missing: the model has it, the checkpoint does not",
-        "unexpected": "Unexpected: the checkpoint has it, the model does not",
-        "mismatched": "Of another shape in the checkpoint",
+        "missing": "Missing: in the model, but not in the checkpoint",
+        "unexpected": "Unexpected: in the checkpoint, but not in the model",
+        "mismatched": "Mismatched: the shapes differ",
     }[kind]
 
 
-def component_title(misfit: Mismatch) -> str:
-    """The component's role by name; what is in none is `elsewhere`."""
-    return ROLE_NAMES[misfit.role] if misfit.role else "Elsewhere"
+def component_title(mismatch: Mismatch) -> str:
+    """The name of the component's role."""
+    return ROLE_NAMES[mismatch.role] if mismatch.role else "No component"
 
 
 def name_cell(name: str) -> Cell:
-    """A path or a key; a dash where there is none."""
+    """A path or a key; a dash if it is empty."""
     return code(name) if name else NOT_ASKED
 
 
-def about(misfit: Mismatch) -> str:
-    """`4096 x 4000, not 4096 x 4096`; `391 tensors, 304M parameters`; with the layers, and why."""
-    return "; ".join(part for part in (_size(misfit), _which(misfit), misfit.reason) if part)
+def about(mismatch: Mismatch) -> str:
+    """`391 tensors, 304M parameters`; `4096 x 4000, expected 4096 x 4096`; with layers and reason."""
+    return "; ".join(part for part in (_size(mismatch), _numbers(mismatch), mismatch.reason) if part)
 
 
-def _size(misfit: Mismatch) -> str:
-    if misfit.is_module:
-        total = f", {short_count(misfit.parameters)} parameters" if misfit.parameters is not None else ""
-        return f"{exact_count(misfit.count)} tensors{total}"
-    number = f"{exact_count(misfit.count)} tensors, each " if misfit.count > 1 else ""
-    if misfit.kind != "mismatched" or misfit.stored is None:
-        shape = misfit.expected if misfit.stored is None else misfit.stored
-        words = _shape(shape) if shape is not None else ""
-        return f"{number}{words}" if words else number.removesuffix(", each ")
-    return f"{number}{_shape(misfit.stored)}, not {_shape(misfit.expected or ())}"
+def _size(mismatch: Mismatch) -> str:
+    if mismatch.is_module:
+        total = f", {short_count(mismatch.parameters)} parameters" if mismatch.parameters is not None else ""
+        return f"{exact_count(mismatch.count)} tensors{total}"
+    number = f"{exact_count(mismatch.count)} tensors, each " if mismatch.count > 1 else ""
+    if mismatch.kind != "mismatched" or mismatch.stored is None:
+        shape = mismatch.expected if mismatch.stored is None else mismatch.stored
+        return f"{number}{_shape(shape)}" if shape is not None else number.removesuffix(", each ")
+    return f"{number}{_shape(mismatch.stored)}, expected {_shape(mismatch.expected or ())}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    return square(shape) if shape else "a single number"
+    return square(shape) if shape else "scalar"
 
 
-def _which(misfit: Mismatch) -> str:
-    """`layers 0-11, 14`: what `*` stands for, where one place of the path has several numbers."""
-    name = misfit.key if misfit.kind == "unexpected" else misfit.path
+def _numbers(mismatch: Mismatch) -> str:
+    """`layers 0-11, 14`: the numbers for `*`, if only one `*` of the path stands for several."""
+    name = mismatch.key if mismatch.kind == "unexpected" else mismatch.path
     pattern = split(name)[0]
     stars = [index for index, part in enumerate(name.split(".")) if part == "*"]
-    numbers = [{int(each.split(".")[index]) for each in misfit.names} for index in stars]
+    numbers = [{int(each.split(".")[index]) for each in mismatch.names} for index in stars]
     varied = [index for index, found in enumerate(numbers) if len(found) > 1]
     if len(varied) != 1:
         return ""
     (only,) = varied
     before = pattern[stars[only] - 1] if stars[only] else "numbers"
-    return f"{before} {_runs(numbers[only])}"
+    return f"{before} {_ranges(numbers[only])}"
 
 
-def _runs(numbers: Iterable[int]) -> str:
-    runs = list(_consecutive(sorted(set(numbers))))
-    told = [str(first) if first == last else f"{first}-{last}" for first, last in runs[:_MOST_RUNS]]
-    return ", ".join(told) + (" …" if len(runs) > _MOST_RUNS else "")
+def _ranges(numbers: Iterable[int]) -> str:
+    ranges: list[tuple[int, int]] = []
+    for number in sorted(numbers):
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    parts = [str(first) if first == last else f"{first}-{last}" for first, last in ranges[:_MOST_RANGES]]
+    return ", ".join(parts) + (" …" if len(ranges) > _MOST_RANGES else "")
 
 
-def _consecutive(numbers: list[int]) -> Iterator[tuple[int, int]]:
-    first = last = numbers[0]
-    for number in numbers[1:]:
-        if number != last + 1:
-            yield first, last
-            first = number
-        last = number
-    yield first, last
+# --- rows and tables
 
 
-def renaming_words(count: int, *, is_converted: bool) -> Cell:
-    """How many tensors are renamed, or put together, so."""
-    return text(f"{counted(count, 'tensor')}{', converted' if is_converted else ''}")
+def missing_file_rows(report: LoadReport) -> Iterator[tuple[Cell, Cell]]:
+    """Each missing file with its number of tensors."""
+    for file, count in report.missing_files.items():
+        yield name_cell(file), text(counted(count, "tensor") if count else "tensors unknown")
 
 
-def fit_tables(fit: LoadReport) -> tuple[Table, ...]:
-    """The verdict, missing files, mismatches, components and renamed keys."""
-    return tuple(table for table in (_verdict(fit), *_parts(fit)) if table.rows)
+def component_rows(report: LoadReport) -> Iterator[tuple[Cell, Cell, str]]:
+    """Each component with its path and its number of tensors."""
+    for each in report.components:
+        count = str(each.loaded) if each.expected is None else f"{each.loaded} of {each.expected}"
+        yield text(ROLE_NAMES[each.role]), name_cell(each.path or ""), count
 
 
-def fit_json(fit: LoadReport) -> str:
-    """The report as JSON: the verdict first, with the name of every mismatched tensor."""
-    counts = dict(fit.counts())
-    return json_text({"verdict": fit.verdict, "counts": counts, "mismatches": [], **to_data(fit)})
+def renaming_rows(report: LoadReport) -> Iterator[tuple[Cell, Cell, Cell]]:
+    """Each renamed prefix with its path in the model and its number of tensors."""
+    for each in report.renamings:
+        converted = ", converted" if each.is_converted else ""
+        yield name_cell(each.key), name_cell(each.path), text(f"{counted(each.count, 'tensor')}{converted}")
 
 
-def _verdict(fit: LoadReport) -> Table:
-    rows = [(text("CheckResult"), text(verdict(fit))), (text("Tensors"), text(account(fit)))]
-    rows += [(text("Uncertain"), text(sentence)) for sentence in fit.uncertain]
-    return Table(
-        (f"{fit.subject.capitalize()}", heading(fit)), tuple(rows), title="CheckResult", notes=fit.notes
-    )
+def _verdict_table(report: LoadReport) -> Table:
+    rows = [(text("Verdict"), text(verdict(report))), (text("Tensors"), text(tensor_counts(report)))]
+    rows += [(text("Uncertain"), text(sentence)) for sentence in report.uncertain]
+    headers = (report.subject.capitalize(), heading(report))
+    return Table(headers, tuple(rows), title="Verdict", notes=report.notes)
 
 
-def _parts(fit: LoadReport) -> Iterator[Table]:
-    files = tuple(
-        (name_cell(file), text(counted(count, "tensor") if count else "tensors unknown"))
-        for file, count in fit.missing_files.items()
-    )
-    yield Table(("File", "With"), files, title="Files that are not there or not whole")
-    yield _misfits(fit)
+def _mismatches_table(report: LoadReport) -> Table:
     rows = tuple(
         (
-            text(ROLE_NAMES[part.role]),
-            name_cell(part.path or ""),
-            text(str(part.loaded) if part.expected is None else f"{part.loaded} of {part.expected}"),
+            text(kind_title(report, kind).partition(":")[0]),
+            text(component_title(mismatch)),
+            name_cell(mismatch.path),
+            name_cell(mismatch.key),
+            text(about(mismatch)),
         )
-        for part in fit.components
+        for kind in kinds(report)
+        for mismatch in report.mismatches
+        if mismatch.kind == kind
     )
-    yield Table(("Component", "Path", "Tensors"), rows, title="Components")
-    renamed = tuple(
-        (
-            name_cell(each.key),
-            name_cell(each.path),
-            renaming_words(each.count, is_converted=each.is_converted),
-        )
-        for each in fit.renamings
-    )
-    yield Table(("In the checkpoint", "In the model", "Of"), renamed, title="Names")
+    headers = ("Problem", "Component", "In the model", "In the checkpoint", "Tensors")
+    return Table(headers, rows, title="Mismatches")
 
 
-def _misfits(fit: LoadReport) -> Table:
-    rows = tuple(
-        (
-            text(kind_title(fit, misfit.kind).partition(":")[0]),
-            text(component_title(misfit)),
-            name_cell(misfit.path),
-            name_cell(misfit.key),
-            text(about(misfit)),
-        )
-        for kind in kinds(fit)
-        for misfit in fit.mismatches
-        if misfit.kind == kind
-    )
-    headers = ("What", "Component", "In the model", "In the checkpoint", "Tensors")
-    return Table(headers, rows, title="What does not fit")
+def _components_table(report: LoadReport) -> Table:
+    rows = tuple((role, path, text(count)) for role, path, count in component_rows(report))
+    return Table(("Component", "Path", "Tensors"), rows, title="Components")
+
+
+def _renamings_table(report: LoadReport) -> Table:
+    headers = ("In the checkpoint", "In the model", "Tensors")
+    return Table(headers, tuple(renaming_rows(report)), title="Renamed keys")

@@ -1,4 +1,4 @@
-"""A check's report in the colours of a terminal; the signs say the same without."""
+"""The report of `check` in a terminal with colours; the signs mean the same."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from vlm_inspect.render.terminal.console import printed
 _STYLES: dict[Sign, str] = {"+": "green", "-": "red", "~": "yellow", ">": "cyan", "!": "bold red"}
 
 
-def coloured_report(verdicts: Sequence[CheckResult], width: int) -> str:
-    """The report with each line in the colour of its sign."""
-    lines = [*_coloured(report_lines(verdicts), width), Text(summary(verdicts), style="bold")]
+def coloured_report(results: Sequence[CheckResult], width: int) -> str:
+    """The report, each line in the colour of its sign."""
+    lines = [*_coloured_lines(report_lines(results), width), Text(summary(results), style="bold")]
     return printed(lines, Layout(width, colour=True))
 
 
-def _coloured(lines: Sequence[Line], width: int) -> Iterator[Text]:
+def _coloured_lines(lines: Sequence[Line], width: int) -> Iterator[Text]:
     for line in lines:
         for wrapped in plain_lines([line], width):
             yield Text(wrapped, style=_STYLES.get(line.sign, ""))

@@ -1,6 +1,6 @@
-"""A difference in a terminal: before and after side by side, or below each other where it is narrow.
+"""The report of `diff` in a terminal: before and after in two columns, or one below the other if narrow.
 
-A sign in front says what the colours say.
+A sign in front of each line means the same as its colour.
 """
 
 from __future__ import annotations
@@ -13,75 +13,85 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from vlm_inspect.render.cells import Cell, Layout, Span, concat, text, visible
-from vlm_inspect.render.diff import SIGNS, Line, Report, Section, Sign, Signed
-from vlm_inspect.render.terminal.console import FAINT, HEADING, NARROWEST, printed, styled, width_of
+from vlm_inspect.render.cells import Cell, Layout, concat, plain, text, visible
+from vlm_inspect.render.diff import SIGNS, Line, Report, Section, Sign, SignedCell
+from vlm_inspect.render.diff_text import escape_cell
+from vlm_inspect.render.terminal.console import (
+    FAINT,
+    GAP,
+    HEADING,
+    INDENT,
+    NARROWEST,
+    printed,
+    styled,
+    width_of,
+)
 
 _STYLES: dict[Sign, str] = {"~": "yellow", "+": "green", "-": "red", ">": "cyan", "?": "yellow", "": ""}
 _OLD, _NEW = "red", "green"
-_GAP = 2
-_INDENT = 2
 _SIGN = 2
-# a value that has less room than this goes below its fact's name
+# narrower values go below the name of their fact
 _NARROWEST_VALUE = 20
 _WIDEST_TITLE = 28
 
 
 class _Columns(Struct, frozen=True):
-    """How wide the columns of all sections are; none where before and after stand below each other."""
+    """The widths of the columns of all sections."""
 
     title: int
     value: int
     width: int
-    is_wide: bool
+    """The width of the terminal."""
+    are_two: bool
+    """Whether before and after are in two columns."""
 
 
 def difference_text(report: Report, *, width: int = 100, colour: bool = False) -> str:
-    """The report as text, never wider than the terminal, legible without colour."""
+    """The report as text, never wider than the terminal, readable without colours."""
     width = max(width, NARROWEST)
-    return printed(_parts(report, _columns(report, width)), Layout(width, colour))
+    return printed(_report(report, _columns(report, width)), Layout(width, colour))
 
 
-def _parts(report: Report, columns: _Columns) -> Iterator[RenderableType]:
+def _report(report: Report, columns: _Columns) -> Iterator[RenderableType]:
     if report.empty:
-        yield _words(report.summary)
+        yield _escaped(report.summary)
         return
     yield from _header(report, columns)
     for section in report.sections:
         if section.lines:
             yield ""
             yield from _section(section, columns)
-    folded = [section for section in report.sections if not section.lines]
-    if folded:
+    unchanged = [section for section in report.sections if not section.lines]
+    if unchanged:
         yield ""
-    for section in folded:
-        yield _hanging(SIGNS[section.state], _folded(section), 0)
+    for section in unchanged:
+        yield _with_sign(SIGNS[section.state], _one_line(section), 0)
     if report.total:
         yield ""
-        yield from _total(report.total, columns)
-    yield from _group("Moved", report.moves)
-    yield from _group("Modules and parameters", report.paths)
-    if report.incomparable:
-        yield ""
-        yield Text("Not comparable", style=HEADING)
-    for whose, names, why in report.incomparable:
-        yield _hanging("?", styled(_seen(concat(text(f"{whose}: "), names, text(" — "), why))), _INDENT)
+        yield _total(report.total, columns)
+    yield from _paths("Moved", report.moves)
+    yield from _paths("Modules and parameters", report.paths)
+    reasons = (
+        SignedCell("?", concat(text(f"{owner}: "), names, text(" — "), why))
+        for owner, names, why in report.incomparable
+    )
+    yield from _paths("Not comparable", tuple(reasons))
     yield ""
     yield Text(report.summary, style=HEADING)
 
 
 def _columns(report: Report, width: int) -> _Columns:
-    lines = [line for section in report.sections for line in _rows(section)]
+    lines = [line for section in report.sections for line in _section_lines(section)]
     if lines and report.total:
         lines.append(report.total)
     title = min(max((len(line.title) for line in lines), default=0), _WIDEST_TITLE)
-    room = width - _INDENT - _SIGN - title - 2 * _GAP
-    before = max((width_of(_seen(line.before)) for line in lines), default=0)
+    room = width - INDENT - _SIGN - title - 2 * GAP
+    before = max((width_of(escape_cell(line.before)) for line in lines), default=0)
     return _Columns(title, min(before, room // 2), width, room // 2 >= _NARROWEST_VALUE)
 
 
-def _rows(section: Section) -> Sequence[Line]:
-    """The lines of a section that is not folded, its parameters last."""
+def _section_lines(section: Section) -> Sequence[Line]:
+    """The lines of a section with changed facts, its parameters last."""
     if not section.lines:
         return ()
     return (*section.lines, section.parameters) if section.parameters else section.lines
@@ -92,110 +102,105 @@ def _header(report: Report, columns: _Columns) -> Iterator[RenderableType]:
     names.add_column(no_wrap=True)
     names.add_column(no_wrap=True, style=FAINT)
     names.add_column(overflow="fold")
-    names.add_row(Text("-", style=_OLD), "before", _words(report.before, _OLD))
-    names.add_row(Text("+", style=_NEW), "after", _words(report.after, _NEW))
+    names.add_row(Text("-", style=_OLD), "before", _escaped(report.before, _OLD))
+    names.add_row(Text("+", style=_NEW), "after", _escaped(report.after, _NEW))
     yield names
     if report.versions:
-        yield _hanging("", _words(report.versions, FAINT), 0)
-    if columns.is_wide and any(section.lines for section in report.sections):
+        yield _with_sign("", _escaped(report.versions, FAINT), 0)
+    if columns.are_two and any(section.lines for section in report.sections):
         yield ""
-        heads = Line("", "", text("before"), text("after"))
-        yield Padding(_beside([heads], columns, FAINT, FAINT), (0, 0, 0, _INDENT))
+        headers = Line("", "", text("before"), text("after"))
+        yield Padding(_two_columns([headers], columns, FAINT, FAINT), (0, 0, 0, INDENT))
 
 
 def _section(section: Section, columns: _Columns) -> Iterator[RenderableType]:
-    sign = SIGNS[section.state]
     heading = Text(overflow="fold")
     heading.append(visible(section.title), style=HEADING)
     if section.path:
         heading.append("  ")
-        heading.append_text(styled(_seen(section.path), FAINT))
-    yield _hanging(sign, heading, 0)
-    rows = _rows(section)
+        heading.append_text(styled(escape_cell(section.path), FAINT))
+    yield _with_sign(SIGNS[section.state], heading, 0)
+    lines = _section_lines(section)
     grid = (
-        _beside(rows, columns, _OLD, _NEW)
-        if columns.is_wide
-        else _stacked(rows, columns.width - _INDENT - _SIGN)
+        _two_columns(lines, columns, _OLD, _NEW)
+        if columns.are_two
+        else _one_column(lines, columns.width - INDENT - _SIGN)
     )
-    yield Padding(grid, (0, 0, 0, _INDENT))
+    yield Padding(grid, (0, 0, 0, INDENT))
 
 
-def _beside(lines: Sequence[Line], columns: _Columns, old: str, new: str) -> Grid:
-    grid = Grid.grid(padding=(0, _GAP, 0, 0))
+def _two_columns(lines: Sequence[Line], columns: _Columns, old: str, new: str) -> Grid:
+    grid = Grid.grid(padding=(0, GAP, 0, 0))
     grid.add_column(width=_SIGN - 1, no_wrap=True)
     grid.add_column(width=columns.title, overflow="fold")
     grid.add_column(width=columns.value, overflow="fold")
     grid.add_column(overflow="fold")
-    grid.padding = (0, _GAP, 0, 0)
     for line in lines:
         differs = line.after not in {(), line.before}
         after = _value(line.after, new if differs else FAINT)
-        if line.beside:
-            after.append(f"  {line.beside}", style=FAINT)
+        if line.delta:
+            after.append(f"  {line.delta}", style=FAINT)
         before = _value(line.before, old if differs else FAINT)
-        grid.add_row(_sign(line.sign), _words(line.title), before, after)
+        grid.add_row(_sign(line.sign), _escaped(line.title), before, after)
     return grid
 
 
-def _stacked(lines: Sequence[Line], room: int) -> Grid:
-    """A fact in a line; one that is longer, with before and after below its name."""
+def _one_column(lines: Sequence[Line], room: int) -> Grid:
+    """A line for each fact; if it is too long, before and after are below its name."""
     grid = Grid.grid()
     grid.add_column(overflow="fold")
     for line in lines:
-        told = _in_one(line)
-        if told.cell_len <= room:
-            grid.add_row(_hanging(line.sign, told, 0))
+        whole = _whole_line(line)
+        if whole.cell_len <= room:
+            grid.add_row(_with_sign(line.sign, whole, 0))
             continue
-        beside = Text(f"  {line.beside}" if line.beside else "", style=FAINT)
-        grid.add_row(_hanging(line.sign, _words(line.title), 0))
-        grid.add_row(_hanging("-", _value(line.before, _OLD), _INDENT))
-        grid.add_row(_hanging("+", _value(line.after, _NEW).append_text(beside), _INDENT))
+        delta = Text(f"  {line.delta}" if line.delta else "", style=FAINT)
+        grid.add_row(_with_sign(line.sign, _escaped(line.title), 0))
+        grid.add_row(_with_sign("-", _value(line.before, _OLD), INDENT))
+        grid.add_row(_with_sign("+", _value(line.after, _NEW).append_text(delta), INDENT))
     return grid
 
 
-def _in_one(line: Line) -> Text:
+def _whole_line(line: Line) -> Text:
     """`layers  24 → 27`."""
-    told = _words(line.title)
-    told.append("  ")
+    whole = _escaped(line.title)
+    whole.append("  ")
     if line.after in {(), line.before}:
-        return told.append_text(_value(line.before, FAINT))
-    told.append_text(_value(line.before, _OLD)).append(" → ").append_text(_value(line.after, _NEW))
-    return told.append(f"  {line.beside}" if line.beside else "", style=FAINT)
+        return whole.append_text(_value(line.before, FAINT))
+    whole.append_text(_value(line.before, _OLD)).append(" → ").append_text(_value(line.after, _NEW))
+    return whole.append(f"  {line.delta}" if line.delta else "", style=FAINT)
 
 
-def _folded(section: Section) -> Text:
+def _one_line(section: Section) -> Text:
     """`Language model  LlamaModel, 32 layers, 7.50B  unchanged`."""
-    told = Text(overflow="fold")
-    told.append(visible(section.title), style=HEADING)
-    told.append("  ")
-    told.append_text(styled(_seen(section.about), FAINT))
-    told.append(f"  {section.state}", style=_STYLES[SIGNS[section.state]] or FAINT)
-    return told
+    line = Text(overflow="fold")
+    line.append(visible(section.title), style=HEADING)
+    line.append("  ")
+    line.append_text(styled(escape_cell(section.about), FAINT))
+    return line.append(f"  {section.state}", style=_STYLES[SIGNS[section.state]] or FAINT)
 
 
-def _total(total: Line, columns: _Columns) -> Iterator[RenderableType]:
-    is_beside = columns.is_wide and columns.title >= len(total.title)
-    has_room = min(columns.value, columns.width) >= width_of(total.before)
-    grid = (
-        _beside([total], columns, _OLD, _NEW) if is_beside and has_room else _stacked([total], columns.width)
-    )
-    yield Padding(grid, (0, 0, 0, _INDENT if is_beside and has_room else 0))
+def _total(total: Line, columns: _Columns) -> RenderableType:
+    fits_title = columns.are_two and columns.title >= len(total.title)
+    if fits_title and min(columns.value, columns.width) >= width_of(total.before):
+        return Padding(_two_columns([total], columns, _OLD, _NEW), (0, 0, 0, INDENT))
+    return _one_column([total], columns.width)
 
 
-def _group(title: str, told: Sequence[Signed]) -> Iterator[RenderableType]:
-    if told:
+def _paths(title: str, paths: Sequence[SignedCell]) -> Iterator[RenderableType]:
+    if paths:
         yield ""
         yield Text(title, style=HEADING)
-    for each in told:
-        yield _hanging(each.sign, styled(_seen(each.cell)), _INDENT)
+    for path in paths:
+        yield _with_sign(path.sign, styled(escape_cell(path.cell)), INDENT)
 
 
-def _hanging(sign: Sign, words: Text, indent: int) -> RenderableType:
-    """A sign, and words that are wrapped beside it."""
+def _with_sign(sign: Sign, line: Text, indent: int) -> RenderableType:
+    """A sign, and text that is wrapped with a hanging indent."""
     grid = Grid.grid()
     grid.add_column(width=_SIGN, no_wrap=True)
     grid.add_column(overflow="fold")
-    grid.add_row(_sign(sign), words)
+    grid.add_row(_sign(sign), line)
     return Padding(grid, (0, 0, 0, indent))
 
 
@@ -204,12 +209,8 @@ def _sign(sign: Sign) -> Text:
 
 
 def _value(cell: Cell, style: str) -> Text:
-    return Text("".join(span.text for span in _seen(cell)), style=style, overflow="fold")
+    return _escaped(plain(cell), style)
 
 
-def _seen(cell: Cell) -> Cell:
-    return tuple(Span(visible(span.text), span.code, span.href) for span in cell)
-
-
-def _words(value: str, style: str = "") -> Text:
+def _escaped(value: str, style: str = "") -> Text:
     return Text(visible(value), style=style, overflow="fold")

@@ -1,4 +1,4 @@
-"""A fit in a terminal: the verdict first, then what does not fit, by kind and component."""
+"""The report of `verify` in a terminal: the verdict, then mismatches by kind and component."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from vlm_inspect.core.load_report import Kind, LoadReport, Mismatch
-from vlm_inspect.render.cells import Cell, Layout, Span, text, visible
-from vlm_inspect.render.diff_text import ROLE_NAMES
+from vlm_inspect.render.cells import Cell, Layout, text, visible
+from vlm_inspect.render.diff_text import escape_cell
 from vlm_inspect.render.terminal.console import FAINT, GAP, HEADING, INDENT, NARROWEST, printed, styled
-from vlm_inspect.render.text.values import counted
 from vlm_inspect.render.verify import (
+    MISSING_FILES,
     about,
-    account,
+    component_rows,
     component_title,
     heading,
     kind_title,
     kinds,
+    missing_file_rows,
     name_cell,
-    renaming_words,
+    renaming_rows,
+    tensor_counts,
     verdict,
 )
 
@@ -34,96 +36,74 @@ _SIGNS: dict[Kind, tuple[str, str]] = {
     "mismatched": ("~", "yellow"),
 }
 _OTHER_NAME: dict[Kind, str] = {
-    "missing": "in the checkpoint it would be",
-    "unexpected": "in the model it would be",
-    "mismatched": "in the checkpoint",
+    "missing": "expected checkpoint key",
+    "unexpected": "expected model path",
+    "mismatched": "checkpoint key",
 }
-# a list of renamings that is longer is cut: the tables have all of it
+# a longer list is cut; the tables and JSON are complete
 _MOST_RENAMINGS = 12
 
 
-def fit_text(fit: LoadReport, *, width: int = 100, colour: bool = False) -> str:
-    """The fit as text, never wider than the terminal, legible without colour."""
-    return printed(_parts(fit), Layout(max(width, NARROWEST), colour))
+def fit_text(report: LoadReport, *, width: int = 100, colour: bool = False) -> str:
+    """The report as text, never wider than the terminal, readable without colours."""
+    return printed(_report(report), Layout(max(width, NARROWEST), colour))
 
 
-def _parts(fit: LoadReport) -> Iterator[RenderableType]:
-    yield Text(visible(heading(fit)), style=HEADING, overflow="fold")
-    yield Text(visible(verdict(fit)), style=_STYLES[fit.verdict], overflow="fold")
-    yield Text(account(fit), overflow="fold")
-    yield from (Text(visible(sentence), style="yellow", overflow="fold") for sentence in fit.uncertain)
-    if fit.missing_files:
-        yield from _titled("Files that are not there or not whole", _files(fit))
-    for kind in kinds(fit):
-        misfits = [misfit for misfit in fit.mismatches if misfit.kind == kind]
-        if misfits:
-            yield from _titled(kind_title(fit, kind), _misfits(misfits))
-    if fit.components:
-        yield from _titled("Components", [_components(fit)])
-    if fit.renamings:
-        yield from _titled("Names in the checkpoint → in the model", [_renamings(fit)])
-    if fit.notes:
+def _report(report: LoadReport) -> Iterator[RenderableType]:
+    yield _escaped(heading(report), HEADING)
+    yield _escaped(verdict(report), _STYLES[report.verdict])
+    yield _escaped(tensor_counts(report))
+    yield from (_escaped(sentence, "yellow") for sentence in report.uncertain)
+    if report.missing_files:
+        yield from _titled(MISSING_FILES, [_grid(list(missing_file_rows(report)))])
+    for kind in kinds(report):
+        mismatches = [mismatch for mismatch in report.mismatches if mismatch.kind == kind]
+        if mismatches:
+            yield from _titled(kind_title(report, kind), _mismatches(mismatches))
+    if report.components:
+        rows = [(role, path, text(f"{count} tensors")) for role, path, count in component_rows(report)]
+        yield from _titled("Components", [_grid(rows)])
+    if report.renamings:
+        yield from _titled("Renamed keys: checkpoint → model", [_renamings(report)])
+    if report.notes:
         yield ""
-    yield from (Text(visible(note), style=FAINT, overflow="fold") for note in fit.notes)
+    yield from (_escaped(note, FAINT) for note in report.notes)
 
 
 def _titled(title: str, parts: Sequence[RenderableType]) -> Iterator[RenderableType]:
     yield ""
-    yield Text(title, style=HEADING, overflow="fold")
+    yield _escaped(title, HEADING)
     yield from (Padding(part, (0, 0, 0, INDENT)) for part in parts)
 
 
-def _files(fit: LoadReport) -> list[RenderableType]:
-    rows = [
-        (name_cell(file), text(counted(count, "tensor") if count else "tensors unknown"))
-        for file, count in fit.missing_files.items()
-    ]
-    return [_grid(rows)]
-
-
-def _misfits(misfits: Sequence[Mismatch]) -> list[RenderableType]:
+def _mismatches(mismatches: Sequence[Mismatch]) -> list[RenderableType]:
     parts: list[RenderableType] = []
-    for title, group in groupby(misfits, key=component_title):
+    for title, group in groupby(mismatches, key=component_title):
         parts.append(Text(title, style=FAINT))
-        parts += [Padding(_misfit(misfit), (0, 0, 0, INDENT)) for misfit in group]
+        parts += [Padding(_mismatch(mismatch), (0, 0, 0, INDENT)) for mismatch in group]
     return parts
 
 
-def _misfit(misfit: Mismatch) -> RenderableType:
-    """Its sign, the name that it is known by, its other name where that is another, and what it is."""
-    sign, style = _SIGNS[misfit.kind]
-    first, second = (misfit.key, misfit.path) if misfit.kind == "unexpected" else (misfit.path, misfit.key)
+def _mismatch(mismatch: Mismatch) -> RenderableType:
+    """Sign and name, the other name if it differs, then shapes, layers and reason."""
+    sign, style = _SIGNS[mismatch.kind]
+    names = (mismatch.path, mismatch.key)
+    first, second = names[::-1] if mismatch.kind == "unexpected" else names
     grid = Grid.grid(padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True, style=style)
     grid.add_column(overflow="fold")
-    grid.add_row(sign, styled(_seen(name_cell(first))))
+    grid.add_row(sign, styled(escape_cell(name_cell(first))))
     if second and second != first:
-        grid.add_row("", Text(f"{_OTHER_NAME[misfit.kind]} {visible(second)}", style=FAINT, overflow="fold"))
-    grid.add_row("", Text(visible(about(misfit)), overflow="fold"))
+        grid.add_row("", _escaped(f"{_OTHER_NAME[mismatch.kind]}: {second}", FAINT))
+    grid.add_row("", _escaped(about(mismatch)))
     return grid
 
 
-def _components(fit: LoadReport) -> RenderableType:
-    rows = []
-    for part in fit.components:
-        count = str(part.loaded) if part.expected is None else f"{part.loaded} of {part.expected}"
-        rows.append((text(ROLE_NAMES[part.role]), name_cell(part.path or ""), text(f"{count} tensors")))
-    return _grid(rows)
-
-
-def _renamings(fit: LoadReport) -> RenderableType:
-    rows = [
-        (
-            name_cell(each.key),
-            text("→"),
-            name_cell(each.path),
-            renaming_words(each.count, is_converted=each.is_converted),
-        )
-        for each in fit.renamings[:_MOST_RENAMINGS]
-    ]
-    rest = len(fit.renamings) - _MOST_RENAMINGS
+def _renamings(report: LoadReport) -> RenderableType:
+    rows = [(key, text("→"), path, count) for key, path, count in renaming_rows(report)]
+    rest = len(rows) - _MOST_RENAMINGS
     if rest > 0:
-        rows.append((text(f"and {rest} more"), text(""), text(""), text("")))
+        rows[_MOST_RENAMINGS:] = [(text(f"and {rest} more"), (), (), ())]
     return _grid(rows)
 
 
@@ -132,9 +112,9 @@ def _grid(rows: Sequence[Sequence[Cell]]) -> RenderableType:
     for _ in rows[0]:
         grid.add_column(overflow="fold")
     for row in rows:
-        grid.add_row(*(styled(_seen(cell)) for cell in row))
+        grid.add_row(*(styled(escape_cell(cell)) for cell in row))
     return grid
 
 
-def _seen(cell: Cell) -> Cell:
-    return tuple(Span(visible(span.text), span.code) for span in cell)
+def _escaped(value: str, style: str = "") -> Text:
+    return Text(visible(value), style=style, overflow="fold")
