@@ -301,7 +301,7 @@ MODEL = '[[models]]\nid = "org/one"\n'
         ),
         (
             '[[models]]\nid = "org/one@v1"\nrevision = "v2"',
-            'models[0].revision: the id names revision "v1". Keep one of the two.',
+            'models[0].revision: the id names revision "v1". Use one of the two.',
         ),
         ('[tables."a b"]', 'tables."a b": a table\'s name is that of a marked block: '),
         ("[tool.vlm-inspect]\n", "tool: only a pyproject.toml has a section [tool.vlm-inspect]."),
