@@ -119,7 +119,7 @@ class TokenRead(Struct, frozen=True):
     key: str
     """Its key in the configuration: `image_token_index`."""
     number: int | None = None
-    """Its number in the vocabulary; None where the configuration names no such token."""
+    """Its id; None if the configuration has no such token."""
 
 
 class ForwardInfo(Struct, frozen=True):
@@ -136,7 +136,7 @@ class UnusedConfigKey(Struct, frozen=True):
     path: str
     """Its path: `vision_config.dim_embed`."""
     value: str
-    """Its value as JSON, cut where it is long."""
+    """Its value as JSON, truncated."""
     structural: bool = False
     """Whether it describes a structure that was not built."""
     built_instead: str = ""
@@ -173,7 +173,7 @@ class ModuleTree(Struct, frozen=True):
     config: Mapping[str, Any] = field(default_factory=dict)
     """The configuration as the built classes read it, their defaults filled in."""
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Module path → the configuration that the module and its descendants were built from, where it differs
+    """Module path → the configuration that the module and its descendants were built from, if it differs
     from that of the parent module."""
     attention_backends: tuple[str, ...] = ()
     """Attention implementations that the class supports: `flash_attention`, `sdpa`, `flex_attention`."""

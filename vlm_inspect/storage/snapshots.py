@@ -1,7 +1,7 @@
 """Snapshot files: one per model, in a fixed order, one fact per line.
 
-A file has the JSON record of the model, the folded module tree, and the branch that it follows; no time, no
-machine and no path.
+A file has the JSON record of the model, the folded module tree, and the branch that the snapshot follows. It
+has no time and no path, so that it is the same on every machine.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vlm_inspect.core.module_tree import INFERRED, ModuleNode
 from vlm_inspect.core.snapshot import Snapshot
 
 LARGEST_FILE = 64 * 1024 * 1024
-"""Bytes of a snapshot file; a record of 100,000 modules is far smaller."""
+"""Bytes of a snapshot file; that of 100,000 modules is far smaller."""
 MOST_MODULES = 200_000
 """Modules of a tree, unfolded: a few lines can fold more than fits in memory."""
 _LONGEST_NUMBER = 40
@@ -39,7 +39,7 @@ class Stored(Struct, frozen=True, eq=False):
 
     snapshot: Snapshot
     follows: str | None = None
-    """The branch or tag that the snapshot was taken of."""
+    """The branch or tag of the snapshot."""
 
 
 class _Node(Struct):
@@ -52,14 +52,14 @@ class _Node(Struct):
 
 
 def file_name(model: str) -> str:
-    """Return the name of a model's file: it cannot leave its folder, and no two models share one.
+    """Return the name of a model's file, unique to the model and without a path.
 
-    `llava-hf/llava-1.5-7b-hf` becomes `llava-hf--llava-1.5-7b-hf.json`. Other names get a digest, since file
-    systems fold case and a folder's name may look like another model's id.
+    `llava-hf/llava-1.5-7b-hf` becomes `llava-hf--llava-1.5-7b-hf.json`. Other names get a digest: file
+    systems ignore case, and a path may look like another model's id.
     """
     if len(model) <= _LONGEST_SLUG and _PLAIN_NAME.fullmatch(model):
         return f"{model.replace('/', '--')}.json"
-    import hashlib  # loads OpenSSL, which a reader of files does not need
+    import hashlib  # loads OpenSSL, which takes time
 
     slug = re.sub(r"[^A-Za-z0-9._-]+", "--", model).strip(".-")[:_LONGEST_SLUG]
     digest = hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:10]
