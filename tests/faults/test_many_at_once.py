@@ -100,7 +100,10 @@ def slow_write(tmp_path, hub):
 
 
 def test_a_concurrent_edit_of_the_file_survives(slow_write, tmp_path):
-    assert slow_write(f"A person's line.\n{FRESH}And another.\n") == (0, "README.md: regenerated\n")
+    assert slow_write(f"A person's line.\n{FRESH}And another.\n") == (
+        0,
+        "README.md: regenerated: architectures (1 model)\n",
+    )
     text = (tmp_path / "README.md").read_text()
     assert text.startswith("A person's line.\n# Title\n")
     assert text.endswith(f"{END}\n\nThe end.\nAnd another.\n")
