@@ -202,7 +202,7 @@ def decode(data: bytes, kind: type[Any]) -> Any:
     try:
         return msgspec.convert(_printable(msgspec.json.decode(data)), kind)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise ValueError(f"not a {kind.__name__}: {error}") from error
+        raise ValueError(f"unexpected data: {error}") from error
 
 
 def _append_node(node: ModuleNode, nodes: list[NodeData], indices: dict[int, int]) -> int:
