@@ -1,4 +1,4 @@
-"""Names of models: what they are read as, and what is said of those that can be none."""
+"""Names of models: how they are parsed, and errors for invalid ones."""
 
 import pytest
 
@@ -30,7 +30,7 @@ NEITHER = {
 
 
 @pytest.mark.parametrize("text", NEITHER.values(), ids=NEITHER)
-def test_what_can_be_no_model_is_refused_in_a_short_sentence(text):
+def test_an_invalid_name_is_a_short_error(text):
     with pytest.raises(InvalidReferenceError) as caught:
         ModelRef.parse(text)
     assert "is neither a model on the Hub nor a path that exists." in caught.value.message
@@ -43,7 +43,7 @@ def test_what_can_be_no_model_is_refused_in_a_short_sentence(text):
 @pytest.mark.parametrize(
     "text", ["~no_such_user_/model", "\u043erg/name", "org/na\u200bme", "org/\u202ename"]
 )
-def test_the_character_that_looks_like_another_is_named(text):
+def test_the_first_non_ascii_character_is_named(text):
     with pytest.raises(InvalidReferenceError) as caught:
         ModelRef.parse(text)
     foreign = next((char for char in text if not char.isascii()), None)
@@ -51,20 +51,20 @@ def test_the_character_that_looks_like_another_is_named(text):
 
 
 @pytest.mark.parametrize("text", ["/etc", "../x", "~/x", "x/config.json", "./org/name"])
-def test_a_path_is_no_repo_whatever_says_so(text):
+def test_a_path_is_not_a_hub_id(text):
     assert ModelRef.parse(text).path is not None
     assert not is_hub_id(text)
 
 
 @pytest.mark.parametrize("text", ["org/name", "gpt2", "CON", "a.b/c-d_e"])
-def test_a_repo_is_one_whatever_lies_on_this_machine(text, tmp_path, monkeypatch):
+def test_a_hub_id_is_one_even_if_a_path_of_that_name_exists(text, tmp_path, monkeypatch):
     (tmp_path / text).mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert ModelRef.parse(text).path is not None
     assert is_hub_id(text)
 
 
-def test_what_is_said_of_a_long_revision_is_short():
+def test_the_error_for_a_long_revision_is_short():
     with pytest.raises(InvalidReferenceError) as caught:
         ModelRef.parse("org/name@" + "x" * 100_000, "main")
     assert len(caught.value.message + caught.value.hint) < 1_000

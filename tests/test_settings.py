@@ -69,7 +69,7 @@ def refused(load):
     return refuse_text
 
 
-# --- what is read
+# --- reading
 
 
 def test_a_whole_configuration_is_read(load, tmp_path):
@@ -103,7 +103,7 @@ def test_a_byte_order_mark_and_windows_line_endings_are_read(load):
     assert load("\ufeff" + WHOLE.replace("\n", "\r\n")).models[1].id == "org/other"
 
 
-def test_a_pyproject_holds_the_same_in_its_section(load):
+def test_a_pyproject_has_the_same_keys_in_its_section(load):
     section = WHOLE.replace("[[models", "[[tool.vlm-inspect.models").replace(
         "[models", "[tool.vlm-inspect.models"
     )
@@ -112,7 +112,7 @@ def test_a_pyproject_holds_the_same_in_its_section(load):
     assert (mine.models, mine.tables, mine.files) == (own.models, own.tables, own.files)
 
 
-def test_settings_survive_the_way_to_another_process(load):
+def test_settings_can_be_pickled(load):
     settings = load(WHOLE)
     assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301 - our own bytes
 
@@ -130,7 +130,7 @@ def test_a_model_is_found_by_alias_and_by_id(load):
     assert (first.name, second.name) == ("LLaVA-1.5-7B", "org/other")
 
 
-def test_an_id_may_carry_its_revision(load):
+def test_an_id_may_include_its_revision(load):
     settings = load('[[models]]\nid = "org/name@v1"\n[[models]]\nid = "org/name"\nrevision = "v2"\n')
     assert [(model.id, model.revision) for model in settings.models] == [
         ("org/name", "v1"),
@@ -146,7 +146,7 @@ def test_a_table_has_its_own_models_or_all(load):
     assert settings.models_of(settings.tables["all"]) == settings.models
 
 
-def test_without_a_list_of_models_a_table_names_ids(load):
+def test_without_models_a_table_lists_ids(load):
     settings = load('[tables.few]\nmodels = ["org/one@v1", "org/two"]\n')
     assert settings.models_of(settings.tables["few"]) == (ModelEntry("org/one", "v1"), ModelEntry("org/two"))
 
@@ -177,7 +177,7 @@ def test_a_folder_with_an_at_sign_is_a_folder(load, tmp_path):
     assert (entry.id, entry.revision) == ("org/name@v1", None)
 
 
-# --- where it is found
+# --- search
 
 
 def write(path, text=""):
@@ -200,33 +200,33 @@ def test_in_one_folder_vlm_inspect_toml_wins(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "[tool.ruff]\n", "[tool]\n", "tool = 3\n"])
-def test_a_pyproject_without_the_section_is_passed_over(tmp_path, text):
+def test_a_pyproject_without_the_section_is_skipped(tmp_path, text):
     above = write(tmp_path / "vlm-inspect.toml")
     write(tmp_path / "a" / "pyproject.toml", text)
     assert find_settings(tmp_path / "a", allowed).path == above
 
 
-def test_a_folder_of_the_name_is_passed_over(tmp_path):
+def test_a_folder_of_that_name_is_skipped(tmp_path):
     above = write(tmp_path / "vlm-inspect.toml")
     (tmp_path / "a" / "vlm-inspect.toml").mkdir(parents=True)
     assert find_settings(tmp_path / "a", allowed).path == above
 
 
-def test_a_relative_start_is_followed_up_to_the_root(tmp_path, monkeypatch):
+def test_a_relative_start_is_resolved(tmp_path, monkeypatch):
     write(tmp_path / "vlm-inspect.toml")
     (tmp_path / "a").mkdir()
     monkeypatch.chdir(tmp_path / "a")
     assert find_settings(Path(), allowed).root == tmp_path
 
 
-def test_where_there_is_none_there_is_none(tmp_path, monkeypatch):
+def test_without_a_configuration_there_are_no_settings(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "vlm_inspect.settings._is_file", lambda path: path.is_relative_to(tmp_path) and path.is_file()
     )
     assert find_settings(tmp_path, allowed) is None
 
 
-def test_a_working_directory_that_is_gone_is_a_sentence(tmp_path, monkeypatch):
+def test_a_removed_working_directory_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
@@ -301,13 +301,13 @@ MODEL = '[[models]]\nid = "org/one"\n'
         ),
         (
             '[[models]]\nid = "org/one@v1"\nrevision = "v2"',
-            'models[0].revision: the id names revision "v1". Keep one of the two.',
+            'models[0].revision: the id names revision "v1". Use one of the two.',
         ),
         ('[tables."a b"]', 'tables."a b": a table\'s name is that of a marked block: '),
         ("[tool.vlm-inspect]\n", "tool: only a pyproject.toml has a section [tool.vlm-inspect]."),
     ],
 )
-def test_what_means_nothing_is_named_with_file_key_and_what_is_allowed(refused, tmp_path, text, message):
+def test_an_invalid_value_is_an_error_with_file_key_and_allowed_values(refused, tmp_path, text, message):
     assert refused(text).message.startswith(f"{tmp_path / 'vlm-inspect.toml'}: {message}")
 
 
@@ -325,13 +325,13 @@ def test_the_closest_name_is_suggested(refused, text, closest):
     assert refused(text).hint == f'Did you mean "{closest}"?'
 
 
-def test_an_id_that_is_listed_twice_must_be_told_apart_in_a_table(refused):
+def test_an_id_that_is_listed_twice_is_ambiguous_in_a_table(refused):
     text = '[[models]]\nid = "org/one@v1"\n[[models]]\nid = "org/one@v2"\nalias = "new"\n'
     assert "Allowed: org/one@v1, new." in refused(text + '[tables.a]\nmodels = ["org/one"]').message
 
 
 @pytest.mark.parametrize("id_", ["not a model", "a/b/c", "org/name@v1@v2", "@v1", "org--x/y"])
-def test_an_id_that_is_no_model_is_refused_where_it_stands(refused, id_):
+def test_an_invalid_id_is_an_error_at_its_key(refused, id_):
     assert f"models[0].id: {id_!r} is neither" in refused(f'[[models]]\nid = "{id_}"').message
     assert f"tables.a.models[0]: {id_!r} is neither" in refused(f'[tables.a]\nmodels = ["{id_}"]').message
 
@@ -348,13 +348,13 @@ def test_a_path_has_no_revision(refused):
         ("a = " + "[" * 100_000, "is not valid TOML"),
     ],
 )
-def test_a_slip_of_toml_is_told_with_its_place(refused, text, message):
-    said = refused(text).message
-    assert "vlm-inspect.toml" in said
-    assert re.search(message, said)
+def test_invalid_toml_is_an_error_with_line_and_column(refused, text, message):
+    found = refused(text).message
+    assert "vlm-inspect.toml" in found
+    assert re.search(message, found)
 
 
-def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path):
+def test_an_unreadable_file_is_an_error(tmp_path):
     with pytest.raises(SettingsError, match="could not be read: No such file"):
         load_settings(tmp_path / "none.toml", allowed)
     with pytest.raises(SettingsError, match="could not be read: Is a directory"):
@@ -363,14 +363,14 @@ def test_a_file_that_cannot_be_read_is_a_sentence(tmp_path):
         load_settings(tmp_path / "a\0b.toml", allowed)
 
 
-def test_a_file_that_is_not_utf8_says_so(tmp_path):
+def test_a_file_that_is_not_utf8_is_an_error(tmp_path):
     path = tmp_path / "vlm-inspect.toml"
     path.write_bytes('snapshots = "x"'.encode("utf-16"))
     with pytest.raises(SettingsError, match="is not UTF-8"):
         load_settings(path, allowed)
 
 
-def test_a_named_pyproject_without_the_section_is_told_what_to_add(refused):
+def test_a_given_pyproject_needs_the_section(refused):
     error = refused("[project]\n", "pyproject.toml")
     assert "has no [tool.vlm-inspect] section" in error.message
     assert "Add [tool.vlm-inspect]" in error.hint
@@ -380,7 +380,7 @@ def test_a_named_pyproject_without_the_section_is_told_what_to_add(refused):
 
 
 @given(st.text(max_size=6) | st.from_regex(r"[A-Za-z0-9_.\-]{1,6}", fullmatch=True))
-def test_a_table_may_be_named_what_a_marker_may_be_named(tmp_path_factory, name):
+def test_tables_and_markers_allow_the_same_names(tmp_path_factory, name):
     path = tmp_path_factory.getbasetemp() / "named.toml"
     quoted = "".join(f"\\U{ord(letter):08X}" for letter in name)
     path.write_text(f'[tables."{quoted}"]', encoding="utf-8")

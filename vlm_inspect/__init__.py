@@ -1,7 +1,7 @@
-"""What a vision-language model is made of, exactly, without downloading a weight.
+"""Inspect the architecture of vision-language models without downloading weights.
 
-The public API. Names are imported when they are first used, so that `import vlm_inspect` is cheap and
-needs neither torch nor transformers.
+The public API. Names are imported on first use, so that `import vlm_inspect` is fast and needs neither torch
+nor transformers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vlm_inspect.core.load_report import LoadReport
     from vlm_inspect.core.version import __version__
 
-_HOMES = {
+_MODULES = {
     "Architecture": "vlm_inspect.core.architecture",
     "Component": "vlm_inspect.core.architecture",
     "Difference": "vlm_inspect.core.difference",
@@ -53,9 +53,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'vlm_inspect' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:

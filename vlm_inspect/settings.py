@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from vlm_inspect.core.errors import InvalidReferenceError, SettingsError
-from vlm_inspect.core.model_ref import ModelRef
+from vlm_inspect.core.model_ref import ModelRef, looks_like_path
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -33,8 +33,8 @@ _PYPROJECT = "pyproject.toml"
 _SECTION = "tool.vlm-inspect"
 # the same as in storage/blocks.py, which takes time to import
 _BLOCK_NAME = r"[A-Za-z0-9][A-Za-z0-9_.\-]*"
-_PATH_STARTS = ("./", "../", "/", "~", ".\\", "..\\")
 
+_quoted = json.dumps
 _Text = Annotated[str, Meta(pattern=r"\A(?!\s*\Z)[^\0]+\Z")]
 _Texts = Annotated[tuple[_Text, ...], Meta(min_length=1)]
 _Fact = _Text | bool | Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | float
@@ -48,14 +48,14 @@ class AllowedNames(Struct, frozen=True):
     """The columns of each kind of table."""
 
 
-class ModelEntry(Struct, frozen=True):
+class ModelEntry(Struct, frozen=True, forbid_unknown_fields=True):
     """A model of the configuration."""
 
-    id: str
+    id: _Text
     """`org/name`, or a path as it is written in the file."""
-    revision: str | None = None
-    alias: str | None = None
-    facts: Mapping[str, FactValue] = field(default_factory=dict)
+    revision: _Text | None = None
+    alias: _Text | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -96,7 +96,9 @@ class Settings(Struct, frozen=True):
 
     def model(self, name: str) -> ModelEntry | None:
         """Find a model by alias, by `id@revision`, or by an id that is listed once."""
-        return _find_model(self.models, name)
+        named = [model for model in self.models if name in (model.alias, model.pinned)]
+        same_id = [model for model in self.models if model.id == name]
+        return named[0] if named else same_id[0] if len(same_id) == 1 else None
 
     def models_of(self, table: TableEntry) -> tuple[ModelEntry, ...]:
         """Return the models of a table in its order."""
@@ -112,33 +114,30 @@ def find_settings(start: Path, allowed: Callable[[], AllowedNames]) -> Settings 
     called only if there is a configuration. Raises SettingsError.
     """
     start = _absolute(start)
-    for folder in (start, *start.parents):
-        own, shared = folder / _OWN_NAME, folder / _PYPROJECT
-        if _is_file(own):
-            return _settings(own, _parse(own), allowed())
-        if _is_file(shared) and (section := _section_of(_parse(shared))) is not None:
-            return _settings(shared, section, allowed())
+    paths = (folder / name for folder in (start, *start.parents) for name in (_OWN_NAME, _PYPROJECT))
+    for path in filter(_is_file, paths):
+        data = _read(path)
+        if data is not None:
+            return _settings(path, data, allowed())
     return None
 
 
 def load_settings(path: Path, allowed: Callable[[], AllowedNames]) -> Settings:
     """Read a configuration file; of a pyproject.toml the `[tool.vlm-inspect]`. Raises SettingsError."""
-    data: Any = _parse(path)
-    if path.name == _PYPROJECT:
-        data = _section_of(data)
-        if data is None:
-            hint = f"Add [{_SECTION}] to it, or name another file."
-            raise SettingsError(f"{path} has no [{_SECTION}] section.", hint=hint)
+    data = _read(path)
+    if data is None:
+        hint = f"Add [{_SECTION}] to it, or name another file."
+        raise SettingsError(f"{path} has no [{_SECTION}] section.", hint=hint)
     return _settings(path, data, allowed())
 
 
 # --- the file
 
 
-def _parse(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> Any:
+    """The content of a file; None for a pyproject.toml without the section."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        data: dict[str, Any] = tomllib.loads(text)
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError as error:
         raise SettingsError(f"{path} is not UTF-8.", hint=f"Save {path} as UTF-8.") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -146,11 +145,11 @@ def _parse(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SettingsError(f"{str(path)!r} could not be read: {reason}.") from error
-    return data
+    return _section_of(data) if path.name == _PYPROJECT else data
 
 
-def _section_of(pyproject: Mapping[str, Any]) -> Any:
-    tool = pyproject.get("tool")
+def _section_of(data: Mapping[str, Any]) -> Any:
+    tool = data.get("tool")
     return tool.get("vlm-inspect") if isinstance(tool, dict) else None
 
 
@@ -169,10 +168,8 @@ def _is_file(path: Path) -> bool:
 
 
 def _is_path(name: str, root: Path) -> bool:
-    if name.startswith(_PATH_STARTS) or name.endswith(".json"):
-        return True
     try:
-        return (root / name).exists()
+        return looks_like_path(name) or (root / name).exists()
     except (OSError, ValueError):  # not a valid path
         return False
 
@@ -183,30 +180,15 @@ def _entry_of(name: str, root: Path) -> ModelEntry:
     return ModelEntry(id_, revision) if is_pinned else ModelEntry(name)
 
 
-def _find_model(models: tuple[ModelEntry, ...], name: str) -> ModelEntry | None:
-    for model in models:
-        if name in (model.alias, model.pinned):
-            return model
-    same_id = [model for model in models if model.id == name]
-    return same_id[0] if len(same_id) == 1 else None
-
-
 # --- types
 
 
-# msgspec's errors do not name the keys of a dict: what lies below one is converted by itself.
+# msgspec does not name the keys of a dict in errors: the values of a dict are converted one by one
 class _File(Struct, forbid_unknown_fields=True):
     snapshots: _Text = "snapshots"
     files: tuple[_Text, ...] = ()
     models: tuple[Any, ...] = ()
     tables: dict[str, Any] = {}
-
-
-class _Model(Struct, forbid_unknown_fields=True):
-    id: _Text
-    revision: _Text | None = None
-    alias: _Text | None = None
-    facts: dict[str, Any] = {}
 
 
 class _Table(Struct, forbid_unknown_fields=True):
@@ -239,10 +221,6 @@ class _Place(Struct, frozen=True):
             f"unknown {kind} {_quoted(value)}. Allowed: {', '.join(allowed) or 'none'}.",
             hint=f"Did you mean {_quoted(closest[0])}?" if closest else "",
         )
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text)
 
 
 def _convert(data: Any, type_: Any, place: _Place) -> Any:
@@ -284,14 +262,14 @@ def _settings(path: Path, data: Any, allowed: AllowedNames) -> Settings:
 
 
 def _model(data: Any, place: _Place, root: Path, allowed: AllowedNames) -> ModelEntry:
-    model: _Model = _convert(data, _Model, place)
-    entry = _entry_of(model.id, root)
-    if entry.revision and model.revision and entry.revision != model.revision:
+    model: ModelEntry = _convert(data, ModelEntry, place)
+    named = _entry_of(model.id, root)
+    if named.revision and model.revision and named.revision != model.revision:
         raise place.at("revision").error(
-            f"the id names revision {_quoted(entry.revision)}. Keep one of the two."
+            f"the id names revision {_quoted(named.revision)}. Use one of the two."
         )
     facts = {key: _fact(key, value, place.at("facts").at(key), allowed) for key, value in model.facts.items()}
-    entry = ModelEntry(entry.id, model.revision or entry.revision, model.alias, facts)
+    entry = ModelEntry(named.id, model.revision or named.revision, model.alias, facts)
     _check_reference(entry, place.at("id"), root)
     return entry
 
@@ -313,7 +291,7 @@ def _check_reference(entry: ModelEntry, place: _Place, root: Path) -> None:
 
 
 def _check_unique(models: tuple[ModelEntry, ...], place: _Place) -> None:
-    """Every name must lead to one model."""
+    """A name must not refer to two models."""
     owners: dict[str, str] = {}
     for at, model in place.each(models):
         if model.pinned in owners:
@@ -333,7 +311,7 @@ def _table(name: str, data: Any, place: _Place, settings: Settings, allowed: All
     if not re.fullmatch(_BLOCK_NAME, name):
         raise place.error(
             "a table's name is that of a marked block: letters, digits, '_', '.' and '-', "
-            "and the first a letter or digit."
+            "starting with a letter or digit."
         )
     table: _Table = _convert(data, _Table, place)
     if table.kind not in allowed.columns:

@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import inspect
+import pkgutil
 import subprocess
 import sys
 
@@ -19,6 +20,13 @@ def test_every_public_name_is_there():
     for name in vlm_inspect.__all__:
         assert getattr(vlm_inspect, name) is not None
     assert dir(vlm_inspect) == vlm_inspect.__all__
+
+
+def test_no_public_name_is_a_submodule():
+    """Importing the submodule would replace the public name."""
+    submodules = {module.name for module in pkgutil.iter_modules(vlm_inspect.__path__)}
+    assert "core" in submodules
+    assert submodules.isdisjoint(vlm_inspect.__all__)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

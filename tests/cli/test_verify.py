@@ -145,7 +145,7 @@ def test_experts_of_different_shapes_cannot_be_merged(tmp_path):
     tensors[next(name for name in tensors if "layers.1.mlp.experts.3.down_proj" in name)] = (64, 31)
     answer = verify(checkpoints.save(tmp_path / "m", config, tensors))
     (misfit,) = answer.data["mismatches"]
-    assert (misfit["kind"], misfit["reason"]) == ("mismatched", "its 4 tensors cannot be put together")
+    assert (misfit["kind"], misfit["reason"]) == ("mismatched", "its 4 tensors cannot be merged")
 
 
 # --- mismatches

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.faults.nursery import ROOT
+from tests.faults.forks import ROOT
 from tests.faults.readme import FRESH
 
 LLAVA = ROOT / "snapshots" / "llava-hf--llava-1.5-7b-hf.json"
@@ -12,7 +12,7 @@ LLAVA = ROOT / "snapshots" / "llava-hf--llava-1.5-7b-hf.json"
 
 @pytest.fixture
 def project(tmp_path):
-    """A configured model that is inspected without torch, and a README that waits for its table."""
+    """A configured model that needs no torch, and a README with an empty block."""
     folder = tmp_path / "project"
     folder.mkdir()
     shutil.copy(LLAVA, folder / "llava.json")

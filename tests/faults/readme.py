@@ -1,4 +1,4 @@
-"""The README of these tests: two markers, and a line of somebody's own on either side."""
+"""The README of these tests: two markers, and a line before and after them."""
 
 import time
 
@@ -7,7 +7,7 @@ FRESH = f"# Title\n\n{BEGIN}\n{END}\n\nThe end.\n"
 
 
 def wait_until(condition, seconds=30):
-    """Until something is so; a test that waits for ever fails instead."""
+    """Wait until a condition is true; fail after some time."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""Cache files: read as they were written or as if they were not there, and written again after damage."""
+"""Cache files: read as they were written, or not at all; written again after damage."""
 
 import os
 
@@ -66,7 +66,7 @@ def test_the_limit_is_on_the_content(entry):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_entry_is_none_and_is_written_again(entry, damage):
+def test_a_damaged_entry_is_not_read_and_can_be_written_again(entry, damage):
     damage(entry)
     assert read_cached(entry, LIMIT) is None
     write_cached(entry, CONTENT)
@@ -74,7 +74,7 @@ def test_a_damaged_entry_is_none_and_is_written_again(entry, damage):
     assert [path.name for path in entry.parent.iterdir()] == ["entry"]
 
 
-def test_a_link_is_replaced_and_its_target_is_left_alone(entry, tmp_path):
+def test_a_link_is_replaced_and_its_target_unchanged(entry, tmp_path):
     (tmp_path / "own.txt").write_text("a user's own")
     entry.unlink()
     entry.symlink_to("own.txt")
@@ -84,7 +84,7 @@ def test_a_link_is_replaced_and_its_target_is_left_alone(entry, tmp_path):
     assert (tmp_path / "own.txt").read_text() == "a user's own"
 
 
-def test_a_cache_that_cannot_be_written_raises_nothing(tmp_path):
+def test_an_unwritable_cache_is_not_an_error(tmp_path):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
     write_cached(tmp_path / "file" / "entry", CONTENT)

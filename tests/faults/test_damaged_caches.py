@@ -1,4 +1,4 @@
-"""Caches that were damaged: what is wrong in them is dropped and made anew, and the answer is right."""
+"""Damaged caches: damaged files are downloaded again, and the result is right."""
 
 import json
 import os
@@ -19,12 +19,12 @@ TENSORS = {f"model.layers.{index}.mlp.down_proj.weight": (64, 256) for index in 
 
 
 def other_json(path):
-    """Whole as JSON, and of another length: nothing but the Hub can tell."""
+    """Valid JSON of another length: only the Hub can tell."""
     path.write_text('{"model_type": "other"}')
 
 
 def html(path):
-    path.write_text("<html>a portal's page, where a proxy was asked for a file</html>")
+    path.write_text("<html>the login page of a proxy</html>")
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def options(tmp_path):
 
 @pytest.fixture
 def config_file(hub, options):
-    """The configuration in the Hub's cache, from where it was read once."""
+    """The configuration in the Hub cache."""
     commit = hub.add_model(NAME, {"config.json": CONFIG})
     assert load(ModelRef(NAME), options).config == CONFIG
     hub.requests.clear()
@@ -45,7 +45,7 @@ CONFIG_DAMAGES = [cut, empty, garbage, zeros, html, loop, link_to_nowhere]
 
 
 @pytest.mark.parametrize("damage", [*CONFIG_DAMAGES, other_json])
-def test_a_damaged_configuration_in_the_hubs_cache_is_fetched_again(config_file, options, hub, damage):
+def test_a_damaged_configuration_in_the_hub_cache_is_downloaded_again(config_file, options, hub, damage):
     damage(config_file)
     assert load(ModelRef(NAME), options).config == CONFIG
     assert json.loads(config_file.read_text()) == CONFIG
@@ -54,7 +54,7 @@ def test_a_damaged_configuration_in_the_hubs_cache_is_fetched_again(config_file,
     assert hub.counted("GET") == 1
 
 
-def test_what_huggingface_hub_linked_there_is_replaced_and_its_blob_is_not_touched(config_file, options):
+def test_a_link_of_huggingface_hub_is_replaced_and_its_blob_unchanged(config_file, options):
     blob = config_file.parent.parent.parent / "blobs" / "cut"
     blob.parent.mkdir()
     blob.write_text('{"model_')
@@ -66,23 +66,23 @@ def test_what_huggingface_hub_linked_there_is_replaced_and_its_blob_is_not_touch
 
 
 @pytest.mark.parametrize("damage", [cut, html])
-@pytest.mark.parametrize("way", ["offline", "out of reach"])
-def test_a_damaged_configuration_that_cannot_be_fetched_is_told_as_what_it_is(
-    config_file, options, hub, damage, way
+@pytest.mark.parametrize("network", ["offline", "unreachable"])
+def test_a_damaged_configuration_is_an_error_if_it_cannot_be_downloaded(
+    config_file, options, hub, damage, network
 ):
     damage(config_file)
-    if way == "out of reach":
+    if network == "unreachable":
         hub.fault("config.json", drop=True)
-    asked = InspectOptions(cache_dir=options.cache_dir, offline=way == "offline")
+    options = InspectOptions(cache_dir=options.cache_dir, offline=network == "offline")
     for ref in (ModelRef(NAME), ModelRef(NAME, config_file.parent.name)):
         with pytest.raises(
             HubUnavailableError, match=r"The cache's copy of org/name is damaged: the config\.json "
         ):
-            load(ref, asked)
+            load(ref, options)
 
 
 @pytest.mark.parametrize("damage", [empty, garbage, loop])
-def test_a_damaged_branch_in_the_hubs_cache_is_asked_for_again(config_file, options, damage):
+def test_a_damaged_branch_in_the_hub_cache_is_resolved_again(config_file, options, damage):
     branch = options.cache_dir / "models--org--name" / "refs" / "main"
     damage(branch)
     assert load(ModelRef(NAME), options).config == CONFIG
@@ -91,7 +91,7 @@ def test_a_damaged_branch_in_the_hubs_cache_is_asked_for_again(config_file, opti
     assert load(ModelRef(NAME), offline).config == CONFIG
 
 
-def test_a_model_whose_configuration_is_none_is_no_damaged_cache(hub, options):
+def test_an_invalid_configuration_is_no_damaged_cache(hub, options):
     hub.add_model(NAME, {"config.json": b"<html>"})
     with pytest.raises(InvalidConfigError, match="HTML page") as caught:
         load(ModelRef(NAME), options)
@@ -102,37 +102,37 @@ def test_a_model_whose_configuration_is_none_is_no_damaged_cache(hub, options):
 
 
 @pytest.fixture
-def kept_headers(hub, tmp_path):
-    """A header build whose headers and index were kept: the command's words, its answer, the files."""
+def cached_headers(hub, tmp_path):
+    """A header build whose headers and index are cached: arguments, output, cache files."""
     sparse.write_sharded(tmp_path / "model", TENSORS, 2)
     hub.add_model(NAME, {"config.json": LLAVA, **{p.name: p for p in (tmp_path / "model").iterdir()}})
-    words = ("show", NAME, "--builder", "header", "--no-cache", "--cache-dir", tmp_path / "cache")
-    answer = call(*words)
+    arguments = ("show", NAME, "--builder", "header", "--no-cache", "--cache-dir", tmp_path / "cache")
+    answer = call(*arguments)
     assert answer.code == 0, answer.stderr
     files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file() and "assets" in path.parts]
     assert len(files) == 3
-    return words, answer, files
+    return arguments, answer, files
 
 
 @pytest.mark.parametrize("damage", [cut, zeros, link_to_nowhere])
-def test_damaged_headers_are_fetched_again_and_kept(hub, kept_headers, damage):
-    words, answer, files = kept_headers
-    sound = {path: path.read_bytes() for path in files}
+def test_damaged_headers_are_downloaded_again_and_cached(hub, cached_headers, damage):
+    arguments, answer, files = cached_headers
+    original = {path: path.read_bytes() for path in files}
     for path in files:
         damage(path)
-    assert call(*words) == answer
-    assert {path: path.read_bytes() for path in files} == sound
+    assert call(*arguments) == answer
+    assert {path: path.read_bytes() for path in files} == original
     hub.requests.clear()
-    assert call(*words) == answer
+    assert call(*arguments) == answer
     assert [request.method for request in hub.requests] == ["HEAD"]
 
 
 @pytest.mark.parametrize("what", ["a file", "a loop"])
-def test_a_header_cache_without_a_folder_is_done_without(kept_headers, what):
-    words, answer, files = kept_headers
+def test_a_header_cache_without_a_folder_is_not_used(cached_headers, what):
+    arguments, answer, files = cached_headers
     for path in files:
         path.unlink()
-    place = files[0].parent
-    place.rmdir()
-    place.touch() if what == "a file" else place.symlink_to(place)
-    assert call(*words) == answer
+    folder = files[0].parent
+    folder.rmdir()
+    folder.touch() if what == "a file" else folder.symlink_to(folder)
+    assert call(*arguments) == answer

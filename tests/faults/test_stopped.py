@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP at what takes long: the program ends, tidily and without a traceback."""
+"""Ctrl-C, SIGTERM and SIGHUP: the program ends without a traceback and leaves no temporary files."""
 
 import os
 import pty
@@ -13,25 +13,25 @@ import pytest
 from tests import sparse
 from tests.builders.test_remote import CONFIG, MODEL
 from tests.cli.program import LLAVA, SCRIPT, environment, save
-from tests.faults.nursery import ROOT
+from tests.faults.forks import ROOT
 from tests.faults.readme import FRESH, wait_until
 
 NAME = "org/name"
 TENSORS = {f"model.layers.{index}.mlp.down_proj.weight": (64, 256) for index in range(4)}
 LONG = 30
-"""Seconds that a fault of the Hub takes: a test that sees its end fails by its time limit."""
+"""Seconds that the Hub delays a response; a test that waits for it fails by its time limit."""
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts the installed program; what it left running is ended with the test."""
+    """Starts the installed program; kills it after the test."""
     running = []
 
     def begin(*words, **streams):
-        said = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
         env = environment(HF_HOME=str(tmp_path / "home"), TMPDIR=str(tmp_path / "temporary"))
         (tmp_path / "temporary").mkdir(exist_ok=True)
-        process = subprocess.Popen([*SCRIPT, *map(str, words)], cwd=tmp_path, env=env, **said)
+        process = subprocess.Popen([*SCRIPT, *map(str, words)], cwd=tmp_path, env=env, **pipes)
         running.append(process)
         return process
 
@@ -104,7 +104,7 @@ def test_ctrl_c_while_threads_fetch_several_headers_ends_with_130(model, start):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_who_is_told_to_stop_ends_by_that_signal_without_a_word(model, start, tmp_path, number):
+def test_sigterm_and_sighup_end_the_program_silently(model, start, tmp_path, number):
     model.fault("config.json", delay=LONG)
     process = start("table", "--write", "README.md")
     wait_until(lambda: model.requests)
@@ -113,7 +113,7 @@ def test_who_is_told_to_stop_ends_by_that_signal_without_a_word(model, start, tm
 
 
 @pytest.mark.parametrize("pause", [0, 0.01, 0.1])
-def test_ctrl_c_pressed_again_and_again_is_as_one(model, start, pause):
+def test_repeated_ctrl_c_is_as_one(model, start, pause):
     model.fault("config.json", delay=LONG)
     process = start("snapshot")
     wait_until(lambda: model.requests)
@@ -126,7 +126,7 @@ def test_ctrl_c_pressed_again_and_again_is_as_one(model, start, pause):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_what_the_program_was_started_to_ignore_it_ignores(model, start, number):
+def test_a_signal_that_was_ignored_at_start_is_ignored(model, start, number):
     model.fault("config.json", delay=1)
     ignoring = {"preexec_fn": lambda: signal.signal(number, signal.SIG_IGN)}  # as nohup, and `&` in a script
     process = start("show", NAME, "--builder", "header", "--format", "json", **ignoring)
@@ -135,8 +135,8 @@ def test_what_the_program_was_started_to_ignore_it_ignores(model, start, number)
     assert (code, '"builder": "header"' in stdout, stderr) == (0, True, "")
 
 
-def begun(process):
-    """Whether a command has begun: it listens to SIGTERM, as no Python does by itself."""
+def has_started(process):
+    """Whether a command has started: it handles SIGTERM, which Python does not."""
     status = Path(f"/proc/{process.pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
     return int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1
@@ -145,7 +145,7 @@ def begun(process):
 @pytest.mark.parametrize("delay", [0, 0.1, 0.3, 0.6, 1.2, 2.4])
 def test_ctrl_c_at_any_moment_of_a_build_ends_with_130_and_no_traceback(start, tmp_path, delay):
     process = start("show", save(tmp_path, "llava"), "--no-cache")
-    wait_until(lambda: begun(process))
+    wait_until(lambda: has_started(process))
     time.sleep(delay)
     code, _, stderr = stopped(process)
     # when its work is done Python itself dies by the signal, which a shell calls 130, too
@@ -153,17 +153,17 @@ def test_ctrl_c_at_any_moment_of_a_build_ends_with_130_and_no_traceback(start, t
     assert (code, stderr) in {(130, "interrupted\n"), (130, ""), (0, "")}
 
 
-# --- readers that do not read
+# --- output that is not read
 
 
 def wide(folder):
-    """A model's snapshot file, whose JSON is more than a pipe holds."""
+    """A command whose output is larger than a pipe buffer."""
     shutil.copy(ROOT / "snapshots" / "llava-hf--llava-1.5-7b-hf.json", folder / "llava.json")
     return ["table", "--format", "json", *["llava.json"] * 60]
 
 
 @pytest.mark.parametrize("both", [False, True], ids=["stdout", "stdout and stderr"])
-def test_ctrl_c_while_nobody_reads_the_answer_ends_with_130(start, tmp_path, both):
+def test_ctrl_c_while_the_output_is_not_read_ends_with_130(start, tmp_path, both):
     reading, writing = os.pipe()
     process = start(*wide(tmp_path), stdout=writing, stderr=writing if both else subprocess.PIPE)
     os.close(writing)
@@ -176,17 +176,17 @@ def test_ctrl_c_while_nobody_reads_the_answer_ends_with_130(start, tmp_path, bot
 
 def is_blocked(process):
     """Whether it waits for the reader of a pipe."""
-    return "pipe" in Path(f"/proc/{process.pid}/wchan").read_text() and begun(process)
+    return "pipe" in Path(f"/proc/{process.pid}/wchan").read_text() and has_started(process)
 
 
-def test_ctrl_c_on_a_terminal_in_the_middle_of_several_models_shows_the_cursor_again(model, start, tmp_path):
+def test_ctrl_c_on_a_terminal_restores_the_cursor(model, start, tmp_path):
     (tmp_path / "second.json").write_bytes((tmp_path / "snapshots" / "org--name.json").read_bytes())
     model.fault("config.json", delay=LONG)
     outside, terminal = pty.openpty()
     process = start("table", "second.json", NAME, stdout=terminal, stderr=terminal)
     os.close(terminal)
     wait_until(lambda: model.requests)
-    seen = os.read(outside, 65536) if drawn(outside) else b""
+    seen = os.read(outside, 65536) if has_output(outside) else b""
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 130
     seen += os.read(outside, 65536)
@@ -196,17 +196,17 @@ def test_ctrl_c_on_a_terminal_in_the_middle_of_several_models_shows_the_cursor_a
     assert seen.rfind(b"\x1b[?25l") <= seen.rfind(b"\x1b[?25h")
 
 
-def drawn(outside):
+def has_output(outside):
     import select
 
     return bool(select.select([outside], [], [], 5)[0])
 
 
-# --- processes of ours
+# --- child processes
 
 
 def descendants(pid):
-    """Every process below one."""
+    """All descendants of a process."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -228,7 +228,7 @@ def alive(pid):
 
 @pytest.fixture
 def endless(tmp_path):
-    """A folder whose code never comes to an end, and a file that says where it is."""
+    """A folder whose code never ends."""
     folder = save(
         tmp_path,
         "endless",
@@ -248,7 +248,7 @@ def endless(tmp_path):
 
 
 @pytest.mark.parametrize(("stage", "number"), [("importing", signal.SIGINT), ("running", signal.SIGTERM)])
-def test_the_child_that_runs_a_repos_code_ends_with_the_program(start, tmp_path, endless, number, stage):
+def test_the_sandbox_ends_with_the_program(start, tmp_path, endless, number, stage):
     process = start("show", endless, "--trust-remote-code", "--builder", "remote-code")
     wait_until(lambda: len(descendants(process.pid)) == (1 if stage == "importing" else 2))
     if stage == "running":
@@ -263,7 +263,7 @@ def test_the_child_that_runs_a_repos_code_ends_with_the_program(start, tmp_path,
 @pytest.mark.parametrize(
     ("pause", "number"), [(0, signal.SIGTERM), (1.5, signal.SIGINT), (1.5, signal.SIGKILL)]
 )
-def test_the_processes_that_build_end_with_the_program(start, tmp_path, number, pause):
+def test_worker_processes_end_with_the_program(start, tmp_path, number, pause):
     models = [save(tmp_path, f"model-{index}", {**LLAVA, "image_token_index": index}) for index in range(100)]
     process = start("table", *models, "--jobs", "2", "--no-cache")
     wait_until(

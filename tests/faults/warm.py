@@ -9,7 +9,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from tests.faults.nursery import ROOT
+from tests.faults.forks import ROOT
 from tests.faults.readme import FRESH
 from vlm_inspect.cli.main import program
 

@@ -37,9 +37,9 @@ class Audit:
         sys.addaudithook(self._hook)
 
     @contextmanager
-    def record(self, *, writable=(), forbidden=None, starts_processes=False):
+    def record(self, *, writable=(), forbidden=None):
         """Collect faults; `writable`: folders that may change; `forbidden`: a prefix of unreadable paths."""
-        self._writable, self._forbidden, self._starts = (*map(str, writable),), forbidden, starts_processes
+        self._writable, self._forbidden = (*map(str, writable),), forbidden
         previous = signal.signal(signal.SIGPROF, self._out_of_time)
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets the peak
         memory = _peak_memory()
@@ -74,7 +74,7 @@ class Audit:
                 self._changed(event, path)
         elif event in _CONNECTIONS:
             self._faults.append(f"{event} {arguments[1:]!r}")
-        elif (event in _PROCESSES and not self._starts) or event == "pickle.find_class":
+        elif event in _PROCESSES or event == "pickle.find_class":
             self._faults.append(f"{event} {arguments!r}")
 
     def _changed(self, event, path):

@@ -25,7 +25,7 @@ class Program:
         self.call = call
         self._audit = audit
 
-    def run(self, files, *commands, writes=(), starts_processes=False, reads_outside=False):
+    def run(self, files, *commands, writes=(), reads_outside=False):
         """Run commands on files, check them, and return their exit codes.
 
         `writes`: the files and folders that the commands name to be written.
@@ -38,7 +38,6 @@ class Program:
             with self._audit.record(
                 writable=[self.folder] if writes else [],
                 forbidden=None if reads_outside else str(self.forbidden),
-                starts_processes=starts_processes,
             ) as faults:
                 answer = self.call(*command)
                 codes.append(answer.code)

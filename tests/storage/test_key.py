@@ -20,7 +20,7 @@ def copy_of(config, **changes):
     return json.loads(json.dumps(config)) | changes
 
 
-def look_again():
+def clear_versions():
     for versions in (
         library_versions.library_versions,
         library_versions.environment_versions,
@@ -32,10 +32,10 @@ def look_again():
 @pytest.fixture(autouse=True)
 def _fresh():
     yield
-    look_again()
+    clear_versions()
 
 
-def test_who_wrote_a_configuration_is_no_part_of_its_key():
+def test_the_origin_of_a_configuration_is_not_part_of_the_key():
     other = copy_of(CONFIG, _name_or_path="elsewhere", transformers_version="4.41.2")
     other["text_config"]["_name_or_path"] = "c/d"
     assert key_for_config("transformers", CONFIG) == key_for_config("transformers", other)
@@ -52,11 +52,11 @@ def test_who_wrote_a_configuration_is_no_part_of_its_key():
     ],
     ids=str,
 )
-def test_any_other_value_is_another_key(other):
+def test_any_other_change_is_another_key(other):
     assert key_for_config("transformers", CONFIG) != key_for_config("transformers", other)
 
 
-def test_each_builder_and_each_commit_has_its_own():
+def test_each_builder_and_commit_has_its_own_key():
     keys = [
         key_for_config("transformers", CONFIG),
         key_for_commit("remote-code", CONFIG, MODEL),
@@ -70,7 +70,7 @@ def test_each_builder_and_each_commit_has_its_own():
     assert all(re.fullmatch("[0-9a-f]{64}", each) for each in keys)
 
 
-def test_a_folders_other_files_may_change_so_what_is_read_off_them_has_no_key():
+def test_results_from_other_files_of_a_local_folder_are_not_cached():
     local = ModelIdentity("folder", None, "local")
     assert key_for_commit("header", CONFIG, local) is None
     assert key_for_commit("remote-code", CONFIG, local) is None
@@ -78,12 +78,12 @@ def test_a_folders_other_files_may_change_so_what_is_read_off_them_has_no_key():
 
 def keys_on_a_path_with(folder, monkeypatch):
     monkeypatch.syspath_prepend(str(folder))
-    look_again()
+    clear_versions()
     return key_for_config("transformers", CONFIG), key_for_commit("remote-code", CONFIG, MODEL)
 
 
 def install(folder, name, version, source=None):
-    """Put the metadata of a package in a folder."""
+    """Write the metadata of a package to a folder."""
     info = folder / f"{name}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
@@ -118,13 +118,13 @@ def test_an_optional_library_is_part_of_the_key(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "cached"), [("transformers", False), ("timm", False), ("einops", True)])
-def test_nothing_that_an_editable_package_may_change_is_cached(monkeypatch, tmp_path, name, cached):
+def test_results_of_editable_packages_are_not_cached(monkeypatch, tmp_path, name, cached):
     editable = '{"dir_info": {"editable": true}, "url": "file:///src"}'
     native, remote = keys_on_a_path_with(install(tmp_path, name, "1", editable), monkeypatch)
     assert (native is not None, remote) == (cached, None)
 
 
-def test_code_of_a_repo_may_import_any_package_and_each_is_part_of_its_key(monkeypatch, tmp_path):
+def test_every_installed_package_is_part_of_the_key_of_remote_code(monkeypatch, tmp_path):
     one, other = (
         keys_on_a_path_with(install(tmp_path / version, "einops", version), monkeypatch)
         for version in ("1", "2")
@@ -134,7 +134,7 @@ def test_code_of_a_repo_may_import_any_package_and_each_is_part_of_its_key(monke
     assert one[1] != other[1]
 
 
-def test_what_is_left_of_a_package_that_was_taken_away_does_no_harm(monkeypatch, tmp_path):
+def test_the_remains_of_an_uninstalled_package_are_ignored(monkeypatch, tmp_path):
     (tmp_path / "~inops-1.dist-info").mkdir()
     assert None not in keys_on_a_path_with(tmp_path, monkeypatch)
 
@@ -145,12 +145,12 @@ def test_a_change_of_our_own_source_is_another_key(monkeypatch):
     assert key_for_config("transformers", CONFIG) != before
 
 
-def asked_for(path):
-    """The packages that a file of transformers asks for before it uses them."""
+def checked_packages(path):
+    """The packages whose availability a file of transformers checks."""
     return set(re.findall(r"\bis_([a-z0-9_]+)_available\b", path.read_text(encoding="utf-8")))
 
 
-# asked for by `is_…_available`, and not the name of a package that pip knows
+# the name in `is_…_available` is not that of the package
 PACKAGES = {
     "accelerate": "accelerate",
     "cell_supervision": "supervision",
@@ -158,19 +158,19 @@ PACKAGES = {
     "torch": "torch",
     "vision": "pillow",
 }
-# of the machine, or of this torch: no package
+# parts of torch, no packages
 OF_TORCH = {"torch_cuda", "torch_flex_attn", "torch_npu", "torch_xpu", "torch_mps", "torch_xla"}
 
 
-def test_every_package_that_a_class_of_a_multimodal_type_looks_for_is_part_of_the_key():
+def test_every_package_that_transformers_checks_for_is_part_of_the_key():
     models = Path(transformers.__file__).parent / "models"
-    asked = set().union(*map(asked_for, models.glob("*/modeling_*.py"))) - OF_TORCH
-    packages = {PACKAGES.get(name, name) for name in asked}
+    checked = set().union(*map(checked_packages, models.glob("*/modeling_*.py"))) - OF_TORCH
+    packages = {PACKAGES.get(name, name) for name in checked}
     assert packages <= {*library_versions.LIBRARIES, *library_versions.OPTIONAL}
     assert len(packages) > 10
 
 
-def test_every_types_configuration_has_a_key_of_its_own():
+def test_every_type_has_its_own_key():
     keys = {key_for_config("transformers", config_of(each)) for each in TYPES}
     assert None not in keys
     assert len(keys) == len(TYPES)

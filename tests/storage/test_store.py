@@ -64,7 +64,7 @@ def test_an_unknown_key_is_not_found(folder, cached):
     assert read_from(folder).architecture.components == cached.architecture.components
 
 
-def test_a_process_needs_no_folder():
+def test_results_are_cached_in_memory_without_a_folder():
     memory = ResultCache()
     memory.put(KEY, CachedResult(record_of("llava"), tree_of("llava")))
     assert memory.get(KEY, MODEL, with_tree=True).architecture.parameters == record_of("llava").parameters
@@ -80,7 +80,7 @@ def damages():
 
 @pytest.mark.parametrize("damage", [d for _, d in damages()], ids=[name for name, _ in damages()])
 @pytest.mark.usefixtures("cached")
-def test_a_damaged_file_is_none_and_is_replaced(folder, damage):
+def test_a_damaged_file_is_not_read_and_is_replaced(folder, damage):
     path = file_of(folder)
     path.write_bytes(damage(path.read_bytes()))
     assert read_from(folder) is None

@@ -1,1 +1,1 @@
-"""The nouns: records, errors, options. Imports nothing else of this package."""
+"""Records, errors, options. Imports nothing else of this package."""

@@ -1,4 +1,4 @@
-"""Architecture: what a model is made of, as a typed record.
+"""Architecture: the parts of a model, as a typed record.
 
 Found, absent and unknown are different. *Found* is a value. *Absent* is a part that the model does not
 have: no component has its role, and `Architecture.absent` has the reason. *Unknown* is a part or a value
@@ -35,10 +35,10 @@ Kind = Literal[
 ]
 Modality = Literal["image", "video", "audio"]
 FusionStep = Literal[
-    "patches",  # raw patches, projected: there is no tower
-    "codes",  # quantised: discrete tokens, which have embeddings as words have
-    "queries",  # read by learned query tokens: a Q-Former, a perceiver
-    "placeholders",  # in the places of placeholder tokens
+    "patches",  # projected patches, without a tower
+    "codes",  # discrete tokens of a quantizer, with embeddings like those of words
+    "queries",  # learned query tokens: a Q-Former, a perceiver
+    "placeholders",  # in place of placeholder tokens
     "added placeholders",  # added to the embeddings of placeholder tokens
     "addition",  # added to the text's embeddings, position by position
     "prefix",  # before the text
@@ -59,7 +59,7 @@ Widths = tuple[int | None, int | None]
 
 
 class Role(str, Enum):
-    """What a component is for. The contract fixes these names."""
+    """The purpose of a component. The values are part of the public interface."""
 
     VISION_ENCODER = "vision_encoder"
     AUDIO_ENCODER = "audio_encoder"
@@ -78,18 +78,18 @@ TEXT_ROLES = frozenset({Role.LANGUAGE_MODEL, Role.LM_HEAD})
 
 
 class Evidence(Struct, frozen=True):
-    """Why a finding was made."""
+    """Why something was found."""
 
     finding: str
-    """The finding: `vision_encoder at model.vision_tower`."""
+    """`vision_encoder at model.vision_tower`."""
     rule: Rule
     """The kind of rule. The first rule with a result wins, in the order family, accessor, name, structure."""
     detail: str
-    """The evidence itself: `get_encoder(modality="image") answered model.vision_tower`."""
+    """`get_encoder(modality="image") answered model.vision_tower`."""
 
 
 class Norm(Struct, frozen=True):
-    """A normalisation layer."""
+    """A normalization layer."""
 
     class_name: str | None = None
     width: int | None = None
@@ -108,9 +108,9 @@ class Rotary(Struct, frozen=True):
     """`default`, a scaling method (`linear`, `dynamic`, `yarn`, `longrope`, `llama3`), or `axial`: by row
     and column. Other values are transformers' own names."""
     width: int | None = None
-    """Channels of a head that are rotated: all of them, or a part."""
+    """Number of rotated channels of a head."""
     sections: tuple[int, ...] = ()
-    """Channel pairs for time, height and width, where a token's position has several coordinates."""
+    """Channel pairs for time, height and width, if positions have several coordinates."""
     theta: float | None = None
     """The base of the angles' wavelengths."""
     factor: float | None = None
@@ -122,11 +122,11 @@ class Latent(Struct, frozen=True):
 
     key_value_rank: int
     query_rank: int | None = None
-    """None where queries are not compressed."""
+    """None if queries are not compressed."""
     rotary_width: int | None = None
-    """Channels of a head that are rotated, and not compressed."""
+    """Channels of a head that are rotated and not compressed."""
     value_width: int | None = None
-    """Of one head's values."""
+    """Width of the values of one head."""
 
 
 class Attention(Struct, frozen=True):
@@ -136,17 +136,17 @@ class Attention(Struct, frozen=True):
     kind: AttentionKind | None = None
     heads: int | None = None
     key_value_heads: int | None = None
-    """None where the question does not arise: heads that share one compressed latent, a state space."""
+    """None if it does not apply: heads that share one compressed latent, a state space."""
     head_width: int | None = None
-    """Of queries and keys; values may have another (`Latent.value_width`)."""
+    """Width of queries and keys; that of values may differ (`Latent.value_width`)."""
     cross: bool = False
-    """Whether it reads another sequence (the image, the encoder), alone or together with its own."""
+    """Whether it attends to another sequence (the image, the encoder), alone or together with its own."""
     sliding_window: int | None = None
-    """The width of its sliding window in tokens; None where it sees all."""
+    """Width of its sliding window in tokens; None for full attention."""
     chunk: int | None = None
-    """The size of its chunks in tokens, of attention within chunks."""
+    """Size of its chunks in tokens, for chunked attention."""
     window: int | None = None
-    """The side of its windows in patches, of attention within windows of an image."""
+    """Side of its windows in patches, for windowed attention in an image."""
     mechanism: Mechanism = "attention"
     latent: Latent | None = None
     qk_norm: tuple[Norm, ...] = ()
@@ -154,13 +154,13 @@ class Attention(Struct, frozen=True):
     bias: tuple[Projection, ...] = ()
     """Which projections have a bias."""
     positions: Positions | None = None
-    """Its position encoding; `none`: only what was added to the embeddings, if anything."""
+    """Its position encoding; `none` if positions can only come from the embeddings."""
     rotary: Rotary | None = None
     features: tuple[AttentionFeature, ...] = ()
     state_width: int | None = None
-    """Of a state space: the size of its state per channel."""
+    """State size per channel of a state space."""
     convolution: int | None = None
-    """The kernel size of a short convolution that replaces it or is part of it."""
+    """Kernel size of a short convolution in it, or in its place."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -177,13 +177,13 @@ class Experts(Struct, frozen=True):
     router: str | None = None
     """The class that selects the experts."""
     scoring: str | None = None
-    """The router's scoring function: `softmax` or `sigmoid`; None where nothing states it."""
+    """The router's scoring function: `softmax` or `sigmoid`; None if unknown."""
     parameters: int | None = None
     """Parameters of one expert."""
     path: str = ""
-    """Where the experts are in their layer: `mlp.experts`."""
+    """Their path in the layer: `mlp.experts`."""
     modality: Literal["text", "vision"] | None = None
-    """The modality of the tokens, where each modality has its own group of experts."""
+    """The modality of the tokens, if each modality has its own experts."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -191,7 +191,7 @@ class Mlp(Struct, frozen=True):
     """A layer's feed-forward part."""
 
     class_name: str | None = None
-    """None where the layer itself holds the two projections."""
+    """None if the projections are in the layer itself."""
     input_width: int | None = None
     hidden_width: int | None = None
     """The input width of the down projection: half of a fused gate and up projection. Of a sparse MLP
@@ -200,7 +200,7 @@ class Mlp(Struct, frozen=True):
     gated: bool | None = None
     activation: str | None = None
     experts: tuple[Experts, ...] = ()
-    """Empty for a dense MLP; two groups where text and images have their own."""
+    """Empty for a dense MLP; two groups if text and images have their own."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -214,24 +214,24 @@ class Layer(Struct, frozen=True):
     norms: tuple[Norm, ...] = ()
     """The layer's own norms, in order, without those inside its attention."""
     norm_placement: Placement | None = None
-    """Whether norms stand before attention and MLP, after them, or both."""
+    """Whether norms are before attention and MLP, after them, or both."""
     parallel: bool = False
-    """Whether attention and MLP read the output of the same norm."""
+    """Whether attention and MLP have the same norm's output as input."""
     extra_attention: tuple[Attention, ...] = ()
     """Other mixers of the layer: cross-attention to an encoder, a parallel state space."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 class LayerStack(Struct, frozen=True):
-    """A stack of layers, alike or not."""
+    """A stack of layers, of one or several kinds."""
 
     path: str
     """Module path of the list: `model.language_model.layers`; empty if nothing was built."""
     count: int
     kinds: tuple[Layer, ...]
-    """The different kinds of layers, in the order in which they first appear."""
+    """The kinds of layers, in order of first appearance."""
     order: tuple[int, ...] = ()
-    """For each layer the index of its kind; empty where all are alike."""
+    """For each layer the index of its kind; empty if there is one kind."""
     passes: int = 1
     """How many times a token goes through the whole stack."""
 
@@ -242,24 +242,24 @@ class BaseStage(Struct, frozen=True, tag_field="kind"):
     class_name: str | None = None
     path: str = ""
     branch: int | None = None
-    """The index of its branch, of parallel steps whose outputs are added or concatenated."""
+    """Index of its branch, if parallel steps are added or concatenated."""
     parameters: int | None = None
-    """Only where the step is one of a component's other modules."""
+    """Only for `Component.extra_modules`."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
-        """`linear`, `convolution`, `norm` …: the kind that the JSON record names."""
+        """`linear`, `convolution`, `norm` …: `kind` in JSON."""
         return str(self.__struct_config__.tag)
 
     @property
     def input_width(self) -> int | None:
-        """The width that it reads; None where it reads any."""
+        """Width of its input; None if it takes any."""
         return self._widths()[0]
 
     @property
     def output_width(self) -> int | None:
-        """The width that it writes; None where it writes what it reads, or that is not known."""
+        """Width of its output; None if it is that of the input, or unknown."""
         return self._widths()[1]
 
     def _widths(self) -> Widths:
@@ -288,7 +288,7 @@ class ConvStage(BaseStage, frozen=True, kw_only=True, tag="convolution"):
 
 
 class NormStage(BaseStage, frozen=True, kw_only=True, tag="norm"):
-    """A normalisation."""
+    """A normalization."""
 
     width: Size | None = None
     eps: float | None = None
@@ -311,7 +311,7 @@ class EmbeddingStage(BaseStage, frozen=True, kw_only=True, tag="embedding"):
 
 
 class MlpStage(BaseStage, frozen=True, kw_only=True, tag="mlp"):
-    """A feed-forward network. It has no class where its projections lie among the other steps."""
+    """A feed-forward network; without a class if its projections are part of the parent module."""
 
     in_features: Size | None = None
     hidden_features: Size | None = None
@@ -319,7 +319,7 @@ class MlpStage(BaseStage, frozen=True, kw_only=True, tag="mlp"):
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """The widths that are known, in order."""
+        """The known widths, in order."""
         sizes = (self.in_features, self.hidden_features, self.out_features)
         return tuple(size for size in sizes if size is not None)
 
@@ -328,13 +328,13 @@ class MlpStage(BaseStage, frozen=True, kw_only=True, tag="mlp"):
 
 
 class ParameterStage(BaseStage, frozen=True, kw_only=True, tag="parameter"):
-    """A bare parameter: a matrix, or what is added."""
+    """A parameter used directly: as a matrix, or as an addend."""
 
     shape: tuple[Size, ...] = ()
 
     @property
     def is_matrix(self) -> bool:
-        """Whether features can go through it."""
+        """Whether it multiplies features."""
         return len(self.shape) == len(("rows", "columns"))
 
     def _widths(self) -> Widths:
@@ -363,7 +363,7 @@ class OtherStage(BaseStage, frozen=True, kw_only=True, tag="other"):
     """Any other module."""
 
     shape: tuple[Size, ...] = ()
-    """Of its largest parameter, where it is a single module."""
+    """Shape of its largest parameter, if it is a single module."""
 
     def _widths(self) -> Widths:
         return None, (self.shape[-1] if self.shape else None)
@@ -385,29 +385,28 @@ Stage = (
 
 
 class ImageInput(Struct, frozen=True):
-    """What a vision encoder takes in, and from where it hands features on."""
+    """Input size and output layers of a vision encoder."""
 
     size: tuple[int, ...] = ()
-    """Height and width in pixels that its position table is made for."""
+    """Height and width in pixels of its position table."""
     feature_layers: int | None = None
-    """How many layers' outputs the configuration lists to be handed on side by side; None where it is one."""
+    """Number of layers whose outputs are concatenated, according to the configuration; None for one."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 class HeadInfo(Struct, frozen=True):
-    """What only a head has."""
+    """Facts that only a head has."""
 
     tied_to: str
-    """The parameter that is its weight, where it has none of its own."""
+    """The parameter that it is tied to."""
 
 
 class Component(Struct, frozen=True):
-    """A part of the model that has a role. Every parameter belongs to exactly one component."""
+    """A part of the model with a role. Every parameter belongs to exactly one component."""
 
     role: Role
     paths: tuple[str, ...] = ()
-    """Module (or parameter) paths. Where one component lies inside another, the inner one owns what is
-    below its path."""
+    """Module (or parameter) paths. A component inside another one owns everything below its own path."""
     class_name: str | None = None
     parameters: int | None = None
     """Owned parameters; a tied parameter is counted where it first appears."""
@@ -420,11 +419,11 @@ class Component(Struct, frozen=True):
     extra_modules: tuple[Stage, ...] = ()
     """Modules of an encoder or a language model other than embeddings and layers: norm, pooling head."""
     image: ImageInput | None = None
-    """Of a vision encoder, where anything of it is known or has a reason for being unknown."""
+    """Only of a vision encoder."""
     head: HeadInfo | None = None
-    """Of a head that is tied to another parameter."""
+    """Only of a head that is tied to another parameter."""
     active: int | None = None
-    """Parameters used for one text token: all but the experts that it is not routed to."""
+    """Parameters used for one text token: all except the experts that are not selected."""
     stored_bytes: Mapping[str, int] = field(default_factory=dict)
     """Bytes of the component's tensors by dtype, if the checkpoint's headers were read."""
     unknown: Mapping[str, str] = field(default_factory=dict)
@@ -432,17 +431,17 @@ class Component(Struct, frozen=True):
 
     @property
     def layer_count(self) -> int | None:
-        """Layers over all stacks; None where there are none."""
+        """Number of layers in all stacks; None if there are none."""
         return sum(stack.count for stack in self.stacks) if self.stacks else None
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """The kinds of layers over all stacks, in order."""
+        """The kinds of layers of all stacks, in order."""
         return tuple(kind for stack in self.stacks for kind in stack.kinds)
 
 
 class ModalityInput(Struct, frozen=True):
-    """How a modality other than text is fed to the language model."""
+    """How a modality other than text gets into the language model."""
 
     modality: Modality
     steps: tuple[FusionStep, ...] = ()
@@ -450,7 +449,7 @@ class ModalityInput(Struct, frozen=True):
     token_key: str | None = None
     """The configuration's key for the placeholder token: `image_token_id`."""
     token_id: int | None = None
-    """The placeholder token's number in the vocabulary."""
+    """Id of the placeholder token."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
 
@@ -460,12 +459,12 @@ class Parameters(Struct, frozen=True):
 
     total: int | None = None
     ties: tuple[tuple[str, ...], ...] = ()
-    """Groups of paths that are one parameter; the first of each group is the one that counts."""
+    """Groups of paths that are one parameter; the first of each group is counted."""
     active: int | None = None
     """Parameters used for one text token: language model and head, with embeddings, without the experts
-    that it is not routed to."""
+    that are not selected."""
     uncertain: str | None = None
-    """Why the count depends on a checkpoint that was not at hand; None where the class decides it."""
+    """Why the count depends on a checkpoint that was not available; None if it depends on the class alone."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -473,21 +472,21 @@ class Quantization(Struct, frozen=True):
     """Quantization of the weights. Parameters are always counted unpacked."""
 
     method: str
-    """`gptq`, `awq`, `bitsandbytes`, `compressed-tensors`, `fp8`, `mxfp4`, `mlx`: as config.json names it."""
+    """As in config.json: `gptq`, `awq`, `bitsandbytes`, `compressed-tensors`, `fp8`, `mxfp4`, `mlx`."""
     bits: int | None = None
-    """Bits of a weight; None where nothing states them."""
+    """Bits of a weight; None if unknown."""
     number: str | None = None
     """The number format: `nf4`, `int`, `e4m3`."""
     group: tuple[int, ...] = ()
     """Group size: weights in a row that share a scale, or the sides of a block."""
     packing: str | None = None
-    """The storage format, where it is stated: `pack-quantized`, `gemm`."""
+    """The storage format, if known: `pack-quantized`, `gemm`."""
     path: str = "quantization_config"
     """The configuration key: `text_config.quantization_config`."""
 
 
 class Architecture(Struct, frozen=True):
-    """What a model is made of."""
+    """The parts of a model, and facts of the whole."""
 
     model: ModelIdentity
     model_type: str | None
@@ -496,17 +495,17 @@ class Architecture(Struct, frozen=True):
     components: tuple[Component, ...]
     parameters: Parameters
     kind: Kind | None = None
-    """What sort of model it is."""
+    """The type of model."""
     inputs: tuple[ModalityInput, ...] = ()
-    """How images, videos and sounds are fed in; empty where the model reads text alone."""
+    """The inputs other than text."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Roles that the model does not have, with the reason."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     """Fields and roles that are unknown, with the reason."""
     unnamed_modules: str | None = None
-    """Why the classes of some modules are not known; None where all are."""
+    """Why the classes of some modules are not known; None if all are."""
     attention_backends: tuple[str, ...] | None = None
-    """Attention implementations that the class supports; None where the class is not known."""
+    """Attention implementations that the class supports; None if the class is not known."""
     notes: tuple[str, ...] = ()
     """Warnings, one sentence each."""
     unused_config_keys: tuple[UnusedConfigKey, ...] = ()
@@ -532,5 +531,5 @@ class Architecture(Struct, frozen=True):
         }
 
     def by_role(self, role: Role) -> tuple[Component, ...]:
-        """The components that have a role, in the order of the module tree."""
+        """Return the components with a role, in the order of the module tree."""
         return tuple(component for component in self.components if component.role is role)

@@ -1,4 +1,4 @@
-"""What is known of a model before anything is built."""
+"""Checkpoint: a model's configuration, loaded and not yet built."""
 
 from __future__ import annotations
 
@@ -10,25 +10,24 @@ from msgspec import Struct
 from vlm_inspect.core.model_ref import ModelIdentity
 
 QUANTISATION_KEYS = ("quantization_config", "quantization", "compression_config")
-"""Where a configuration says how its weights are quantised: transformers' own key, MLX's, and
-compressed-tensors' before it had transformers'."""
+"""Configuration keys for quantized weights: of transformers, of MLX, and of old compressed-tensors files."""
 
 
 class Checkpoint(Struct, frozen=True):
-    """A model's configuration, and where it came from. Never a weight."""
+    """A model's configuration and its source. It has no weights."""
 
     identity: ModelIdentity
     config: Mapping[str, Any]
-    """The content of config.json, value by value."""
+    """The content of config.json."""
     notes: tuple[str, ...] = ()
-    """What the user should know of where it came from, a sentence each (the Hub was not reached …)."""
+    """Warnings about the source, one sentence each (the Hub was not reached …)."""
 
 
 class DeclaredClasses(Struct, frozen=True):
-    """What is stated of the classes in a repo's code, where the code itself is not at hand."""
+    """Classes of a repo's code that the catalogue declares, for use when the code is not available."""
 
     classes: Mapping[str, str | Mapping[str, str]]
-    """Module path, with `*` for the numbers of layers → what torch prints of the module, in the code's order:
-    `GELU(approximate='none')`. Where a key of the configuration chooses: `key`, and a print per value."""
+    """Module path, with `*` for layer numbers → the repr that torch prints, in the order of the code:
+    `GELU(approximate='none')`. If a configuration key selects the class: the `key`, and a repr per value."""
     supports: tuple[str, ...] | None = None
-    """Attention kernels that the model's class says it supports; None where it is not stated."""
+    """Attention implementations that the model's class supports; None if not declared."""

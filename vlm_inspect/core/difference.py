@@ -1,7 +1,7 @@
-"""Difference: what is not the same in two models.
+"""Difference: the result of comparing two models.
 
-Facts of components are compared by name (`layers 24 → 27`), modules and parameters by path. What was
-renamed is a move, and a subtree that moved is one. Paths are patterns: `*` stands for a layer's number.
+Facts of components are compared by name (`layers 24 → 27`), modules and parameters by path. A renamed subtree
+is one move. Paths are patterns: `*` stands for a layer's number.
 """
 
 from __future__ import annotations
@@ -19,81 +19,78 @@ ChangeKind = Literal["added", "removed", "changed"]
 
 
 class Change(Struct, frozen=True):
-    """A fact that differs. One that several components share (the vocabulary) is one change."""
+    """A fact that differs. A fact that several components share (the vocabulary) is one change."""
 
     roles: tuple[Role, ...]
-    """The components that it is of; none where it is of the whole model."""
+    """Roles of its components; empty for a fact of the whole model."""
     field: str
-    """`layers`, `norm eps`; `component` where a whole component came or went."""
+    """`layers`, `norm eps`; `component` for an added or removed component."""
     before: Value | None = None
-    """None where there was none."""
+    """None if the fact was added."""
     after: Value | None = None
+    """None if it was removed."""
     pairs: tuple[int, ...] = ()
-    """Which of the difference's pairs it is of; none where it is of the whole model."""
+    """Indices into `Difference.pairs`; empty for a fact of the whole model."""
 
     @property
     def kind(self) -> ChangeKind:
-        """Whether the fact came, went or changed."""
-        if self.before is None:
-            return "added"
-        return "removed" if self.after is None else "changed"
+        """Whether the fact was added, removed or changed."""
+        return _kind(self.before, self.after)
 
 
 class Incomparable(Struct, frozen=True):
-    """A fact that is unknown on one side or both, and therefore equal to nothing."""
+    """A fact that is unknown in one model or both. Unknown is equal to nothing."""
 
     roles: tuple[Role, ...]
     field: str
     before: str | None = None
-    """Why it is unknown before; None where it is known."""
+    """Why it is unknown before; None if it is known."""
     after: str | None = None
     pairs: tuple[int, ...] = ()
-    """Which of the difference's pairs it is of; none where it is of the whole model."""
+    """Indices into `Difference.pairs`; empty for a fact of the whole model."""
 
 
 class Move(Struct, frozen=True):
-    """A subtree, or a parameter, that kept its shapes under another path."""
+    """A module or parameter with the same shapes under another path."""
 
     before: str
     after: str
     parameters: int
-    """Parameters whose path changed with it."""
+    """Number of parameters whose path changes."""
     what: Literal["module", "parameter"] = "module"
-    """A module moves with all that is below it; a parameter that was itself renamed has nothing below."""
+    """A module moves with its descendants; a renamed parameter moves alone."""
 
 
 class PathChange(Struct, frozen=True):
-    """Modules or parameters at one pattern of paths that came, went, or became something else."""
+    """Modules or parameters at one path pattern that were added, removed or changed."""
 
     path: str
-    """The new one; of what went the old one."""
+    """The new path; the old one if it was removed."""
     what: Literal["module", "parameter"]
     count: int
     before: str | None = None
-    """A module's class, a parameter's shape; None where there was none."""
+    """Class of a module, shape of a parameter; None if it was added."""
     after: str | None = None
     moved_from: str | None = None
-    """Of what became something else and moved: its old path."""
+    """The old path, if it changed and moved."""
 
     @property
     def ends(self) -> tuple[str, ...]:
-        """Its paths, in either model."""
+        """Its paths in both models."""
         return (self.path,) if self.moved_from is None else (self.moved_from, self.path)
 
     @property
     def kind(self) -> ChangeKind:
-        """Whether it came, went or changed."""
-        if self.before is None:
-            return "added"
-        return "removed" if self.after is None else "changed"
+        """Whether it was added, removed or changed."""
+        return _kind(self.before, self.after)
 
 
 class ComponentPair(Struct, frozen=True):
-    """A component of the one model and its counterpart in the other, for showing them side by side."""
+    """A component and its counterpart in the other model."""
 
     role: Role
     before: str | None = None
-    """Its first path; None where it has no counterpart."""
+    """Its first path; None if it has no counterpart."""
     after: str | None = None
     parameters_before: int | None = None
     parameters_after: int | None = None
@@ -104,7 +101,7 @@ class ComponentPair(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """What is not the same in two models. Empty where nothing is."""
+    """The differences between two models. Empty if there are none."""
 
     before: ModelIdentity
     after: ModelIdentity
@@ -115,18 +112,18 @@ class Difference(Struct, frozen=True):
     changes: tuple[Change, ...] = ()
     moves: tuple[Move, ...] = ()
     paths: tuple[PathChange, ...] = ()
-    """What came, went or became something else, and no change of a fact or move explains."""
+    """Changed paths that no changed fact and no move explains."""
     incomparable: tuple[Incomparable, ...] = ()
     versions_before: Mapping[str, str] = field(default_factory=dict)
     versions_after: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
-        """Whether nothing that is known differs."""
+        """Whether no known fact and no path differs."""
         return not (self.changes or self.moves or self.paths)
 
     def counts(self) -> dict[str, int]:
-        """How many facts and paths were changed, moved, added and removed."""
+        """Return how many facts and paths were changed, moved, added and removed."""
         kinds = [change.kind for change in self.changes] + [change.kind for change in self.paths]
         return {
             "changed": kinds.count("changed"),
@@ -134,3 +131,9 @@ class Difference(Struct, frozen=True):
             "added": kinds.count("added"),
             "removed": kinds.count("removed"),
         }
+
+
+def _kind(before: object, after: object) -> ChangeKind:
+    if before is None:
+        return "added"
+    return "removed" if after is None else "changed"

@@ -1,41 +1,41 @@
-"""What can go wrong, as a tree.
+"""The errors of vlm-inspect.
 
 ::
 
     VlmInspectError                 message, hint (what to type next), model
-    ├── InvalidReferenceError       MODEL is neither a Hub id nor a path
-    ├── SourceError                 the model's description could not be had
-    │   ├── ModelNotFoundError      no such repo, or a private one without a token
-    │   ├── RevisionNotFoundError   the repo has no such branch, tag or commit
-    │   ├── GatedModelError         the repo's licence was not accepted by this account
-    │   ├── TokenError              the token is malformed, or the Hub does not know it
-    │   ├── ConfigMissingError      there is no config.json
-    │   ├── HubUnavailableError     no answer from the Hub: offline, unreachable, too busy
-    │   ├── InvalidConfigError      the config.json is not a model's configuration
-    │   ├── NoHeadersError          no safetensors file: names and shapes of its tensors are not to be had
-    │   └── BadHeaderError          a safetensors header, or the index of the shards, breaks its format
-    ├── BuildError                  there is a configuration, and no model came of it
-    │   ├── NotNativeError          transformers itself has no class for it
-    │   ├── UnbuildableConfigError  transformers' own class refuses the configuration
-    │   ├── RemoteCodeError         the repo's own code was to be run, isolated, and gave no model
-    │   ├── UnverifiableError       whether a checkpoint fits its model cannot be said
-    │   └── BrokenEnvironmentError  a package that answers need does not work in this Python
-    ├── WorkerError                 a model was given to another process, and no answer came back
-    │   ├── WorkerDiedError         its process was killed
-    │   ├── WorkerStartError        no process can be started
-    │   └── PicklingError           it, or its result, cannot be sent between processes
-    ├── SnapshotError               a snapshot file is damaged, or of another schema
-    ├── SettingsError               pyproject.toml or vlm-inspect.toml says something unknown
-    └── DocumentError               a file's markers are missing, doubled, crossed or unknown
+    ├── InvalidReferenceError
+    ├── SourceError
+    │   ├── ModelNotFoundError
+    │   ├── RevisionNotFoundError
+    │   ├── GatedModelError
+    │   ├── TokenError
+    │   ├── ConfigMissingError
+    │   ├── HubUnavailableError
+    │   ├── InvalidConfigError
+    │   ├── NoHeadersError
+    │   └── BadHeaderError
+    ├── BuildError
+    │   ├── NotNativeError
+    │   ├── UnbuildableConfigError
+    │   ├── RemoteCodeError
+    │   ├── UnverifiableError
+    │   └── BrokenEnvironmentError
+    ├── WorkerError
+    │   ├── WorkerDiedError
+    │   ├── WorkerStartError
+    │   └── PicklingError
+    ├── SnapshotError
+    ├── SettingsError
+    └── DocumentError
 
-The classes carry data. How they look is decided where they are printed.
+`cli` prints them.
 """
 
 from __future__ import annotations
 
 
 class VlmInspectError(Exception):
-    """Base of every error that is not a bug of vlm-inspect."""
+    """Base class of all errors that are not a bug of vlm-inspect."""
 
     def __init__(self, message: str, *, hint: str = "", model: str = "") -> None:
         super().__init__(message)
@@ -44,7 +44,7 @@ class VlmInspectError(Exception):
         self.model = model
 
     def __reduce__(self) -> tuple[object, ...]:
-        """Survive pickling between processes, keyword fields included."""
+        """Pickle the keyword fields, too."""
         return _rebuild, (type(self), self.message, self.__dict__)
 
 
@@ -59,11 +59,11 @@ class InvalidReferenceError(VlmInspectError):
 
 
 class SourceError(VlmInspectError):
-    """The model's description could not be had."""
+    """The model's files cannot be loaded."""
 
 
 class ModelNotFoundError(SourceError):
-    """No such repo, or a private one without a token: the Hub does not tell which."""
+    """The Hub has no such repo, or it is private; the Hub does not distinguish the two."""
 
 
 class RevisionNotFoundError(SourceError):
@@ -71,11 +71,11 @@ class RevisionNotFoundError(SourceError):
 
 
 class GatedModelError(SourceError):
-    """The repo's licence was not accepted by the account whose token was sent, or none was sent."""
+    """The account of the token has no access to a gated repo, or there is no token."""
 
 
 class TokenError(SourceError):
-    """The token is malformed, or the Hub does not know it."""
+    """The token is malformed, or the Hub rejects it."""
 
 
 class ConfigMissingError(SourceError):
@@ -83,7 +83,7 @@ class ConfigMissingError(SourceError):
 
 
 class HubUnavailableError(SourceError):
-    """No answer from the Hub: offline, unreachable or too busy."""
+    """The Hub does not respond: offline, unreachable or overloaded."""
 
 
 class InvalidConfigError(SourceError):
@@ -91,40 +91,40 @@ class InvalidConfigError(SourceError):
 
 
 class NoHeadersError(SourceError):
-    """There is no safetensors file, so names and shapes of the tensors are not to be had."""
+    """There is no safetensors file, so names and shapes of the tensors are not available."""
 
 
 class BadHeaderError(SourceError):
-    """A safetensors header, or the index of the shards, breaks its format or a stated limit."""
+    """A safetensors header or index is malformed or exceeds a limit."""
 
 
 class BuildError(VlmInspectError):
-    """There is a configuration, and no model came of it."""
+    """The model cannot be built from its configuration."""
 
 
 class NotNativeError(BuildError):
-    """transformers itself has no class for the model: its answer comes from elsewhere."""
+    """transformers has no class for the model; another builder is needed."""
 
     def __init__(self, message: str, *, hint: str = "", model: str = "", short: str = "no class") -> None:
         super().__init__(message, hint=hint, model=model)
         self.short = short
-        """The reason in a few words, for the cells that it leaves unknown."""
+        """The reason in a few words, for table cells."""
 
 
 class UnbuildableConfigError(BuildError):
-    """transformers' own class refuses the configuration."""
+    """transformers' class rejects the configuration."""
 
 
 class RemoteCodeError(BuildError):
-    """The repo's own code was to be run, isolated, and gave no model."""
+    """The repo's code was run in the sandbox, and built no model."""
 
 
 class UnverifiableError(BuildError):
-    """Whether a checkpoint fits the model that its configuration builds cannot be said."""
+    """A checkpoint cannot be compared with the model that its configuration builds."""
 
 
 class BrokenEnvironmentError(BuildError):
-    """A package that answers need (torch, transformers, huggingface_hub) does not work in this Python."""
+    """A required package (torch, transformers, huggingface_hub) does not work in this Python."""
 
 
 class WorkerError(VlmInspectError):
@@ -144,12 +144,12 @@ class PicklingError(WorkerError):
 
 
 class SnapshotError(VlmInspectError):
-    """A snapshot file is damaged, or of another schema."""
+    """A snapshot file is damaged, or has another schema."""
 
 
 class SettingsError(VlmInspectError):
-    """A configuration file of vlm-inspect says something unknown."""
+    """A configuration file of vlm-inspect is invalid."""
 
 
 class DocumentError(VlmInspectError):
-    """A file's markers are missing, doubled, crossed or unknown, or it cannot be written."""
+    """A file's markers are missing, duplicate, crossed or unknown, or it cannot be written."""

@@ -14,7 +14,8 @@ class Finding(Struct, frozen=True):
 
     subject: str
     said: str
+    """The result, for the user."""
     state: State = "ok"
-    """`note`: worth knowing, but everything works. `wrong`: some or all models cannot be inspected."""
+    """`note`: everything works. `wrong`: some or all models cannot be inspected."""
     hint: str = ""
-    """What to type, where something is wrong."""
+    """What to type, if something is wrong."""

@@ -1,7 +1,7 @@
 """LoadReport: whether the tensors of a checkpoint or an adapter are those that the model expects.
 
 A tensor has two names: its key in the checkpoint, and its path in the built model. The library's loader
-turns the one into the other; what is said of a tensor says both.
+maps keys to paths; a mismatch has both.
 """
 
 from __future__ import annotations
@@ -119,13 +119,13 @@ class LoadReport(Struct, frozen=True):
 
     @property
     def verdict(self) -> LoadStatus:
-        """`mismatch` if anything is wrong, whatever else is uncertain."""
+        """`mismatch` if anything is wrong, even if something else is uncertain."""
         if self.mismatches or self.missing_files:
             return "mismatch"
         return "unknown" if self.uncertain else "ok"
 
     def counts(self) -> dict[Kind, int]:
-        """How many tensors are missing, unexpected and mismatched."""
+        """Return how many tensors are missing, unexpected and mismatched."""
         counts: dict[Kind, int] = {"missing": 0, "unexpected": 0, "mismatched": 0}
         for mismatch in self.mismatches:
             counts[mismatch.kind] += mismatch.count

@@ -1,10 +1,9 @@
-"""ModuleTree: a model's modules as plain data.
+"""ModuleTree: a model's modules as plain data, and the paths of modules.
 
-Every builder returns one, and the rest of the program reads it without torch.
+Every builder returns a ModuleTree, and the rest of the program reads it without torch.
 
-Nodes do not know their own name or path, so equal modules are *one* object: the 32 equal layers of a
-decoder are 32 names of one node. Work per node is therefore work per kind of layer, and layers are
-compared with `is`.
+A node has no name and no path, so equal modules are one object: the 32 equal layers of a decoder are 32 names
+of one node. Work per node is therefore work per kind of layer, and layers are compared with `is`.
 """
 
 from __future__ import annotations
@@ -20,19 +19,23 @@ Shape = tuple[int, ...]
 Scalar = bool | int | float | str | None
 Attribute = Scalar | tuple[int, ...]
 FusionKind = Literal["scatter", "add", "prepend", "append", "embed"]
+Pattern = tuple[str, ...]
+"""The parts of a path, with `*` for numbers."""
+Numbers = tuple[str, ...]
+"""The numbers of a path, in order."""
 
 INFERRED = "?"
 """Prefix of inferred class names: `?Attention` has the tensors of an attention, but its class is not known.
 It cannot start the name of a Python class."""
 UNKNOWN_CLASS = "unknown class"
 """Shown in place of an inferred class name."""
+_MOST_DIGITS = 10
 
 
 class ModuleNode(Struct, frozen=True, eq=False, dict=True):
     """One kind of module: its class, its own tensors and attributes, and its children by name.
 
-    Nodes are compared by identity: builders make them through `NodePool`, which gives equal
-    modules the same node.
+    Nodes are compared by identity. Builders create them with a `NodePool`: equal modules are one node.
     """
 
     class_name: str
@@ -65,26 +68,26 @@ class ModuleNode(Struct, frozen=True, eq=False, dict=True):
         return dict(self.attributes)
 
     def child(self, name: str) -> ModuleNode | None:
-        """The direct child of that name."""
+        """Return the direct child of that name."""
         return self._children_by_name.get(name)
 
     def attribute(self, *names: str) -> Attribute:
-        """The first of these attributes that the module has and that is not None."""
+        """Return the first of these attributes that is not None."""
         found = self._attributes_by_name
         return next((found[name] for name in names if found.get(name) is not None), None)
 
     def shape(self, name: str) -> Shape | None:
-        """The shape of the module's own parameter of that name."""
+        """Return the shape of the module's own parameter of that name."""
         return dict(self.parameters).get(name)
 
     def walk(self, path: str = "") -> Iterator[tuple[str, ModuleNode]]:
-        """This node and all below, with their paths, parents first."""
+        """Yield this node and its descendants with their paths, parents first."""
         yield path, self
         for name, node in self.children:
             yield from node.walk(join(path, name))
 
     def parameter_paths(self, path: str = "") -> Iterator[tuple[str, Shape]]:
-        """Every parameter of this node and below: its path and shape, in the order torch lists them."""
+        """Yield path and shape of the parameters of this node and its descendants, in torch's order."""
         for name, shape in self.parameters:
             yield join(path, name), shape
         for name, node in self.children:
@@ -102,7 +105,7 @@ class FusionOp(Struct, frozen=True):
     mask: tuple[str, ...] = ()
     """Names in the mask: `special_image_mask`."""
     sources: tuple[str, ...] = ()
-    """Names of the values, and of what they were computed from in the same function."""
+    """Names of the values, and of the values that they are computed from in the same function."""
     where: str = ""
     """Class and method: `LlavaModel.forward`."""
     statement: str = ""
@@ -116,7 +119,7 @@ class TokenRead(Struct, frozen=True):
     key: str
     """Its key in the configuration: `image_token_index`."""
     number: int | None = None
-    """Its number in the vocabulary; None where the configuration names no such token."""
+    """Its id; None if the configuration has no such token."""
 
 
 class ForwardInfo(Struct, frozen=True):
@@ -133,7 +136,7 @@ class UnusedConfigKey(Struct, frozen=True):
     path: str
     """Its path: `vision_config.dim_embed`."""
     value: str
-    """Its value as JSON, cut where it is long."""
+    """Its value as JSON, truncated."""
     structural: bool = False
     """Whether it describes a structure that was not built."""
     built_instead: str = ""
@@ -151,10 +154,10 @@ class Unknowns(Struct, frozen=True):
     """Field or role of the record → why it is not known: `attention_backends`, `lm_head`."""
 
     def why_class_unknown(self, path: str) -> str:
-        """Why the class at a path is not known: the reason at the nearest ancestor."""
+        """Return why the class at a path is not known: the reason at the nearest ancestor."""
         while path and path not in self.classes:
             path = path.rpartition(".")[0]
-        return self.classes.get(path, "its builder could not tell")
+        return self.classes.get(path, "its builder could not determine it")
 
 
 class ModuleTree(Struct, frozen=True):
@@ -170,7 +173,7 @@ class ModuleTree(Struct, frozen=True):
     config: Mapping[str, Any] = field(default_factory=dict)
     """The configuration as the built classes read it, their defaults filled in."""
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Module path → the configuration that the module and its descendants were built from, where it differs
+    """Module path → the configuration that the module and its descendants were built from, if it differs
     from that of the parent module."""
     attention_backends: tuple[str, ...] = ()
     """Attention implementations that the class supports: `flash_attention`, `sdpa`, `flex_attention`."""
@@ -191,7 +194,7 @@ class ModuleTree(Struct, frozen=True):
     """Module path → dtype → bytes of its own tensors in the checkpoint, with quantization scales."""
 
     def find(self, path: str) -> ModuleNode | None:
-        """The node at a path, or None."""
+        """Return the node at a path, or None."""
         node: ModuleNode | None = self.root
         for name in path.split(".") if path else ():
             node = node.child(name) if node is not None else None
@@ -203,20 +206,20 @@ class ModuleTree(Struct, frozen=True):
         return self.root.total - sum(self.tied_surplus())
 
     def config_at(self, path: str) -> Mapping[str, Any]:
-        """The configuration that the module at a path was built from."""
+        """Return the configuration that the module at a path was built from."""
         while path and path not in self.configs:
             path = path.rpartition(".")[0]
         return self.configs.get(path, self.config)
 
     def tied_surplus(self) -> Iterator[int]:
-        """The parameters of each path that is tied to an earlier one, which must not be counted again."""
+        """Yield the sizes of parameters that are tied to an earlier one, and must not be counted again."""
         shapes = self.shapes_of({path for group in self.ties for path in group})
         for group in self.ties:
             for path in group[1:]:
                 yield math.prod(shapes[path])
 
     def shapes_of(self, paths: set[str]) -> dict[str, Shape]:
-        """The shapes of some parameters by their paths; a path that is not a parameter's is left out."""
+        """Return the shapes of parameters by path, without paths that are not a parameter."""
         shapes = {}
         for path in paths:
             owner, _, name = path.rpartition(".")
@@ -244,62 +247,57 @@ class NodePool:
         children: tuple[tuple[str, ModuleNode], ...] = (),
         forward_order: tuple[str, ...] = (),
     ) -> ModuleNode:
-        """The node with these fields; children must come from the same pool."""
-        kin = tuple((name, id(child)) for name, child in children)
-        # 1, 1.0 and True are equal in Python, and not the same in a module
-        kinds = tuple(type(value) for _, value in attributes)
-        key = (class_name, detail, attributes, kinds, parameters, buffers, kin, forward_order)
-        known = self._nodes.get(key)
-        if known is None:
+        """Return the node with these fields; children must come from the same pool."""
+        child_ids = tuple((name, id(child)) for name, child in children)
+        # 1, 1.0 and True are equal in Python, but not the same attribute
+        types = tuple(type(value) for _, value in attributes)
+        key = (class_name, detail, attributes, types, parameters, buffers, child_ids, forward_order)
+        if key not in self._nodes:
             own = sum(math.prod(shape) for _, shape in parameters)
             total = own + sum(child.total for _, child in children)
-            known = ModuleNode(
+            self._nodes[key] = ModuleNode(
                 class_name, detail, attributes, parameters, buffers, children, forward_order, total
             )
-            self._nodes[key] = known
-        return known
+        return self._nodes[key]
+
+
+# --- paths
 
 
 def join(path: str, name: str) -> str:
-    """`model.vision_tower` + `encoder`; the root's path is empty."""
+    """Join `model.vision_tower` and `encoder`; the root's path is empty."""
     return f"{path}.{name}" if path else name
 
 
 def is_below(path: str, ancestor: str) -> bool:
-    """Whether a path lies at or below another; everything lies below the root, whose path is empty."""
+    """Whether a path equals another or is below it; the root's path is empty."""
     return not ancestor or path == ancestor or path.startswith(ancestor + ".")
 
 
-Pattern = tuple[str, ...]
-Numbers = tuple[str, ...]
-
-_MOST_DIGITS = 10
-
-
-# a comparison asks for each of its paths several times; as many as a large model's two sides have
+# a comparison needs each path several times; two large models have as many paths
 @lru_cache(maxsize=1 << 15)
 def split(path: str) -> tuple[Pattern, Numbers]:
-    """A path with its numbers replaced by `*`, and the numbers."""
+    """Return a path with `*` for its numbers, and the numbers."""
     parts = path.split(".")
-    # lists are filled faster than generators are asked, and a comparison of large models is mostly this
+    # lists are faster than generators, and comparing large models is mostly this
     numbers = [part for part in parts if part.isdigit()]
     return tuple(["*" if part.isdigit() else part for part in parts] if numbers else parts), tuple(numbers)
 
 
 def text(pattern: Pattern) -> str:
-    """A pattern as it is written."""
+    """Return a pattern as text."""
     return ".".join(pattern)
 
 
 def folded_path(path: str) -> str:
-    """`model.layers.7.norm` as `model.layers.*.norm`."""
+    """Return `model.layers.*.norm` for `model.layers.7.norm`."""
     return text(split(path)[0])
 
 
 def can_be_a_part(name: str) -> bool:
-    """Whether a path can have a part of this name, and be told from a pattern.
+    """Whether a name can be a part of a path, and cannot be confused with a pattern.
 
-    Of digits, int() takes only some that Unicode has, and no layer's number is longer than ten.
+    A number must have ASCII digits, since int() does not read all of Unicode's, and not too many of them.
     """
     if name.isdigit():
         return name.isascii() and len(name) <= _MOST_DIGITS

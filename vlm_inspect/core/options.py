@@ -25,15 +25,15 @@ class InspectOptions:
     builder: Builder | None = None
     """The only builder to use. Default: the first that can build the model, in the order of `builders`."""
     trust_remote_code: bool = False
-    """Run the code of a model's repository, in a sandbox, where transformers has no class for it."""
+    """Run the code of a model's repository, in a sandbox, if transformers has no class for it."""
     use_cache: bool = True
     """Read results from the result cache and write new ones to it."""
     jobs: int = 1
-    """Number of processes that build, where there are several models."""
+    """Number of processes that build several models."""
 
     @property
     def cache_folder(self) -> Path | None:
-        """`cache_dir` with its `~` expanded; unchanged where there is no such user, as in a shell."""
+        """`cache_dir` with its `~` expanded; unchanged if there is no such user, as in a shell."""
         if self.cache_dir is None:
             return None
         try:

@@ -1,4 +1,4 @@
-"""Installed packages, and the requirements in their metadata that are not met."""
+"""Installed packages, and requirements in their metadata that are not met."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vlm_inspect.core.errors import BrokenEnvironmentError
 
 SELF = "vlm-inspect"
 IMPORT_FAULTS = (Exception, SystemExit)
-"""What an import may raise: it runs the code of a whole library, which may even exit."""
+"""Exceptions of an import: it runs a library's code, which may even exit."""
 _LONGEST_REASON = 300
 
 
@@ -24,14 +24,14 @@ class MissingRequirement(Struct, frozen=True):
     """The package that has the requirement, with its version."""
     name: str
     wanted: str
-    """As pip takes it: `tokenizers<0.24,>=0.23.1`."""
+    """A requirement for pip: `tokenizers<0.24,>=0.23.1`."""
     found: str | None
     """The installed version; None if there is none."""
 
     def __str__(self) -> str:
         """`transformers 5.0 needs tokenizers>=0.23, and 0.19.1 is installed`."""
-        there = f"{self.found} is installed" if self.found else "it is not installed"
-        return f"{self.by} needs {self.wanted}, and {there}"
+        installed = f"{self.found} is installed" if self.found else "it is not installed"
+        return f"{self.by} needs {self.wanted}, and {installed}"
 
 
 def version(package: str) -> str | None:
@@ -43,20 +43,20 @@ def version(package: str) -> str | None:
 
 
 def missing_requirements(*packages: str, on: str | None = None) -> tuple[MissingRequirement, ...]:
-    """Return the requirements of these packages (on one package `on`, if given) that are not met."""
-    found = []
+    """Return the requirements of these packages that are not met; with `on` only those on that package."""
+    missing = []
     for package in packages:
         for each in _requirements(package):
-            there = version(each.name)
-            met = there is not None and each.specifier.contains(there, prereleases=True)
-            if not met and on in (None, each.name):
-                wanted = f"{each.name}{each.specifier}"
-                found.append(MissingRequirement(f"{package} {version(package)}", each.name, wanted, there))
-    return tuple(found)
+            found = version(each.name)
+            is_met = found is not None and each.specifier.contains(found, prereleases=True)
+            if not is_met and on in (None, each.name):
+                by, wanted = f"{package} {version(package)}", f"{each.name}{each.specifier}"
+                missing.append(MissingRequirement(by, each.name, wanted, found))
+    return tuple(missing)
 
 
 def import_failure(package: str, error: BaseException) -> BrokenEnvironmentError:
-    """Return the error for a required package that cannot be imported: which, why, what to install."""
+    """Return the error for a required package that cannot be imported."""
     found = version(package)
     if found is None:
         message = f"{package} is not installed in this Python."
@@ -66,21 +66,21 @@ def import_failure(package: str, error: BaseException) -> BrokenEnvironmentError
 
 
 def install_hint(package: str) -> str:
-    """Return what to type if a package cannot be imported."""
+    """Return the command to type if a package cannot be imported."""
     own = missing_requirements(SELF, on=package)
     if own and own[0].found is None:
         return pip_install(own)
-    found = own or missing_requirements(package)
-    if found:
-        return f"{pip_install(found)} ({found[0]})"
+    missing = own or missing_requirements(package)
+    if missing:
+        return f"{pip_install(missing)} ({missing[0]})"
     if version(package) is None:
         return f"pip install {package}"
     return f"Its requirements are installed; it may be damaged: pip install --force-reinstall {package}"
 
 
-def pip_install(found: Iterable[MissingRequirement]) -> str:
-    """Return the command that installs what is missing."""
-    return "pip install " + " ".join(dict.fromkeys(f'"{each.wanted}"' for each in found))
+def pip_install(missing: Iterable[MissingRequirement]) -> str:
+    """Return the command that installs missing requirements."""
+    return "pip install " + " ".join(dict.fromkeys(f'"{each.wanted}"' for each in missing))
 
 
 def first_sentence(error: BaseException) -> str:
@@ -90,7 +90,7 @@ def first_sentence(error: BaseException) -> str:
 
 
 def _requirements(package: str) -> Iterator[Any]:
-    """The requirements that hold here, and those of an extra that is named after a package we need anyway.
+    """The requirements for this Python, and those of extras that are named after a package we require.
 
     transformers states its torch version only in an extra called torch.
     """
@@ -98,18 +98,19 @@ def _requirements(package: str) -> Iterator[Any]:
         from packaging.requirements import InvalidRequirement, Requirement
     except ImportError:
         return
-    core = "" if package == SELF else " ".join(text for text in _stated(SELF) if "extra" not in text)
-    for text in _stated(package):
+    ours = {re.split(r"[^\w.-]", text)[0] for text in _requires(SELF) if "extra" not in text}
+    for text in _requires(package):
         try:
-            each = Requirement(text)
+            requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        extras = ("", each.name) if re.search(rf"\b{re.escape(each.name)}\b", core) else ("",)
-        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in extras):
-            yield each
+        extra = requirement.name if requirement.name in ours else ""
+        marker = requirement.marker
+        if marker is None or marker.evaluate({"extra": ""}) or marker.evaluate({"extra": extra}):
+            yield requirement
 
 
-def _stated(package: str) -> list[str]:
+def _requires(package: str) -> list[str]:
     try:
         return metadata.requires(package) or []
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Snapshot: the record and the module tree of a model, as they are stored in a file."""
+"""Snapshot: the content of a snapshot file. CheckResult: its comparison with the model today."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from vlm_inspect.core.architecture import Architecture
 from vlm_inspect.core.difference import Difference
 from vlm_inspect.core.module_tree import INFERRED, ModuleNode, ModuleTree, NodePool
 
+Status = Literal["same", "different", "missing", "orphaned", "failed"]
+Cause = Literal["library", "repository", "unknown"]
+
 
 class Snapshot(Struct, frozen=True, eq=False):
     """The record of a model, and its module tree if it was built."""
@@ -20,37 +23,32 @@ class Snapshot(Struct, frozen=True, eq=False):
 
     @classmethod
     def of(cls, architecture: Architecture, tree: ModuleTree | None) -> Snapshot:
-        """The record without evidence, whose wording may change, and the tree without attributes."""
+        """Return the record without evidence, whose wording may change, and the tree without attributes."""
         components = tuple(replace(component, evidence=()) for component in architecture.components)
-        entries = tuple(replace(entry, evidence=()) for entry in architecture.inputs)
-        bare = bare_modules(tree.root, NodePool(), {}) if tree is not None else None
-        return cls(replace(architecture, components=components, inputs=entries), bare)
-
-
-def bare_modules(node: ModuleNode, pool: NodePool, known: dict[int, ModuleNode]) -> ModuleNode:
-    """A tree of classes, names, parameters and shapes alone."""
-    if id(node) not in known:
-        children = tuple((name, bare_modules(child, pool, known)) for name, child in node.children)
-        name = INFERRED if node.inferred else node.class_name
-        known[id(node)] = pool.node(name, parameters=node.parameters, children=children)
-    return known[id(node)]
-
-
-Status = Literal["same", "different", "missing", "orphaned", "failed"]
-Cause = Literal["library", "repository", "unknown"]
+        inputs = tuple(replace(each, evidence=()) for each in architecture.inputs)
+        modules = _without_attributes(tree.root, NodePool(), {}) if tree is not None else None
+        return cls(replace(architecture, components=components, inputs=inputs), modules)
 
 
 class CheckResult(Struct, frozen=True):
-    """Whether a model is still what its snapshot file says."""
+    """Whether a model still matches its snapshot file."""
 
     model: str
     file: str
-    """The file's name in the snapshot folder."""
+    """File name in the snapshot folder."""
     status: Status
     cause: Cause | None = None
-    """Why it differs, where that can be told: another library, or another commit of the repo."""
+    """Why it differs: another version of a library, or another commit of the repo; None if it does not."""
     difference: Difference | None = None
     message: str = ""
-    """Of a failure: what happened."""
+    """What happened, if the check failed."""
     hint: str = ""
-    """Of a failure: what to type next."""
+    """What to type next, if the check failed."""
+
+
+def _without_attributes(node: ModuleNode, pool: NodePool, done: dict[int, ModuleNode]) -> ModuleNode:
+    if id(node) not in done:
+        children = tuple((name, _without_attributes(child, pool, done)) for name, child in node.children)
+        class_name = INFERRED if node.inferred else node.class_name
+        done[id(node)] = pool.node(class_name, parameters=node.parameters, children=children)
+    return done[id(node)]

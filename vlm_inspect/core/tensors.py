@@ -1,8 +1,4 @@
-"""TensorHeaders: what a checkpoint says of its tensors, without one of their values.
-
-A safetensors file starts with a header of JSON: names, dtypes, shapes and places. A sharded checkpoint has
-an index that says which file holds which tensor, so that of files that are not there the names are known.
-"""
+"""TensorHeaders: names, dtypes and shapes of a checkpoint's tensors, read from its safetensors headers."""
 
 from __future__ import annotations
 
@@ -19,42 +15,42 @@ class TensorInfo(Struct, frozen=True):
     name: str
     """Its key: `language_model.model.layers.0.self_attn.q_proj.weight`."""
     dtype: str
-    """As safetensors writes it: `BF16`, `F8_E4M3`, `U8`."""
+    """In the notation of safetensors: `BF16`, `F8_E4M3`, `U8`."""
     shape: Shape
-    """As stored: packed weights have the shape of their packing."""
+    """As stored: a packed weight has its packed shape."""
     bytes: int
     file: str = ""
-    """The file that holds it, as the index names it."""
+    """Its file, as named in the index."""
     offset: int = 0
-    """Bytes between the end of that file's header and the tensor."""
+    """Bytes between the end of the file's header and the tensor."""
 
 
 class TensorFile(Struct, frozen=True):
-    """One file of tensors whose header was read."""
+    """One safetensors file whose header was read."""
 
     name: str
     header_bytes: int
-    """Bytes of the header, the eight of its length included."""
+    """Bytes of the header, including the eight bytes of its length."""
     size: int | None = None
-    """Bytes that there are of the file; None where nobody said."""
+    """Bytes of the file; None if unknown."""
     is_cut: bool = False
-    """Whether the file ends before its tensors do: a download that did not come to its end."""
+    """Whether the file is shorter than its header says: an incomplete download."""
 
 
 class TensorHeaders(Struct, frozen=True):
-    """All that a checkpoint's headers say."""
+    """The headers of a checkpoint."""
 
     tensors: tuple[TensorInfo, ...]
-    """By file and place in it; every name is there once."""
+    """By file and offset; names are unique."""
     files: tuple[TensorFile, ...] = ()
     """The files that were read, by name."""
     missing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of an unfinished download: each file that the index names and that is not there, or ends before its
-    header does, with the names of its tensors; their dtypes and shapes are unknown."""
+    """Incomplete download: each file of the index that is missing, or ends within its header → the names of
+    its tensors. Their dtypes and shapes are unknown."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """What the headers' `__metadata__` says (`format`: `pt`), the first file's word where they differ."""
+    """The headers' `__metadata__` (`format`: `pt`); of different values the first file's."""
     notes: tuple[str, ...] = ()
-    """What the user should know of them, a sentence each."""
+    """Warnings, one sentence each."""
 
     @property
     def total_bytes(self) -> int:

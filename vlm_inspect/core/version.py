@@ -1,3 +1,3 @@
-"""The version of vlm-inspect; the one place where it is written."""
+"""The version of vlm-inspect."""
 
 __version__ = "0.1.0"

@@ -11,7 +11,7 @@ from pathlib import Path
 from vlm_inspect.core.errors import DocumentError
 
 _LOCK_SECONDS = 10.0
-# Where the system's own words do not say what is wrong.
+# clearer than the messages of the system
 _REASONS = {
     errno.EBUSY: "the file is a mount point and cannot be replaced",
     errno.EFBIG: "file size limit exceeded (ulimit -f)",
@@ -21,16 +21,24 @@ _REASONS = {
 
 
 def atomic_write(path: Path, data: bytes, *, durable: bool = True, temp_dir: Path | None = None) -> None:
-    """Replace a file by a temporary file and a rename: readers see the old content or the new one.
+    """Replace a file with a temporary file and a rename: readers see the old content or the new one.
 
-    The file's mode is kept. A symbolic link is itself replaced. `durable` waits until the data is on the
-    disk; leave it out for files that can be made again. `temp_dir` must be on the same file system.
-    Raises OSError; the old file is then unchanged.
+    The mode of the file is preserved. A symbolic link is replaced, not followed.
+
+    Args:
+        path: The file.
+        data: Its new content.
+        durable: Wait until the data is on the disk; not needed for files that can be created again.
+        temp_dir: Folder of the temporary file, on the same file system. Default: that of the file.
+
+    Raises:
+        OSError: The file could not be written, and is unchanged.
+
     """
     temp = (temp_dir or path.parent) / f".vlm-inspect-{os.urandom(8).hex()}.tmp"
     try:
         with temp.open("xb") as file:
-            with suppress(OSError):  # before the first byte: a private file stays private
+            with suppress(OSError):  # before the first byte, so that a private file stays private
                 temp.chmod(path.stat().st_mode & 0o7777)
             file.write(data)
             if durable:
@@ -44,19 +52,20 @@ def atomic_write(path: Path, data: bytes, *, durable: bool = True, temp_dir: Pat
 
 
 def write_file(path: Path, data: bytes) -> bool:
-    """Write a user's file atomically, through symbolic links; return whether that changed it.
+    """Write a user's file atomically; return whether its content changed.
 
-    A device or a pipe is written to, not replaced. A file without write permission is left alone, though
-    its folder would allow to replace it. Raises DocumentError; the old file is then unchanged.
+    Symbolic links are followed. A device or a pipe is written to, not replaced. A file without write
+    permission is an error, even if its folder allows to replace it.
+    Raises DocumentError; the file is then unchanged.
     """
     try:
-        return _write(path, data)
+        return _write_or_replace(path, data)
     except (OSError, ValueError) as error:
         raise io_error(path, "written", error) from error
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add text to the end of a file. Raises DocumentError."""
+    """Append text to a file. Raises DocumentError."""
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
@@ -64,27 +73,11 @@ def append_text(path: Path, text: str) -> None:
         raise io_error(path, "written", error) from error
 
 
-def _write(path: Path, data: bytes) -> bool:
-    if path.exists() and not path.is_file():  # /dev/stdout may be a link to a pipe that has no path
-        path.write_bytes(data)
-        return True
-    target = Path(os.path.realpath(path))
-    if target.is_symlink():
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-    if target.exists():
-        if target.stat().st_size == len(data) and target.read_bytes() == data:
-            return False
-        if not os.access(target, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    atomic_write(target, data)
-    return True
-
-
 @contextmanager
 def directory_lock(folder: Path) -> Iterator[None]:
     """Hold a lock against other vlm-inspect processes that update files of this folder.
 
-    The lock file lies in the system's temporary folder. If the lock cannot be had, work goes on without it.
+    The lock file is in the system's temporary folder. If it cannot be acquired, the work is done without it.
     """
     import tempfile
     import zlib
@@ -116,3 +109,19 @@ def io_error(path: Path, action: str, error: Exception) -> DocumentError:
     elif number == errno.ENOENT:
         hint = f"Check the path: ls {path.parent}"
     return DocumentError(f"{str(path)!r} could not be {action}: {reason}.{unchanged}", hint=hint)
+
+
+def _write_or_replace(path: Path, data: bytes) -> bool:
+    if path.exists() and not path.is_file():  # /dev/stdout may be a link to a pipe that has no path
+        path.write_bytes(data)
+        return True
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    if target.exists():
+        if target.stat().st_size == len(data) and target.read_bytes() == data:
+            return False
+        if not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    atomic_write(target, data)
+    return True

@@ -1,6 +1,6 @@
-"""Marked blocks in text files: their content is generated, the text around them is left untouched.
+"""Marked blocks in text files: their content is generated, the text around them never changes.
 
-A block lies between two comments, each on a line of its own::
+A block is between two comments, each on its own line::
 
     <!-- vlm-inspect:begin NAME -->
     generated content
@@ -25,48 +25,48 @@ from vlm_inspect.core.errors import DocumentError
 from vlm_inspect.storage.atomic import directory_lock, io_error, write_file
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.\-]*"
-# Not str.splitlines, which also splits at form feeds and U+2028.
+# str.splitlines also splits at form feeds and U+2028
 _LINE = re.compile(r"([^\r\n]*)(\r\n|\r|\n|\Z)")
 _LINE_END = re.compile(r"\r\n|\r|\n")
 _BOM = "\ufeff"
 _FENCE = re.compile(r" {0,3}(?P<fence>`{3,}(?=[^`]*\Z)|~{3,})(?P<info>.*)", re.DOTALL)
 _INDENTED = ("    ", "\t", " \t", "  \t", "   \t")
 _INLINE_CODE = re.compile(r"(?<!`)(`+)(?!`).*?(?<!`)\1(?!`)", re.DOTALL)
-# Whatever looks like a marker must be one: a misspelt marker is an error, not plain text.
+# a misspelt marker is an error, not plain text
 _MARKER_LIKE = re.compile(r"<!--[ \t]*vlm-inspect[ \t]*:", re.IGNORECASE)
 _MARKER = re.compile(
     r" {0,3}<!--[ \t]*vlm-inspect:[ \t]*"
     rf"(?:begin[ \t]+(?P<begin>{_NAME})|(?P<end>end)(?:[ \t]+(?P<ended>{_NAME}))?)"
     r"[ \t]*-->[ \t]*"
 )
-# Half a surrogate pair, which JSON can hold, has no bytes in UTF-8.
+# half a surrogate pair is valid in JSON, and cannot be encoded as UTF-8
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 class Document(Struct, frozen=True):
-    """The text of a file; bytes that are not UTF-8 are kept as surrogates."""
+    """The text of a file; bytes that are not UTF-8 are surrogates."""
 
     path: Path
     text: str
 
     def updated(self, blocks: Mapping[str, str]) -> str:
-        """Return the text with the content of its blocks replaced."""
+        """Return the text with new content in its blocks."""
         return replace_blocks(self.text, blocks, name=str(self.path))
 
     def write(self, text: str) -> bool:
-        """Write `text` to the file; return whether that changed it. Raises DocumentError."""
+        """Write `text` to the file; return whether its content changed. Raises DocumentError."""
         return write_file(self.path, text.encode("utf-8", "surrogateescape"))
 
 
 class _Marker(Struct, frozen=True):
     is_begin: bool
     name: str
-    """Empty if an end marker leaves it out."""
+    """Empty for an end marker without a name."""
     line: int
     start: int
-    """Where its line starts."""
+    """Start of its line."""
     stop: int
-    """Where the next line starts."""
+    """Start of the next line."""
     newline: str
 
 
@@ -74,7 +74,7 @@ class _Block(Struct, frozen=True):
     name: str
     line: int
     start: int
-    """Where its content starts."""
+    """Start of its content."""
     stop: int
     newline: str
 
@@ -95,7 +95,7 @@ def read_document(path: Path) -> Document:
 
 
 def update_document(path: Path, change: Callable[[Document], str]) -> bool:
-    """Read a file, let `change` make the new text, and write it; return whether that changed the file.
+    """Replace a file's text by the result of `change`; return whether the file changed.
 
     Other vlm-inspect processes that update files of the same folder wait. Raises DocumentError.
     """
@@ -110,25 +110,31 @@ def block_names(text: str, *, name: str = "the text") -> tuple[str, ...]:
 
 
 def replace_blocks(text: str, blocks: Mapping[str, str], *, name: str) -> str:
-    """Replace the content of every block of `text`; all else stays as it is.
+    """Replace the content of every block of `text`.
 
-    `blocks` maps every known name to its content; not all have to be in the text. `name` is the file's, for
-    errors. Raises DocumentError if markers are missing, duplicate, crossed, misspelt or unknown.
+    Args:
+        text: The text of a file.
+        blocks: The content of every known block; not all need to be in the text.
+        name: The file's name, for errors.
+
+    Raises:
+        DocumentError: Markers are missing, duplicate, crossed, misspelt or unknown.
+
     """
     found = _find_blocks(text, name)
     if not found:
-        raise _no_markers(text, blocks, name)
+        raise _no_markers_error(text, blocks, name)
     parts, done = [], 0
     for block in found:
         if block.name not in blocks:
-            raise _unknown(block, blocks, name)
-        parts += [text[done : block.start], _content(block, blocks[block.name])]
+            raise _unknown_name_error(block, blocks, name)
+        parts += [text[done : block.start], _checked_content(block, blocks[block.name])]
         done = block.stop
     return "".join([*parts, text[done:]])
 
 
-def _content(block: _Block, content: str) -> str:
-    """The new content in the file's line ending. Raises DocumentError if it would hide the end marker."""
+def _checked_content(block: _Block, content: str) -> str:
+    """The new content with the file's line ending. Raises DocumentError if it would hide the end marker."""
     text = _SURROGATES.sub("\ufffd", content).rstrip("\r\n")
     inside = _LINE_END.sub(lambda _: block.newline, text) + block.newline if text else ""
     begin, end = (line + block.newline for line in _marker_lines(block.name))
@@ -139,7 +145,7 @@ def _content(block: _Block, content: str) -> str:
     if stops != [len(begin + inside)]:
         raise DocumentError(
             f"The text for block {block.name!r} contains a marker of vlm-inspect or an unclosed code fence; "
-            "the block could not be found again."
+            "the block would not be found again."
         )
     return inside
 
@@ -158,7 +164,7 @@ def _find_blocks(text: str, name: str) -> list[_Block]:
             blocks.append(_Block(begin.name, begin.line, begin.stop, marker.start, begin.newline))
             opened = None
     if opened:
-        raise _missing_end(opened, f"after the last line of block {opened.name!r}", name)
+        raise _missing_end_error(opened, f"after the last line of block {opened.name!r}", name)
     return blocks
 
 
@@ -182,7 +188,7 @@ def _find_markers(text: str, name: str) -> Iterator[_Marker]:
 
 
 def _lines_outside_code(text: str) -> Iterator[tuple[int, int, str, str]]:
-    """(number, start, line, line ending) of the lines outside code blocks."""
+    """Yield (number, start, line, line ending) of each line outside code blocks."""
     fence = ""
     for number, match in enumerate(_LINE.finditer(text), start=1):
         line = match[1]
@@ -228,7 +234,9 @@ def _check_begin(
         return
     ends = [end.line for end in markers if end.name == opened.name and not end.is_begin]
     if not ends:
-        raise _missing_end(opened, f"above line {marker.line}, where block {marker.name!r} begins", name)
+        raise _missing_end_error(
+            opened, f"above line {marker.line}, where block {marker.name!r} begins", name
+        )
     raise DocumentError(
         f"{name}, line {marker.line}: block {marker.name!r} begins inside block {opened.name!r} "
         f"(lines {opened.line} to {ends[0]}); blocks neither nest nor cross.",
@@ -236,14 +244,14 @@ def _check_begin(
     )
 
 
-def _missing_end(begin: _Marker, where: str, name: str) -> DocumentError:
+def _missing_end_error(begin: _Marker, where: str, name: str) -> DocumentError:
     return DocumentError(
         f"{name}, line {begin.line}: block {begin.name!r} begins here and has no end marker.",
         hint=f"Add {_marker_lines(begin.name)[1]} {where}. An unclosed code fence hides markers, too.",
     )
 
 
-def _no_markers(text: str, blocks: Mapping[str, str], name: str) -> DocumentError:
+def _no_markers_error(text: str, blocks: Mapping[str, str], name: str) -> DocumentError:
     lines = "\n".join(_marker_lines(next(iter(blocks), "NAME")))
     match = _MARKER_LIKE.search(text)
     number = len(_LINE_END.findall(text, 0, match.start())) + 1 if match else 0
@@ -254,7 +262,7 @@ def _no_markers(text: str, blocks: Mapping[str, str], name: str) -> DocumentErro
     )
 
 
-def _unknown(block: _Block, blocks: Mapping[str, str], name: str) -> DocumentError:
+def _unknown_name_error(block: _Block, blocks: Mapping[str, str], name: str) -> DocumentError:
     closest = difflib.get_close_matches(block.name, blocks, n=1)
     known = f"has: {', '.join(blocks)}" if blocks else "has none"
     return DocumentError(

@@ -1,7 +1,7 @@
-"""The result cache: finished records with module trees. A cached result needs neither torch nor transformers.
+"""The result cache: records with module trees. A cached result needs neither torch nor transformers.
 
-An entry is a file in huggingface_hub's folder for other libraries ($HF_HOME/assets/vlm-inspect), under a key
-of everything that can change the result. What cannot be read or written is built again.
+An entry is a file in huggingface_hub's folder for other libraries ($HF_HOME/assets/vlm-inspect). Its key is a
+hash of everything that can change the result. A model whose entry cannot be read is built again.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from vlm_inspect.storage.atomic import atomic_write
 LARGEST_ENTRY = 64 * 1024 * 1024
 """Bytes; a tree of 200,000 modules is smaller."""
 MOST_ENTRIES = 4_096
-"""In the folder; the least recently used ones are removed."""
+"""Entries in the folder; the least recently used are removed."""
 SUFFIX = ".answer"
-"""Of an entry's file."""
+"""Suffix of the files."""
 _MOST_IN_MEMORY = 64 * 1024 * 1024
 _DIGEST_BYTES = hashlib.sha256().digest_size
-# where a configuration comes from: no builder reads it
+# no builder reads these
 _IGNORED_KEYS = frozenset({"_name_or_path", "transformers_version"})
 _MIB = 1 << 20
 
@@ -62,7 +62,7 @@ class _Result(Struct, array_like=True, forbid_unknown_fields=True):
 
 
 class _NotNative(Struct, array_like=True, forbid_unknown_fields=True):
-    """A NotNativeError in a file: it takes importing transformers to know that it has no class."""
+    """A NotNativeError in a file: to find out that transformers has no class, it must be imported."""
 
     message: str
     hint: str
@@ -75,7 +75,7 @@ class _Entry(Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 
 class ResultCache:
-    """Results by key, in memory and in a folder that all processes share. It never raises OSError."""
+    """Results by key, in memory and in a folder that all processes share. Never raises OSError."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
@@ -84,7 +84,7 @@ class ResultCache:
         self._lock = Lock()
 
     def get(self, key: str, model: ModelIdentity, *, with_tree: bool) -> CachedResult | NotNativeError | None:
-        """Return the result for this model; None if there is none that can be read."""
+        """Return the result for this model, or None."""
         for content in self._candidates(key):
             with suppress(ValueError, RecursionError):
                 result = _decode(content, model, with_tree=with_tree)
@@ -103,7 +103,7 @@ class ResultCache:
         self._put_in_memory(key, content)
         if self._folder is not None:
             write_cached(self._path(self._folder, key), content)
-            if key.startswith("00"):  # one in 256: reading the folder takes time
+            if key.startswith("00"):  # one key in 256: reading the folder takes time
                 prune(self._folder)
 
     def _candidates(self, key: str) -> Iterator[bytes]:
@@ -154,7 +154,7 @@ def prune(folder: Path, most: int = MOST_ENTRIES) -> None:
 
 
 def read_cached(path: Path, limit: int) -> bytes | None:
-    """Read what `write_cached` wrote; None if it is missing, damaged, or longer than the limit."""
+    """Read a file of `write_cached`; None if it is missing, damaged, or longer than the limit."""
     with suppress(OSError, ValueError):
         if path.is_file() and path.stat().st_size <= limit + _DIGEST_BYTES:
             data = path.read_bytes()
@@ -165,7 +165,7 @@ def read_cached(path: Path, limit: int) -> bytes | None:
 
 
 def write_cached(path: Path, content: bytes) -> None:
-    """Write a cache file behind its digest, and make its folder; do nothing if it cannot be written."""
+    """Write a digest and the content to a file, and create its folder; ignore errors."""
     with suppress(OSError, ValueError):
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, hashlib.sha256(content).digest() + content, durable=False)
@@ -175,22 +175,22 @@ def write_cached(path: Path, content: bytes) -> None:
 
 
 def key_for_config(builder: Builder, config: Mapping[str, Any]) -> str | None:
-    """The key of a result that only depends on the configuration; None if it cannot be cached."""
+    """Return the key of a result that depends only on the configuration; None if it cannot be cached."""
     versions = library_versions.library_versions()
-    return None if versions is None else _digest(builder, versions, _content(config))
+    return None if versions is None else _digest(builder, versions, _without_ignored_keys(config))
 
 
 def key_for_commit(builder: Builder, config: Mapping[str, Any], model: ModelIdentity) -> str | None:
-    """The key of a result that depends on other files of the repository; None if it cannot be cached."""
+    """Return the key of a result that depends on other files of the repo; None if it cannot be cached."""
     if model.source == "local":
         return None
     if builder == "header":
-        return _digest(builder, None, _content(config), model.source, model.id, model.revision)
+        return _digest(builder, None, _without_ignored_keys(config), model.source, model.id, model.revision)
     is_remote = builder == "remote-code"
     versions = library_versions.environment_versions() if is_remote else library_versions.library_versions()
-    return (
-        None if versions is None else _digest(builder, versions, _content(config), model.id, model.revision)
-    )
+    if versions is None:
+        return None
+    return _digest(builder, versions, _without_ignored_keys(config), model.id, model.revision)
 
 
 def _digest(*parts: object) -> str:
@@ -198,10 +198,11 @@ def _digest(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _content(data: Any) -> Any:
+def _without_ignored_keys(data: Any) -> Any:
     if isinstance(data, Mapping):
-        return {key: _content(value) for key, value in data.items() if key not in _IGNORED_KEYS}
-    return [_content(item) for item in data] if isinstance(data, list) else data
+        items = data.items()
+        return {key: _without_ignored_keys(value) for key, value in items if key not in _IGNORED_KEYS}
+    return [_without_ignored_keys(item) for item in data] if isinstance(data, list) else data
 
 
 # --- entries
@@ -212,13 +213,13 @@ def _encode(result: CachedResult | NotNativeError) -> bytes:
         entry = _Entry(refusal=_NotNative(result.message, result.hint, result.short))
     else:
         tree = b"" if result.tree is None else _tree_codec().to_bytes(result.tree)
-        # MessagePack keeps every float as it is
+        # MessagePack preserves every float
         entry = _Entry(_Result(msgspec.Raw(msgspec.msgpack.encode(result.architecture)), tree, result.notes))
     return msgspec.msgpack.encode(entry)
 
 
 def _decode(data: bytes, model: ModelIdentity, *, with_tree: bool) -> CachedResult | NotNativeError:
-    """Raises ValueError (of which msgspec's errors are some) if the data is anything else."""
+    """Raises ValueError (also the base class of msgspec's errors) if the data is not an entry."""
     entry = msgspec.msgpack.decode(data, type=_Entry)
     if entry.answer is not None:
         record = msgspec.msgpack.decode(entry.answer.record, type=Architecture)
@@ -231,18 +232,18 @@ def _decode(data: bytes, model: ModelIdentity, *, with_tree: bool) -> CachedResu
 
 
 def _tree_codec() -> ModuleType:
-    """Imported late: a table needs no tree."""
+    """Imported on demand: a table needs no tree."""
     from vlm_inspect.core import codec
 
     return codec
 
 
-# --- health
+# --- doctor
 
 
 def run_checks() -> Iterator[Finding]:
-    """Whether results are cached, and how many are; nothing if huggingface_hub does not work."""
-    with suppress(Exception):  # the check of huggingface_hub reports it
+    """Check whether results are cached, and how many; nothing if huggingface_hub does not work."""
+    with suppress(Exception):  # the check of huggingface_hub reports the error
         yield _check_cache()
 
 
@@ -254,7 +255,7 @@ def _check_cache() -> Finding:
         return Finding(subject, "off: a library is installed in editable mode and may change", "note")
     folder = cache_dir()
     try:
-        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
         with TemporaryFile(dir=existing):
             pass
         sizes = [path.stat().st_size for path in folder.glob(f"*{SUFFIX}")]

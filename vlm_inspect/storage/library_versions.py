@@ -11,13 +11,13 @@ from importlib import metadata
 from pathlib import Path
 
 LIBRARIES = ("transformers", "torch", "accelerate")
-"""They build every model."""
-_LOOKED_FOR = """
+"""Needed for every model."""
+_OPTIONAL = """
 apex bitsandbytes causal-conv1d deepspeed detectron2 flash-attn flash-linear-attention kernels mamba-ssm
 mambapy natten ninja peft pillow scipy supervision timm torchvision xlstm
 """
-OPTIONAL = tuple(_LOOKED_FOR.split())
-"""Model classes of transformers look for them, and build other modules (or none) without them."""
+OPTIONAL = tuple(_OPTIONAL.split())
+"""Model classes of transformers check for these, and build other modules (or none) without them."""
 _SELF = "vlm-inspect"
 _PACKAGE = Path(__file__).parents[1]
 _FIELD = {name: re.compile(rf"^{name}: (.+)$", re.MULTILINE) for name in ("Name", "Version")}
@@ -25,19 +25,19 @@ _FIELD = {name: re.compile(rf"^{name}: (.+)$", re.MULTILINE) for name in ("Name"
 
 @cache
 def library_versions() -> Mapping[str, str] | None:
-    """Map each installed library to its version; None if one is editable and may change at any time."""
+    """Return the version of each installed library; None if one is editable and may change at any time."""
     return _versions(_installed((*LIBRARIES, *OPTIONAL)))
 
 
 @cache
 def environment_versions() -> Mapping[str, str] | None:
-    """The same for every installed package: code from a repository may import any of them."""
-    return _versions(each for each in metadata.distributions() if _field(each, "Name") != _SELF)
+    """Return the version of every installed package, which code of a repo may import; None as above."""
+    return _versions(each for each in metadata.distributions() if _metadata_field(each, "Name") != _SELF)
 
 
 @cache
 def own_version() -> str:
-    """Our version; of an editable or uninstalled package the state of its source files."""
+    """Return our version; the state of the source files if vlm-inspect is editable or not installed."""
     found = list(_installed([_SELF]))
     if found and found[0].read_text("direct_url.json") is None:
         return found[0].version
@@ -47,11 +47,13 @@ def own_version() -> str:
 def _versions(distributions: Iterable[metadata.Distribution]) -> dict[str, str] | None:
     found: dict[str, str] = {}
     for each in distributions:
-        source = each.read_text("direct_url.json") or ""  # of an install from git it has the commit
+        source = each.read_text("direct_url.json") or ""  # has the commit of an install from git
         if re.search(r'"editable":\s*true', source):
             return None
-        # of two, Python imports the first one
-        found.setdefault(_field(each, "Name"), f"{_field(each, 'Version')} {source}".strip())
+        # Python imports the first of two
+        found.setdefault(
+            _metadata_field(each, "Name"), f"{_metadata_field(each, 'Version')} {source}".strip()
+        )
     return dict(sorted(found.items()))
 
 
@@ -61,8 +63,8 @@ def _installed(names: Iterable[str]) -> Iterator[metadata.Distribution]:
             yield metadata.distribution(name)
 
 
-def _field(distribution: metadata.Distribution, field: str) -> str:
-    """A field of the metadata, empty if there is none; `distribution.metadata` would parse all of it."""
+def _metadata_field(distribution: metadata.Distribution, field: str) -> str:
+    """A field of the metadata, or empty; `distribution.metadata` would parse all fields."""
     texts = (distribution.read_text(name) for name in ("METADATA", "PKG-INFO", ""))
     match = _FIELD[field].search(next(filter(None, texts), ""))
     return match[1] if match else ""

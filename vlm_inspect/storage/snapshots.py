@@ -1,7 +1,7 @@
 """Snapshot files: one per model, in a fixed order, one fact per line.
 
-A file has the JSON record of the model, the folded module tree, and the branch that it follows; no time, no
-machine and no path.
+A file has the JSON record of the model, the folded module tree, and the branch that the snapshot follows. It
+has no time and no path, so that it is the same on every machine.
 """
 
 from __future__ import annotations
@@ -10,28 +10,25 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
-from vlm_inspect.core.architecture import SCHEMA_VERSION
-from vlm_inspect.core.codec import architecture_from_data, to_data
+from vlm_inspect.core.codec import CheckedNodes, TensorShape, architecture_from_data, to_data
 from vlm_inspect.core.errors import InvalidConfigError, SnapshotError
-from vlm_inspect.core.module_tree import INFERRED, ModuleNode, NodePool, can_be_a_part
+from vlm_inspect.core.module_tree import INFERRED, ModuleNode
 from vlm_inspect.core.snapshot import Snapshot
 
 LARGEST_FILE = 64 * 1024 * 1024
-"""Bytes of a snapshot file; a record of 100,000 modules is far smaller."""
+"""Bytes of a snapshot file; that of 100,000 modules is far smaller."""
 MOST_MODULES = 200_000
 """Modules of a tree, unfolded: a few lines can fold more than fits in memory."""
-DEEPEST = 200
-"""Levels of modules."""
 _LONGEST_NUMBER = 40
-_PLAIN_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?(?<!\.)")
 _LONGEST_SLUG = 100
-_RANGE = re.compile(r"([0-9]+)-([0-9]+)")
 _LONGEST_REASON = 300
+_PLAIN_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?(?<!\.)")
+_RANGE = re.compile(r"([0-9]+)-([0-9]+)")
 _MERGE_MARKER = re.compile(rb"^(<{7} |={7}$|>{7} )", re.MULTILINE)
 _NUMBERS = re.compile(r"\[\s+((?:-?\d+,\s+)*-?\d+)\s+\]")
 _REWRITE = "Write it again: vlm-inspect snapshot"
@@ -42,38 +39,51 @@ class Stored(Struct, frozen=True, eq=False):
 
     snapshot: Snapshot
     follows: str | None = None
-    """The branch or tag that the snapshot was taken of."""
+    """The branch or tag of the snapshot."""
 
 
 class _Node(Struct):
     """A module in the file; a child named `0-31` stands for 32 equal ones."""
 
     class_: str | None = field(name="class")
-    parameters: dict[str, Annotated[tuple[Annotated[int, Meta(ge=0)], ...], Meta(max_length=16)]] = {}
+    """None if the class is not known; the record has the reason."""
+    parameters: dict[str, TensorShape] = {}
     children: dict[str, _Node] = {}
 
 
 def file_name(model: str) -> str:
-    """Return the name of a model's file: it cannot leave its folder, and no two models share one.
+    """Return the name of a model's file, unique to the model and without a path.
 
-    `llava-hf/llava-1.5-7b-hf` becomes `llava-hf--llava-1.5-7b-hf.json`. Other names get a digest, since file
-    systems fold case and a folder's name may look like another model's id.
+    `llava-hf/llava-1.5-7b-hf` becomes `llava-hf--llava-1.5-7b-hf.json`. Other names get a digest: file
+    systems ignore case, and a path may look like another model's id.
     """
     if len(model) <= _LONGEST_SLUG and _PLAIN_NAME.fullmatch(model):
         return f"{model.replace('/', '--')}.json"
-    import hashlib  # loads OpenSSL, which a reader of files does not need
+    import hashlib  # loads OpenSSL, which takes time
 
     slug = re.sub(r"[^A-Za-z0-9._-]+", "--", model).strip(".-")[:_LONGEST_SLUG]
     digest = hashlib.sha256(model.encode("utf-8", "surrogatepass")).hexdigest()[:10]
     return f"{slug}~{digest}.json"
 
 
+def files_in(folder: Path) -> list[Path]:
+    """Return the JSON files of a folder, sorted; none if there is no folder."""
+    return sorted(path for path in folder.glob("*.json") if path.is_file()) if folder.is_dir() else []
+
+
+def is_snapshot(data: Any) -> bool:
+    """Whether the content of a JSON file is a record of vlm-inspect."""
+    return isinstance(data, Mapping) and "schema_version" in data and "components" in data
+
+
 def to_text(stored: Stored) -> str:
     """Return the content of a snapshot file."""
-    data = _sorted(to_data(stored.snapshot.architecture))
-    data["follows"] = stored.follows
     modules = stored.snapshot.modules
-    data["modules"] = _node_data(modules) if modules is not None else None
+    data = {
+        **_sorted(to_data(stored.snapshot.architecture)),
+        "follows": stored.follows,
+        "modules": _node_data(modules) if modules is not None else None,
+    }
     text = json.dumps(data, indent=2, ensure_ascii=True)
     # a shape is one fact, and belongs on one line
     return _NUMBERS.sub(lambda match: "[" + re.sub(r"\s+", " ", match[1]) + "]", text) + "\n"
@@ -81,20 +91,15 @@ def to_text(stored: Stored) -> str:
 
 def from_text(content: bytes, name: str) -> Stored:
     """Parse the content of a snapshot file called `name`. Raises SnapshotError."""
-    data = _parsed(content, name)
-    version = data.get("schema_version")
-    if version != SCHEMA_VERSION:
-        newer = isinstance(version, int) and version > SCHEMA_VERSION
-        raise SnapshotError(
-            f"{name}: written with schema {version!r:.80}; this vlm-inspect reads schema {SCHEMA_VERSION}.",
-            hint="It was written by a newer vlm-inspect: upgrade this one." if newer else _REWRITE,
-        )
-    modules, follows = data.pop("modules", None), data.pop("follows", None)
     try:
+        data = _parse(content)
+        modules, follows = data.pop("modules", None), data.pop("follows", None)
         architecture = architecture_from_data(data)
-        root = _Reader().node(msgspec.convert(modules, _Node)) if modules is not None else None
-    except (InvalidConfigError, ValueError, TypeError, RecursionError) as error:
-        raise SnapshotError(f"{name}: {str(error)[:_LONGEST_REASON]}", hint=_REWRITE) from error
+        nodes = CheckedNodes(MOST_MODULES)
+        root = _to_node(msgspec.convert(modules, _Node), nodes) if modules is not None else None
+    except (InvalidConfigError, ValueError, RecursionError) as error:
+        hint = getattr(error, "hint", "") or _REWRITE
+        raise SnapshotError(f"{name}: {str(error)[:_LONGEST_REASON]}", hint=hint) from error
     return Stored(Snapshot(architecture, root), follows if isinstance(follows, str) else None)
 
 
@@ -116,38 +121,27 @@ def read_if_snapshot(path: Path) -> Stored | None:
         if not path.is_file() or path.stat().st_size > LARGEST_FILE:
             return None
         content = path.read_bytes()
-        known = b'"schema_version"' in content and is_snapshot(json.loads(content))
+        found = b'"schema_version"' in content and is_snapshot(json.loads(content))
     except (OSError, ValueError, RecursionError):
         return None
-    return from_text(content, path.name) if known else None
+    return from_text(content, path.name) if found else None
 
 
-def files_in(folder: Path) -> list[Path]:
-    """Return the JSON files of a folder, sorted; none if there is no folder."""
-    return sorted(path for path in folder.glob("*.json") if path.is_file()) if folder.is_dir() else []
-
-
-def is_snapshot(data: Any) -> bool:
-    """Whether the content of a JSON file is a record of vlm-inspect."""
-    return isinstance(data, Mapping) and "schema_version" in data and "components" in data
-
-
-def _parsed(content: bytes, name: str) -> dict[str, Any]:
+def _parse(content: bytes) -> dict[str, Any]:
     if not content.strip():
-        raise SnapshotError(f"{name}: the file is empty.", hint=_REWRITE)
+        raise ValueError("the file is empty.")
     if _MERGE_MARKER.search(content):
-        raise SnapshotError(f"{name}: it has the markers of a merge conflict.", hint=_REWRITE)
+        raise ValueError("it has the markers of a merge conflict.")
     try:
-        data = json.loads(content, parse_int=_number)
+        data = json.loads(content, parse_int=_parse_int)
     except (ValueError, RecursionError) as error:
-        reason = f"not JSON, or cut short: {error}"[:_LONGEST_REASON]
-        raise SnapshotError(f"{name}: {reason}", hint=_REWRITE) from error
+        raise ValueError(f"not JSON, or cut short: {error}") from error
     if not is_snapshot(data):
-        raise SnapshotError(f"{name}: JSON, but not a snapshot of vlm-inspect.", hint=_REWRITE)
+        raise ValueError("JSON, but not a snapshot of vlm-inspect.")
     return dict(data)
 
 
-def _number(digits: str) -> int:
+def _parse_int(digits: str) -> int:
     if len(digits) > _LONGEST_NUMBER:
         raise ValueError(f"a number has {len(digits)} digits")
     return int(digits)
@@ -156,14 +150,13 @@ def _number(digits: str) -> int:
 def _sorted(data: Any) -> Any:
     if isinstance(data, dict):
         return {key: _sorted(data[key]) for key in sorted(data)}
-    return [_sorted(item) for item in data] if isinstance(data, (list, tuple)) else data
+    return [_sorted(item) for item in data] if isinstance(data, list) else data
 
 
 # --- the folded tree
 
 
 def _node_data(node: ModuleNode) -> dict[str, Any]:
-    # the record says under `modules` why a class is unknown
     data: dict[str, Any] = {"class": None if node.inferred else node.class_name}
     if node.parameters:
         data["parameters"] = {name: list(shape) for name, shape in node.parameters}
@@ -188,39 +181,12 @@ def _continues(one: tuple[str, ModuleNode], other: tuple[str, ModuleNode]) -> bo
     return other[1] is one[1] and other[0].isdigit() and other[0] == str(int(one[0]) + 1)
 
 
-class _Reader:
-    """Builds the module tree; raises ValueError before a tree becomes too large."""
-
-    def __init__(self) -> None:
-        self._pool = NodePool()
-        self._sizes: dict[int, int] = {}
-
-    def node(self, data: _Node, depth: int = 0) -> ModuleNode:
-        if depth > DEEPEST:
-            raise ValueError(f"modules are nested more than {DEEPEST} deep")
-        children: list[tuple[str, ModuleNode]] = []
-        size = 1
-        for name, child in data.children.items():
-            node = self.node(child, depth + 1)
-            names = _unfolded(name)
-            size += len(names) * self._sizes[id(node)]
-            if size > MOST_MODULES:
-                raise ValueError(f"more than {MOST_MODULES:,} modules")
-            children += [(str(each), node) for each in names]
-        class_name = INFERRED if data.class_ is None else data.class_
-        parameters = tuple(data.parameters.items())
-        made = self._pool.node(class_name, parameters=parameters, children=tuple(children))
-        self._sizes[id(made)] = size
-        return made
+def _to_node(data: _Node, nodes: CheckedNodes) -> ModuleNode:
+    children = {name: _to_node(child, nodes) for name, child in data.children.items()}
+    unfolded = ((str(each), child) for name, child in children.items() for each in _unfolded(name))
+    return nodes.node(INFERRED if data.class_ is None else data.class_, unfolded, data.parameters)
 
 
 def _unfolded(name: str) -> Sequence[str] | range:
     match = _RANGE.fullmatch(name)
-    if match is not None:
-        first, last = int(match[1]), int(match[2])
-        if last - first > MOST_MODULES:
-            raise ValueError(f"more than {MOST_MODULES:,} modules")
-        return range(first, last + 1)
-    if not can_be_a_part(name):
-        raise ValueError(f"{name!r:.80} is not the name of a module")
-    return [name]
+    return range(int(match[1]), int(match[2]) + 1) if match else [name]

@@ -1,4 +1,4 @@
-"""A PEFT adapter against the model that it is put on: what its tensors reach, and what reaches nothing."""
+"""The report on a PEFT adapter, against its base model: whether its tensors target existing modules."""
 
 from __future__ import annotations
 
@@ -10,21 +10,26 @@ from typing import Any
 from msgspec import Struct
 
 from vlm_inspect.core.architecture import Architecture, Component
-from vlm_inspect.core.load_report import ComponentLoad, LoadingInfo, LoadReport, Mismatch
+from vlm_inspect.core.load_report import ComponentLoad, Kind, LoadingInfo, LoadReport, Mismatch
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import ModuleNode, Shape, join
 from vlm_inspect.core.tensors import TensorHeaders
-from vlm_inspect.verification.adapter_modules import Targets, carriers
-from vlm_inspect.verification.keys import Names, Tensor, component_of, grouped
+from vlm_inspect.verification.adapter_modules import TargetModules, lora_capable
+from vlm_inspect.verification.keys import KeyMap, TensorMismatch, group_mismatches, owning_component
 
-_WRAPPED = ("base_model.model.", "base_model.")
-# how PEFT's methods name what they put into a module: what the names start with
-_PART = re.compile(
+_MODEL_PREFIXES = ("base_model.model.", "base_model.")
+_WRAPPER_SUFFIXES = (".base_layer", ".token_adapter")
+# the prefixes of the tensor names of PEFT's methods
+_PEFT_TENSOR = re.compile(
     r"(lora|adamss|beft|boft|bone|c3a|deft|delora|fourierft|frod|glora|gralora|hada|hira|hra|ia3|lily|ln_tuning"
     r"|lokr|miss|oft|osf|peanut|poly|psoft|pvera_lambda|randlora|road|shira|supertuning|tinylora"
     r"|trainable_tokens|unilora|vblora|vera_lambda|waveft)_\w+"
 )
-_INNER = (".base_layer", ".token_adapter")
+_LINEAR_PARTS = ("lora_A", "lora_B")
+_EMBEDDING_PARTS = ("lora_embedding_A", "lora_embedding_B")
+_PARTNERS = dict(pair for a, b in (_LINEAR_PARTS, _EMBEDDING_PARTS) for pair in ((a, b), (b, a)))
+_MATRIX, _FUSED_EXPERTS = 2, 3
+"""Dimensions of a weight."""
 
 
 class AdapterKey(Struct, frozen=True):
@@ -32,46 +37,225 @@ class AdapterKey(Struct, frozen=True):
 
     key: str
     module: str
-    """The module that it is for, as the adapter names it; empty of a parameter that it replaces whole."""
+    """The module that it modifies, as the adapter names it; empty if it replaces a whole parameter."""
     part: str
-    """`lora_A`, `lora_B.bias`; of a parameter that it replaces whole the parameter's name."""
+    """`lora_A`, `lora_B.bias`; the name of the parameter that it replaces."""
 
     @property
     def lookup(self) -> str:
-        """The parameter whose place in the model tells the place of this one."""
+        """The parameter of the base model whose path gives the path of this tensor."""
         return f"{self.module}.weight" if self.module else self.part
 
 
+class Adapter(Struct, frozen=True):
+    """A saved adapter."""
+
+    identity: ModelIdentity
+    config: Mapping[str, Any]
+    """The content of adapter_config.json."""
+    headers: TensorHeaders
+    keys: tuple[AdapterKey, ...]
+
+    @property
+    def is_lora(self) -> bool:
+        """Whether its tensors have the shapes of LoRA matrices."""
+        return self.config.get("peft_type") in ("LORA", None)
+
+
+class _Target(Struct, frozen=True):
+    """A tensor of the adapter, and its target in the model."""
+
+    key: AdapterKey
+    shape: Shape
+    path: str
+    """The path of the module, or of the parameter that the tensor replaces."""
+    exists: bool
+
+    @property
+    def tensor_path(self) -> str:
+        return join(self.path, self.key.part) if self.key.module else self.path
+
+    def mismatch(self, reason: str = "", expected: Shape | None = None) -> TensorMismatch:
+        kind: Kind = "unexpected" if expected is None else "mismatched"
+        return TensorMismatch(
+            kind, self.tensor_path, self.key.key, expected=expected, stored=self.shape, reason=reason
+        )
+
+
 def adapter_keys(keys: Iterable[str]) -> list[AdapterKey]:
-    """The keys, taken apart."""
+    """Split the keys of an adapter into module and part."""
     return [_adapter_key(key) for key in keys]
 
 
+def fit_adapter(
+    adapter: Adapter, loading: LoadingInfo, targets: TargetModules, architecture: Architecture
+) -> LoadReport:
+    """Return whether an adapter's tensors target existing modules of its base model, in the right shapes.
+
+    Args:
+        adapter: The adapter.
+        loading: The loader's result for the parameters that the keys refer to (`AdapterKey.lookup`).
+        targets: The modules that the adapter's configuration selects.
+        architecture: The base model.
+
+    """
+    components = architecture.components
+    shapes = {tensor.name: tensor.shape for tensor in adapter.headers.tensors}
+    tensors = [
+        _target(key, shapes[key.key], loading) for key in adapter.keys if key.lookup not in loading.converted
+    ]
+    wrong = list(_unexpected(tensors, targets))
+    missing: list[TensorMismatch] = []
+    if adapter.is_lora:
+        wrong += _mismatched(tensors, adapter.config, loading)
+        missing += [*_missing_partners(tensors), *_missing_targets(tensors, targets, loading)]
+    wrong_keys = {tensor.key for tensor in wrong}
+    loaded = [tensor for tensor in tensors if tensor.key.key not in wrong_keys]
+    return LoadReport(
+        model=adapter.identity,
+        model_class=architecture.model_class,
+        subject="adapter",
+        tensors=len(shapes),
+        loaded=len(loaded),
+        base=architecture.model,
+        mismatches=_grouped_by_module([*wrong, *missing], components),
+        components=tuple(_component_loads(loaded, components)),
+        renamings=_key_map(tensors).renamings(),
+        uncertain=tuple(_uncertain(adapter, loading, targets)),
+        notes=(*adapter.headers.notes, *architecture.notes),
+        versions=architecture.versions,
+    )
+
+
 def _adapter_key(key: str) -> AdapterKey:
-    name = next((key.removeprefix(wrap) for wrap in _WRAPPED if key.startswith(wrap)), key)
+    name = next((key.removeprefix(prefix) for prefix in _MODEL_PREFIXES if key.startswith(prefix)), key)
     parts = name.split(".")
     for index, part in enumerate(parts):
-        if index and _PART.fullmatch(part):
+        if index and _PEFT_TENSOR.fullmatch(part):
             module = ".".join(parts[:index])
-            for inner in _INNER:
-                module = module.removesuffix(inner)
+            for suffix in _WRAPPER_SUFFIXES:
+                module = module.removesuffix(suffix)
             is_bias = index < len(parts) - 1 and parts[-1] == "bias"
             return AdapterKey(key, module, f"{part}.bias" if is_bias else part)
     return AdapterKey(key, "", name)
 
 
-_MATRIX, _EXPERTS = 2, 3
+def _target(key: AdapterKey, shape: Shape, loading: LoadingInfo) -> _Target:
+    path = loading.paths[key.lookup]
+    if not key.module:
+        return _Target(key, shape, path, path in loading.shapes)
+    module = path.removesuffix(".weight")
+    return _Target(key, shape, module, loading.tree.find(module) is not None)
 
 
-def lora_shape(part: str, node: ModuleNode, rank: int, stored: Shape) -> Shape | None:
-    """What a tensor's shape must be; None where it cannot be told, or any of several would do.
+def _key_map(tensors: Sequence[_Target]) -> KeyMap:
+    return KeyMap({join(each.key.module, each.key.part): each.tensor_path for each in tensors if each.exists})
 
-    A maps the module's input to the rank, B the rank to its output.
-    """
+
+# --- mismatches
+
+
+def _unexpected(tensors: Sequence[_Target], targets: TargetModules) -> Iterator[TensorMismatch]:
+    for each in tensors:
+        if not each.exists:
+            yield each.mismatch(f"the model has no such {'module' if each.key.module else 'parameter'}")
+        elif each.key.module and targets.paths is not None and each.path not in targets.paths:
+            yield each.mismatch("its target_modules does not name that module")
+
+
+def _mismatched(
+    tensors: Sequence[_Target], config: Mapping[str, Any], loading: LoadingInfo
+) -> Iterator[TensorMismatch]:
+    ranks = _ranks(tensors, config)
+    for each in tensors:
+        node = loading.tree.find(each.path) if each.exists else None
+        if node is not None and each.key.module:
+            expected = _lora_shape(each.key.part, node, ranks.get(each.path, 0), each.shape)
+        else:
+            expected = loading.shapes.get(each.path)
+        if expected is not None and expected != each.shape:
+            yield each.mismatch(expected=expected)
+
+
+def _missing_partners(tensors: Sequence[_Target]) -> Iterator[TensorMismatch]:
+    """The other matrix of each pair of which the adapter has only one."""
+    existing = {(each.path, each.key.part) for each in tensors}
+    for each in tensors:
+        part = each.key.part
+        partner = _PARTNERS.get(part)
+        if each.key.module and partner and (each.path, partner) not in existing:
+            key = each.key.key.replace(f".{part}", f".{partner}")
+            yield TensorMismatch("missing", join(each.path, partner), key, reason=f"{part} is there alone")
+
+
+def _missing_targets(
+    tensors: Sequence[_Target], targets: TargetModules, loading: LoadingInfo
+) -> Iterator[TensorMismatch]:
+    """The matrices of modules that the configuration selects and the adapter has no tensor for."""
+    if targets.paths is None:
+        return
+    selected = targets.paths & lora_capable(loading.tree.root) - {each.path for each in tensors}
+    for path, node in loading.tree.root.walk():
+        if path in selected:
+            is_embedding = node.class_name.endswith("Embedding")
+            for part in _EMBEDDING_PARTS if is_embedding else _LINEAR_PARTS:
+                reason = "target_modules names it, and the file has nothing for it"
+                yield TensorMismatch("missing", join(path, part), reason=reason)
+
+
+def _grouped_by_module(
+    tensors: Sequence[TensorMismatch], components: Sequence[Component]
+) -> tuple[Mismatch, ...]:
+    """Group the two matrices of a module, and nothing above it."""
+    groups: list[Mismatch] = []
+    for kind in ("unexpected", "mismatched", "missing"):
+        of_kind = [tensor for tensor in tensors if tensor.kind == kind]
+        groups += group_mismatches(of_kind, [_module_of(tensor.name) for tensor in of_kind], components)
+    return tuple(groups)
+
+
+def _module_of(name: str) -> str:
+    """The module of a LoRA tensor; the name itself of any other."""
+    part = next((part for part in reversed(name.split(".")) if part.startswith("lora_")), None)
+    return (name.rpartition(f".{part}")[0] or name) if part else name
+
+
+def _component_loads(loaded: Sequence[_Target], components: Sequence[Component]) -> Iterator[ComponentLoad]:
+    counts = Counter(id(owning_component(each.path, components)) for each in loaded)
+    for component in components:
+        if counts[id(component)]:
+            path = component.paths[0] if component.paths else None
+            yield ComponentLoad(component.role, path, counts[id(component)])
+
+
+# --- shapes
+
+
+def _ranks(tensors: Sequence[_Target], config: Mapping[str, Any]) -> dict[str, int]:
+    """The rank at each module: `r`, or, if it differs by module, that of the A matrix."""
+    rank = config.get("r")
+    if type(rank) is int and not config.get("rank_pattern"):
+        return dict.fromkeys((each.path for each in tensors), rank)
+    ranks: dict[str, int] = {}
+    for each in tensors:
+        stored = _stored_rank(each.key.part, each.shape)
+        if stored is not None:
+            ranks.setdefault(each.path, stored)
+    return ranks
+
+
+def _stored_rank(part: str, shape: Shape) -> int | None:
+    if part in {"lora_A", "lora_embedding_A"} and shape:
+        return shape[0]
+    return shape[1] if part in {"lora_B", "lora_embedding_B"} and len(shape) >= _MATRIX else None
+
+
+def _lora_shape(part: str, node: ModuleNode, rank: int, stored: Shape) -> Shape | None:
+    """The expected shape; None if it is not known, or `stored` is one of several possible shapes."""
     weight = node.shape("weight")
     if weight is None:
-        return _on_experts(part, node, stored)
-    size_out, size_in, kernel = _sizes(node, weight)
+        return _fused_experts_shape(part, node, stored)
+    size_out, size_in, kernel = _weight_sizes(node, weight)
     ones = (1,) * len(kernel)
     if node.class_name.endswith("Embedding"):
         size_in, size_out = weight[0], weight[1]
@@ -85,222 +269,51 @@ def lora_shape(part: str, node: ModuleNode, rank: int, stored: Shape) -> Shape |
     }.get(part)
 
 
-def rank_of(part: str, stored: Shape) -> int | None:
-    """The rank that a tensor's shape tells."""
-    if part in {"lora_A", "lora_embedding_A"} and stored:
-        return stored[0]
-    return stored[1] if part in {"lora_B", "lora_embedding_B"} and len(stored) >= _MATRIX else None
-
-
-def _sizes(node: ModuleNode, weight: Shape) -> tuple[int, int, Shape]:
-    """Output, input, kernel. GPT-2's Conv1D has its weight the other way round."""
+def _weight_sizes(node: ModuleNode, weight: Shape) -> tuple[int, int, Shape]:
+    """Output size, input size, kernel. The weight of GPT-2's Conv1D is transposed."""
     if len(weight) < _MATRIX:
         return weight[0], weight[0], ()
     size_out, size_in = (weight[1], weight[0]) if node.class_name == "Conv1D" else weight[:2]
     return size_out, size_in, weight[2:]
 
 
-def _on_experts(part: str, node: ModuleNode, stored: Shape) -> Shape | None:
-    """On fused experts [experts, a, b] the ranks of all experts lie one after the other."""
-    fused = [shape for _, shape in node.parameters if len(shape) == _EXPERTS]
+def _fused_experts_shape(part: str, node: ModuleNode, stored: Shape) -> Shape | None:
+    """For fused experts [experts, a, b] the matrices of all experts are concatenated along the rank."""
+    fused = [shape for _, shape in node.parameters if len(shape) == _FUSED_EXPERTS]
     for count, *sides in fused:
-        for side in sides:
-            if part == "lora_A" and len(stored) == _MATRIX and stored[0] % count == 0 and stored[1] == side:
-                return stored
-            if part == "lora_B" and len(stored) == _MATRIX and stored[1] % count == 0 and stored[0] == side:
-                return stored
+        if len(stored) == _MATRIX and (
+            (part == "lora_A" and stored[0] % count == 0 and stored[1] in sides)
+            or (part == "lora_B" and stored[1] % count == 0 and stored[0] in sides)
+        ):
+            return stored
     return fused[0] if fused else None
 
 
-_PAIRS = {"lora_A": "lora_B", "lora_embedding_A": "lora_embedding_B"}
-_EMBEDDING = ("lora_embedding_A", "lora_embedding_B")
-_PARTNERS = {**_PAIRS, **{second: first for first, second in _PAIRS.items()}}
+# --- what could not be checked
 
 
-class _Placed(Struct, frozen=True):
-    """A tensor of the adapter, and where it ends in the model."""
-
-    key: AdapterKey
-    shape: Shape
-    place: str
-    """The path of its module, or of the parameter that it replaces."""
-    is_there: bool
-
-    @property
-    def own_name(self) -> str:
-        """As the adapter names it, without what PEFT wraps around the model."""
-        return join(self.key.module, self.key.part)
-
-    @property
-    def path(self) -> str:
-        """As the model would name it."""
-        return join(self.place, self.key.part) if self.key.module else self.place
-
-
-class Adapter(Struct, frozen=True):
-    """An adapter as it was saved."""
-
-    identity: ModelIdentity
-    config: Mapping[str, Any]
-    """The content of adapter_config.json."""
-    headers: TensorHeaders
-    keys: tuple[AdapterKey, ...]
-    """The names of its tensors, taken apart."""
-
-    @property
-    def is_lora(self) -> bool:
-        """Whether its shapes are those of a LoRA."""
-        return self.config.get("peft_type") in ("LORA", None)
-
-
-def fit_adapter(
-    adapter: Adapter, loading: LoadingInfo, targets: Targets, architecture: Architecture
-) -> LoadReport:
-    """Whether an adapter's tensors reach modules of its base model, in shapes that these can take.
-
-    `loading` says where the loader would look for each key's parameter (`AdapterKey.lookup`).
-    """
-    config, keys, is_lora = adapter.config, adapter.keys, adapter.is_lora
-    shapes = {tensor.name: tensor.shape for tensor in adapter.headers.tensors}
-    placed = [_placed(key, shapes[key.key], loading) for key in keys if key.lookup not in loading.converted]
-    wrong = [*_unreached(placed, targets), *(_wrong_shapes(placed, config, loading) if is_lora else ())]
-    missing = [*_halves(placed), *_untouched(placed, targets, loading)] if is_lora else []
-    lost = {tensor.key for tensor in wrong}
-    reached = [each for each in placed if each.key.key not in lost]
-    components = architecture.components
-    misfits = [
-        group
-        for kind in ("unexpected", "mismatched", "missing")
-        for group in _grouped([tensor for tensor in (*wrong, *missing) if tensor.kind == kind], components)
-    ]
-    return LoadReport(
-        model=adapter.identity,
-        model_class=architecture.model_class,
-        subject="adapter",
-        tensors=len(shapes),
-        loaded=len(reached),
-        base=architecture.model,
-        mismatches=tuple(misfits),
-        components=tuple(_components(reached, components)),
-        renamings=Names({each.own_name: each.path for each in placed if each.is_there}).renamings(),
-        uncertain=tuple(_uncertain(adapter, loading, targets)),
-        notes=(*adapter.headers.notes, *architecture.notes),
-        versions=architecture.versions,
-    )
-
-
-def _placed(key: AdapterKey, shape: Shape, loading: LoadingInfo) -> _Placed:
-    path = loading.paths[key.lookup]
-    if not key.module:
-        return _Placed(key, shape, path, path in loading.shapes)
-    place = path.removesuffix(".weight")
-    return _Placed(key, shape, place, loading.tree.find(place) is not None)
-
-
-def _grouped(tensors: Sequence[Tensor], components: Sequence[Component]) -> tuple[Mismatch, ...]:
-    """Told by module: the two matrices of one as one, and nothing above it."""
-    modules = {tensor.name: tensor.name.rpartition(f".{_part_of(tensor.name)}")[0] for tensor in tensors}
-    return grouped(tensors, [module or name for name, module in modules.items()], components)
-
-
-def _part_of(name: str) -> str:
-    """The last part of a name that is PEFT's."""
-    return next((part for part in reversed(name.split(".")) if part.startswith("lora_")), "\0")
-
-
-def _unreached(placed: Sequence[_Placed], targets: Targets) -> Iterator[Tensor]:
-    """What is for a module that the model has not, or that the configuration does not ask for."""
-    for each in placed:
-        if not each.is_there:
-            reason = "the model has no such module" if each.key.module else "the model has no such parameter"
-        elif each.key.module and targets.modules is not None and each.place not in targets.modules:
-            reason = "its target_modules does not name that module"
-        else:
-            continue
-        yield Tensor("unexpected", each.path, each.key.key, stored=each.shape, reason=reason)
-
-
-def _wrong_shapes(
-    placed: Sequence[_Placed], config: Mapping[str, Any], loading: LoadingInfo
-) -> Iterator[Tensor]:
-    ranks = _ranks(placed, config)
-    for each in placed:
-        node = loading.tree.find(each.place) if each.is_there else None
-        if node is not None and each.key.module:
-            expected = lora_shape(each.key.part, node, ranks.get(each.place, 0), each.shape)
-        else:
-            expected = loading.shapes.get(each.place)
-        if expected is not None and expected != each.shape:
-            yield Tensor("mismatched", each.path, each.key.key, expected=expected, stored=each.shape)
-
-
-def _ranks(placed: Sequence[_Placed], config: Mapping[str, Any]) -> dict[str, int]:
-    """The rank at each module: the configuration's, or, where it differs by module, that of the A matrix."""
-    stated = config.get("r")
-    if type(stated) is int and not config.get("rank_pattern"):
-        return dict.fromkeys((each.place for each in placed), stated)
-    ranks: dict[str, int] = {}
-    for each in placed:
-        rank = rank_of(each.key.part, each.shape)
-        if rank is not None:
-            ranks.setdefault(each.place, rank)
-    return ranks
-
-
-def _halves(placed: Sequence[_Placed]) -> Iterator[Tensor]:
-    """Of a pair of matrices the one that is not there: without it the other does nothing."""
-    there = {(each.place, each.key.part) for each in placed}
-    for each in placed:
-        partner = _PARTNERS.get(each.key.part)
-        if each.key.module and partner and (each.place, partner) not in there:
-            key = each.key.key.replace(f".{each.key.part}", f".{partner}")
-            yield Tensor("missing", join(each.place, partner), key, reason=f"{each.key.part} is there alone")
-
-
-def _untouched(placed: Sequence[_Placed], targets: Targets, loading: LoadingInfo) -> Iterator[Tensor]:
-    """Modules that the configuration asks for, and that no tensor is for."""
-    if targets.modules is None:
-        return
-    touched = {each.place for each in placed}
-    able = carriers(loading.tree.root)
-    for path, node in loading.tree.root.walk():
-        if path in targets.modules and path in able and path not in touched:
-            names = ("lora_A", "lora_B") if not node.class_name.endswith("Embedding") else _EMBEDDING
-            for name in names:
-                reason = "target_modules names it, and the file has nothing for it"
-                yield Tensor("missing", join(path, name), reason=reason)
-
-
-def _components(reached: Sequence[_Placed], components: Sequence[Component]) -> Iterator[ComponentLoad]:
-    counts = Counter(id(component_of(each.place, components)) for each in reached)
-    for component in components:
-        if counts[id(component)]:
-            path = component.paths[0] if component.paths else None
-            yield ComponentLoad(component.role, path, counts[id(component)])
-
-
-def _uncertain(adapter: Adapter, loading: LoadingInfo, targets: Targets) -> Iterator[str]:
+def _uncertain(adapter: Adapter, loading: LoadingInfo, targets: TargetModules) -> Iterator[str]:
     converted = [key.key for key in adapter.keys if key.lookup in loading.converted]
     if converted:
         yield (
-            f"{len(converted)} tensors are for modules that are one parameter in this model "
-            f"({converted[0]} …): whether they are put together is up to PEFT."
+            f"{len(converted)} tensors are for modules that are merged in this model ({converted[0]} …): "
+            "whether they are merged too depends on PEFT."
         )
     renamed = [key.key for key in adapter.keys if _depends_on_loader(key, loading)]
     if renamed:
         yield (
             f"{len(renamed)} tensors have names of an older layout ({renamed[0]} …): transformers' own "
-            "load_adapter renames them, and PEFT's PeftModel.from_pretrained leaves them without effect."
+            "load_adapter renames them, and PEFT's PeftModel.from_pretrained ignores them."
         )
-    if targets.modules is None:
-        yield f"Which modules the adapter is put on cannot be told: {targets.unknown}."
+    if targets.paths is None:
+        yield f"The modules that the adapter targets are unknown: {targets.unknown}."
     if not adapter.is_lora:
         kind = adapter.config.get("peft_type")
-        yield f"The shapes of {kind} tensors are not checked, only which modules they reach."
+        yield f"The shapes of {kind} tensors are not checked, only which modules they target."
 
 
 def _depends_on_loader(key: AdapterKey, loading: LoadingInfo) -> bool:
-    """Whether PEFT does not rename a key as the library does; it never does for a whole parameter."""
+    """Whether transformers renames a key and PEFT does not. PEFT never renames a whole parameter."""
     path = loading.paths[key.lookup]
     if key.module:
         return key.lookup in loading.not_by_peft

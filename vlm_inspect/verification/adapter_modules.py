@@ -1,90 +1,94 @@
-"""Which modules an adapter's configuration asks for, as PEFT reads it.
+"""The modules that an adapter's configuration targets, as PEFT selects them.
 
-`target_modules` is a list of names that modules end in, or a pattern for their whole path.
+`target_modules` is a list of names that module paths end in, or a regular expression for whole paths.
 """
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from time import monotonic
 from typing import Any
 
+import regex
 from msgspec import Struct
 
 from vlm_inspect.core.module_tree import ModuleNode
 
 SECONDS = 5
-_LONGEST = 10_000
-_TRY = (
-    "import json, re, sys; pattern, names = json.load(sys.stdin); match = re.compile(pattern).fullmatch; "
-    "json.dump([name for name in names if match(name)], sys.stdout)"
-)
+"""Time limit of a pattern, over all modules."""
+_LONGEST_PATTERN = 10_000
+_LORA_CLASSES = ("Linear", "Embedding", "Conv1d", "Conv2d", "Conv3d", "Conv1D", "MultiheadAttention")
+_LAYER_NUMBER = re.compile(r".*?\.[^.]*\.(\d+)\.")
 
 
-def matches(pattern: str, names: Sequence[str]) -> frozenset[str] | None:
-    """The names that the expression matches from end to end; None where it is none, or takes too long."""
-    if len(pattern) > _LONGEST:
-        return None
-    try:
-        done = subprocess.run(  # noqa: S603 - this Python; the expression comes by its input
-            [sys.executable, "-I", "-S", "-c", _TRY],
-            input=json.dumps([pattern, list(names)]).encode(),
-            capture_output=True,
-            timeout=SECONDS,
-            check=True,
-        )
-    except (subprocess.SubprocessError, OSError):
-        return None
-    return frozenset(json.loads(done.stdout))
+class TargetModules(Struct, frozen=True):
+    """The modules that an adapter targets."""
 
-
-# the classes that PEFT puts a LoRA on
-_CARRIERS = ("Linear", "Embedding", "Conv1d", "Conv2d", "Conv3d", "Conv1D", "MultiheadAttention")
-_LAYER = re.compile(r".*?\.[^.]*\.(\d+)\.")
-
-
-class Targets(Struct, frozen=True):
-    """The modules that an adapter is put on."""
-
-    modules: frozenset[str] | None
-    """Their paths; None where that cannot be told."""
+    paths: frozenset[str] | None
+    """None if they are unknown."""
     unknown: str = ""
-    """Why it cannot."""
+    """The reason, if they are unknown."""
 
 
-def targets_of(config: Mapping[str, Any], root: ModuleNode, head: str | None) -> Targets:
-    """The modules of a model that an adapter's configuration asks for. `head`: the output layer's path."""
-    names = [path for path, _ in root.walk() if path]
+def targets_of(config: Mapping[str, Any], root: ModuleNode, head: str | None) -> TargetModules:
+    """Return the modules that an adapter's configuration targets.
+
+    Args:
+        config: The content of adapter_config.json.
+        root: The base model.
+        head: The path of the output layer, which `all-linear` leaves out.
+
+    """
     wanted = config.get("target_modules")
     if isinstance(wanted, str) and wanted.lower() == "all-linear":
-        return Targets(frozenset(path for path in _linear(root) if path != head))
+        linear = (path for path, node in root.walk() if node.class_name in {"Linear", "Conv1D"})
+        return TargetModules(frozenset(path for path in linear if path != head))
+    names = [path for path, _ in root.walk() if path]
     if isinstance(wanted, str):
-        found = matches(wanted, names)
-        return _untried("target_modules") if found is None else _without_excluded(found, config)
+        found = match_names(wanted, names)
+        return _bad_pattern("target_modules") if found is None else _without_excluded(found, config)
     if not isinstance(wanted, list) or not all(isinstance(each, str) for each in wanted):
-        return Targets(None, "its configuration names no target_modules")
-    is_asked = _layers_asked(config)
-    if is_asked is None:
-        return Targets(None, "its configuration names layers in a way that is not read here")
-    exact, ends = set(wanted), tuple(f".{name}" for name in wanted)
-    found = frozenset(name for name in names if name in exact or (name.endswith(ends) and is_asked(name)))
+        return TargetModules(None, "its configuration names no target_modules")
+    in_layers = _layer_filter(config)
+    if in_layers is None:
+        return TargetModules(None, "its layers_to_transform or layers_pattern is not supported")
+    endings = set(wanted)
+    ending = _names_ending_in(endings, names)
+    found = frozenset(name for name in ending if name in endings or in_layers(name))
     return _without_excluded(found, config)
 
 
-def carriers(root: ModuleNode) -> set[str]:
-    """The modules that can carry an adapter."""
-    return {path for path, node in root.walk() if node.class_name.endswith(_CARRIERS)}
+def lora_capable(root: ModuleNode) -> set[str]:
+    """Return the paths of the modules that PEFT can put a LoRA on."""
+    return {path for path, node in root.walk() if node.class_name.endswith(_LORA_CLASSES)}
 
 
-def _linear(root: ModuleNode) -> set[str]:
-    return {path for path, node in root.walk() if node.class_name in {"Linear", "Conv1D"}}
+def match_names(pattern: str, names: Collection[str]) -> frozenset[str] | None:
+    """Return the names that a pattern matches as a whole; None if it is invalid or takes too long."""
+    if len(pattern) > _LONGEST_PATTERN:
+        return None
+    deadline = monotonic() + SECONDS
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(pattern)  # PEFT's own check; regex accepts more, and has a timeout
+            compiled = regex.compile(pattern)
+        return frozenset(
+            name for name in names if compiled.fullmatch(name, timeout=max(0.0, deadline - monotonic()))
+        )
+    except (re.error, regex.error, TimeoutError, ValueError, OverflowError, RecursionError):
+        return None
 
 
-def _layers_asked(config: Mapping[str, Any]) -> Callable[[str], bool] | None:
-    """Whether a module lies in one of the layers that the configuration asks for."""
+def _names_ending_in(endings: Collection[str], names: Collection[str]) -> frozenset[str]:
+    suffixes = tuple(f".{ending}" for ending in endings)
+    return frozenset(name for name in names if name in endings or name.endswith(suffixes))
+
+
+def _layer_filter(config: Mapping[str, Any]) -> Callable[[str], bool] | None:
+    """Whether a module is in one of `layers_to_transform`; None if that is not supported."""
     layers = config.get("layers_to_transform")
     if layers is None or layers == []:
         return lambda _: True
@@ -93,25 +97,22 @@ def _layers_asked(config: Mapping[str, Any]) -> Callable[[str], bool] | None:
         return None
     if not all(isinstance(number, int) for number in numbers):
         return None
-    asked = set(numbers)
 
-    def is_asked(name: str) -> bool:
-        match = _LAYER.match(name)
-        return match is not None and int(match[1]) in asked
+    def is_selected(name: str) -> bool:
+        match = _LAYER_NUMBER.match(name)
+        return match is not None and int(match[1]) in numbers
 
-    return is_asked
+    return is_selected
 
 
-def _without_excluded(found: frozenset[str], config: Mapping[str, Any]) -> Targets:
+def _without_excluded(found: frozenset[str], config: Mapping[str, Any]) -> TargetModules:
     excluded = config.get("exclude_modules") or []
     if isinstance(excluded, str):
-        out = matches(excluded, sorted(found))
-        return _untried("exclude_modules") if out is None else Targets(found - out)
-    names = excluded if isinstance(excluded, list) else []
-    exact = {name for name in names if isinstance(name, str)}
-    ends = tuple(f".{name}" for name in exact)
-    return Targets(frozenset(name for name in found if name not in exact and not name.endswith(ends)))
+        matched = match_names(excluded, found)
+        return _bad_pattern("exclude_modules") if matched is None else TargetModules(found - matched)
+    endings = {name for name in excluded if isinstance(name, str)} if isinstance(excluded, list) else set()
+    return TargetModules(found - _names_ending_in(endings, found))
 
 
-def _untried(key: str) -> Targets:
-    return Targets(None, f"its {key} is a pattern that is wrong, or takes too long to try")
+def _bad_pattern(key: str) -> TargetModules:
+    return TargetModules(None, f"its {key} is an invalid pattern, or takes too long to match")

@@ -1,4 +1,4 @@
-"""Misfits, tensor by tensor, folded into what a reader can take in: whole modules, and layers as one."""
+"""The mismatches of a report: tensors grouped into modules and layers, and renamed prefixes of keys."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from msgspec import Struct
 
 from vlm_inspect.core.architecture import Component
 from vlm_inspect.core.load_report import KeyRenaming, Kind, Mismatch
-from vlm_inspect.core.module_tree import Pattern, Shape, folded_path, is_below, split, text
+from vlm_inspect.core.module_tree import Numbers, Pattern, Shape, folded_path, is_below, split, text
+
+# shorter prefixes do not determine a key: everything is below `model`
+_SHORTEST_PREFIX = 2
 
 
-class Tensor(Struct, frozen=True):
-    """One tensor that does not fit."""
+class TensorMismatch(Struct, frozen=True):
+    """One tensor that does not load."""
 
     kind: Kind
     path: str = ""
@@ -25,180 +28,181 @@ class Tensor(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """By what it is known: what is unexpected by its key, the rest by its path."""
+        """The key of an unexpected tensor, the path of any other."""
         return self.key if self.kind == "unexpected" else self.path
 
     @property
     def parameters(self) -> int | None:
-        """Numbers in it, where its shape is known."""
+        """Number of parameters; None if the shape is not known."""
         shape = self.expected if self.kind == "missing" else self.stored or self.expected
         return math.prod(shape) if shape is not None else None
 
 
-class _Place(Struct, frozen=True):
-    """Where a tensor is told: itself, or the highest module that is lost with all that is in it."""
+class _Row(Struct, frozen=True):
+    """A tensor in the report: under its own name, or that of a module that does not load at all."""
 
-    tensor: Tensor
+    tensor: TensorMismatch
+    component: Component | None
     name: str
-    other: str
-    """Its other name, cut at the same place; empty where it has none there."""
+    other_name: str
+    """The key of a path, or the path of a key; empty if there is none."""
 
     @property
     def is_module(self) -> bool:
         return self.name != self.tensor.name
 
-    def likeness(self, component: Component | None) -> tuple[object, ...]:
-        """Equal for those that are told as one."""
+    def group_key(self) -> tuple[object, ...]:
         tensor = self.tensor
         shapes = () if self.is_module else (tensor.expected, tensor.stored)
-        names = folded_path(self.name), folded_path(self.other), self.is_module
-        return (tensor.kind, *names, tensor.reason, shapes, id(component))
+        names = folded_path(self.name), folded_path(self.other_name), self.is_module
+        return (tensor.kind, *names, tensor.reason, shapes, id(self.component))
 
 
-def grouped(
-    tensors: Sequence[Tensor], fitting: Collection[str], components: Sequence[Component]
+def group_mismatches(
+    tensors: Sequence[TensorMismatch], loaded: Collection[str], components: Sequence[Component]
 ) -> tuple[Mismatch, ...]:
-    """The misfits of one kind, `fitting` being the names of what does fit, in the same name space."""
-    places = list(_places(tensors, fitting))
-    groups: dict[tuple[object, ...], list[_Place]] = {}
-    owners: dict[tuple[object, ...], Component | None] = {}
-    for place in places:
-        owner = component_of(place.tensor.path, components)
-        likeness = place.likeness(owner)
-        groups.setdefault(likeness, []).append(place)
-        owners[likeness] = owner
-    return tuple(_misfit(group, owners[likeness]) for likeness, group in groups.items())
+    """Group tensors of one kind: whole modules as one, and the same tensor of several layers as one.
+
+    Args:
+        tensors: The tensors that do not load.
+        loaded: The names (paths, or keys where `tensors` are unexpected ones) of tensors that do.
+        components: The components of the model.
+
+    """
+    groups: dict[tuple[object, ...], list[_Row]] = {}
+    for row in _rows(tensors, loaded, components):
+        groups.setdefault(row.group_key(), []).append(row)
+    return tuple(map(_mismatch, groups.values()))
 
 
-def component_of(path: str, components: Iterable[Component]) -> Component | None:
-    """The innermost component that a path lies in."""
-    found: tuple[int, Component | None] = (-1, None)
+def owning_component(path: str, components: Iterable[Component]) -> Component | None:
+    """Return the innermost component that contains a path."""
+    length = -1
+    owner: Component | None = None
     for component in components:
         for root in component.paths:
-            if path and is_below(path, root) and len(root) > found[0]:
-                found = len(root), component
-    return found[1]
+            if path and is_below(path, root) and len(root) > length:
+                length, owner = len(root), component
+    return owner
 
 
-def _places(tensors: Sequence[Tensor], fitting: Collection[str]) -> Iterator[_Place]:
-    alive = {above for name in fitting for above in _above(name)}
-    roots = {tensor: _root(tensor, alive) for tensor in tensors}
-    sizes: dict[str, int] = {}
-    for root in roots.values():
-        sizes[root] = sizes.get(root, 0) + 1
+def _rows(
+    tensors: Sequence[TensorMismatch], loaded: Collection[str], components: Sequence[Component]
+) -> Iterator[_Row]:
+    loaded_modules = {module for name in loaded for module in _ancestors(name)}
+    roots = {tensor: _unloaded_root(tensor, loaded_modules) for tensor in tensors}
+    sizes = Counter(roots.values())
     for tensor in tensors:
         root = roots[tensor]
         name = root if sizes[root] > 1 else tensor.name
-        other = tensor.path if tensor.kind == "unexpected" else tensor.key
-        yield _Place(tensor, name, _cut(other, tensor.name, name))
+        other_name = tensor.path if tensor.kind == "unexpected" else tensor.key
+        component = owning_component(tensor.path, components)
+        yield _Row(tensor, component, name, _same_prefix(other_name, tensor.name, name))
 
 
-def _root(tensor: Tensor, alive: set[str]) -> str:
-    """The highest module above a tensor with nothing in it that fits; a wrong shape concerns itself alone."""
+def _unloaded_root(tensor: TensorMismatch, loaded_modules: set[str]) -> str:
+    """The outermost module of a tensor of which nothing loads; a wrong shape says nothing of its module."""
     if tensor.kind == "mismatched":
         return tensor.name
-    return next((above for above in _above(tensor.name) if above not in alive), tensor.name)
+    return next((above for above in _ancestors(tensor.name) if above not in loaded_modules), tensor.name)
 
 
-def _above(name: str) -> Iterator[str]:
-    """Every module above a tensor, the highest first."""
+def _ancestors(name: str) -> Iterator[str]:
+    """The modules that contain a tensor, outermost first."""
     parts = name.split(".")
     return (".".join(parts[:length]) for length in range(1, len(parts)))
 
 
-def _cut(other: str, name: str, root: str) -> str:
-    """The other name of a root, where the names go on alike below it."""
-    below = name[len(root) :]
-    return other[: len(other) - len(below)] if other.endswith(below) else ""
+def _same_prefix(other_name: str, name: str, prefix: str) -> str:
+    """The prefix of `other_name` if both names have the same suffix, else empty."""
+    suffix = name[len(prefix) :]
+    return other_name[: len(other_name) - len(suffix)] if other_name.endswith(suffix) else ""
 
 
-def _misfit(places: Sequence[_Place], component: Component | None) -> Mismatch:
-    first = places[0]
-    names, others = {place.name for place in places}, {place.other for place in places}
-    name = first.name if len(names) == 1 else folded_path(first.name)
-    other = first.other if len(others) == 1 else folded_path(first.other)
-    counts = [place.tensor.parameters for place in places]
-    by_key = first.tensor.kind == "unexpected"
+def _mismatch(rows: Sequence[_Row]) -> Mismatch:
+    first = rows[0]
+    tensor, component = first.tensor, first.component
+    name = _common_name([row.name for row in rows])
+    other_name = _common_name([row.other_name for row in rows])
+    counts = [row.tensor.parameters for row in rows]
+    by_key = tensor.kind == "unexpected"
     return Mismatch(
-        kind=first.tensor.kind,
-        path=other if by_key else name,
-        key=name if by_key else other,
-        count=len(places),
+        kind=tensor.kind,
+        path=other_name if by_key else name,
+        key=name if by_key else other_name,
+        count=len(rows),
         parameters=sum(count for count in counts if count is not None) if None not in counts else None,
         is_module=first.is_module,
-        expected=None if first.is_module else first.tensor.expected,
-        stored=None if first.is_module else first.tensor.stored,
+        expected=None if first.is_module else tensor.expected,
+        stored=None if first.is_module else tensor.stored,
         role=component.role if component else None,
         component=component.paths[0] if component and component.paths else None,
-        reason=first.tensor.reason,
-        names=tuple(place.tensor.name for place in places),
+        reason=tensor.reason,
+        names=tuple(row.tensor.name for row in rows),
     )
 
 
-Ends = tuple[Pattern, Pattern]
-
-# parts that a path must share with another for that one's key to tell its own: below `model` lies everything
-_TELLING = 2
+def _common_name(names: Sequence[str]) -> str:
+    return names[0] if len(set(names)) == 1 else folded_path(names[0])
 
 
-class Names:
-    """Where a checkpoint's keys lie in the model, learnt from those that have a place there."""
+# --- keys and paths
+
+
+class KeyMap:
+    """How the keys of a checkpoint map to paths of the model, learned from keys whose path exists."""
 
     def __init__(self, paths: Mapping[str, str], converted: frozenset[str] = frozenset()) -> None:
-        """`paths`: key → path, of keys whose path the model has."""
-        self._whole: dict[str, list[str]] = {}
-        self._heads: dict[Pattern, Counter[Pattern]] = {}
-        self._ends: Counter[tuple[Ends, bool]] = Counter()
+        """`paths`: key → path. `converted`: keys that are merged or split."""
+        self._keys: dict[Pattern, dict[Pattern, None]] = {}
+        self._prefixes: dict[Pattern, Counter[Pattern]] = {}
+        self._renamed: Counter[tuple[Pattern, Pattern, bool]] = Counter()
         for key, path in paths.items():
             self._learn(split(key)[0], split(path)[0], is_converted=key in converted)
         self._has_renamings = any(key != path for key, path in paths.items())
 
     def key_of(self, path: str) -> str:
-        """The key that a path would have in this checkpoint; several, where several make it; else empty.
+        """Return the expected key of a path, joined by ` + ` if there are several; empty if unknown.
 
-        As the same place of other layers has it, or else as what lies beside it.
+        It is the key of the same path in other layers, or has the prefix of neighbouring keys.
         """
         pattern, numbers = split(path)
-        known = self._whole.get(text(pattern))
-        if known:
-            return " + ".join(_numbered(key, numbers) for key in known)
+        if pattern in self._keys:
+            return " + ".join(_with_numbers(key, numbers) for key in self._keys[pattern])
         if not self._has_renamings:
             return path
-        for length in range(len(pattern) - 1, _TELLING - 1, -1):
-            heads = self._heads.get(pattern[:length])
-            if heads:
-                head = heads.most_common(1)[0][0]
-                return _numbered(text((*head, *pattern[length:])), numbers)
+        for length in range(len(pattern) - 1, _SHORTEST_PREFIX - 1, -1):
+            prefixes = self._prefixes.get(pattern[:length])
+            if prefixes:
+                prefix = prefixes.most_common(1)[0][0]
+                return _with_numbers((*prefix, *pattern[length:]), numbers)
         return ""
 
     def renamings(self) -> tuple[KeyRenaming, ...]:
-        """The parts that have another name in the model, those with most tensors first."""
-        told = [
+        """Return the prefixes that have another name in the model, those of most tensors first."""
+        renamings = [
             KeyRenaming(text(key), text(path), count, is_converted)
-            for ((key, path), is_converted), count in self._ends.items()
+            for (key, path, is_converted), count in self._renamed.items()
             if key != path
         ]
-        return tuple(sorted(told, key=lambda each: (-each.count, each.key, each.path)))
+        return tuple(sorted(renamings, key=lambda each: (-each.count, each.key, each.path)))
 
     def _learn(self, key: Pattern, path: Pattern, *, is_converted: bool) -> None:
-        written = self._whole.setdefault(text(path), [])
-        if text(key) not in written:
-            written.append(text(key))
-        shared = _shared_end(key, path)
-        heads = key[: len(key) - shared], path[: len(path) - shared]
+        self._keys.setdefault(path, {})[key] = None
+        shared = _shared_suffix(key, path)
+        key_end, path_end = len(key) - shared, len(path) - shared
         if not is_converted:
-            # what is said of `model.layers` holds of everything below, so longer places learn it too
+            # a prefix of `model.layers` also holds for every longer path
             for length in range(shared):
-                longer = path[: len(heads[1]) + length]
-                self._heads.setdefault(longer, Counter())[key[: len(heads[0]) + length]] += 1
-        # an end of no part at all says little: `visual` → `model.visual`, not nothing → `model`
-        room = 1 if not all(heads) and heads[0] != heads[1] else 0
-        ends = key[: len(heads[0]) + room], path[: len(heads[1]) + room]
-        self._ends[ends, is_converted] += 1
+                prefixes = self._prefixes.setdefault(path[: path_end + length], Counter())
+                prefixes[key[: key_end + length]] += 1
+        # an empty prefix says little: show `visual` → `model.visual`, not nothing → `model`
+        extra = 1 if key_end != path_end and 0 in (key_end, path_end) else 0
+        self._renamed[key[: key_end + extra], path[: path_end + extra], is_converted] += 1
 
 
-def _shared_end(key: Pattern, path: Pattern) -> int:
-    """How many parts two names have in common, from the end."""
+def _shared_suffix(key: Pattern, path: Pattern) -> int:
+    """The number of parts that two names have in common, from the end."""
     count = 0
     for one, other in zip(reversed(key), reversed(path), strict=False):
         if one != other:
@@ -207,7 +211,7 @@ def _shared_end(key: Pattern, path: Pattern) -> int:
     return count
 
 
-def _numbered(pattern: str, numbers: tuple[str, ...]) -> str:
-    """A pattern with a path's numbers put in; where it has more of them (experts), the rest stay `*`."""
+def _with_numbers(pattern: Pattern, numbers: Numbers) -> str:
+    """A pattern with the numbers of a path; the other numbers (of experts) remain `*`."""
     left = iter(numbers)
-    return ".".join(next(left, "*") if part == "*" else part for part in pattern.split("."))
+    return text(tuple(next(left, "*") if part == "*" else part for part in pattern))

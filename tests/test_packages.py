@@ -7,7 +7,7 @@ from vlm_inspect.core import packages
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    """A place with packages of no other content than what they state."""
+    """A folder of packages that only have metadata."""
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 
@@ -20,11 +20,11 @@ def add(site, name, version, *requirements):
     (info / "METADATA").write_text("\n".join(lines) + "\n")
 
 
-def test_here_nothing_is_missing():
+def test_our_requirements_are_met():
     assert packages.missing_requirements(packages.SELF) == ()
 
 
-def test_what_is_missing_is_named_with_the_command_that_installs_it(site):
+def test_a_missing_requirement_has_the_command_that_installs_it(site):
     add(site, "above", "1.0", "below>=1", "ground<2")
     add(site, "below", "1.5")
     assert [str(each) for each in packages.missing_requirements("above")] == [
@@ -48,13 +48,13 @@ def test_an_extra_that_is_needed_anyway_counts(site):
     assert packages.missing_requirements("above", on="ground") == ()
 
 
-def test_a_package_that_has_all_it_needs_may_be_damaged(site):
+def test_a_package_whose_requirements_are_met_may_be_damaged(site):
     add(site, "above", "1.0")
     error = packages.import_failure("above", ImportError("libabove.so: cannot open. Try: something else."))
     assert error.message == "above 1.0 cannot be imported: libabove.so: cannot open"
     assert "--force-reinstall above" in error.hint
 
 
-def test_metadata_that_says_no_requirement_is_skipped(site):
+def test_invalid_requirements_are_skipped(site):
     add(site, "above", "1.0", "!!", "ground")
     assert [each.name for each in packages.missing_requirements("above")] == ["ground"]

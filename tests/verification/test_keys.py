@@ -1,10 +1,10 @@
-"""The two names of a tensor, and misfits folded."""
+"""Renamed keys, grouped mismatches, the keys of adapters."""
 
 import pytest
 
 from vlm_inspect.core.architecture import Component, Role
 from vlm_inspect.verification.adapter import adapter_keys
-from vlm_inspect.verification.keys import Names, Tensor, grouped
+from vlm_inspect.verification.keys import KeyMap, TensorMismatch, group_mismatches
 
 LLAVA = {
     **{
@@ -16,23 +16,25 @@ LLAVA = {
 }
 
 
-def told(names):
+def renamed_prefixes(names):
     return [(each.key, each.path, each.count) for each in names.renamings()]
 
 
-def test_the_parts_that_moved_are_told_by_their_ends():
-    assert told(Names(LLAVA)) == [
+def test_renamed_prefixes_are_listed_with_their_tensors():
+    assert renamed_prefixes(KeyMap(LLAVA)) == [
         ("language_model.model", "model.language_model", 4),
         ("language_model.lm_head", "lm_head", 1),
     ]
 
 
-def test_what_kept_its_names_is_not_told():
-    assert told(Names({"a.b": "a.b", "a.c": "a.c"})) == []
+def test_unchanged_names_are_not_listed():
+    assert renamed_prefixes(KeyMap({"a.b": "a.b", "a.c": "a.c"})) == []
 
 
-def test_a_name_that_only_gained_a_beginning_is_told_with_what_follows():
-    assert told(Names({"visual.a.weight": "model.visual.a.weight"})) == [("visual", "model.visual", 1)]
+def test_an_added_prefix_is_listed_with_the_next_part():
+    assert renamed_prefixes(KeyMap({"visual.a.weight": "model.visual.a.weight"})) == [
+        ("visual", "model.visual", 1)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -43,54 +45,54 @@ def test_a_name_that_only_gained_a_beginning_is_told_with_what_follows():
         ("model.vision_tower.weight", ""),
     ],
 )
-def test_the_key_of_what_is_missing_is_that_of_its_neighbours(path, key):
-    assert Names(LLAVA).key_of(path) == key
+def test_a_missing_key_has_the_prefix_of_its_neighbours(path, key):
+    assert KeyMap(LLAVA).key_of(path) == key
 
 
-def test_where_nothing_is_renamed_the_key_is_the_path():
-    assert Names({"a.b": "a.b"}).key_of("c.d") == "c.d"
+def test_without_renamings_the_key_is_the_path():
+    assert KeyMap({"a.b": "a.b"}).key_of("c.d") == "c.d"
 
 
-def test_several_keys_that_make_one_parameter_are_all_told():
+def test_all_keys_of_a_merged_parameter_are_listed():
     merged = {f"x.experts.{n}.{side}.weight": "x.experts.both" for n in range(2) for side in ("up", "gate")}
-    names = Names(merged, frozenset(merged))
+    names = KeyMap(merged, frozenset(merged))
     assert names.key_of("x.experts.both") == "x.experts.*.up.weight + x.experts.*.gate.weight"
     assert all(each.is_converted for each in names.renamings())
 
 
-# --- folding
+# --- grouping
 
 
-def folded(names, fitting, components=(), kind="missing"):
-    tensors = [Tensor(kind, path=name, key=name, expected=(2, 3)) for name in names]
-    return [(each.path, each.count, each.is_module) for each in grouped(tensors, fitting, components)]
+def grouped(names, loaded, components=(), kind="missing"):
+    tensors = [TensorMismatch(kind, path=name, key=name, expected=(2, 3)) for name in names]
+    return [(each.path, each.count, each.is_module) for each in group_mismatches(tensors, loaded, components)]
 
 
-def test_one_tensor_is_told_by_its_name():
-    assert folded(["a.0.b.weight"], ["a.0.c.weight"]) == [("a.0.b.weight", 1, False)]
+def test_one_tensor_has_its_own_name():
+    assert grouped(["a.0.b.weight"], ["a.0.c.weight"]) == [("a.0.b.weight", 1, False)]
 
 
 def test_a_module_of_one_tensor_is_that_tensor():
-    assert folded(["head.weight"], ["a.weight"]) == [("head.weight", 1, False)]
+    assert grouped(["head.weight"], ["a.weight"]) == [("head.weight", 1, False)]
 
 
-def test_layers_are_folded():
+def test_layers_are_grouped():
     names = [f"a.{n}.b.weight" for n in range(3)]
-    assert folded(names, [f"a.{n}.c.weight" for n in range(3)]) == [("a.*.b.weight", 3, False)]
+    assert grouped(names, [f"a.{n}.c.weight" for n in range(3)]) == [("a.*.b.weight", 3, False)]
 
 
-def test_a_module_without_anything_that_fits_is_told_whole():
+def test_a_module_of_which_nothing_loads_is_one_mismatch():
     names = [f"tower.{n}.{part}" for n in range(3) for part in ("x", "y")]
-    assert folded(names, ["head.weight"]) == [("tower", 6, True)]
+    assert grouped(names, ["head.weight"]) == [("tower", 6, True)]
 
 
-def test_a_wrong_shape_concerns_no_module():
-    assert folded(["t.a", "t.b"], [], kind="mismatched") == [("t.a", 1, False), ("t.b", 1, False)]
+def test_a_wrong_shape_is_not_grouped_into_its_module():
+    assert grouped(["t.a", "t.b"], [], kind="mismatched") == [("t.a", 1, False), ("t.b", 1, False)]
 
 
-def test_two_components_are_told_apart():
+def test_components_are_not_grouped_together():
     components = (Component(Role.VISION_ENCODER, ("m.0",)), Component(Role.AUDIO_ENCODER, ("m.1",)))
-    assert folded(["m.0.w", "m.1.w"], ["m.0.v", "m.1.v"], components) == [
+    assert grouped(["m.0.w", "m.1.w"], ["m.0.v", "m.1.v"], components) == [
         ("m.0.w", 1, False),
         ("m.1.w", 1, False),
     ]
@@ -112,6 +114,6 @@ def test_two_components_are_told_apart():
         ("model.a.ia3_l", "model.a", "ia3_l"),
     ],
 )
-def test_an_adapters_key_says_its_module(key, module, part):
+def test_an_adapters_key_is_split_into_module_and_part(key, module, part):
     (found,) = adapter_keys([key])
     assert (found.module, found.part) == (module, part)

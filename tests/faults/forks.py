@@ -1,7 +1,7 @@
-"""Processes that are killed at a chosen step, and many that start at once, for the price of a fork each.
+"""Processes that are killed at a chosen step, and many processes at once, each a fork of a server.
 
-They are forks of a server that has imported the program (tests/faults/warm.py). A *step* is the moment before
-or after a call into the system, counted from the first that may change a file.
+The server has imported the program (tests/faults/warm.py). A *step* is the moment before or after a system
+call, counted from the first one that may change a file.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[2]
-_PATIENCE = 60
+_TIMEOUT_SECONDS = 60
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 _CHANGES = {"os.mkdir", "os.rename", "os.remove", "os.truncate", "os.rmdir", "os.link", "os.symlink"}
 _SYSTEM = {"posix", "_io", "io", "fcntl", "time"}
@@ -24,13 +24,13 @@ _FORKS.set_forkserver_preload(["tests.faults.warm"])
 
 @dataclass(frozen=True)
 class Task:
-    """What a process does: the program with these words, or a function of the tests with them."""
+    """The program or a function of the tests, with arguments."""
 
     folder: str
     words: tuple[str, ...]
     function: str = "vlm_inspect.__main__:main"
     step: int = 0
-    """Killed at this step; 0: not at all."""
+    """Kill it at this step; 0: never."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Ended:
     """How a process ended: its exit code, negative for a signal, and its output."""
 
     code: int
-    said: str
+    output: str
 
     @property
     def was_killed(self):
@@ -53,23 +53,23 @@ def run_at_once(tasks):
     with TemporaryDirectory() as logs:
         files = [Path(logs, str(index)) for index in range(len(tasks))]
         processes = [
-            _FORKS.Process(target=_live, args=each) for each in zip(tasks, map(str, files), strict=True)
+            _FORKS.Process(target=_run_task, args=each) for each in zip(tasks, map(str, files), strict=True)
         ]
         for process in processes:
             process.start()
         for process in processes:
-            process.join(_PATIENCE)
+            process.join(_TIMEOUT_SECONDS)
             process.kill()
             process.join()
         codes = [process.exitcode for process in processes]
         return [Ended(code, file.read_text()) for code, file in zip(codes, files, strict=True)]
 
 
-def _live(task, log):
+def _run_task(task, log):
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the process
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - open until the process ends
     sys.stderr = open(2, "w", encoding="utf-8", buffering=1, closefd=False)  # noqa: SIM115
     os.chdir(task.folder)
     module, _, function = task.function.partition(":")
@@ -82,7 +82,7 @@ def _live(task, log):
         code = 0
     except SystemExit as end:
         code = end.code or 0
-    except BaseException as error:  # noqa: BLE001 - the test reads it, and expects none
+    except BaseException as error:  # noqa: BLE001 - the test prints it
         os.write(2, f"{type(error).__name__}: {error}".encode())
         code = 99
     sys.stdout.flush()
@@ -90,7 +90,7 @@ def _live(task, log):
 
 
 class _Steps:
-    """Counts the calls into the system, and kills the process at one of them."""
+    """Counts system calls, and kills the process at one of them."""
 
     def __init__(self, last):
         self._left = last
@@ -100,7 +100,7 @@ class _Steps:
         writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITES
         if not self._begun and (writes or event in _CHANGES):
             self._begun = True
-            sys.setprofile(self._step)  # of this thread, which is the one that writes
+            sys.setprofile(self._step)  # this thread writes the files
 
     def _step(self, _frame, event, function):
         if event not in {"c_call", "c_return"}:

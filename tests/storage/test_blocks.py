@@ -36,7 +36,7 @@ def refused(text, blocks=None):
 # --- what a block is
 
 
-def test_the_inside_of_each_block_is_replaced_and_nothing_else():
+def test_only_the_content_of_blocks_is_replaced():
     assert replace_blocks(TWO_BLOCKS, {"one": "new\nlines", "two": "2\n"}, name="README.md") == (
         "# Models\n\n<!-- vlm-inspect:begin one -->\nnew\nlines\n<!-- vlm-inspect:end one -->\nbetween\n"
         "<!-- vlm-inspect:begin two -->\n2\n<!-- vlm-inspect:end -->\nafter"
@@ -52,7 +52,7 @@ def test_the_inside_of_each_block_is_replaced_and_nothing_else():
         "\ufeff<!-- vlm-inspect:begin one -->",
     ],
 )
-def test_space_in_and_around_a_marker_is_free(marker):
+def test_whitespace_in_and_around_a_marker_is_allowed(marker):
     text = f"{marker}\nold\n<!-- vlm-inspect:end -->"
     assert replace_blocks(text, {"one": "new"}, name="f") == f"{marker}\nnew\n<!-- vlm-inspect:end -->"
 
@@ -77,7 +77,7 @@ def test_markers_in_code_are_examples(example):
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
-def test_the_inside_takes_the_line_ending_of_its_begin_marker(newline):
+def test_the_content_gets_the_line_ending_of_its_begin_marker(newline):
     text = "a\n" + block("one", "x\r\ny\n", newline)
     expected = "a\n" + block("one", f"1{newline}2{newline}3{newline}", newline)
     assert replace_blocks(text, {"one": "1\n2\r\n3"}, name="f") == expected
@@ -92,14 +92,14 @@ def test_half_a_surrogate_pair_is_replaced():
 @pytest.mark.parametrize(
     "content", ["<!-- vlm-inspect:end one -->", "```\nopen", block("x"), "a <!-- vlm-inspect:x"]
 )
-def test_a_text_that_would_hide_the_end_of_its_block_is_refused(content):
+def test_content_that_would_hide_its_end_marker_is_an_error(content):
     assert "'one'" in refused(block("one"), {"one": content}).message
 
 
 # --- errors
 
 
-def test_a_file_without_markers_is_told_the_two_lines_to_add():
+def test_the_error_without_markers_has_the_two_lines_to_add():
     error = refused("# Models\n", {"comparison": "", "other": ""})
     assert error.message == "README.md has no markers for generated text."
     assert error.hint.splitlines() == [
@@ -109,11 +109,11 @@ def test_a_file_without_markers_is_told_the_two_lines_to_add():
     ]
 
 
-def test_a_marker_that_is_only_shown_as_code_is_pointed_out():
+def test_the_error_without_markers_mentions_a_marker_in_code():
     assert "line 3 is code" in refused("a\n```\n" + block("one") + "```\n").message
 
 
-def test_an_unknown_name_is_told_what_is_known_and_what_is_closest():
+def test_an_unknown_name_is_an_error_with_the_known_and_the_closest():
     error = refused("\n" + block("comparson"), {"architectures": "", "comparison": ""})
     assert error.message == (
         "README.md, line 2: unknown marker 'comparson'; the configuration has: architectures, comparison."
@@ -157,7 +157,7 @@ def test_an_unknown_name_is_told_what_is_known_and_what_is_closest():
         ),
     ],
 )
-def test_a_marker_without_its_partner_is_named_with_its_line_and_the_cure(text, message, hint):
+def test_unpaired_markers_are_an_error_with_line_and_hint(text, message, hint):
     error = refused(text)
     assert error.message.startswith("README.md, ")
     assert message in error.message
@@ -183,7 +183,7 @@ def test_a_marker_without_its_partner_is_named_with_its_line_and_the_cure(text, 
         "<!-- vlm-inspect:begin one",
     ],
 )
-def test_what_is_almost_a_marker_is_an_error_with_its_line(line):
+def test_a_misspelt_marker_is_an_error_with_its_line(line):
     error = refused(block("two") + line + "\n")
     assert error.message.startswith("README.md, line 3: ")
     assert "line of its own" in error.hint
@@ -211,13 +211,13 @@ def documents(draw):
 
 
 @given(documents())
-def test_splicing_what_is_there_changes_nothing(document):
+def test_replacing_blocks_by_their_content_changes_nothing(document):
     text, insides = document
     assert replace_blocks(text, insides, name="f") == text
 
 
 @given(documents(), CONTENTS, NEWLINES)
-def test_splicing_twice_is_splicing_once(document, lines, newline):
+def test_replacing_blocks_twice_is_replacing_them_once(document, lines, newline):
     text, insides = document
     blocks = dict.fromkeys(insides, newline.join(lines))
     once = replace_blocks(text, blocks, name="f")
@@ -226,7 +226,7 @@ def test_splicing_twice_is_splicing_once(document, lines, newline):
 
 
 @given(st.text("<!-> vlm-inspect:begnd`~\r\n\tA\ufeff", max_size=80) | st.text())
-def test_any_text_is_read_or_refused_by_name(text):
+def test_any_text_has_blocks_or_an_error_with_its_name(text):
     try:
         names = block_names(text, name="README.md")
     except DocumentError as error:
@@ -252,7 +252,7 @@ def entries(folder):
 @pytest.mark.parametrize(
     "data", [b"", b"\xef\xbb\xbfa\r\nb\rc\n\n", b"\xff\x80 \xc3\x28\x00", b"no end", b"a \t \n"]
 )
-def test_reading_and_writing_keeps_every_byte(tmp_path, data):
+def test_reading_and_writing_preserves_every_byte(tmp_path, data):
     path = tmp_path / "a"
     path.write_bytes(data)
     before = read_document(path)
@@ -263,14 +263,14 @@ def test_reading_and_writing_keeps_every_byte(tmp_path, data):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
-def test_a_utf16_file_is_refused_as_such(tmp_path, encoding):
+def test_a_utf16_file_is_an_error(tmp_path, encoding):
     path = tmp_path / "README.md"
     path.write_bytes(TWO_BLOCKS.encode(encoding))
     with pytest.raises(DocumentError, match="is a UTF-16 or UTF-32 file"):
         read_document(path)
 
 
-def test_a_file_that_is_not_there_or_no_file_is_a_sentence(tmp_path):
+def test_a_missing_file_or_a_folder_is_an_error(tmp_path):
     with pytest.raises(DocumentError, match="could not be read: there is no such file"):
         read_document(tmp_path / "README.md")
     with pytest.raises(DocumentError, match="could not be read: it is a directory"):
@@ -296,7 +296,7 @@ def test_the_same_content_is_not_written_again(readme):
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files have names on Linux alone")
-def test_a_pipe_is_written_to_by_the_name_that_a_process_has_for_it():
+def test_a_pipe_is_written_to_by_its_dev_fd_path():
     reader, writer = os.pipe()  # what /dev/stdout is in `vlm-inspect … | less`
     try:
         assert write_file(Path(f"/proc/self/fd/{writer}"), b"text") is True
@@ -306,7 +306,7 @@ def test_a_pipe_is_written_to_by_the_name_that_a_process_has_for_it():
         os.close(writer)
 
 
-def test_write_errors_say_the_reason(tmp_path, readme):
+def test_write_errors_have_the_reason(tmp_path, readme):
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     for path, reason in [
@@ -322,7 +322,7 @@ def test_write_errors_say_the_reason(tmp_path, readme):
     assert entries(tmp_path) == ["README.md", "loop"]
 
 
-def test_a_write_protected_file_is_left_alone(readme, monkeypatch):
+def test_a_write_protected_file_is_unchanged(readme, monkeypatch):
     # root may write anything, so the system's answer is given here
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(DocumentError, match="Permission denied") as caught:
@@ -341,7 +341,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("owner", "step"), [(Path, "replace"), (os, "fsync"), (Path, "open")])
 @pytest.mark.parametrize(("fault", "kind", "message"), FAULTS, ids=[message for *_, message in FAULTS])
-def test_a_failing_write_leaves_the_old_file_and_nothing_else(
+def test_after_a_failed_write_only_the_old_file_exists(
     readme, monkeypatch, owner, step, fault, kind, message
 ):
     def fail(*_args, **_options):
@@ -382,6 +382,6 @@ def test_a_change_that_raises_leaves_the_file_and_releases_the_lock(readme):
     assert "new\n" in read_document(readme).text
 
 
-def test_without_a_lock_a_document_is_updated_all_the_same(readme, monkeypatch):
+def test_without_a_lock_a_document_is_updated_too(readme, monkeypatch):
     monkeypatch.setattr("tempfile.gettempdir", lambda: "/nowhere/at/all")
     assert update_document(readme, lambda document: document.text + "more") is True
