@@ -5,7 +5,7 @@ import math
 import pytest
 
 from vlm_inspect.anatomy.describe import describe
-from vlm_inspect.builders.headers.build import answer_from_headers
+from vlm_inspect.builders.header_tree import build_header_tree
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.checkpoint import Checkpoint
 from vlm_inspect.core.model_ref import ModelIdentity
@@ -113,7 +113,7 @@ def stored(shapes):
 
 def described(config, headers):
     identity = ModelIdentity("org/name")
-    return describe(answer_from_headers(Checkpoint(identity, config), headers), identity, "header")
+    return describe(build_header_tree(Checkpoint(identity, config), headers), identity, "header")
 
 
 def row_of(record):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import phi3_v
 from vlm_inspect.anatomy.describe import describe
-from vlm_inspect.builders.headers.build import answer_from_headers
+from vlm_inspect.builders.header_tree import build_header_tree
 from vlm_inspect.builders.source.read import read
 from vlm_inspect.builders.source.values import Instance, Unknown
 from vlm_inspect.core.architecture import Role
@@ -26,7 +26,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "hub"
 
 
 def answered(code, config=phi3_v.CONFIG, headers=phi3_v.HEADERS):
-    return answer_from_headers(Checkpoint(IDENTITY, config), headers, code)
+    return build_header_tree(Checkpoint(IDENTITY, config), headers, code)
 
 
 @pytest.fixture(scope="module")
@@ -141,10 +141,10 @@ def test_neither_torch_nor_transformers_is_imported():
     script = (
         "import sys\n"
         "from tests.builders import phi3_v\n"
-        "from vlm_inspect.builders.headers.build import answer_from_headers\n"
+        "from vlm_inspect.builders.header_tree import build_header_tree\n"
         "from vlm_inspect.core.checkpoint import Checkpoint\n"
         "from vlm_inspect.core.model_ref import ModelIdentity\n"
-        "answer_from_headers(Checkpoint(ModelIdentity('a/b'), phi3_v.CONFIG), phi3_v.HEADERS, phi3_v.CODE)\n"
+        "build_header_tree(Checkpoint(ModelIdentity('a/b'), phi3_v.CONFIG), phi3_v.HEADERS, phi3_v.CODE)\n"
         "print(sorted({'torch', 'transformers', 'accelerate'} & set(sys.modules)))\n"
     )
     root = Path(__file__).parents[2]
@@ -375,7 +375,7 @@ def names_of(body, tensors, config=None, head="", extra=None):
     )
     config = {"auto_map": {"AutoModel": "modeling.Model"}, **(config or {})}
     headers = TensorHeaders(tuple(TensorInfo(name, "F32", shape, 4) for name, shape in tensors.items()))
-    tree = answer_from_headers(Checkpoint(IDENTITY, config), headers, {"modeling.py": code, **(extra or {})})
+    tree = build_header_tree(Checkpoint(IDENTITY, config), headers, {"modeling.py": code, **(extra or {})})
     return {path: node.class_name for path, node in tree.root.walk() if not node.inferred}, tree
 
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 import vlm_inspect
 from tests.builders import phi3_v
-from vlm_inspect.builders.headers.build import answer_from_headers
+from vlm_inspect.builders.header_tree import build_header_tree
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.render.tree import tree_lines
 from vlm_inspect.sources import catalogue
@@ -159,7 +159,7 @@ def test_an_attention_that_the_configuration_does_not_select_is_unknown(selected
 def phi3_vision(**changes):
     checkpoint = catalogue.load(REMOTE_CODE)
     changed = replace(checkpoint, config={**checkpoint.config, **changes})
-    return answer_from_headers(changed, catalogue.headers(REMOTE_CODE), stated=catalogue.code(REMOTE_CODE))
+    return build_header_tree(changed, catalogue.headers(REMOTE_CODE), declared=catalogue.code(REMOTE_CODE))
 
 
 def assert_part(part, whole):

@@ -129,7 +129,7 @@ def _from_headers(
     checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions, *, whole: bool = False
 ) -> Built:
     """From the headers; where they must be `whole`, an unfinished download is as good as none."""
-    from vlm_inspect.builders.headers.build import answer_from_headers
+    from vlm_inspect.builders.header_tree import build_header_tree
     from vlm_inspect.builders.transformers.patches import uncollected
     from vlm_inspect.sources import headers
 
@@ -147,7 +147,7 @@ def _from_headers(
         code, lasting = {}, False
         notes = (*notes, f"its repo's code could not be read, so classes are unknown: {error.message}")
     with uncollected():
-        tree = answer_from_headers(checkpoint, read, code, _stated(checkpoint))
+        tree = build_header_tree(checkpoint, read, code, _stated(checkpoint))
     return Built("header", tree, notes, lasting)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from vlm_inspect.builders.source import classes
 from vlm_inspect.builders.source.execute import set_attribute
 from vlm_inspect.builders.source.files import PACKAGE
+from vlm_inspect.builders.source.machine import Machine
 from vlm_inspect.builders.source.names import AUTO, auto_class
 from vlm_inspect.builders.source.operators import LARGEST_NUMBER, LONGEST_VALUE, bounded, items_of
 from vlm_inspect.builders.source.values import (
@@ -30,9 +30,6 @@ from vlm_inspect.builders.source.values import (
     is_number,
     words,
 )
-
-if TYPE_CHECKING:
-    from vlm_inspect.builders.source.machine import Machine
 
 _TENSORS = words(
     "zeros ones empty rand randn full eye arange linspace tensor as_tensor from_numpy cat stack outer sin "

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from vlm_inspect.builders.source.evaluate import INSTANTIATING
-from vlm_inspect.builders.source.files import PACKAGE, Scope
+from vlm_inspect.builders.source.files import PACKAGE
+from vlm_inspect.builders.source.machine import Machine
+from vlm_inspect.builders.source.scope import Scope
 from vlm_inspect.builders.source.values import (
     BY_A_CONDITION,
     Bound,
@@ -26,9 +27,6 @@ from vlm_inspect.builders.source.values import (
     Values,
     words,
 )
-
-if TYPE_CHECKING:
-    from vlm_inspect.builders.source.machine import Machine
 
 MODULE_METHODS = words("add_module register_module append extend insert register_buffer")
 QUIET_METHODS = words(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from vlm_inspect.builders.source.execute import store
+from vlm_inspect.builders.source.machine import Machine
 from vlm_inspect.builders.source.operators import LONGEST_VALUE, binary, holds, items_of, truth
 from vlm_inspect.builders.source.values import (
     BY_A_CONDITION,
@@ -26,9 +26,6 @@ from vlm_inspect.builders.source.values import (
     is_number,
     is_plain,
 )
-
-if TYPE_CHECKING:
-    from vlm_inspect.builders.source.machine import Machine
 
 INSTANTIATING = "*instantiating"
 """The attribute of an object that makes instances of the classes in a dict (transformers' `ACT2FN`)."""

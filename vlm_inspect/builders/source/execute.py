@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
-
-from msgspec import Struct
+from typing import Any
 
 from vlm_inspect.builders.source import names
+from vlm_inspect.builders.source.machine import Machine
 from vlm_inspect.builders.source.operators import binary, items_of, truth
 from vlm_inspect.builders.source.values import (
     BY_A_CONDITION,
     NOT_FOLLOWED,
     Choice,
+    Flow,
     Frame,
     FunctionRef,
     Instance,
@@ -23,16 +23,6 @@ from vlm_inspect.builders.source.values import (
     Value,
     alike,
 )
-
-if TYPE_CHECKING:
-    from vlm_inspect.builders.source.machine import Machine
-
-
-class Flow(Struct, frozen=True):
-    """How statements ended before their end."""
-
-    kind: Literal["return", "raise", "break", "continue"]
-    value: Value = None
 
 
 def run(machine: Machine, body: Sequence[ast.stmt], frame: Frame) -> Flow | None:

@@ -13,8 +13,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
-from msgspec import Struct, field
-
+from vlm_inspect.builders.source.scope import Scope
 from vlm_inspect.builders.source.values import Foreign, Unknown, Value
 
 PACKAGE = "transformers"
@@ -29,8 +28,6 @@ MOST_SEARCHES = 20
 _ROOTS = {"PreTrainedModel", "PretrainedConfig", "PreTrainedConfig", "GenerationMixin", "ModelOutput"}
 _NOT_READ = {"modeling_utils", "generation", "utils", "cache_utils", "file_utils", "integrations"}
 _NAME = re.compile(r"[A-Za-z_]\w{0,200}")
-_CHANGING = {"update", "append", "extend", "pop", "setdefault", "clear", "insert", "remove"}
-_REPLACING = {"__init__", "__new__", "__class__"}
 
 
 class UnreadableError(Exception):
@@ -52,91 +49,6 @@ def parse(text: str) -> ast.Module:
         raise UnreadableError("nested too deep") from None
     except ValueError:  # a NUL, a lone surrogate
         raise UnreadableError("no text") from None
-
-
-class Scope(Struct, eq=False):
-    """The top level of one source file."""
-
-    name: str
-    """`transformers.models.clip.modeling_clip`; that of a repository's own file begins with a dot."""
-    is_package: bool = False
-    definitions: dict[str, list[tuple[ast.stmt, bool]]] = field(default_factory=dict)
-    """Name → the statements that define it in order, and whether each runs under a condition."""
-    stars: list[ast.ImportFrom] = field(default_factory=list)
-    changed: set[str] = field(default_factory=set)
-    """Names of values that are changed in place after they are defined."""
-
-    @classmethod
-    def of(cls, name: str, tree: ast.Module, *, is_package: bool = False) -> Scope:
-        """Collect the names of a parsed file."""
-        scope = cls(name, is_package)
-        for statement, conditional in _statements(tree.body):
-            if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
-                scope.stars.append(statement)
-                continue
-            for defined in _defined(statement):
-                scope.definitions.setdefault(defined, []).append((statement, conditional))
-        scope.changed |= set(_changed(tree))
-        return scope
-
-    def certain(self, name: str) -> tuple[list[ast.stmt], bool]:
-        """The statements that may define a name, and whether it is one alone."""
-        found = self.definitions.get(name, [])
-        if found and not found[-1][1]:
-            return [found[-1][0]], True
-        return [statement for statement, _ in found], len(found) == 1
-
-
-def _statements(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, bool]]:
-    """The statements of a file's top level, those in its blocks included, each with: is it conditional."""
-    pending = [(statement, False) for statement in reversed(body)]
-    while pending:
-        statement, under = pending.pop()
-        yield statement, under
-        if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
-            continue
-        under = under or not isinstance(statement, ast.With)
-        handlers = [inner for handler in getattr(statement, "handlers", ()) for inner in handler.body]
-        parts = (getattr(statement, part, []) for part in ("body", "orelse", "finalbody"))
-        first, *last = parts
-        inside = [*first, *handlers, *(inner for part in last for inner in part)]
-        pending += [(inner, under) for inner in reversed(inside)]
-
-
-def _defined(statement: ast.stmt) -> Iterator[str]:
-    if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
-        yield statement.name
-    elif isinstance(statement, (ast.Import, ast.ImportFrom)):
-        whole = isinstance(statement, ast.ImportFrom)
-        yield from (
-            each.asname or (each.name if whole else each.name.split(".")[0]) for each in statement.names
-        )
-    elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
-        for target in statement.targets if isinstance(statement, ast.Assign) else [statement.target]:
-            yield from (
-                each.id
-                for each in ast.walk(target)
-                if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
-            )
-
-
-def _changed(tree: ast.Module) -> Iterator[str]:
-    """Names of values that are changed in place anywhere: an entry of a dict, a class's constructor."""
-    for node in ast.walk(tree):
-        at: ast.expr | None = None
-        if isinstance(node, ast.Global):
-            yield from node.names
-        elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
-            at = node.value
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            # `Layer.__init__ = other` and `modeling_clip.CLIPAttention = Other` make other classes
-            at = node.value if node.attr in _REPLACING else None
-            if node.attr[:1].isupper():
-                yield node.attr
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            at = node.func.value if node.func.attr in _CHANGING else None
-        if isinstance(at, ast.Name):
-            yield at.id
 
 
 class Program:

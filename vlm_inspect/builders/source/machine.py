@@ -7,12 +7,14 @@ imported, opened or called.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from vlm_inspect.builders.source import calls, classes, evaluate, execute, names
-from vlm_inspect.builders.source.files import Program, Scope
-from vlm_inspect.builders.source.values import Frame, Items, Named, Unknown, Value, Values
+from msgspec import Struct
+
+from vlm_inspect.builders.source.files import Program
+from vlm_inspect.builders.source.scope import Scope
+from vlm_inspect.builders.source.values import Flow, Frame, Items, Named, Unknown, Value, Values
 
 MOST_STEPS = 500_000
 """Expressions that are evaluated; Phi-3-vision takes 12,000, a large mixture of experts 400,000."""
@@ -27,14 +29,25 @@ class TooLongError(Exception):
     """The program takes more steps than any model does."""
 
 
+class Handlers(Struct, frozen=True):
+    """How each construct of Python is evaluated; a handler calls the machine for the parts of a construct."""
+
+    evaluate: Callable[[Machine, ast.expr, Frame], Value]
+    run: Callable[[Machine, Sequence[ast.stmt], Frame], Flow | None]
+    call: Callable[[Machine, Value, Values, Named], Value]
+    name: Callable[[Machine, Scope, str], Value]
+    attribute: Callable[[Machine, Value, str], Value]
+
+
 class Machine:
     """One reading."""
 
     MISSING = object()
     """Of an entry that was not there."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, handlers: Handlers) -> None:
         self.program = program
+        self._handlers = handlers
         self.known: dict[tuple[str, str], Value] = {}
         """Values of names at the top of files, once evaluated."""
         self.bases: dict[int, list[Value]] = {}
@@ -48,7 +61,7 @@ class Machine:
     def evaluate(self, node: ast.expr, frame: Frame) -> Value:
         """The value of an expression. A new value costs steps by its size, for the journal keeps it."""
         self.spend(1)
-        value = evaluate.evaluate(self, node, frame)
+        value = self._handlers.evaluate(self, node, frame)
         if isinstance(value, (list, dict, tuple, str)) and not isinstance(node, _LOADED):
             self.spend(len(value) // _ITEMS_PER_STEP)
         return value
@@ -59,9 +72,9 @@ class Machine:
         if self._steps > MOST_STEPS:
             raise TooLongError
 
-    def run(self, body: Sequence[ast.stmt], frame: Frame) -> execute.Flow | None:
+    def run(self, body: Sequence[ast.stmt], frame: Frame) -> Flow | None:
         """Follow statements; None where they run to their end."""
-        return execute.run(self, body, frame)
+        return self._handlers.run(self, body, frame)
 
     def call(self, function: Value, args: Values, named: Named) -> Value:
         """The value of a call."""
@@ -69,17 +82,17 @@ class Machine:
             return Unknown("calls are nested too deep")
         self._depth += 1
         try:
-            return calls.call(self, function, args, named)
+            return self._handlers.call(self, function, args, named)
         finally:
             self._depth -= 1
 
     def name(self, scope: Scope, name: str) -> Value:
         """The value of a name at the top of a file."""
-        return names.value_of(self, scope, name)
+        return self._handlers.name(self, scope, name)
 
     def attribute(self, value: Value, name: str) -> Value:
         """The value of `value.name`."""
-        return classes.attribute(self, value, name)
+        return self._handlers.attribute(self, value, name)
 
     # --- changes -------------------------------------------------------------------------------------
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import TYPE_CHECKING
 
-from vlm_inspect.builders.source.files import PACKAGE, Scope
+from vlm_inspect.builders.source.files import PACKAGE
+from vlm_inspect.builders.source.machine import Machine
+from vlm_inspect.builders.source.scope import Scope
 from vlm_inspect.builders.source.values import (
     Choice,
     ClassRef,
@@ -19,9 +20,6 @@ from vlm_inspect.builders.source.values import (
     Value,
     words,
 )
-
-if TYPE_CHECKING:
-    from vlm_inspect.builders.source.machine import Machine
 
 BUILTINS = words(
     "len range int float bool str abs min max sum round list tuple dict set enumerate zip reversed "

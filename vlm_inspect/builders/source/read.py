@@ -13,12 +13,17 @@ from typing import Any
 from msgspec import Struct
 
 from vlm_inspect.builders.headers.config import first_architecture
-from vlm_inspect.builders.source.classes import bases_of, is_config
-from vlm_inspect.builders.source.files import Program, Scope
-from vlm_inspect.builders.source.machine import Machine, TooLongError
-from vlm_inspect.builders.source.names import own_class
+from vlm_inspect.builders.source.calls import call
+from vlm_inspect.builders.source.classes import attribute, bases_of, is_config
+from vlm_inspect.builders.source.evaluate import evaluate
+from vlm_inspect.builders.source.execute import run
+from vlm_inspect.builders.source.files import Program
+from vlm_inspect.builders.source.machine import Handlers, Machine, TooLongError
+from vlm_inspect.builders.source.names import own_class, value_of
+from vlm_inspect.builders.source.scope import Scope
 from vlm_inspect.builders.source.values import ClassRef, Instance, Table, Unknown, Value, wrapped
 
+_HANDLERS = Handlers(evaluate, run, call, value_of, attribute)
 _KERNELS = {
     "_supports_flash_attn": "flash_attention",
     "_supports_flash_attn_2": "flash_attention",
@@ -38,7 +43,7 @@ class Reading(Struct, frozen=True):
 
 def read(config: Mapping[str, Any], code: Mapping[str, str]) -> Reading:
     """Follow the constructor of the class that the configuration names. Nothing is imported or run."""
-    machine = Machine(Program(code))
+    machine = Machine(Program(code), _HANDLERS)
     try:
         what = _model_class(machine, config)
         if not isinstance(what, ClassRef):

@@ -8,12 +8,11 @@ from __future__ import annotations
 import ast
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
-if TYPE_CHECKING:
-    from vlm_inspect.builders.source.files import Scope
+from vlm_inspect.builders.source.scope import Scope
 
 Value = Any
 """A Python number, string, None, range or tuple, or one of the classes here."""
@@ -160,6 +159,13 @@ class Frame(Struct, eq=False):
     """The first argument: `self` of a method."""
     returns: list[Value] = field(default_factory=list)
     """Values returned by branches that may or may not run."""
+
+
+class Flow(Struct, frozen=True):
+    """How statements ended before the last one."""
+
+    kind: Literal["return", "raise", "break", "continue"]
+    value: Value = None
 
 
 def words(text: str) -> frozenset[str]:
