@@ -76,7 +76,7 @@ def test_a_damaged_configuration_that_cannot_be_fetched_is_told_as_what_it_is(
     asked = InspectOptions(cache_dir=options.cache_dir, offline=way == "offline")
     for ref in (ModelRef(NAME), ModelRef(NAME, config_file.parent.name)):
         with pytest.raises(
-            HubUnavailableError, match=r"The cache's copy of org/name is damaged: the config\.json "
+            HubUnavailableError, match=r"The cached copy of org/name is damaged: the config\.json "
         ):
             load(ref, asked)
 

@@ -21,7 +21,7 @@ with tempfile.TemporaryDirectory() as folder:
     for words in ("table --write README.md", "snapshot", "check --update", "show --no-such-option"):
         CliRunner().invoke(program(), words.split())
     os.chdir(ROOT)
-for module in ("huggingface_hub.utils", "vlm_inspect.sources.hub", "vlm_inspect.sources.hub_headers"):
+for module in ("huggingface_hub.utils", "vlm_inspect.sources.hub", "vlm_inspect.sources.headers"):
     import_module(module)
 gc.collect()
 gc.freeze()  # pages that are not written need not be copied
