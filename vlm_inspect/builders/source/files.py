@@ -1,6 +1,6 @@
-"""The files that may be read: the repository's, given as text, and those of the installed transformers.
+"""The source files that are read: those of the repository, and those of the installed transformers.
 
-Nothing is imported. A file becomes a `Scope`: the statements that define each of its names.
+Nothing is imported. Each file is parsed into a `Scope`.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from vlm_inspect.builders.source.scope import Scope
-from vlm_inspect.builders.source.values import Foreign, Unknown, Value
+from vlm_inspect.builders.source.values import External, Unknown, Value
 
 PACKAGE = "transformers"
 LARGEST_FILE = 2 * 1024 * 1024
-"""Characters of one source file; the longest of transformers has a tenth of it."""
+"""Characters of one source file. The longest one of transformers has a tenth."""
 MOST_FILES = 150
-"""Files that are parsed for one model, those of transformers included."""
+"""Files that are parsed for one model, including those of transformers."""
 MOST_SEARCHES = 20
-"""Classes that are looked for in all folders of transformers; beyond, only in those of a matching name."""
+"""Classes that are searched in all folders of transformers; later ones only in folders of a matching name."""
 
-# base classes of transformers whose constructors are known, and files that hold no modules: not read
+# not read: base classes whose constructors are known, and files without modules
 _ROOTS = {"PreTrainedModel", "PretrainedConfig", "PreTrainedConfig", "GenerationMixin", "ModelOutput"}
 _NOT_READ = {"modeling_utils", "generation", "utils", "cache_utils", "file_utils", "integrations"}
 _NAME = re.compile(r"[A-Za-z_]\w{0,200}")
 
 
 class UnreadableError(Exception):
-    """The text cannot be parsed; the message says why."""
+    """A file that cannot be parsed. The message is the reason."""
 
 
 def parse(text: str) -> ast.Module:
-    """The syntax tree of a source file. Raises UnreadableError."""
+    """Parse a source file. Raises UnreadableError."""
     if len(text) > LARGEST_FILE:
         raise UnreadableError(f"longer than {LARGEST_FILE:,} characters")
     try:
@@ -61,20 +61,20 @@ class Program:
         self._searches = 0
 
     def scope(self, module: str) -> Scope | Unknown:
-        """The names of a module, or why it cannot be read."""
+        """The names of a module, or the reason why it cannot be read."""
         if module not in self._scopes:
             self._scopes[module] = self._load(module)
         return self._scopes[module]
 
-    def home_of(self, name: str) -> Scope | Unknown:
-        """The module of transformers that declares the class of a model or of a configuration."""
+    def module_declaring(self, name: str) -> Scope | Unknown:
+        """The module of transformers that declares a model or configuration class."""
         if name not in self._homes:
             self._homes[name] = self._module_of(name)
         module = self._homes[name]
         return self.scope(module) if module else Unknown(f"{name} is not in the installed transformers")
 
     def absolute(self, scope: Scope, statement: ast.ImportFrom) -> str | None:
-        """The module that an import names; None where it would leave the repository or the package."""
+        """The absolute name of an imported module; None if it is outside the repository or package."""
         if not statement.level:
             return statement.module or ""
         package = scope.name.split(".") if scope.is_package else scope.name.split(".")[:-1]
@@ -83,14 +83,14 @@ class Program:
             return None
         return ".".join([*package[:count], *([statement.module] if statement.module else [])])
 
-    def outside(self, module: str, name: str) -> Value | None:
-        """What an imported name is where its module is not read; None where it is read."""
+    def external_value(self, module: str, name: str) -> Value | None:
+        """The value of a name from a module that is not read; None if the module is read."""
         top, *parts = module.split(".")
         if top != PACKAGE:
-            return Foreign(f"{module}.{name}") if top else None
+            return External(f"{module}.{name}") if top else None
         if name in _ROOTS:
-            return Foreign(f"{PACKAGE}.{name}")
-        return Foreign(f"{module}.{name}") if parts and parts[0] in _NOT_READ else None
+            return External(f"{PACKAGE}.{name}")
+        return External(f"{module}.{name}") if parts and parts[0] in _NOT_READ else None
 
     def _load(self, module: str) -> Scope | Unknown:
         if len(self._scopes) >= MOST_FILES:
@@ -112,14 +112,14 @@ class Program:
     @cached_property
     def _root(self) -> Path | None:
         try:
-            spec = find_spec(PACKAGE)  # of a top-level package: imports nothing
+            spec = find_spec(PACKAGE)  # imports nothing for a top-level package
         except (ImportError, ValueError):
             return None
         return Path(spec.origin).parent if spec is not None and spec.origin else None
 
     def _library_text(self, parts: list[str], path: str) -> str | None:
-        fine = self._root and parts[0] == PACKAGE and len(parts) > 1 and all(map(_NAME.fullmatch, parts))
-        return _text(self._root / path) if fine and self._root else None
+        is_valid = self._root and parts[0] == PACKAGE and len(parts) > 1 and all(map(_NAME.fullmatch, parts))
+        return _read_text(self._root / path) if is_valid and self._root else None
 
     def _module_of(self, name: str) -> str | None:
         if not _NAME.fullmatch(name):
@@ -128,13 +128,13 @@ class Program:
         prefix = "configuration" if name.endswith("Config") else "modeling"
         for folder in self._folders(name):
             for path in sorted(folder.glob(f"{prefix}_*.py")):
-                text = _text(path)
+                text = _read_text(path)
                 if text is not None and name in text and declares.search(text):
                     return f"{PACKAGE}.models.{folder.name}.{path.stem}"
         return None
 
     def _folders(self, name: str) -> Iterator[Path]:
-        """The folders of models, those whose name the class's name begins with first, longest first."""
+        """The folders of models; first those whose name is a prefix of the class's name, longest first."""
         lowered = name.lower().replace("_", "")
         models = self._root / "models" if self._root else Path()
         folders = sorted(path for path in models.iterdir() if path.is_dir()) if models.is_dir() else []
@@ -145,7 +145,7 @@ class Program:
             yield from (path for path in folders if path not in named)
 
 
-def _text(path: Path) -> str | None:
+def _read_text(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8") if path.stat().st_size <= LARGEST_FILE else None
     except (OSError, UnicodeDecodeError):

@@ -12,16 +12,16 @@ _REPLACING = {"__init__", "__new__", "__class__"}
 
 
 class Scope(Struct, eq=False):
-    """The top level of one source file."""
+    """The names at the top level of one source file."""
 
     name: str
-    """`transformers.models.clip.modeling_clip`; that of a repository's own file begins with a dot."""
+    """`transformers.models.clip.modeling_clip`; names of the repository's modules begin with a dot."""
     is_package: bool = False
     definitions: dict[str, list[tuple[ast.stmt, bool]]] = field(default_factory=dict)
-    """Name → the statements that define it in order, and whether each runs under a condition."""
+    """Name → the statements that define it, in order, each with whether it is conditional."""
     stars: list[ast.ImportFrom] = field(default_factory=list)
     changed: set[str] = field(default_factory=set)
-    """Names of values that are changed in place after they are defined."""
+    """Names whose values are modified in place."""
 
     @classmethod
     def of(cls, name: str, tree: ast.Module, *, is_package: bool = False) -> Scope:
@@ -36,8 +36,8 @@ class Scope(Struct, eq=False):
         scope.changed |= set(_changed(tree))
         return scope
 
-    def certain(self, name: str) -> tuple[list[ast.stmt], bool]:
-        """The statements that may define a name, and whether it is one alone."""
+    def defining_statements(self, name: str) -> tuple[list[ast.stmt], bool]:
+        """The statements that may define a name, and whether there is exactly one."""
         found = self.definitions.get(name, [])
         if found and not found[-1][1]:
             return [found[-1][0]], True
@@ -45,19 +45,19 @@ class Scope(Struct, eq=False):
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, bool]]:
-    """The statements of a file's top level, those in its blocks included, each with: is it conditional."""
+    """The statements at the top level and in its blocks, each with whether it is conditional."""
     pending = [(statement, False) for statement in reversed(body)]
     while pending:
-        statement, under = pending.pop()
-        yield statement, under
+        statement, is_conditional = pending.pop()
+        yield statement, is_conditional
         if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
             continue
-        under = under or not isinstance(statement, ast.With)
+        is_conditional = is_conditional or not isinstance(statement, ast.With)
         handlers = [inner for handler in getattr(statement, "handlers", ()) for inner in handler.body]
         parts = (getattr(statement, part, []) for part in ("body", "orelse", "finalbody"))
         first, *last = parts
         inside = [*first, *handlers, *(inner for part in last for inner in part)]
-        pending += [(inner, under) for inner in reversed(inside)]
+        pending += [(inner, is_conditional) for inner in reversed(inside)]
 
 
 def _defined(statement: ast.stmt) -> Iterator[str]:
@@ -78,7 +78,7 @@ def _defined(statement: ast.stmt) -> Iterator[str]:
 
 
 def _changed(tree: ast.Module) -> Iterator[str]:
-    """Names of values that are changed in place anywhere: an entry of a dict, a class's constructor."""
+    """Names whose values are modified in place: an entry of a dict, the constructor of a class."""
     for node in ast.walk(tree):
         at: ast.expr | None = None
         if isinstance(node, ast.Global):
@@ -86,7 +86,7 @@ def _changed(tree: ast.Module) -> Iterator[str]:
         elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
             at = node.value
         elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            # `Layer.__init__ = other` and `modeling_clip.CLIPAttention = Other` make other classes
+            # `Layer.__init__ = other` and `modeling_clip.CLIPAttention = Other` replace classes
             at = node.value if node.attr in _REPLACING else None
             if node.attr[:1].isupper():
                 yield node.attr
