@@ -36,7 +36,7 @@ FAULTS = {
     ),
     "names another commit": (
         {"method": "GET", "headers": {"X-Repo-Commit": "0" * 40}},
-        "was requested, and another came.",
+        "was requested, and it is of another.",
         "Check the connection",
     ),
     "names a commit that is a path": (

@@ -7,6 +7,7 @@ import pytest
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.sources import code_files, load
 
+REF = ModelRef.parse("org/own")
 CONFIG = {
     "model_type": "own",
     "auto_map": {"AutoConfig": "configuration_own.OwnConfig", "AutoModel": "modeling_own.OwnModel"},
@@ -105,41 +106,35 @@ def test_number_of_files_is_limited():
     assert len(requested) == code_files.MOST_FILES
 
 
-def repo(hub, files=FILES):
-    content = {name: text.encode() for name, text in {**files, "config.json": json.dumps(CONFIG)}.items()}
-    return hub.add_model("org/own", content)
+def publish(hub, options, files=FILES):
+    """Publish a commit of the model; return its identity."""
+    hub.add_model("org/own", {**files, "config.json": CONFIG})
+    return load(REF, options).identity
 
 
 def test_repo_is_read_at_the_commit_of_its_configuration(hub, options):
-    repo(hub)
-    ref = ModelRef.parse("org/own")
-    identity = load(ref, options).identity
-    repo(hub, {**FILES, "helpers.py": "newer"})
-    found = code_files.load(ref, identity, CONFIG, options)
+    identity = publish(hub, options)
+    publish(hub, options, {**FILES, "helpers.py": "newer"})
+    found = code_files.load(REF, identity, CONFIG, options)
     assert sorted(found) == WANTED
     assert found["helpers.py"] == FILES["helpers.py"]
 
 
 def test_cached_files_are_read_offline(hub, options, offline):
-    repo(hub)
-    ref = ModelRef.parse("org/own")
-    identity = load(ref, options).identity
-    first = code_files.load(ref, identity, CONFIG, options)
+    identity = publish(hub, options)
+    first = code_files.load(REF, identity, CONFIG, options)
     hub.requests.clear()
-    assert code_files.load(ref, identity, CONFIG, offline) == first
+    assert code_files.load(REF, identity, CONFIG, offline) == first
     assert hub.requests == []
 
 
 def test_uncached_files_are_skipped_offline(hub, options, offline):
-    repo(hub)
-    ref = ModelRef.parse("org/own")
-    identity = load(ref, options).identity
-    assert code_files.load(ref, identity, CONFIG, offline) == {}
+    identity = publish(hub, options)
+    assert code_files.load(REF, identity, CONFIG, offline) == {}
 
 
 def test_model_without_code_sends_no_requests(hub, options):
+    identity = publish(hub, options)
     hub.requests.clear()
-    identity = load(ModelRef.parse("org/own"), options).identity if repo(hub) else None
-    hub.requests.clear()
-    assert code_files.load(ModelRef.parse("org/own"), identity, {"model_type": "llava"}, options) == {}
+    assert code_files.load(REF, identity, {"model_type": "llava"}, options) == {}
     assert hub.requests == []

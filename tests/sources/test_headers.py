@@ -185,7 +185,7 @@ MALFORMED = {
         "a number that is too long",
     ),
     "overlap": (file_with({"a": entry(), "b": entry(offsets=(2, 6))}, b"\0" * 6), "'b' overlaps"),
-    "hole": (file_with({"a": entry(), "b": entry(offsets=(6, 10))}, b"\0" * 10), "leaves bytes before it"),
+    "hole": (file_with({"a": entry(), "b": entry(offsets=(6, 10))}, b"\0" * 10), "leaves a gap before it"),
     "size mismatch": (file_with({"a": entry(shape=(3,))}, b"\0" * 4), "do not match BF16"),
     "duplicate name": (file_with(b'{"a":' + ENTRY + b',"a":' + ENTRY + b"}", b"\0" * 4), "has 'a' twice"),
     "duplicate field": (file_with(b'{"a":{"dtype":"F32","dtype":"F16"}}'), "has 'dtype' twice"),

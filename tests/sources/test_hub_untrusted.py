@@ -242,7 +242,9 @@ def test_requested_commit_is_answered_by_that_commit_only(hub, options, tmp_path
     other = publish(hub, tmp_path, **{"config.json": {"model_type": "newer"}})
     hub.fault("config.json", method="HEAD", headers={"X-Repo-Commit": other})
 
-    with pytest.raises(HubUnavailableError, match=f"commit {commit[:12]} was requested, and another came"):
+    with pytest.raises(
+        HubUnavailableError, match=f"commit {commit[:12]} was requested, and it is of another"
+    ):
         load(ModelRef(NAME, revision=commit), options)
 
 

@@ -28,7 +28,7 @@ from vlm_inspect.sources.safetensors import (
     INDEX_LIMIT,
     LENGTH_BYTES,
     SINGLE,
-    Lengths,
+    HeaderLengths,
     RawHeader,
     Shards,
     merge_headers,
@@ -75,7 +75,7 @@ def load(
 def read_file(path: Path) -> TensorHeaders:
     """Read the header of one safetensors file. Raises NoHeadersError or BadHeaderError."""
     try:
-        found = {path.name: _read_header(path, path.name, path.name, Lengths(path.name))}
+        found = {path.name: _read_header(path, path.name, path.name, HeaderLengths(path.name))}
         return merge_headers({path.name: ()}, found, path.name, may_be_unfinished=False)
     except OSError as error:
         raise _unreadable(path.name, error) from error
@@ -89,7 +89,7 @@ class LocalFiles:
     def __init__(self, folder: Path, model: str) -> None:
         self._folder = folder
         self._model = model
-        self._lengths = Lengths(model)
+        self._lengths = HeaderLengths(model)
 
     def headers(self, shards: Shards) -> Mapping[str, RawHeader | None]:
         """The headers of these files; None for a file that is missing or only a Git LFS pointer."""
@@ -115,7 +115,7 @@ class HubFiles:
     def __init__(self, ref: ModelRef, options: InspectOptions) -> None:
         self._ref = ref
         self._options = options
-        self._lengths = Lengths(ref.name)
+        self._lengths = HeaderLengths(ref.name)
         self.request = HubRequest(ref, token_to_send(options.token))
         self.may_be_unfinished = is_offline(options)
 
@@ -230,7 +230,7 @@ def _load_from_hub(identity: ModelIdentity, options: InspectOptions, *, adapter:
     return files.request.run(options, partial(read_headers, files, identity.id, adapter=adapter))
 
 
-def _read_header(path: Path, name: str, model: str, lengths: Lengths) -> RawHeader | None:
+def _read_header(path: Path, name: str, model: str, lengths: HeaderLengths) -> RawHeader | None:
     if not path.exists():
         return None
     status = path.stat()

@@ -204,16 +204,13 @@ def _send(
         check_deadline()
         with _stream(method, url, headers) as (status, fields, chunks):
             if commit is not None and fields.get(COMMIT, commit) != commit:
-                raise UnexpectedResponseError(f"commit {commit[:12]} was requested, and another came")
+                raise UnexpectedResponseError(f"commit {commit[:12]} was requested, and it is of another")
             location = fields.get("Location") if status in _REDIRECTS else None
             if location is None and status not in limits:
                 raise StatusError(status, fields)
             if location is None or (method == "HEAD" and COMMIT in fields):
                 return Response(status, fields, _read_body(fields, chunks, limits.get(status, 0)))
-        target = _redirect_target(url, location)
-        if _origin(urlsplit(target)) != _origin(urlsplit(url)):
-            headers = {name: value for name, value in headers.items() if name != "Authorization"}
-        url = target
+        url, headers = _redirected(url, location, headers)
     raise UnexpectedResponseError(f"it redirects more than {MOST_REDIRECTS} times")
 
 
@@ -263,16 +260,19 @@ def _read_body(headers: Mapping[str, str], chunks: Iterator[bytes], count: int) 
     return bytes(content)
 
 
-def _redirect_target(url: str, location: str) -> str:
+def _redirected(url: str, location: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    """The next URL and its headers: the token stays only if the origin is the same."""
     try:
         target = urljoin(url, location.strip())
-        before, after = urlsplit(url).scheme, urlsplit(target).scheme
-        _origin(urlsplit(target))
+        before, after = urlsplit(url), urlsplit(target)
+        is_same_origin = _origin(before) == _origin(after)
     except ValueError as error:
-        raise UnexpectedResponseError(f"it redirects to an invalid address ({error})") from None
-    if after not in _PORTS or (before, after) == ("https", "http"):
-        raise UnexpectedResponseError(f"it redirects from {before} to {after[:20]}")
-    return target
+        raise UnexpectedResponseError(f"it redirects to an invalid URL ({error})") from None
+    if after.scheme not in _PORTS or (before.scheme, after.scheme) == ("https", "http"):
+        raise UnexpectedResponseError(f"it redirects from {before.scheme} to {after.scheme[:20]}")
+    if is_same_origin:
+        return target, headers
+    return target, {name: value for name, value in headers.items() if name != "Authorization"}
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:

@@ -155,7 +155,7 @@ def _download(ref: ModelRef, name: str, options: InspectOptions, token: str | No
         raise http.UnexpectedResponseError("it names no commit")
     if ref.is_commit and commit != ref.revision:
         raise http.UnexpectedResponseError(
-            f"commit {(ref.revision or '')[:12]} was requested, and another came"
+            f"commit {(ref.revision or '')[:12]} was requested, and it is of another"
         )
     check_size(size or 0, ref.name)
     at_commit = ModelRef(ref.name, commit)
@@ -166,7 +166,7 @@ def _download(ref: ModelRef, name: str, options: InspectOptions, token: str | No
         return cached
     part = http.get_range(file_url(at_commit, name), 0, SIZE_LIMIT + 1, token, commit)
     if part is None:
-        raise http.UnexpectedResponseError(f"it found {name}, and then did not")
+        raise http.UnexpectedResponseError(f"{name} exists in the first response, not in the second")
     if size is not None and size != len(part.content):
         raise http.TruncatedResponseError(f"received {len(part.content):,} of {size:,} bytes")
     parse_config(part.content, ref.name)  # only a configuration is cached

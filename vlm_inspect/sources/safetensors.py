@@ -96,7 +96,7 @@ class Files(Protocol):
         """Whether a missing or short file may be an unfinished download."""
 
 
-class Lengths:
+class HeaderLengths:
     """Reads the lengths of a model's headers and limits their sum: all are in memory at once."""
 
     def __init__(self, model: str) -> None:
@@ -184,85 +184,85 @@ def merge_headers(
 # --- one header
 
 
+class _FormatError(Exception):
+    """The message continues "the header of FILE …" or "the index of FILE …"."""
+
+
 def parse_header(text: bytes, file: str, model: str) -> Header:
     """Parse the JSON of a header. Raises BadHeaderError if it is malformed."""
-    data = _parse_object(text, file, model)
+    try:
+        return _header(_parse_object(text), file)
+    except _FormatError as error:
+        raise _error(str(error), file, model) from error.__cause__
+
+
+def _header(data: dict[str, Any], file: str) -> Header:
     metadata = data.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(each, str) for each in metadata.values()):
-        raise _error("has a __metadata__ that does not map text to text", file, model)
+        raise _FormatError("has a __metadata__ that does not map text to text")
     tensors = sorted(
-        (_tensor(name, entry, file, model) for name, entry in data.items()),
+        (_tensor(name, entry, file) for name, entry in data.items()),
         key=lambda tensor: (tensor.offset, tensor.bytes),
     )
     end = 0
     for tensor in tensors:
         if tensor.offset != end:
-            fault = (
-                "overlaps the tensor before it" if tensor.offset < end else "leaves bytes before it unused"
-            )
-            raise _error(f"has offsets at which {_shown(tensor.name)} {fault}", file, model)
+            fault = "overlaps the tensor before it" if tensor.offset < end else "leaves a gap before it"
+            raise _FormatError(f"has offsets at which {_quoted(tensor.name)} {fault}")
         end += tensor.bytes
     return Header(tuple(tensors), metadata, end)
 
 
-def _tensor(name: str, entry: Any, file: str, model: str) -> TensorInfo:
-    _check_name(name, file, model)
+def _tensor(name: str, entry: Any, file: str) -> TensorInfo:
+    _check_name(name)
     if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
-        raise _error(f"has no dtype, shape and data_offsets for {_shown(name)}", file, model)
+        raise _FormatError(f"has no dtype, shape and data_offsets for {_quoted(name)}")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _BITS:
-        raise _error(f"has an unknown dtype for {_shown(name)}: {_shown(str(dtype))}", file, model)
+        raise _FormatError(f"has an unknown dtype for {_quoted(name)}: {_quoted(str(dtype))}")
     if not _are_sizes(shape) or len(shape) > _MOST_DIMENSIONS:
-        raise _error(f"has an invalid shape for {_shown(name)}: {_shown(str(shape))}", file, model)
+        raise _FormatError(f"has an invalid shape for {_quoted(name)}: {_quoted(str(shape))}")
     if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:  # noqa: PLR2004 - start and end
-        raise _error(f"has invalid data_offsets for {_shown(name)}: {_shown(str(offsets))}", file, model)
+        raise _FormatError(f"has invalid data_offsets for {_quoted(name)}: {_quoted(str(offsets))}")
     size = offsets[1] - offsets[0]
     if math.prod(shape) * _BITS[dtype] != size * 8:
-        what = f"has {size:,} bytes for {_shown(name)}, which do not match {dtype} of shape {shape}"
-        raise _error(what, file, model)
+        raise _FormatError(
+            f"has {size:,} bytes for {_quoted(name)}, which do not match {dtype} of shape {shape}"
+        )
     return TensorInfo(name, dtype, tuple(shape), size, file, offsets[0])
 
 
-def _parse_object(text: bytes, file: str, model: str) -> dict[str, Any]:
-    cause: Exception
+def _parse_object(text: bytes) -> dict[str, Any]:
     try:
         data = json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicate_keys)
-    except _DuplicateKeyError as error:
-        reason, cause = f"has {_shown(error.args[0])} twice", error
     except UnicodeDecodeError as error:
-        reason, cause = "is not UTF-8 text", error
+        raise _FormatError("is not UTF-8 text") from error
     except json.JSONDecodeError as error:
-        reason, cause = f"is not JSON: {error.msg} at character {error.pos:,}", error
+        raise _FormatError(f"is not JSON: {error.msg} at character {error.pos:,}") from error
     except ValueError as error:  # a number with thousands of digits
-        reason, cause = "has a number that is too long", error
+        raise _FormatError("has a number that is too long") from error
     except RecursionError as error:
-        reason, cause = "is nested too deep", error
-    else:
-        if isinstance(data, dict):
-            return data
-        raise _error("is not a JSON object", file, model)
-    raise _error(reason, file, model) from cause
-
-
-class _DuplicateKeyError(Exception):
-    pass
+        raise _FormatError("is nested too deep") from error
+    if not isinstance(data, dict):
+        raise _FormatError("is not a JSON object")
+    return data
 
 
 def _without_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for key, value in pairs:
         if key in data:
-            raise _DuplicateKeyError(key)
+            raise _FormatError(f"has {_quoted(key)} twice")
         data[key] = value
     return data
 
 
-def _check_name(name: str, file: str, model: str) -> str:
+def _check_name(name: str) -> str:
     """Return the name if it can be a parameter's: module names that are joined by dots."""
     if len(name) > _LONGEST_NAME:
-        raise _error(f"has a tensor whose name has {len(name):,} characters", file, model)
+        raise _FormatError(f"has a tensor whose name has {len(name):,} characters")
     if not all(map(can_be_a_part, name.split("."))) or not name.isprintable():
-        raise _error(f"has a tensor named {_shown(name)}, which is not a valid parameter name", file, model)
+        raise _FormatError(f"has a tensor named {_quoted(name)}, which is not a valid parameter name")
     return name
 
 
@@ -278,26 +278,32 @@ def parse_index(text: bytes, file: str, model: str) -> dict[str, tuple[str, ...]
 
     Raises BadHeaderError if it is malformed, or names a file outside the model's folder.
     """
+    try:
+        return _index(text)
+    except _FormatError as error:
+        raise _error(str(error), file, model, subject="index") from error.__cause__
+
+
+def _index(text: bytes) -> dict[str, tuple[str, ...]]:
     if len(text) > INDEX_LIMIT:
-        raise _error(f"has more than {INDEX_LIMIT:,} bytes", file, model, subject="index")
-    weight_map = _parse_object(text, file, model).get("weight_map")
+        raise _FormatError(f"has more than {INDEX_LIMIT:,} bytes")
+    weight_map = _parse_object(text).get("weight_map")
     if not isinstance(weight_map, Mapping) or not weight_map:
-        raise _error("has no weight_map", file, model, subject="index")
+        raise _FormatError("has no weight_map")
     files: dict[str, list[str]] = {}
     for name, shard in weight_map.items():
-        files.setdefault(_check_shard(shard, file, model), []).append(_check_name(name, file, model))
+        files.setdefault(_check_shard(shard), []).append(_check_name(name))
     if len(files) > MOST_SHARDS:
-        raise _error(f"names {len(files):,} files; the limit is {MOST_SHARDS:,}", file, model)
+        raise _FormatError(f"names {len(files):,} files; the limit is {MOST_SHARDS:,}")
     return {shard: tuple(files[shard]) for shard in sorted(files)}
 
 
-def _check_shard(shard: Any, file: str, model: str) -> str:
+def _check_shard(shard: Any) -> str:
     if not isinstance(shard, str) or not shard.endswith(".safetensors") or not shard.isprintable():
-        what = f"names {_shown(str(shard))}, which is not a safetensors file"
-        raise _error(what, file, model, subject="index")
+        raise _FormatError(f"names {_quoted(str(shard))}, which is not a safetensors file")
     parts = {*_SEPARATORS.split(shard)}
     if parts & {"", ".", ".."} or ":" in shard or len(shard) > _LONGEST_FILE_NAME:
-        raise _error(f"names {_shown(shard)}, outside of the model's folder", file, model, subject="index")
+        raise _FormatError(f"names {_quoted(shard)}, outside of the model's folder")
     return shard
 
 
@@ -346,9 +352,9 @@ def _disagreements(
     unindexed = [name for name in tensors if name not in indexed]
     notes = []
     if absent:
-        notes.append(f"The index names {_list(absent)}, which its files do not contain.")
+        notes.append(f"The index names {_joined_names(absent)}, which its files do not contain.")
     if unindexed:
-        notes.append(f"The files contain {_list(unindexed)}, which the index does not name.")
+        notes.append(f"The files contain {_joined_names(unindexed)}, which the index does not name.")
     return notes
 
 
@@ -392,18 +398,18 @@ def _no_headers(names: Sequence[str], model: str, *, adapter: bool) -> NoHeaders
 
 def _error(what: str, file: str, model: str, *, subject: str = "header") -> BadHeaderError:
     return BadHeaderError(
-        f"{model}: the {subject} of {_shown(file)[1:-1]} {what}.",
+        f"{model}: the {subject} of {_quoted(file)[1:-1]} {what}.",
         hint="Download the file again. If its author saved it like this, it cannot be loaded.",
         model=model,
     )
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     """Untrusted text in quotes, shortened."""
     limit = _SHOWN_CHARACTERS
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
-def _list(names: Sequence[str]) -> str:
+def _joined_names(names: Sequence[str]) -> str:
     rest = len(names) - _SHOWN_NAMES
     return ", ".join(names[:_SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")
