@@ -1,11 +1,11 @@
-"""Published models of repositories with code of their own, from configuration and headers alone."""
+"""Published models with custom code, from configuration and headers only."""
 
 import math
 
 import pytest
 
 from vlm_inspect.anatomy.describe import describe
-from vlm_inspect.builders.headers.build import answer_from_headers
+from vlm_inspect.builders.header_tree import build_header_tree
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.checkpoint import Checkpoint
 from vlm_inspect.core.model_ref import ModelIdentity
@@ -113,7 +113,7 @@ def stored(shapes):
 
 def described(config, headers):
     identity = ModelIdentity("org/name")
-    return describe(answer_from_headers(Checkpoint(identity, config), headers), identity, "header")
+    return describe(build_header_tree(Checkpoint(identity, config), headers), identity, "header")
 
 
 def row_of(record):
@@ -129,10 +129,10 @@ def internvl():
     return described(INTERNVL_CONFIG, stored(INTERNVL))
 
 
-def test_internvl2_is_told_as_far_as_its_tensors_go(internvl):
-    told = dict(zip(column_titles(), row_of(internvl), strict=True))
+def test_row_of_internvl2_is_as_complete_as_its_tensors(internvl):
+    row = dict(zip(column_titles(), row_of(internvl), strict=True))
     assert (
-        told
+        row
         | {
             "Model Class": "InternVLChatModel",
             "Vision Model": "InternVisionModel",
@@ -147,22 +147,22 @@ def test_internvl2_is_told_as_far_as_its_tensors_go(internvl):
             "Language LayerNorm": f"width 2048, class {REASON}",
             "LM Head": "Linear(2048 -> 92553)",
         }
-        == told
+        == row
     )
 
 
-def test_internvl2_has_the_parameters_that_its_tensors_have(internvl):
+def test_internvl2_has_the_parameters_of_its_tensors(internvl):
     total = sum(math.prod(shape) for shape in INTERNVL.values())
     assert internvl.parameters.total == total == 2_205_754_368
     assert sum(part.parameters for part in internvl.components) == total
 
 
-def test_heads_of_a_fused_projection_are_those_of_the_configuration(internvl):
+def test_heads_of_a_fused_projection_are_read_from_the_configuration(internvl):
     attention = internvl.by_role(Role.LANGUAGE_MODEL)[0].layers[0].attention
     assert (attention.heads, attention.key_value_heads, attention.head_width) == (16, 8, 128)
 
 
-# the names that the index of MiniCPM-Llama3-V-2_5 lists, its 32 and 27 layers told by one
+# the names in the index of MiniCPM-Llama3-V-2_5, with its 32 and 27 layers expanded
 MINICPM_CONFIG = {
     "architectures": ["MiniCPMV"],
     "auto_map": {"AutoModel": "modeling_minicpmv.MiniCPMV"},
@@ -208,7 +208,7 @@ MINICPM_NAMES = (
 )
 
 
-def test_names_alone_tell_parts_and_layers_and_leave_every_size_unknown():
+def test_tensor_names_alone_show_components_and_layers_but_no_sizes():
     record = described(MINICPM_CONFIG, TensorHeaders((), missing={"model.safetensors": MINICPM_NAMES}))
     found = {part.role: (part.paths[0], part.layer_count, part.parameters) for part in record.components}
     assert found == {

@@ -1,4 +1,4 @@
-"""Class names from code that is read and never run."""
+"""Class names from source that is read and never run."""
 
 import ast
 import json
@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import phi3_v
 from vlm_inspect.anatomy.describe import describe
-from vlm_inspect.builders.headers.build import answer_from_headers
+from vlm_inspect.builders.header_tree import build_header_tree
 from vlm_inspect.builders.source.read import read
 from vlm_inspect.builders.source.values import Instance, Unknown
 from vlm_inspect.core.architecture import Role
@@ -25,16 +25,16 @@ IDENTITY = ModelIdentity("microsoft/Phi-3-vision-128k-instruct")
 SHARED = Path(__file__).parents[3] / "shared" / "hub"
 
 
-def answered(code, config=phi3_v.CONFIG, headers=phi3_v.HEADERS):
-    return answer_from_headers(Checkpoint(IDENTITY, config), headers, code)
+def header_tree(code, config=phi3_v.CONFIG, headers=phi3_v.HEADERS):
+    return build_header_tree(Checkpoint(IDENTITY, config), headers, code)
 
 
 @pytest.fixture(scope="module")
 def tree():
-    return answered(phi3_v.CODE)
+    return header_tree(phi3_v.CODE)
 
 
-def test_the_row_of_phi_3_vision_is_complete(tree):
+def test_row_of_phi_3_vision_is_complete(tree):
     record = describe(tree, IDENTITY, "header")
     row = build_table("architectures", [Row("Phi-3-vision", architecture=record)]).rows[0]
     assert [plain(cell) for cell in row] == [
@@ -61,7 +61,7 @@ def test_the_row_of_phi_3_vision_is_complete(tree):
     assert record.unnamed_modules
 
 
-def test_the_stand_in_has_the_tensors_that_the_published_index_names():
+def test_phi_3_vision_has_the_tensors_of_the_published_index():
     index = SHARED / "microsoft__Phi-3-vision-128k-instruct" / "model.safetensors.index.json"
     assert phi3_v.HEADERS.total_bytes == 8_293_242_880
     if index.exists():
@@ -70,7 +70,7 @@ def test_the_stand_in_has_the_tensors_that_the_published_index_names():
         assert published["metadata"]["total_size"] == phi3_v.HEADERS.total_bytes
 
 
-def test_heads_and_eps_are_those_that_the_code_sets(tree):
+def test_heads_and_eps_are_read_from_the_source(tree):
     vision = tree.find("model.vision_embed_tokens.img_processor.vision_model.encoder.layers.0.self_attn")
     language = tree.find("model.layers.0.self_attn")
     norm = tree.find("model.norm")
@@ -78,13 +78,13 @@ def test_heads_and_eps_are_those_that_the_code_sets(tree):
     assert norm.attribute("variance_epsilon") == 1e-05
 
 
-def test_a_module_that_the_installed_class_does_not_have_any_more_is_not_named(tree):
+def test_module_that_the_installed_class_no_longer_has_is_unknown(tree):
     wrapper = tree.find("model.vision_embed_tokens.img_processor.vision_model")
     assert wrapper.inferred
     assert wrapper.child("encoder").class_name == "CLIPEncoder"
 
 
-def test_layers_are_still_one_node(tree):
+def test_equal_layers_are_one_node(tree):
     layers = tree.find("model.layers").children
     assert len(layers) == 32
     assert len({id(node) for _, node in layers}) == 1
@@ -94,14 +94,14 @@ def test_layers_are_still_one_node(tree):
     ("selected", "expected"),
     [("eager", "Phi3Attention"), ("sdpa", "Phi3SdpaAttention"), ("flash_attention_2", "Phi3FlashAttention2")],
 )
-def test_the_attention_is_what_the_configuration_selects(selected, expected):
-    tree = answered(phi3_v.CODE, {**phi3_v.CONFIG, "_attn_implementation": selected})
+def test_configuration_selects_the_attention_class(selected, expected):
+    tree = header_tree(phi3_v.CODE, {**phi3_v.CONFIG, "_attn_implementation": selected})
     assert tree.find("model.layers.31.self_attn").class_name == expected
 
 
-def test_attention_that_nobody_selects_is_unknown_and_the_choice_is_told():
+def test_attention_class_that_is_not_selected_is_unknown_with_its_options():
     config = {key: value for key, value in phi3_v.CONFIG.items() if key != "_attn_implementation"}
-    tree = answered(phi3_v.CODE, config)
+    tree = header_tree(phi3_v.CODE, config)
     record = describe(tree, IDENTITY, "header")
     attention = record.by_role(Role.LANGUAGE_MODEL)[0].layers[0].attention
     assert attention.class_name is None
@@ -110,8 +110,8 @@ def test_attention_that_nobody_selects_is_unknown_and_the_choice_is_told():
     assert tree.find("model.layers.0.mlp").class_name == "Phi3MLP"
 
 
-def test_without_code_every_class_that_no_shape_proves_is_unknown():
-    record = describe(answered(None), IDENTITY, "header")
+def test_without_source_only_shapes_prove_classes():
+    record = describe(header_tree(None), IDENTITY, "header")
     assert record.model_class == "Phi3VForCausalLM"  # the configuration states it
     assert record.parameters.total == 4_146_621_440
     assert [part.class_name for part in record.components] == ["Linear", None, None, None]
@@ -121,16 +121,16 @@ def test_without_code_every_class_that_no_shape_proves_is_unknown():
 # --- nothing runs ------------------------------------------------------------------------------------
 
 
-def test_nothing_of_the_repository_is_run_or_imported(tmp_path, monkeypatch):
+def test_source_is_not_run_or_imported(tmp_path, monkeypatch):
     canary = tmp_path / "canary"
     monkeypatch.setenv("CANARY", str(canary))
     before = set(sys.modules)
-    answered(phi3_v.CODE)
+    header_tree(phi3_v.CODE)
     assert not canary.exists()
     assert not any("phi3_v" in name for name in set(sys.modules) - before)
 
 
-def test_the_canary_sings_where_the_code_is_run(tmp_path, monkeypatch):
+def test_source_would_write_a_file_if_it_was_run(tmp_path, monkeypatch):
     monkeypatch.setenv("CANARY", str(tmp_path / "canary"))
     lines = [line for line in phi3_v.CODE["modeling_phi3_v.py"].splitlines() if "CANARY" in line]
     subprocess.run([sys.executable, "-c", "import os, pathlib\n" + "\n".join(lines)], check=True)
@@ -141,10 +141,10 @@ def test_neither_torch_nor_transformers_is_imported():
     script = (
         "import sys\n"
         "from tests.builders import phi3_v\n"
-        "from vlm_inspect.builders.headers.build import answer_from_headers\n"
+        "from vlm_inspect.builders.header_tree import build_header_tree\n"
         "from vlm_inspect.core.checkpoint import Checkpoint\n"
         "from vlm_inspect.core.model_ref import ModelIdentity\n"
-        "answer_from_headers(Checkpoint(ModelIdentity('a/b'), phi3_v.CONFIG), phi3_v.HEADERS, phi3_v.CODE)\n"
+        "build_header_tree(Checkpoint(ModelIdentity('a/b'), phi3_v.CONFIG), phi3_v.HEADERS, phi3_v.CODE)\n"
         "print(sorted({'torch', 'transformers', 'accelerate'} & set(sys.modules)))\n"
     )
     root = Path(__file__).parents[2]
@@ -154,7 +154,7 @@ def test_neither_torch_nor_transformers_is_imported():
     assert done.stdout.strip() == "[]"
 
 
-# --- what the reading does not prove ------------------------------------------------------------------
+# --- what the source does not prove -------------------------------------------------------------------
 
 LAYER_NORM = "self.input_layernorm = Phi3RMSNorm"
 UNPROVEN = {
@@ -203,8 +203,8 @@ UNPROVEN = {
 
 
 @pytest.mark.parametrize(("pattern", "replacement"), UNPROVEN.values(), ids=UNPROVEN)
-def test_what_the_code_does_not_prove_stays_unknown_with_a_reason(pattern, replacement):
-    tree = answered(phi3_v.changed(pattern, replacement))
+def test_class_that_the_source_does_not_prove_is_unknown_with_a_reason(pattern, replacement):
+    tree = header_tree(phi3_v.changed(pattern, replacement))
     record = describe(tree, IDENTITY, "header")
     mlp = record.by_role(Role.LANGUAGE_MODEL)[0].layers[0].mlp
     assert (mlp.class_name, bool(mlp.unknown["class_name"])) == (None, True)
@@ -212,20 +212,20 @@ def test_what_the_code_does_not_prove_stays_unknown_with_a_reason(pattern, repla
     assert record.parameters.total == 4_146_621_440
 
 
-def test_code_of_another_model_names_nothing_that_does_not_fit():
+def test_source_of_another_model_names_no_class():
     code = {
         "modeling_phi3_v.py": (
             "from torch import nn\nclass Phi3VForCausalLM(nn.Module):\n"
             " def __init__(self, c):\n  self.model = nn.Linear(3, 4)\n"
         )
     }
-    tree = answered(code)
+    tree = header_tree(code)
     assert tree.find("model").inferred
     assert tree.unknowns.classes["model"] == "its tensors are not those of the class in the code"
 
 
-def test_a_class_of_other_sizes_is_not_believed():
-    tree = answered(
+def test_class_of_other_sizes_is_not_used():
+    tree = header_tree(
         phi3_v.changed(r"self\.lm_head = nn\.Linear\(config\.hidden_size", "self.lm_head = nn.Linear(7")
     )
     assert tree.find("lm_head").inferred is False  # its shape says that it is a Linear
@@ -244,18 +244,18 @@ def test_a_class_of_other_sizes_is_not_believed():
         ".",
     ],
 )
-def test_a_reference_that_leaves_the_repository_is_not_followed(reference):
+def test_reference_outside_the_repository_is_not_read(reference):
     config = {**phi3_v.CONFIG, "auto_map": {"AutoModelForCausalLM": reference}}
     assert isinstance(read(config, phi3_v.CODE).model, Unknown)
 
 
 @pytest.mark.parametrize("module", ["....transformers.models.clip.modeling_clip", "..x", ".x.....y"])
-def test_an_import_that_leaves_the_repository_is_not_followed(module):
+def test_import_outside_the_repository_is_not_read(module):
     code = {"modeling_phi3_v.py": f"from {module} import Phi3VForCausalLM\n"}
     assert isinstance(read(phi3_v.CONFIG, code).model, Unknown)
 
 
-# --- code that is made to hurt ------------------------------------------------------------------------
+# --- malicious source ---------------------------------------------------------------------------------
 
 BAD_TEXT = {
     "nothing": "",
@@ -273,13 +273,13 @@ BAD_TEXT = {
 
 
 @pytest.mark.parametrize("text", BAD_TEXT.values(), ids=BAD_TEXT)
-def test_a_text_that_is_no_model_names_none(text):
+def test_text_that_is_no_model_gives_no_class(text):
     reading = read(phi3_v.CONFIG, {"modeling_phi3_v.py": text})
     assert isinstance(reading.model, Unknown)
     assert reading.model.reason
 
 
-HURTING = {
+MALICIOUS = {
     "a loop without end": "while True: pass",
     "a loop over very much": "for i in range(10**18): x = i",
     "loops in loops": "for a in range(4000):\n   for b in range(4000):\n    for c in range(4000): x = a",
@@ -325,48 +325,49 @@ HEAD_OF_A_MODEL = "class Phi3VForCausalLM(nn.Module):\n def __init__(self, confi
 HELPERS = "def f(x): return f(x)\ndef g(x): return h(x)\ndef h(x): return g(x)\n"
 
 
-def hurting(body):
+def malicious(body):
     code = f"from torch import nn\n{HELPERS}{HEAD_OF_A_MODEL}  {body}\n"
     ast.parse(code)
     return {"modeling_phi3_v.py": code}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("body", HURTING.values(), ids=HURTING)
-def test_code_without_end_comes_to_an_end(body):
-    assert answered(hurting(body)).total == 4_146_621_440
+@pytest.mark.parametrize("body", MALICIOUS.values(), ids=MALICIOUS)
+def test_endless_source_ends(body):
+    assert header_tree(malicious(body)).total == 4_146_621_440
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "body", [body for name, body in HURTING.items() if "grows" in name or "list" in name or "copies" in name]
+    "body",
+    [body for name, body in MALICIOUS.items() if "grows" in name or "list" in name or "copies" in name],
 )
-def test_code_that_grows_stays_small(body):
+def test_memory_is_limited(body):
     tracemalloc.start()
-    read(phi3_v.CONFIG, hurting(body))
+    read(phi3_v.CONFIG, malicious(body))
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 300 * 2**20
 
 
-def test_bases_that_go_in_a_circle_come_to_an_end():
+def test_circular_bases_end():
     code = "from .b import B\nclass Phi3VForCausalLM(B): pass\n"
     other = "from .modeling_phi3_v import Phi3VForCausalLM\nclass B(Phi3VForCausalLM): pass\n"
     reading = read(phi3_v.CONFIG, {"modeling_phi3_v.py": code, "b.py": other})
     assert isinstance(reading.model, (Instance, Unknown))
 
 
-def test_files_that_import_without_end_come_to_an_end():
+def test_number_of_files_is_limited():
     code = {f"m{n}.py": f"from .m{n + 1} import Model\n" for n in range(1000)}
     config = {"auto_map": {"AutoModel": "m0.Model"}}
     assert isinstance(read(config, code).model, Unknown)
 
 
-# --- other ways of writing ----------------------------------------------------------------------------
+# --- ways to construct layers -------------------------------------------------------------------------
 
 
 def names_of(body, tensors, config=None, head="", extra=None):
-    """Class names by path, of a model whose constructor is given."""
+    """Class names by path of a model with this constructor, and its tree."""
     code = (
         "import torch\nfrom torch import nn\nfrom functools import partial\n"
         "from transformers import AutoModel\n"
@@ -375,7 +376,7 @@ def names_of(body, tensors, config=None, head="", extra=None):
     )
     config = {"auto_map": {"AutoModel": "modeling.Model"}, **(config or {})}
     headers = TensorHeaders(tuple(TensorInfo(name, "F32", shape, 4) for name, shape in tensors.items()))
-    tree = answer_from_headers(Checkpoint(IDENTITY, config), headers, {"modeling.py": code, **(extra or {})})
+    tree = build_header_tree(Checkpoint(IDENTITY, config), headers, {"modeling.py": code, **(extra or {})})
     return {path: node.class_name for path, node in tree.root.walk() if not node.inferred}, tree
 
 
@@ -431,13 +432,13 @@ HEAD = BLOCK + (
 
 
 @pytest.mark.parametrize("body", WAYS.values(), ids=WAYS)
-def test_layers_are_named_however_they_are_made(body):
+def test_layers_are_named_in_all_ways_to_construct_them(body):
     named, tree = names_of(body, blocks(3), {"kind": "block", "depth": 3}, HEAD)
     assert [named.get(f"blocks.{n}") for n in range(3)] == ["Block"] * 3
     assert tree.total == 60
 
 
-def test_a_class_is_found_in_another_file_and_through_a_base():
+def test_class_in_another_file_with_a_base_is_found():
     extra = {
         "parts/blocks.py": "from torch import nn\nfrom ..base import Base\nclass Block(Base):\n    pass\n",
         "base.py": (
@@ -459,7 +460,7 @@ BASES = (
 
 
 @pytest.mark.parametrize(("base", "behind"), [("Base", "Block"), ("Parent", "Parent")])
-def test_super_with_arguments_is_followed_from_the_class_that_it_names(base, behind):
+def test_super_with_arguments_starts_at_its_class(base, behind):
     """`super(Parent, self)` in a class below Parent leaves Parent's own constructor out."""
     head = (
         f"{BASES}class Block({base}):\n    def __init__(self):\n        super({behind}, self).__init__(4)\n"
@@ -477,8 +478,8 @@ CONTAINERS = {
 
 
 @pytest.mark.parametrize(("name", "made"), CONTAINERS.items(), ids=CONTAINERS)
-def test_layers_that_are_plain_containers_stay_layers(name, made):
-    """As Moondream's are: the class name ModuleDict says less than their tensors do."""
+def test_layers_in_plain_containers_stay_layers(name, made):
+    """As in Moondream: their tensors are more specific than the class name ModuleDict."""
 
     def block(path, width):
         sizes = {"attn.qkv": (3 * width, width), "attn.proj": (width, width)}
@@ -526,7 +527,7 @@ def test_layers_that_are_plain_containers_stay_layers(name, made):
     assert name in tree.unknowns.classes["text.blocks.0.attn"]
 
 
-def test_a_part_is_built_by_its_type():
+def test_auto_class_is_resolved_by_model_type():
     tensors = {
         "tower.embeddings.patch_embedding.weight": (64, 3, 8, 8),
         **{
@@ -543,8 +544,8 @@ def test_a_part_is_built_by_its_type():
     assert named["tower.encoder.layers.1"] == "SiglipEncoderLayer"
 
 
-def test_a_choice_of_norms_is_made_by_the_configuration():
-    """As InternVL's tower does, whose other norm may come from a package."""
+def test_configuration_selects_the_norm():
+    """As in InternVL's tower, whose other norm may come from a package."""
     head = (
         "class OwnNorm(nn.Module):\n    def __init__(self, width, eps=1e-6):\n        super().__init__()\n"
         "        self.weight = nn.Parameter(torch.ones(width))\n"

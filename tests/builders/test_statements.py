@@ -1,4 +1,4 @@
-"""Statements as models' code has them, over the years."""
+"""Sequence operations in statements of published models."""
 
 import ast
 import textwrap
@@ -13,7 +13,7 @@ def joins(body):
     return list(joins_in(ast.parse(source).body[0], "Model.forward"))
 
 
-def said(body):
+def operations(body):
     return [(join.operation, join.target, join.values) for join in joins(body)]
 
 
@@ -49,8 +49,8 @@ def said(body):
         ("x = self.language_model.embed_tokens(bpe_tokens)", "embed", "embed_tokens", "bpe_tokens"),
     ],
 )
-def test_a_statement_says_what_is_joined_to_what(statement, operation, target, value):
-    assert (operation, target, (value,)) in said(statement)
+def test_statement_has_operation_target_and_value(statement, operation, target, value):
+    assert (operation, target, (value,)) in operations(statement)
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_a_statement_says_what_is_joined_to_what(statement, operation, target, v
         "outputs = self.language_model(inputs_embeds=inputs_embeds)",
     ],
 )
-def test_a_statement_that_joins_nothing_is_none(statement):
+def test_other_statements_are_no_operations(statement):
     assert joins(statement) == []
 
 
-def test_a_value_is_traced_to_what_it_was_made_from():
+def test_value_is_traced_to_its_sources():
     (join,) = joins("""
         vision_outputs = self.vision_model(pixel_values)
         query_output = self.qformer(vision_outputs[0])
@@ -78,7 +78,7 @@ def test_a_value_is_traced_to_what_it_was_made_from():
     assert {"query_output", "qformer", "vision_model", "pixel_values"} <= set(join.sources)
 
 
-def test_what_the_text_was_made_from_is_not_what_a_feature_was_made_from():
+def test_sources_of_the_text_are_not_sources_of_a_feature():
     (join,) = joins("""
         inputs_embeds = inputs_embeds.masked_scatter(image_mask, image_features)
         video_features = video_features.to(inputs_embeds.device)
@@ -88,7 +88,7 @@ def test_what_the_text_was_made_from_is_not_what_a_feature_was_made_from():
     assert "image_features" not in join.sources
 
 
-def test_a_join_is_quoted_with_its_place():
+def test_operation_has_its_statement_and_method():
     (join,) = joins("inputs_embeds = inputs_embeds.masked_scatter(\n    mask,\n    image_features,\n)")
     assert join.statement == "inputs_embeds = inputs_embeds.masked_scatter(mask, image_features)"
     assert join.where == "Model.forward"

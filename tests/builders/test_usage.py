@@ -1,4 +1,4 @@
-"""The order in which a module's own code uses its parts, read from its source."""
+"""The order in which a module's forward uses its children."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ class Norm(nn.LayerNorm):
 
 
 class Block(nn.Module):
-    """Declared in another order than used."""
+    """The order of declaration differs from the order of use."""
 
     def __init__(self, **flags):
         super().__init__()
@@ -77,45 +77,45 @@ class Config:
         self.always = always
 
 
-def test_what_is_given_to_a_call_is_used_before_it():
+def test_arguments_of_a_call_come_first():
     assert used_in_order(Nested()) == ("norm1", "attn", "norm2", "mlp")
 
 
 @pytest.mark.parametrize(
     ("first", "used"), [(True, ("norm1", "attn", "mlp")), (False, ("attn", "norm1", "mlp"))]
 )
-def test_of_a_branch_on_its_own_attributes_one_side_counts(first, used):
+def test_condition_on_own_attributes_takes_one_side(first, used):
     assert used_in_order(Branching(norm_first=first)) == used
 
 
-def test_own_methods_stand_where_they_are_called():
+def test_own_methods_are_inlined():
     assert used_in_order(Helped()) == ("attn", "norm1", "norm2", "mlp")
 
 
 @pytest.mark.parametrize(
     ("window", "always", "turns"), [(8, False, True), (None, False, False), (None, True, True)]
 )
-def test_a_rotary_function_counts_where_the_modules_attributes_let_it(window, always, turns):
+def test_condition_on_own_attributes_decides_about_a_rotary_function(window, always, turns):
     used = used_in_order(Turning(window=window, config=Config(always=always)))
     assert ("apply_rotary_pos_emb" in used) is turns
 
 
-def test_of_a_branch_on_anything_else_both_sides_count():
+def test_other_conditions_take_both_sides():
     assert used_in_order(Undecided()) == ("norm1", "norm2", "attn", "mlp")
 
 
-def test_torchs_own_modules_have_no_code_of_their_own():
+def test_torch_modules_are_not_read():
     assert used_in_order(nn.Sequential(Norm(), nn.Linear(4, 4))) == ()
 
 
-def test_a_class_whose_source_is_not_at_hand_tells_nothing():
+def test_class_without_source_has_no_order():
     made = {}
     exec("def forward(self, x):\n    return self.mlp(self.norm1(x))", made)  # noqa: S102 - code without a file
     bare = type("Bare", (Block,), {"forward": made["forward"]})
     assert used_in_order(bare()) == ()
 
 
-def test_nothing_is_run():
+def test_forward_is_not_run():
     class Touchy(Block):
         def forward(self, x):
             raise AssertionError(x)
@@ -126,7 +126,7 @@ def test_nothing_is_run():
 
 
 class Functional(Block):
-    """Reads a fact of its weight first, scales by a parameter, and calls a function for its activation."""
+    """Reads metadata of a weight, scales by a parameter, and calls an activation function."""
 
     def __init__(self):
         super().__init__()
@@ -137,5 +137,5 @@ class Functional(Block):
         return self.mlp(nn.functional.gelu(self.attn(x))) * self.scale
 
 
-def test_a_fact_of_a_weight_is_no_use_of_its_module():
+def test_metadata_of_a_weight_is_no_use_of_its_module():
     assert used_in_order(Functional()) == ("attn", "gelu", "mlp", "scale")

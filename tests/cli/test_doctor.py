@@ -36,7 +36,7 @@ def test_a_place_where_all_works_is_said_to_work(here, hub):
     answer = run("doctor", cwd=here)
     assert answer.code == 0
     assert answer.stdout.rstrip().endswith("Nothing is wrong.")
-    assert f"{hub.url} answers" in answer.stdout
+    assert f"{hub.url} responds" in answer.stdout
     assert not answer.stderr
 
 
@@ -62,7 +62,7 @@ def test_a_token_is_said_to_be_there_and_never_shown(hub, monkeypatch):
     assert findings(answer)["token"] == {
         "subject": "token",
         "state": "ok",
-        "said": "one is sent, from HF_TOKEN",
+        "said": "sent, from HF_TOKEN",
         "hint": None,
     }
     assert SECRET not in answer.stdout + answer.stderr

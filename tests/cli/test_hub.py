@@ -1,4 +1,4 @@
-"""The installed program and a Hub: over HTTP, on the loopback interface."""
+"""Commands with a Hub on the loopback interface."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def home(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_model_of_the_hub_is_answered_with_its_commit(hub, home):
+def test_result_has_the_commit(hub, home):
     commit = hub.add_model(MODEL, {"config.json": LLAVA, "model.safetensors": b"0" * 4096})
     answer = run("show", f"{MODEL}@main", "--format", "json", **home)
     assert (answer.code, answer.stderr) == (0, "")
@@ -29,17 +29,17 @@ def test_a_model_of_the_hub_is_answered_with_its_commit(hub, home):
 
 
 @pytest.mark.usefixtures("home")
-def test_a_revision_is_asked_for_by_either_spelling(hub, monkeypatch, tmp_path):
+def test_both_spellings_of_a_revision_work(hub, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     hub.add_model(MODEL, {"config.json": "{}"})
     commit = hub.add_model(MODEL, {"config.json": LLAVA}, branch="v2")
     cache = ("--cache-dir", tmp_path / "cache", "--format", "json")
-    for asked in ([f"{MODEL}@v2"], [MODEL, "--revision", "v2"]):
-        assert call("show", *asked, *cache).data["model"]["revision"] == commit
+    for arguments in ([f"{MODEL}@v2"], [MODEL, "--revision", "v2"]):
+        assert call("show", *arguments, *cache).data["model"]["revision"] == commit
 
 
 @pytest.mark.slow
-def test_without_a_hub_a_model_outside_the_catalogue_is_an_error_that_says_so(home):
+def test_unreachable_hub_is_an_error(home):
     answer = run("show", MODEL, **home | {"HF_ENDPOINT": NO_HUB})
     assert (answer.code, answer.stdout) == (3, "")
     assert answer.stderr.startswith(f"error: {MODEL}: {NO_HUB} cannot be reached: ")
@@ -47,7 +47,7 @@ def test_without_a_hub_a_model_outside_the_catalogue_is_an_error_that_says_so(ho
 
 
 @pytest.mark.slow
-def test_offline_a_model_outside_cache_and_catalogue_is_an_error_that_says_so(home):
+def test_uncached_model_is_an_error_offline(home):
     by_option = run("show", MODEL, "--offline", **home)
     by_environment = run("show", MODEL, **home, HF_HUB_OFFLINE="1")
     assert by_option == by_environment
@@ -68,7 +68,7 @@ def test_offline_a_model_outside_cache_and_catalogue_is_an_error_that_says_so(ho
     ],
     ids=["gated", "private", "disabled", "missing"],
 )
-def test_what_the_hub_refuses_is_said_with_what_to_do(hub, who, sentence):
+def test_inaccessible_model_is_an_error_with_a_hint(hub, who, sentence):
     if who is not None:
         hub.add_model(MODEL, {"config.json": LLAVA}, **who)
     answer = call("show", MODEL)
@@ -77,20 +77,20 @@ def test_what_the_hub_refuses_is_said_with_what_to_do(hub, who, sentence):
     assert answer.stderr.count("\n") == 2
 
 
-def test_a_repo_without_a_config_json_and_an_unknown_revision_are_said(hub):
+def test_missing_config_json_and_unknown_revision_are_errors(hub):
     hub.add_model(MODEL, {"README.md": "x"})
     assert "has no config.json" in call("show", MODEL).stderr
     assert "has no branch, tag or commit 'v9'" in call("show", f"{MODEL}@v9").stderr
 
 
-def test_a_hub_that_is_busy_is_said_with_how_long(hub, tmp_path):
+def test_error_of_a_busy_hub_has_the_time_to_wait(hub, tmp_path):
     hub.fault("config.json", status=429, headers={"Retry-After": "3600"})
     answer = call("show", MODEL, "--cache-dir", tmp_path / "cache")
     assert answer.code == 3
-    assert "answered 429, too many requests: it says to wait 3600 s" in answer.stderr
+    assert "answered 429, too many requests: wait 3600 s" in answer.stderr
 
 
-def test_a_busy_hub_leaves_the_catalogue_to_answer(hub, tmp_path):
+def test_catalogue_is_used_if_the_hub_is_busy(hub, tmp_path):
     hub.fault("config.json", status=429, headers={"Retry-After": "3600"})
     answer = call("table", "--columns", "model", "--cache-dir", tmp_path / "cache")
     assert answer.code == 0
@@ -99,26 +99,26 @@ def test_a_busy_hub_leaves_the_catalogue_to_answer(hub, tmp_path):
     assert "9 models are answered from the built-in catalogue" in answer.stderr
 
 
-def test_a_private_model_is_answered_to_a_token_that_may_read_it(hub, tmp_path):
+def test_private_model_needs_a_token_with_read_access(hub, tmp_path):
     hub.add_model(MODEL, {"config.json": LLAVA}, private=True, readers={SECRET})
-    asked = ("table", MODEL, "--columns", "model", "--cache-dir", tmp_path / "cache")
-    assert call(*asked).code == 3
-    assert call(*asked, "--token", SECRET).code == 0
+    command = ("table", MODEL, "--columns", "model", "--cache-dir", tmp_path / "cache")
+    assert call(*command).code == 3
+    assert call(*command, "--token", SECRET).code == 0
     assert SECRET in {request.token for request in hub.requests}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("option", [True, False], ids=["option", "environment"])
-def test_a_token_is_never_printed(hub, home, option):
+def test_token_is_never_printed(hub, home, option):
     hub.add_model(MODEL, {"config.json": LLAVA}, private=True, readers={"hf_reader"})
-    stated = ("--token", SECRET) if option else ()
-    answer = run("show", MODEL, "--debug", *stated, **home, HF_TOKEN=None if option else SECRET)
+    token = ("--token", SECRET) if option else ()
+    answer = run("show", MODEL, "--debug", *token, **home, HF_TOKEN=None if option else SECRET)
     assert answer.code == 3
     assert SECRET in {request.token for request in hub.requests}
     assert SECRET not in answer.stdout + answer.stderr
 
 
-def test_a_model_that_the_hub_does_not_have_leaves_the_others_answered(hub):
+def test_missing_model_does_not_affect_the_others(hub):
     commit = hub.add_model(MODEL, {"config.json": LLAVA})
     answer = call("table", "org/gone", MODEL, "--format", "json")
     assert answer.code == 3

@@ -1,4 +1,4 @@
-"""The installed program and a Hub that misbehaves: what its user sees, and that the next run is right."""
+"""Commands with a Hub that fails: the error messages, and a correct result in the next run."""
 
 import signal
 import subprocess
@@ -15,36 +15,40 @@ MODEL = "org/llava"
 KNOWN = "llava-hf/llava-1.5-7b-hf"
 SECRET = "hf_thisIsTheSecretOfTheTest"  # noqa: S105 - of no account
 OWN_CODE = {"model_type": "own", "auto_map": {"AutoModel": "modeling_own.OwnModel"}}
-# what the Hub does, and what is said of it
+# what the Hub does, the message and the hint
 FAULTS = {
     "is busy for an hour": (
         {"status": 429, "headers": {"Retry-After": "3600"}},
-        "answered 429, too many requests: it says to wait 3600 s.",
-        "Try again then.",
+        "answered 429, too many requests: wait 3600 s.",
+        "Try again later.",
     ),
-    "is broken": ({"status": 500, "headers": {"Retry-After": "0"}}, "answered 500.", "Check the connection"),
+    "fails": ({"status": 500, "headers": {"Retry-After": "0"}}, "answered 500.", "Check the connection"),
     "drops every connection": ({"drop": True}, "cannot be reached:", "Check the connection"),
     "redirects in a circle": (
         {"status": 302, "headers": {"Location": "/x/config.json"}},
-        "sent an unexpected answer: it redirects more than 8 times.",
+        "sent an unexpected response: it redirects more than 8 times.",
         "Check the connection",
     ),
     "redirects to a file": (
         {"status": 302, "headers": {"Location": "file:///etc/passwd"}},
-        "sent an unexpected answer: it redirects from http to file.",
+        "sent an unexpected response: it redirects from http to file.",
         "Check the connection",
     ),
     "names another commit": (
         {"method": "GET", "headers": {"X-Repo-Commit": "0" * 40}},
-        "was requested, and another came.",
+        "was requested, and it is of another.",
         "Check the connection",
     ),
     "names a commit that is a path": (
         {"headers": {"X-Repo-Commit": "../" * 13 + "x"}},
-        "sent an unexpected answer: it names no commit.",
+        "sent an unexpected response: it names no commit.",
         "Check the connection",
     ),
-    "breaks off": ({"method": "GET", "drop_after": 5}, "the download failed:", "Check the connection"),
+    "drops the connection": (
+        {"method": "GET", "drop_after": 5},
+        "the download failed:",
+        "Check the connection",
+    ),
     "sends what unpacks to a hundred megabytes": (
         {"method": "GET", "body": b"bomb", "headers": {"Content-Encoding": "gzip"}},
         "its body is compressed, which the request did not allow.",
@@ -60,7 +64,7 @@ def home(tmp_path):
 
 
 @pytest.mark.parametrize(("fault", "sentence", "hint"), FAULTS.values(), ids=FAULTS.keys())
-def test_a_fault_is_one_sentence_and_what_to_do(hub, tmp_path, fault, sentence, hint):
+def test_fault_is_one_message_and_one_hint(hub, tmp_path, fault, sentence, hint):
     hub.add_model(MODEL, {"config.json": LLAVA})
     body = bomb() if fault.get("body") == b"bomb" else fault.get("body")
     hub.fault("config.json", **{**fault, "body": body})
@@ -68,21 +72,21 @@ def test_a_fault_is_one_sentence_and_what_to_do(hub, tmp_path, fault, sentence, 
     answer = call("show", MODEL, "--cache-dir", tmp_path / "cache")
 
     assert (answer.code, answer.stdout) == (3, "")
-    said, to_do = answer.stderr.splitlines()
-    assert said.startswith(f"error: {MODEL}: ")
-    assert sentence in said
+    message, to_do = answer.stderr.splitlines()
+    assert message.startswith(f"error: {MODEL}: ")
+    assert sentence in message
     assert to_do.strip().startswith(hint)
 
 
-def test_of_many_models_those_that_the_hub_gives_are_in_the_table(hub, home):
-    """Another is in the catalogue, which answers for it; and all are there as soon as the Hub is well."""
+def test_other_models_are_in_the_table(hub, home):
+    """A model of the catalogue is, too; and the next run without faults has all of them."""
     for name in (MODEL, "org/busy", KNOWN):
         hub.add_model(name, {"config.json": LLAVA})
     hub.fault("config.json", within="/busy/", status=503, headers={"Retry-After": "60"})
     hub.fault("config.json", within=KNOWN, drop=True)
-    asked = ("table", MODEL, "org/busy", KNOWN, "--columns", "model,commit")
+    command = ("table", MODEL, "org/busy", KNOWN, "--columns", "model,commit")
 
-    answer = run(*asked, **home)
+    answer = run(*command, **home)
 
     assert answer.code == 3
     assert [row[0] for row in cells(answer.stdout)[1:]] == [f"`{MODEL}`", "`org/busy`", f"`{KNOWN}`"]
@@ -91,7 +95,7 @@ def test_of_many_models_those_that_the_hub_gives_are_in_the_table(hub, home):
     assert f"{KNOWN} is answered from the built-in catalogue" in answer.stderr
 
     hub.faults.clear()
-    healthy = run(*asked, **home)
+    healthy = run(*command, **home)
     assert (healthy.code, healthy.stderr) == (0, "")
     assert [row[1].strip("`") for row in cells(healthy.stdout)[1:]] == [
         hub.models[name].refs["main"] for name in (MODEL, "org/busy", KNOWN)
@@ -99,27 +103,27 @@ def test_of_many_models_those_that_the_hub_gives_are_in_the_table(hub, home):
 
 
 @pytest.mark.parametrize("file", ["of-00002.safetensors", "index.json", "modeling_own.py"])
-def test_an_answer_that_a_fault_made_poorer_is_not_the_next_one(hub, tmp_path, file):
-    """Headers and code stand for a class that transformers does not have; without them less is known."""
+def test_incomplete_result_is_not_cached(hub, tmp_path, file):
+    """Without headers and code, less is known of a model whose class transformers does not have."""
     sparse.write_sharded(tmp_path / "m", {"model.embed_tokens.weight": (8, 4), "lm_head.weight": (8, 4)}, 2)
     files = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
-    code = f"class OwnModel:\n    pass  # {file}\n"  # so that each case has a commit of its own
+    code = f"class OwnModel:\n    pass  # {file}\n"  # each case has its own commit
     hub.add_model(MODEL, {**files, "config.json": OWN_CODE, "modeling_own.py": code})
     hub.fault(file, status=500, headers={"Retry-After": "60"})
-    asked = ("show", MODEL, "--format", "json", "--cache-dir", tmp_path / "cache")
+    command = ("show", MODEL, "--format", "json", "--cache-dir", tmp_path / "cache")
 
-    poorer = call(*asked)
+    incomplete = call(*command)
     hub.faults.clear()
-    healthy = call(*asked)
+    healthy = call(*command)
 
-    assert (poorer.code, healthy.code) == (0, 0)
-    assert "answered 500" in poorer.stderr
+    assert (incomplete.code, healthy.code) == (0, 0)
+    assert "answered 500" in incomplete.stderr
     assert "answered 500" not in healthy.stderr
     assert healthy.data["builder"] == "header"
     assert healthy.data["parameters"]["total"] == 64
 
 
-def test_a_token_does_not_follow_a_redirect(hub, home):
+def test_token_does_not_follow_a_redirect(hub, home):
     other = HubServer()
     try:
         hub.add_model(MODEL, {"config.json": LLAVA}, private=True, readers={SECRET})
@@ -136,7 +140,7 @@ def test_a_token_does_not_follow_a_redirect(hub, home):
         other.close()
 
 
-def test_ctrl_c_is_not_kept_waiting_by_a_hub_that_is_silent(hub, home):
+def test_ctrl_c_does_not_wait_for_a_silent_hub(hub, home):
     names = [f"org/model-{n}" for n in range(4)]
     for name in names:
         hub.add_model(name, {"config.json": LLAVA})
@@ -153,8 +157,8 @@ def test_ctrl_c_is_not_kept_waiting_by_a_hub_that_is_silent(hub, home):
         while len(hub.requests) < len(names) and time.monotonic() < until:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=20)
+        output = process.communicate(timeout=20)
 
     assert len(hub.requests) == len(names)
     assert process.returncode == 130
-    assert "Traceback" not in "".join(said)
+    assert "Traceback" not in "".join(output)

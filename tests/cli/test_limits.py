@@ -41,10 +41,10 @@ TOO_MUCH = {
     "a text": ({"name": "x" * 10**6}, "the config.json holds a text of 1,000,000 characters"),
     "a name": ({"architectures": ["x" * 10**4]}, "architectures has a name of 10,000 characters"),
     "10^4 deep": (DEEP, "the config.json is nested more than 64 deep"),
-    "10^5 digits": (DIGITS, "the config.json holds a number that is too long to be one"),
+    "10^5 digits": (DIGITS, "the config.json holds a number that is too long"),
     "4,000 digits": (
         {"bos_token_id": 10**4_000},
-        "the config.json holds a number that is too long to be one",
+        "the config.json holds a number that is too long",
     ),
     "UTF-16": ("\ufeff" + json.dumps(LLAVA), "the config.json is not UTF-8 text"),
 }

@@ -76,7 +76,7 @@ def test_a_damaged_configuration_is_an_error_if_it_cannot_be_downloaded(
     options = InspectOptions(cache_dir=options.cache_dir, offline=network == "offline")
     for ref in (ModelRef(NAME), ModelRef(NAME, config_file.parent.name)):
         with pytest.raises(
-            HubUnavailableError, match=r"The cache's copy of org/name is damaged: the config\.json "
+            HubUnavailableError, match=r"The cached copy of org/name is damaged: the config\.json "
         ):
             load(ref, options)
 

@@ -1,5 +1,7 @@
 """Every kind of lookup on the Hub, for the tests of servers that misbehave."""
 
+import time
+
 import pytest
 
 from tests import sparse
@@ -28,7 +30,7 @@ def options_of(tmp_path, timeout=20):
     return InspectOptions(token=TOKEN, cache_dir=tmp_path / "cache", timeout=timeout)
 
 
-# each lookup, and how the path ends that it requests
+# each lookup, with the end of the path that it requests
 LOOKUPS = {
     "configuration": ("config.json", lambda ref, _, options: load(ref, options)),
     "adapter": ("adapter_config.json", lambda ref, _, options: adapters.load(ref, options)),
@@ -45,7 +47,7 @@ def ask(look_up, commit, options):
 
 
 def why_no_headers(hub, options):
-    """The lookup that reads the list of the repo's files: there is neither index nor single file."""
+    """The lookup that requests the list of the repo's files: there is neither index nor single file."""
     commit = hub.add_model(NAME, {"config.json": {}, "pytorch_model.bin": b"\x80"}, readers={TOKEN})
     try:
         return headers.load(ModelRef(NAME), ModelIdentity(NAME, commit), options)
@@ -53,6 +55,20 @@ def why_no_headers(hub, options):
         return error.message
 
 
-def temporary_files(options):
-    names = (".part", ".incomplete", ".lock", ".tmp")
-    return [path for path in options.cache_dir.rglob("*") if path.is_file() and path.name.endswith(names)]
+TEMPORARY = (".part", ".incomplete", ".lock", ".tmp")
+
+
+def files_below(folder):
+    """All files but temporary ones: threads of a failed lookup may still be writing."""
+    paths = (path for path in folder.rglob("*") if not path.name.endswith(TEMPORARY))
+    return {path for path in paths if path.is_file()}
+
+
+def remaining_temporary_files(options):
+    """Temporary files that nothing removes."""
+    until = time.monotonic() + 10
+    while True:
+        found = [path for path in options.cache_dir.rglob("*") if path.name.endswith(TEMPORARY)]
+        if not found or time.monotonic() > until:
+            return found
+        time.sleep(0.02)

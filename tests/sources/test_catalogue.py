@@ -1,4 +1,4 @@
-"""The catalogue: its files say enough to build each model, and no more."""
+"""The built-in catalogue: its files suffice to build each model."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 import vlm_inspect
 from tests.builders import phi3_v
-from vlm_inspect.builders.headers.build import answer_from_headers
+from vlm_inspect.builders.header_tree import build_header_tree
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.render.tree import tree_lines
 from vlm_inspect.sources import catalogue
@@ -25,17 +25,17 @@ TOTALS = {
     "HuggingFaceM4/idefics2-8b-chatty": 8_402_768_112,
 }
 REMOTE_CODE = "microsoft/Phi-3-vision-128k-instruct"
-# the models' own configurations, where they lie beside the repository
+# the published configurations, if they are in the folder next to the repository
 FULL = {
     name: path.read_text()
     for name in catalogue.names()
     for path in SHARED.glob(name.replace("/", "__") + "/config.json")
 }
-STATED = {"architecture", "fine_tuning", "vision_encoder", "backbone"}
+FACTS = {"architecture", "fine_tuning", "vision_encoder", "backbone"}
 
 
 def build(config):
-    """The model on the meta device, with transformers and accelerate alone."""
+    """Build the model on the meta device, with transformers and accelerate only."""
     import transformers
     from accelerate import init_empty_weights
 
@@ -48,18 +48,18 @@ def shapes(model):
     return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 
-def test_the_names_are_the_files():
+def test_every_model_has_a_file():
     files = (Path(vlm_inspect.__file__).parent / "sources" / "catalogue_data").iterdir()
 
     assert {name.replace("/", "__") + ".toml" for name in catalogue.names()} == {file.name for file in files}
 
 
-def test_the_totals_are_of_all_models_that_transformers_builds():
+def test_every_model_but_one_has_a_total():
     assert {*TOTALS, REMOTE_CODE} == set(catalogue.names())
 
 
 @pytest.mark.parametrize("name", catalogue.names())
-def test_a_model_is_found_under_its_name_in_any_case(name):
+def test_model_is_found_by_its_name_in_any_case(name):
     checkpoint = catalogue.load(name)
 
     assert checkpoint == catalogue.load(name.upper())
@@ -68,42 +68,42 @@ def test_a_model_is_found_under_its_name_in_any_case(name):
     assert checkpoint.config["architectures"]
 
 
-def test_a_model_that_is_not_here_is_none():
+def test_unknown_model_is_none():
     assert catalogue.load("org/name") is None
     assert catalogue.facts("org/name") == {}
 
 
-def test_no_caller_changes_what_the_next_one_gets():
+def test_changes_to_a_result_do_not_change_the_catalogue():
     catalogue.load("llava-hf/llava-1.5-7b-hf").config["vision_config"]["hidden_size"] = 1
 
     assert catalogue.load("llava-hf/llava-1.5-7b-hf").config["vision_config"]["hidden_size"] == 1024
 
 
 @pytest.mark.parametrize("name", catalogue.names())
-def test_what_authors_state_is_stated(name):
-    unstated = {
+def test_facts_of_the_authors_are_stated(name):
+    missing = {
         REMOTE_CODE: {"vision_encoder", "backbone"},
-        "TIGER-Lab/Mantis-8B-siglip-llama3": {"vision_encoder"},  # its authors give a type, which is no name
+        "TIGER-Lab/Mantis-8B-siglip-llama3": {"vision_encoder"},  # its authors state a type, not a name
     }
 
-    assert catalogue.facts(name).keys() == STATED - unstated.get(name, set())
+    assert catalogue.facts(name).keys() == FACTS - missing.get(name, set())
 
 
-def test_a_null_of_the_configuration_is_a_null():
+def test_null_of_a_configuration_is_none():
     text_config = catalogue.load("llava-hf/llava-v1.6-mistral-7b-hf").config["text_config"]
 
     assert text_config["sliding_window"] is None
 
 
 @pytest.mark.parametrize("name", TOTALS)
-def test_a_model_builds_with_its_published_number_of_parameters(name):
+def test_model_has_its_published_number_of_parameters(name):
     model = build(catalogue.load(name).config)
 
     assert sum(parameter.numel() for parameter in model.parameters()) == TOTALS[name]
 
 
 @pytest.mark.parametrize("name", [name for name in FULL if name in TOTALS])
-def test_a_model_is_built_as_from_its_full_configuration(name):
+def test_model_is_built_as_from_its_full_configuration(name):
     assert shapes(build(catalogue.load(name).config)) == shapes(build(json.loads(FULL[name])))
 
 
@@ -112,7 +112,7 @@ def test_no_value_differs_from_the_full_configuration(name):
     assert_part(catalogue.load(name).config, json.loads(FULL[name]))
 
 
-def test_the_stated_headers_are_those_of_the_published_index():
+def test_headers_are_those_of_the_published_index():
     headers = catalogue.headers(REMOTE_CODE)
     assert {tensor.name: tensor.shape for tensor in headers.tensors} == phi3_v.SHAPES
     assert headers.total_bytes == 8_293_242_880
@@ -123,32 +123,32 @@ def test_the_stated_headers_are_those_of_the_published_index():
         assert headers.total_bytes == published["metadata"]["total_size"]
 
 
-def test_headers_and_code_are_stated_of_the_model_that_transformers_does_not_have():
+def test_headers_and_classes_are_those_of_the_model_without_a_class_in_transformers():
     assert [name for name in catalogue.names() if catalogue.headers(name)] == [REMOTE_CODE]
     assert [name for name in catalogue.names() if catalogue.code(name)] == [REMOTE_CODE]
     assert catalogue.headers("org/name") is catalogue.code("org/name") is None
 
 
-def test_the_stated_classes_are_those_of_the_printed_tree():
+def test_declared_classes_are_those_of_the_printed_tree():
     printed = SHARED.parent / "seed" / "trees" / f"{REMOTE_CODE.replace('/', '__')}.flash_attention_2.txt"
     tree = phi3_vision()
-    told = [line.printed for line in tree_lines(tree) if ": Parameter" not in line.printed]
-    assert told[0] == "Phi3VForCausalLM("
-    if printed.exists():  # `wte` is the embedding again, which no header holds twice
-        assert told == [line for line in printed.read_text().splitlines() if "(wte)" not in line]
+    printed_lines = [line.printed for line in tree_lines(tree) if ": Parameter" not in line.printed]
+    assert printed_lines[0] == "Phi3VForCausalLM("
+    if printed.exists():  # `wte` is the embedding again, which is stored once
+        assert printed_lines == [line for line in printed.read_text().splitlines() if "(wte)" not in line]
 
 
 @pytest.mark.parametrize(
     ("selected", "class_name"),
     [("eager", "Phi3Attention"), ("sdpa", "Phi3SdpaAttention"), ("flash_attention_2", "Phi3FlashAttention2")],
 )
-def test_the_attention_is_what_the_configuration_selects(selected, class_name):
+def test_configuration_selects_the_attention_class(selected, class_name):
     tree = phi3_vision(_attn_implementation=selected)
     assert tree.find("model.layers.31.self_attn").class_name == class_name
 
 
 @pytest.mark.parametrize("selected", [None, "magic"])
-def test_an_attention_that_the_configuration_does_not_select_is_unknown(selected):
+def test_attention_class_that_the_configuration_does_not_select_is_unknown(selected):
     tree = phi3_vision(_attn_implementation=selected)
     assert tree.find("model.layers.0.self_attn").inferred
     why = tree.unknowns.why_class_unknown("model.layers.0.self_attn")
@@ -159,7 +159,7 @@ def test_an_attention_that_the_configuration_does_not_select_is_unknown(selected
 def phi3_vision(**changes):
     checkpoint = catalogue.load(REMOTE_CODE)
     changed = replace(checkpoint, config={**checkpoint.config, **changes})
-    return answer_from_headers(changed, catalogue.headers(REMOTE_CODE), stated=catalogue.code(REMOTE_CODE))
+    return build_header_tree(changed, catalogue.headers(REMOTE_CODE), declared=catalogue.code(REMOTE_CODE))
 
 
 def assert_part(part, whole):

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from vlm_inspect.core.model_ref import ModelRef
-from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources import code_files, load
 
+REF = ModelRef.parse("org/own")
 CONFIG = {
     "model_type": "own",
     "auto_map": {"AutoConfig": "configuration_own.OwnConfig", "AutoModel": "modeling_own.OwnModel"},
@@ -21,7 +21,7 @@ FILES = {
     "parts/tower.py": "from ..layers import Layer\nfrom ...outside import secret\nimport os\n",
     "layers.py": "",
     "helpers.py": "x = 1\n",
-    "training.py": "nobody imports it\n",
+    "training.py": "not imported\n",
 }
 WANTED = sorted(set(FILES) - {"training.py"})
 
@@ -40,11 +40,11 @@ def local(folder, config=CONFIG):
     return code_files.load(ref, load(ref).identity, config)
 
 
-def test_what_is_named_and_what_that_imports_is_read_and_nothing_else(tmp_path):
+def test_named_and_imported_files_are_read_and_no_others(tmp_path):
     assert sorted(local(write(tmp_path / "m", FILES))) == WANTED
 
 
-def test_a_part_of_the_configuration_may_name_files_too(tmp_path):
+def test_sub_configuration_may_name_files(tmp_path):
     config = {"llm_config": {"auto_map": {"AutoModel": ["layers.A", None], "AutoTokenizer": "helpers.B"}}}
     assert sorted(local(write(tmp_path / "m", FILES), config)) == ["helpers.py", "layers.py"]
 
@@ -53,24 +53,24 @@ def test_a_part_of_the_configuration_may_name_files_too(tmp_path):
     "reference",
     ["..secret.A", "/etc/hosts.A", "other/repo--modeling.A", "a/b.A", "a\0b.A", "", 3, "x" * 5000 + ".A"],
 )
-def test_a_name_that_leads_out_of_the_repository_is_not_asked_for(reference):
-    asked = []
-    assert code_files.collect({"auto_map": {"AutoModel": reference}}, asked.append) == {}
-    assert asked == []
+def test_reference_outside_the_repository_is_not_read(reference):
+    requested = []
+    assert code_files.collect({"auto_map": {"AutoModel": reference}}, requested.append) == {}
+    assert requested == []
 
 
-def test_imports_do_not_lead_out_of_the_repository():
-    asked = []
+def test_import_outside_the_repository_is_not_read():
+    requested = []
 
     def read(name):
-        asked.append(name)
+        requested.append(name)
         return b"from ... import a\nfrom ..b import c\nfrom .d/../e import f\nfrom ./f import g\n"
 
     code_files.collect({"auto_map": {"AutoModel": "m.A"}}, read)
-    assert asked == ["m.py"] + ["d.py"] * ("d.py" in asked)
+    assert requested == ["m.py"] + ["d.py"] * ("d.py" in requested)
 
 
-def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
+def test_symbolic_link_out_of_the_folder_is_not_followed(tmp_path):
     folder = write(tmp_path / "m", FILES)
     (tmp_path / "secret.py").write_text("secret = 1\n")
     (folder / "helpers.py").unlink()
@@ -78,7 +78,7 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     assert "helpers.py" not in local(folder)
 
 
-def test_the_links_of_the_hubs_cache_are_followed(tmp_path):
+def test_symbolic_links_of_the_hub_cache_are_followed(tmp_path):
     blobs = tmp_path / "blobs"
     blobs.mkdir()
     (tmp_path / "snapshots").mkdir()
@@ -89,65 +89,52 @@ def test_the_links_of_the_hubs_cache_are_followed(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"#" * (code_files.LARGEST_FILE + 1), b"\xff\xfe\x00"])
-def test_a_file_that_is_too_long_or_no_text_is_left_out(tmp_path, content):
+def test_file_that_is_too_long_or_not_text_is_skipped(tmp_path, content):
     folder = write(tmp_path / "m", FILES)
     (folder / "helpers.py").write_bytes(content)
     assert "helpers.py" not in local(folder)
 
 
-def test_files_without_end_are_not_all_asked_for():
-    asked = []
+def test_number_of_files_is_limited():
+    requested = []
 
     def read(name):
-        asked.append(name)
-        return f"from .m{len(asked)} import x\n".encode()
+        requested.append(name)
+        return f"from .m{len(requested)} import x\n".encode()
 
     assert len(code_files.collect({"auto_map": {"AutoModel": "m0.A"}}, read)) == code_files.MOST_FILES
-    assert len(asked) == code_files.MOST_FILES
+    assert len(requested) == code_files.MOST_FILES
 
 
-@pytest.fixture
-def options(tmp_path):
-    return InspectOptions(cache_dir=tmp_path / "cache")
+def publish(hub, options, files=FILES):
+    """Publish a commit of the model; return its identity."""
+    hub.add_model("org/own", {**files, "config.json": CONFIG})
+    return load(REF, options).identity
 
 
-def repo(hub, files=FILES):
-    content = {name: text.encode() for name, text in {**files, "config.json": json.dumps(CONFIG)}.items()}
-    return hub.add_model("org/own", content)
-
-
-def test_a_repo_is_read_at_the_commit_of_its_configuration(hub, options):
-    repo(hub)
-    ref = ModelRef.parse("org/own")
-    identity = load(ref, options).identity
-    repo(hub, {**FILES, "helpers.py": "newer"})
-    found = code_files.load(ref, identity, CONFIG, options)
+def test_repo_is_read_at_the_commit_of_its_configuration(hub, options):
+    identity = publish(hub, options)
+    publish(hub, options, {**FILES, "helpers.py": "newer"})
+    found = code_files.load(REF, identity, CONFIG, options)
     assert sorted(found) == WANTED
     assert found["helpers.py"] == FILES["helpers.py"]
 
 
-def test_what_was_read_once_is_read_offline(hub, options):
-    repo(hub)
-    ref = ModelRef.parse("org/own")
-    identity = load(ref, options).identity
-    first = code_files.load(ref, identity, CONFIG, options)
+def test_cached_files_are_read_offline(hub, options, offline):
+    identity = publish(hub, options)
+    first = code_files.load(REF, identity, CONFIG, options)
     hub.requests.clear()
-    offline = InspectOptions(cache_dir=options.cache_dir, offline=True)
-    assert code_files.load(ref, identity, CONFIG, offline) == first
+    assert code_files.load(REF, identity, CONFIG, offline) == first
     assert hub.requests == []
 
 
-def test_offline_without_a_cache_there_is_no_code_and_no_error(hub, options):
-    repo(hub)
-    ref = ModelRef.parse("org/own")
-    identity = load(ref, options).identity
-    offline = InspectOptions(cache_dir=options.cache_dir, offline=True)
-    assert code_files.load(ref, identity, CONFIG, offline) == {}
+def test_uncached_files_are_skipped_offline(hub, options, offline):
+    identity = publish(hub, options)
+    assert code_files.load(REF, identity, CONFIG, offline) == {}
 
 
-def test_a_model_without_code_asks_for_nothing(hub, options):
+def test_model_without_code_sends_no_requests(hub, options):
+    identity = publish(hub, options)
     hub.requests.clear()
-    identity = load(ModelRef.parse("org/own"), options).identity if repo(hub) else None
-    hub.requests.clear()
-    assert code_files.load(ModelRef.parse("org/own"), identity, {"model_type": "llava"}, options) == {}
+    assert code_files.load(REF, identity, {"model_type": "llava"}, options) == {}
     assert hub.requests == []

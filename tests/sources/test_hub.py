@@ -17,11 +17,6 @@ RIGHT = "hf_right"
 NEXT = {"config.json": {"model_type": "llava_next"}}
 
 
-@pytest.fixture
-def options(tmp_path):
-    return InspectOptions(cache_dir=tmp_path / "cache")
-
-
 def ask(name, options, revision=None):
     return load(ModelRef(name, revision=revision), options)
 
@@ -89,14 +84,14 @@ def test_moved_branch_is_read_again(hub, options):
 
 
 @pytest.mark.parametrize("branch", ["dev", "refs/pr/1", "v1.0", "größer"])
-def test_branch_or_tag_is_read_by_its_name(hub, options, branch):
+def test_branch_or_tag_is_read_by_its_name(hub, options, offline, branch):
     hub.add_model("org/name", LLAVA)
     commit = hub.add_model("org/name", NEXT, branch=branch)
 
     checkpoint = ask("org/name", options, branch)
 
     assert (checkpoint.identity.revision, checkpoint.config["model_type"]) == (commit, "llava_next")
-    assert ask("org/name", InspectOptions(cache_dir=options.cache_dir, offline=True), branch) == checkpoint
+    assert ask("org/name", offline, branch) == checkpoint
 
 
 def test_short_commit_is_recorded_in_full(hub, options):
@@ -162,17 +157,17 @@ def test_malformed_configuration_is_an_error_that_names_the_model(hub, options):
         ask("org/name", options)
 
 
-def test_offline_the_cache_answers_without_requests(hub, options):
+def test_offline_the_cache_answers_without_requests(hub, options, offline):
     hub.add_model("org/name", LLAVA)
     first = ask("org/name", options)
     hub.requests.clear()
 
-    assert ask("org/name", InspectOptions(cache_dir=options.cache_dir, offline=True)) == first
+    assert ask("org/name", offline) == first
     assert hub.requests == []
 
 
-def test_offline_the_catalogue_answers_after_the_cache(hub, options):
-    checkpoint = ask("llava-hf/llava-1.5-7b-hf", InspectOptions(cache_dir=options.cache_dir, offline=True))
+def test_offline_the_catalogue_answers_after_the_cache(hub, offline):
+    checkpoint = ask("llava-hf/llava-1.5-7b-hf", offline)
 
     assert checkpoint.identity == ModelIdentity(id="llava-hf/llava-1.5-7b-hf", source="catalogue")
     assert checkpoint.notes == ()
@@ -180,16 +175,14 @@ def test_offline_the_catalogue_answers_after_the_cache(hub, options):
 
 
 @pytest.mark.parametrize("revision", ["main", "0" * 40])
-def test_offline_the_catalogue_does_not_answer_for_a_revision(options, revision):
-    offline = InspectOptions(cache_dir=options.cache_dir, offline=True)
-
+def test_offline_the_catalogue_does_not_answer_for_a_revision(offline, revision):
     with pytest.raises(HubUnavailableError, match=f"has llava-hf/llava-1.5-7b-hf at revision {revision}"):
         ask("llava-hf/llava-1.5-7b-hf", offline, revision)
 
 
-def test_offline_an_unknown_model_is_an_error(options):
+def test_offline_an_unknown_model_is_an_error(offline):
     with pytest.raises(HubUnavailableError, match="Offline, and neither the cache nor") as caught:
-        ask("org/name", InspectOptions(cache_dir=options.cache_dir, offline=True))
+        ask("org/name", offline)
 
     assert "without --offline" in caught.value.hint
 

@@ -33,7 +33,7 @@ CASES = {
     ),
     "gated": ({"gated": True}, None, GatedModelError, "is gated", "/org/name"),
     "gated, other token": ({"gated": True}, OTHER, GatedModelError, "is gated", "/org/name"),
-    "unknown token": ({}, WRONG, TokenError, "does not accept the token", "--token"),
+    "unknown token": ({}, WRONG, TokenError, "rejected the token", "--token"),
     "disabled": ({"disabled": True}, None, ModelNotFoundError, "disabled", "/org/name"),
 }
 
@@ -73,7 +73,7 @@ def test_malformed_token_is_not_sent(hub, error_of, monkeypatch, token):
     error_of(TokenError, token=token)
 
     assert hub.requests == []
-    if "\x00" not in token and "\n" not in token:  # of which the one is impossible, the other cleaned
+    if "\x00" not in token and "\n" not in token:  # the former cannot be set, the latter is removed
         monkeypatch.setenv("HF_TOKEN", token)
         assert token not in error_of(TokenError).message
 
@@ -127,4 +127,4 @@ def test_server_that_is_no_hub_is_reported(hub, error_of):
     hub.add_model("org/name", LLAVA)
     hub.fault("config.json", without=("X-Repo-Commit",))
 
-    assert "unexpected answer: it names no commit" in error_of(HubUnavailableError).message
+    assert "unexpected response: it names no commit" in error_of(HubUnavailableError).message

@@ -30,11 +30,6 @@ def decoder(layers=32, width=4096, inner=11008):
     return tensors | {"language_model.lm_head.weight": (32064, width)}
 
 
-@pytest.fixture
-def options(tmp_path):
-    return InspectOptions(cache_dir=tmp_path / "cache")
-
-
 def publish(hub, folder, **who):
     """The files of a folder as a model; returns what its configuration's identity would be."""
     files = {path.name: path for path in folder.iterdir()}
@@ -47,6 +42,13 @@ def ask(identity, options, **how):
 
 def sharded(tmp_path, tensors=None, shards=2):
     return sparse.write_sharded(tmp_path / "m", tensors or TWO, shards)
+
+
+@pytest.fixture
+def identity(hub, tmp_path):
+    """A model of two shards."""
+    sharded(tmp_path)
+    return publish(hub, tmp_path / "m")
 
 
 # --- requests
@@ -88,9 +90,7 @@ def test_shard_in_large_file_storage_takes_no_more_requests(hub, options, tmp_pa
     assert sum(request.body_bytes for request in from_cdn) <= 1.1 * size
 
 
-def test_commit_of_the_configuration_is_requested(hub, options, tmp_path):
-    sharded(tmp_path)
-    identity = publish(hub, tmp_path / "m")
+def test_commit_of_the_configuration_is_requested(hub, identity, options):
     hub.add_model(NAME, {"config.json": b"{}"})
 
     assert len(ask(identity, options).tensors) == 2
@@ -121,20 +121,16 @@ def test_header_of_any_length_is_read(hub, options, length):
 # --- cache
 
 
-def test_headers_are_cached_by_commit(hub, options, tmp_path):
-    sharded(tmp_path)
-    identity = publish(hub, tmp_path / "m")
+def test_headers_are_cached_by_commit(hub, identity, options, offline):
     found = ask(identity, options)
     hub.requests.clear()
 
     assert ask(identity, options) == found
-    assert ask(identity, InspectOptions(cache_dir=options.cache_dir, offline=True)) == found
+    assert ask(identity, offline) == found
     assert hub.requests == []
 
 
-def test_caches_are_separate(hub, options, tmp_path):
-    sharded(tmp_path)
-    identity = publish(hub, tmp_path / "m")
+def test_caches_are_separate(identity, options, tmp_path):
     ask(identity, options)
     elsewhere = InspectOptions(cache_dir=tmp_path / "elsewhere", offline=True)
     with pytest.raises(
@@ -144,9 +140,7 @@ def test_caches_are_separate(hub, options, tmp_path):
     assert (tmp_path / "cache" / "models--org--name").is_dir()
 
 
-def test_downloaded_model_needs_no_request(hub, options, tmp_path):
-    sharded(tmp_path)
-    identity = publish(hub, tmp_path / "m")
+def test_downloaded_model_needs_no_request(hub, identity, options):
     for name in hub.models[NAME].commits[identity.revision]:
         hf_hub_download(NAME, name, revision=identity.revision, cache_dir=options.cache_dir)
     hub.requests.clear()
@@ -155,20 +149,16 @@ def test_downloaded_model_needs_no_request(hub, options, tmp_path):
     assert hub.requests == []
 
 
-def test_offline_a_download_may_be_unfinished(hub, options, tmp_path):
-    sharded(tmp_path)
-    identity = publish(hub, tmp_path / "m")
+def test_offline_a_download_may_be_unfinished(identity, options, offline):
     for name in ("model.safetensors.index.json", "model-00001-of-00002.safetensors"):
         hf_hub_download(NAME, name, revision=identity.revision, cache_dir=options.cache_dir)
 
-    found = ask(identity, InspectOptions(cache_dir=options.cache_dir, offline=True))
+    found = ask(identity, offline)
 
     assert found.missing == {"model-00002-of-00002.safetensors": ("b.weight",)}
 
 
-def test_unwritable_cache_is_no_error(hub, tmp_path):
-    sharded(tmp_path)
-    identity = publish(hub, tmp_path / "m")
+def test_unwritable_cache_is_no_error(tmp_path, identity):
     (tmp_path / "file").write_text("in the way")
     assert len(ask(identity, InspectOptions(cache_dir=tmp_path / "file")).tensors) == 2
 
@@ -176,8 +166,8 @@ def test_unwritable_cache_is_no_error(hub, tmp_path):
 def test_cache_holds_the_headers_and_the_index_only(hub, options, tmp_path):
     sharded(tmp_path)
     ask(publish(hub, tmp_path / "m"), options)
-    kept = [path.name for path in Path(options.cache_dir).rglob("*") if path.is_file()]
-    assert sorted(kept) == [
+    cached = [path.name for path in Path(options.cache_dir).rglob("*") if path.is_file()]
+    assert sorted(cached) == [
         "model-00001-of-00002.safetensors.header",
         "model-00002-of-00002.safetensors.header",
         "model.safetensors.index.json",
@@ -208,7 +198,7 @@ def test_missing_shard_is_an_error(hub, options, tmp_path):
 def test_too_long_header_is_not_fetched(hub, options):
     content = (200_000_000).to_bytes(8, "little") + b" " * 100_000
     identity = ModelIdentity(NAME, hub.add_model(NAME, {"model.safetensors": content}))
-    with pytest.raises(BadHeaderError, match="says 200,000,000 bytes, and the limit is"):
+    with pytest.raises(BadHeaderError, match="has a length of 200,000,000 bytes; the limit is"):
         ask(identity, options)
     assert sum(request.body_bytes for request in hub.requests) == 8
 

@@ -1,4 +1,4 @@
-"""Many lookups at once in one process: each gets its own answer."""
+"""Concurrent lookups in one process: each has its own result."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from vlm_inspect.sources import load
 
 THREADS = 16
 LLAVA = {"config.json": {"model_type": "llava"}}
-# lookups in many threads of a process that has imported nothing yet
+# lookups in many threads of a process without any imports
 FRESH = """
 from threading import Event, Thread
 from vlm_inspect.core.model_ref import ModelRef
@@ -105,7 +105,7 @@ def test_fault_is_that_of_its_own_model(hub, options, capfd):
 
 
 def test_session_that_the_program_closed_is_no_traceback(hub, options):
-    """The session is huggingface_hub's, and so everybody's."""
+    """huggingface_hub's session is shared with the rest of the program."""
     import huggingface_hub.utils
 
     hub.add_model("org/name", LLAVA)
@@ -120,7 +120,7 @@ def test_session_that_the_program_closed_is_no_traceback(hub, options):
 
 
 def test_first_lookups_of_a_process_may_be_concurrent_and_request_only_the_models(hub, tmp_path):
-    """With telemetry on, too: huggingface_hub 2 then requests a list of programs."""
+    """With telemetry on, huggingface_hub 2 would request a list of programs."""
     for n in range(16):
         hub.add_model(f"org/model-{n}", LLAVA)
     environment = {name: value for name, value in os.environ.items() if "TELEMETRY" not in name}

@@ -19,7 +19,7 @@ from tests.sources.lookups import (
     every_lookup,
     options_of,
     publish,
-    temporary_files,
+    remaining_temporary_files,
     why_no_headers,
 )
 from vlm_inspect.core.errors import BadHeaderError, HubUnavailableError, SourceError
@@ -31,9 +31,9 @@ from vlm_inspect.sources.http import retry_after
 LLAVA = {"config.json": {"model_type": "llava"}}
 KNOWN = "llava-hf/llava-1.5-7b-hf"
 WAITS = {
-    "seconds": ({"Retry-After": "3600"}, "it says to wait 3600 s"),
-    "two days": ({"Retry-After": "172800"}, "it says to wait for more than a day"),
-    "rate limit": ({"RateLimit": '"api"; r=0; t=299'}, "it says to wait 299 s"),
+    "seconds": ({"Retry-After": "3600"}, "wait 3600 s"),
+    "two days": ({"Retry-After": "172800"}, "wait for more than a day"),
+    "rate limit": ({"RateLimit": '"api"; r=0; t=299'}, "wait 299 s"),
 }
 NO_WAITS = (
     {},
@@ -45,11 +45,11 @@ SLOW = {
     "headers": {"slow_head": 0.2},
     "no answer": {"delay": FOREVER},
 }
-# in the words of httpx, and of requests, on which huggingface_hub stood before 1.0
+# the messages of httpx, and of requests, which huggingface_hub used before 1.0
 DROPPED = "cannot be reached: (Server disconnected|Remote end closed connection) without"
 TROUBLES = {
     "dropped connection": ({"drop": True}, DROPPED),
-    "busy": ({"status": 429, "headers": {"Retry-After": "60"}}, "answered 429, too many requests: it says"),
+    "busy": ({"status": 429, "headers": {"Retry-After": "60"}}, "answered 429, too many requests: wait"),
     "error": ({"status": 503, "headers": {"Retry-After": "60"}}, "answered 503"),
     "error at the download": ({"method": "GET", "status": 500}, "answered 500"),
     "truncated": ({"method": "GET", "drop_after": 5}, "the download failed: the connection was closed"),
@@ -102,7 +102,7 @@ def test_long_wait_is_reported_and_not_waited_for(hub, options, headers, message
         load(ModelRef(NAME), options)
 
     assert caught.value.message == f"{hub.url} answered 429, too many requests: {message}."
-    assert caught.value.hint.startswith("Try again then.")
+    assert caught.value.hint.startswith("Try again later.")
     assert len(hub.requests) == 1
 
 
@@ -152,7 +152,7 @@ def test_connection_that_breaks_is_tried_once_more(hub, options, tmp_path, file,
         with pytest.raises((HubUnavailableError, BadHeaderError)):
             ask(look_up, commit, options)
         assert sum(request.path.endswith(file) for request in hub.requests) <= 3
-    assert temporary_files(options) == []
+    assert remaining_temporary_files(options) == []
 
 
 @pytest.mark.parametrize(("fault", "message"), TROUBLES.values(), ids=TROUBLES.keys())
@@ -232,7 +232,7 @@ def test_download_stops_after_the_deadline(hub, tmp_path):
     assert seen[-1] == seen[-10] < len(json.dumps(OWN_CODE))
 
 
-# --- environment variables, and servers that are no Hub
+# --- environment variables, and servers that are not a Hub
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -1,4 +1,4 @@
-"""A server whose answers are wrong: the token goes nowhere else, and nothing wrong is believed or cached."""
+"""A server with malformed or malicious responses: the token is safe, and nothing wrong is used or cached."""
 
 import gzip
 import json
@@ -17,9 +17,10 @@ from tests.sources.lookups import (
     TOKEN,
     ask,
     every_lookup,
+    files_below,
     options_of,
     publish,
-    temporary_files,
+    remaining_temporary_files,
     why_no_headers,
 )
 from vlm_inspect.core.errors import BadHeaderError, HubUnavailableError, SourceError
@@ -61,10 +62,6 @@ def other():
     server = HubServer()
     yield server
     server.close()
-
-
-def files_below(folder):
-    return {path for path in folder.rglob("*") if path.is_file()}
 
 
 # --- the token
@@ -165,7 +162,7 @@ def test_redirect_to_another_host_is_followed_without_the_token(hub, other, opti
 
 
 def wrong_content():
-    """Every lookup with every fault; but any text may be code."""
+    """Every lookup with every fault. Any text is valid code."""
     for kind, lookup in LOOKUPS.items():
         for name, fault in WRONG_CONTENT.items():
             if kind != "code" or "body" not in fault:
@@ -185,7 +182,7 @@ def test_wrong_content_is_not_cached(hub, options, tmp_path, file, look_up, faul
     assert found == right
     hub.faults.clear()
     assert ask(look_up, commit, options) == right
-    assert temporary_files(options) == []
+    assert remaining_temporary_files(options) == []
 
 
 @every_lookup
@@ -224,7 +221,7 @@ def test_malformed_commit_becomes_no_folder(hub, options, tmp_path, method, comm
     before = files_below(tmp_path)
     hub.fault("config.json", method=method, headers={"X-Repo-Commit": commit})
 
-    with pytest.raises(HubUnavailableError, match="unexpected answer"):
+    with pytest.raises(HubUnavailableError, match="unexpected response"):
         load(ModelRef(NAME), options)
 
     assert files_below(tmp_path) == before
@@ -245,7 +242,9 @@ def test_requested_commit_is_answered_by_that_commit_only(hub, options, tmp_path
     other = publish(hub, tmp_path, **{"config.json": {"model_type": "newer"}})
     hub.fault("config.json", method="HEAD", headers={"X-Repo-Commit": other})
 
-    with pytest.raises(HubUnavailableError, match=f"commit {commit[:12]} was requested, and another came"):
+    with pytest.raises(
+        HubUnavailableError, match=f"commit {commit[:12]} was requested, and it is of another"
+    ):
         load(ModelRef(NAME, revision=commit), options)
 
 
@@ -286,7 +285,7 @@ def test_huggingface_hub_reads_the_cache(hub, options, tmp_path):
 def test_malformed_list_of_files_is_an_error(hub, options, body):
     hub.fault("", within="/api/models/", body=body)
 
-    with pytest.raises(HubUnavailableError, match="sent an unexpected answer"):
+    with pytest.raises(HubUnavailableError, match="sent an unexpected response"):
         why_no_headers(hub, options)
 
 
@@ -298,7 +297,7 @@ def test_long_list_of_files_is_read(hub, options):
         body=json.dumps({"siblings": [{"rfilename": name} for name in names]}).encode(),
     )
 
-    assert "its weights as pytorch_model.bin, a pickle" in why_no_headers(hub, options)
+    assert "its weights in pytorch_model.bin, a pickle" in why_no_headers(hub, options)
 
 
 # --- limits
@@ -306,13 +305,13 @@ def test_long_list_of_files_is_read(hub, options):
 
 @cache
 def bomb():
-    """Some hundred kilobytes that unpack to a hundred megabytes."""
+    """About a hundred kilobytes that decompress to a hundred megabytes."""
     return gzip.compress(b"\0" * 100_000_000)
 
 
 @contextmanager
 def memory_below(megabytes):
-    """Python's objects at their peak, those of the server in this process included."""
+    """Limit the peak memory of Python objects, including those of the server in this process."""
     tracemalloc.start(1)
     try:
         yield
@@ -348,7 +347,7 @@ def test_endless_body_is_read_up_to_the_limit(hub, tmp_path, file, look_up, stat
         found = ask(look_up, commit, options)
 
     assert found == right
-    assert temporary_files(options) == []
+    assert remaining_temporary_files(options) == []
 
 
 def test_wrong_size_is_an_error(hub, options, tmp_path):

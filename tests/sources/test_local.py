@@ -1,4 +1,4 @@
-"""Paths: a folder with a config.json, a config.json, and what is neither."""
+"""Local paths: a folder with a config.json, a config.json, and invalid paths."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def folder(tmp_path):
     return tmp_path / "my-model"
 
 
-def test_a_folder_is_read(folder):
+def test_folder_is_read(folder):
     checkpoint = load(ModelRef.parse(str(folder)))
 
     assert checkpoint.config == {"model_type": "llava"}
@@ -22,41 +22,41 @@ def test_a_folder_is_read(folder):
     assert checkpoint.notes == ()
 
 
-def test_a_config_json_is_named_after_its_folder(folder):
+def test_config_json_is_named_after_its_folder(folder):
     assert load(ModelRef.parse(str(folder / "config.json"))).identity.id == "my-model"
 
 
-def test_a_file_of_another_name_is_named_after_itself(folder):
+def test_other_file_is_named_after_itself(folder):
     (folder / "config.json").rename(folder / "draft.json")
 
     assert load(ModelRef.parse(str(folder / "draft.json"))).identity.id == "draft"
 
 
 @pytest.mark.parametrize("typed", [".", "./", "../my-model", "config.json"])
-def test_however_the_path_is_typed_the_record_is_the_same(folder, monkeypatch, typed):
+def test_spelling_of_the_path_does_not_change_the_record(folder, monkeypatch, typed):
     monkeypatch.chdir(folder)
 
     assert load(ModelRef.parse(typed)).identity.id == "my-model"
 
 
-def test_a_path_that_does_not_exist_is_an_error_with_a_next_step(tmp_path):
+def test_missing_path_is_an_error_with_a_hint(tmp_path):
     with pytest.raises(ConfigMissingError, match="there is no such file or folder") as caught:
         load(ModelRef.parse(str(tmp_path / "nothing")))
 
     assert "org/name" in caught.value.hint
 
 
-def test_a_folder_without_a_config_is_told_apart(tmp_path):
+def test_folder_without_a_config_is_an_error(tmp_path):
     with pytest.raises(ConfigMissingError, match=r"the folder has no config\.json"):
         load(ModelRef.parse(str(tmp_path)))
 
 
-def test_a_name_that_no_file_system_takes_is_an_error_too():
+def test_too_long_name_is_an_error():
     with pytest.raises(ConfigMissingError):
         load(ModelRef.parse("./" + "x" * 5000))
 
 
-def test_a_broken_file_is_named_as_it_was_typed(folder, monkeypatch):
+def test_error_has_the_path_as_it_was_typed(folder, monkeypatch):
     monkeypatch.chdir(folder.parent)
     (folder / "config.json").write_text("")
 

@@ -115,7 +115,7 @@ def _remote(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> B
 
 def _from_headers(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> BuildResult:
     """Build from the headers; an unfinished download counts only if the user names this builder."""
-    from vlm_inspect.builders.headers.build import answer_from_headers
+    from vlm_inspect.builders.header_tree import build_header_tree
     from vlm_inspect.builders.transformers.patches import uncollected
     from vlm_inspect.sources import headers
 
@@ -133,7 +133,7 @@ def _from_headers(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions
         code, is_complete = {}, False
         notes = (*notes, f"its repository's code could not be read, so classes are unknown: {error.message}")
     with uncollected():
-        tree = answer_from_headers(checkpoint, found, code, _declared_classes(checkpoint))
+        tree = build_header_tree(checkpoint, found, code, _declared_classes(checkpoint))
     return BuildResult(tree, notes, is_complete)
 
 

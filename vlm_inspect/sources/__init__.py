@@ -1,4 +1,4 @@
-"""ModelRef -> Checkpoint: a model's configuration from a path, the Hub, its cache or the catalogue."""
+"""ModelRef → Checkpoint: a model's configuration from a path, the Hub, its cache or the catalogue."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ _DEFAULTS = InspectOptions()
 
 
 def load(ref: ModelRef, options: InspectOptions = _DEFAULTS) -> Checkpoint:
-    """The model's configuration and where it came from.
+    """Load a model's configuration.
 
-    A path is read. A repo is looked up on the Hub, then in the Hub's cache, then in the catalogue. Raises a
-    SourceError where there is no configuration.
+    A path is read. A repo is looked up on the Hub, then in the Hub's cache, then in the built-in catalogue.
+
+    Raises:
+        SourceError: There is no configuration, or it is invalid.
+        BrokenEnvironmentError: huggingface_hub cannot be imported.
+
     """
     try:
         return _load(ref, options)
@@ -51,7 +55,7 @@ def _load(ref: ModelRef, options: InspectOptions) -> Checkpoint:
 
 
 def is_offline(options: InspectOptions) -> bool:
-    """Whether no request may be sent."""
+    """Whether requests are forbidden, or impossible because huggingface_hub cannot be imported."""
     from vlm_inspect.sources import hub
 
     with suppress(ImportError):
@@ -60,11 +64,11 @@ def is_offline(options: InspectOptions) -> bool:
 
 
 def prepare() -> None:
-    """Import what lookups need: modules that two threads import at once may be seen half initialized."""
+    """Import huggingface_hub before threads do: two that import it at once may see it half initialized."""
     from vlm_inspect.core.errors import SourceError
     from vlm_inspect.sources import hub
 
-    with suppress(ImportError, SourceError):  # the model that needs them says what is broken
+    with suppress(ImportError, SourceError):  # reported for the first model that needs it
         hub.check_endpoint()
         from huggingface_hub.utils import get_session  # noqa: F401
 

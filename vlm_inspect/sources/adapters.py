@@ -1,4 +1,4 @@
-"""The configuration of a PEFT adapter: from its folder, or from the Hub by way of huggingface_hub's cache."""
+"""The configuration of a PEFT adapter, from its folder or from the Hub."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 def load(ref: ModelRef, options: InspectOptions) -> Checkpoint | None:
-    """An adapter's configuration and where it came from; None where there is no adapter.
+    """Load an adapter's configuration; None if there is no adapter.
 
-    Raises InvalidConfigError, or another SourceError for what the Hub answers.
+    Raises:
+        InvalidConfigError: The file is not a configuration.
+        SourceError: Any other error.
+
     """
     try:
         found = _local(ref.path) if ref.path is not None else _from_hub(ref, options)
@@ -38,7 +41,7 @@ def load(ref: ModelRef, options: InspectOptions) -> Checkpoint | None:
 def _local(path: Path) -> Path | None:
     try:
         folder = path if path.is_dir() else path.parent
-    except OSError:  # a path that is no path, such as a name that is too long: `local` reports it
+    except OSError:  # for example a name that is too long: `local` reports it
         return None
     found = folder / ADAPTER_CONFIG
     return found if found.is_file() else None

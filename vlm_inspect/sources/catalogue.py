@@ -1,4 +1,4 @@
-"""The built-in catalogue: models that are answered without the Hub, one small file of facts each."""
+"""The built-in catalogue: models that need no Hub, a TOML file each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlm_inspect.core.model_ref import ModelIdentity
 
-if TYPE_CHECKING:  # names and facts are asked for more often than the rest
+if TYPE_CHECKING:  # names and facts need none of these
     from vlm_inspect.core.checkpoint import Checkpoint, DeclaredClasses
     from vlm_inspect.core.module_tree import Shape
     from vlm_inspect.core.tensors import TensorHeaders
@@ -40,12 +40,12 @@ _RANGE = re.compile(r"(?<=\.)(\d+)-(\d+)(?=\.)")
 
 
 def names() -> tuple[str, ...]:
-    """The catalogue's models, in the order of the tables."""
+    """The models of the catalogue, in the order of the tables."""
     return _NAMES
 
 
 def load(name: str) -> Checkpoint | None:
-    """A model's configuration, or None where the catalogue does not have it."""
+    """Load a model's configuration; None if the catalogue does not have the model."""
     from vlm_inspect.core.checkpoint import Checkpoint
 
     entry = _entry(name)
@@ -55,20 +55,20 @@ def load(name: str) -> Checkpoint | None:
 
 
 def facts(name: str) -> Mapping[str, str | bool]:
-    """What the model's authors state and no module tree can tell; empty for a model that is not here."""
+    """Facts that the authors state and no module tree shows; empty if the model is not in the catalogue."""
     entry = _entry(name)
     return dict(entry["facts"]) if entry else {}
 
 
 def headers(name: str) -> TensorHeaders | None:
-    """What the headers of the model's checkpoint hold; None where that is not stated."""
+    """The safetensors headers of the model's checkpoint; None if the catalogue does not have them."""
     from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
 
     entry = _entry(name)
     if entry is None or "headers" not in entry:
         return None
     dtype = entry["headers"]["dtype"]
-    shapes = _unfolded(entry["headers"]["shapes"])
+    shapes = _tensor_shapes(entry["headers"]["shapes"])
     return TensorHeaders(
         tuple(
             TensorInfo(tensor, dtype, shape, math.prod(shape) * _BYTES[dtype])
@@ -78,7 +78,7 @@ def headers(name: str) -> TensorHeaders | None:
 
 
 def code(name: str) -> DeclaredClasses | None:
-    """The classes that its repo's code makes; None where they are not stated."""
+    """The classes of the repository's own code; None if the catalogue does not have them."""
     from vlm_inspect.core.checkpoint import DeclaredClasses
 
     entry = _entry(name)
@@ -88,8 +88,8 @@ def code(name: str) -> DeclaredClasses | None:
     return DeclaredClasses(entry["code"]["classes"], None if supports is None else tuple(supports))
 
 
-def _unfolded(shapes: Mapping[str, list[int]]) -> Iterator[tuple[str, Shape]]:
-    """Each tensor by its name: `layers.0-31.norm.weight` stands for 32."""
+def _tensor_shapes(shapes: Mapping[str, list[int]]) -> Iterator[tuple[str, Shape]]:
+    """The shape of each tensor. `layers.0-31.norm.weight` stands for 32 tensors."""
     for folded, sides in shapes.items():
         numbers = _RANGE.search(folded)
         if numbers is None:
@@ -100,13 +100,13 @@ def _unfolded(shapes: Mapping[str, list[int]]) -> Iterator[tuple[str, Shape]]:
 
 
 def _entry(name: str) -> dict[str, Any] | None:
-    """A model's file, its name in any case: the Hub redirects to the right one too."""
+    """The content of a model's file. As on the Hub, the case of the name does not matter."""
     found = name if name in _NAMES else {known.casefold(): known for known in _NAMES}.get(name.casefold())
-    return _read(found) if found else None
+    return _read_entry(found) if found else None
 
 
 @cache
-def _read(name: str) -> dict[str, Any]:
+def _read_entry(name: str) -> dict[str, Any]:
     from importlib import resources
 
     file = resources.files("vlm_inspect.sources") / "catalogue_data" / f"{name.replace('/', '__')}.toml"
@@ -115,8 +115,8 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _config(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with its nulls, which TOML cannot say: the file lists them by path."""
-    config: dict[str, Any] = deepcopy(entry["config"])  # the file's own stays as it was read
+    """The configuration with its nulls: TOML has none, so the file lists their paths."""
+    config: dict[str, Any] = deepcopy(entry["config"])  # the entry is cached
     for path in entry.get("nulls", ()):
         *parents, key = path.split(".")
         place = config

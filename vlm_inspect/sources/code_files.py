@@ -1,7 +1,7 @@
-"""The Python files that a repository's configuration refers to, as text. They are read, never imported.
+"""The source of a repository's own Python files, as text. They are never imported.
 
-Only files that `auto_map` names are read, and those that they import from their own repository. Their names
-consist of words, so that none can lead out of it.
+Only the files that `auto_map` names are read, and those that they import from the same repository. Modules
+consist of identifiers, so no name leads out of the repository.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources.headers import HubFiles
 
 LARGEST_FILE = 2 * 1024 * 1024
-"""Bytes of one file; a longer one is left out."""
+"""Bytes of one file; longer ones are skipped."""
 MOST_FILES = 50
 
 _DEFAULTS = InspectOptions()
@@ -26,29 +26,29 @@ _MODULE = re.compile(r"[A-Za-z_]\w{0,99}(\.[A-Za-z_]\w{0,99}){0,5}")
 _RELATIVE = re.compile(
     r"^[ \t]*from[ \t]+(\.+)([\w.]*)[ \t]+import[ \t]+(\([^()]{0,2000}\)|[^\n]{0,2000})", re.MULTILINE
 )
-_WORD = re.compile(r"[A-Za-z_]\w{0,99}")
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w{0,99}")
 _DEEPEST_MAP = 3
 
-Read = Callable[[str], bytes | None]
-"""A file's content by its name in the repository; None where it is not there."""
+ReadFile = Callable[[str], bytes | None]
+"""Returns a file's content by its name in the repository; None if there is no such file."""
 
 
 def load(
     ref: ModelRef, identity: ModelIdentity, config: Mapping[str, Any], options: InspectOptions = _DEFAULTS
 ) -> dict[str, str]:
-    """The texts by their names in the repository, at the commit of its identity.
+    """Load the texts by their names in the repository, at the commit of `identity`.
 
-    Files that are missing, too long or no text are left out. Raises a SourceError where the Hub fails.
+    Files that are missing, too long or not UTF-8 are skipped. Raises SourceError if the Hub fails.
     """
     if next(named_modules(config), None) is None:
         return {}
     if ref.path is not None:
-        return collect(config, _Local(ref.path if ref.path.is_dir() else ref.path.parent))
+        return collect(config, _LocalFolder(ref.path if ref.path.is_dir() else ref.path.parent))
     return _from_hub(identity, config, options) if identity.revision else {}
 
 
-def collect(config: Mapping[str, Any], read: Read) -> dict[str, str]:
-    """The files that a configuration names, and those that they import, breadth first."""
+def collect(config: Mapping[str, Any], read: ReadFile) -> dict[str, str]:
+    """Read the files that a configuration names, and those that they import, breadth first."""
     found: dict[str, str] = {}
     seen: set[str] = set()
     pending = list(named_modules(config))
@@ -58,7 +58,7 @@ def collect(config: Mapping[str, Any], read: Read) -> dict[str, str]:
             if name in seen or len(seen) >= MOST_FILES:
                 continue
             seen.add(name)
-            text = _text(read(name))
+            text = _decoded(read(name))
             if text is not None:
                 found[name] = text
                 pending += _imported(module, text, is_package=name.endswith("__init__.py"))
@@ -67,7 +67,7 @@ def collect(config: Mapping[str, Any], read: Read) -> dict[str, str]:
 
 
 def named_modules(config: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
-    """The modules of its own repository that a configuration's `auto_map` names, its parts' too."""
+    """The modules that the `auto_map` of a configuration, or of its sub-configurations, names."""
     table = config.get("auto_map")
     for value in table.values() if isinstance(table, Mapping) else ():
         for reference in value if isinstance(value, list) else [value]:
@@ -80,19 +80,20 @@ def named_modules(config: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
 
 
 def _imported(module: str, text: str, *, is_package: bool) -> Iterator[str]:
-    """The modules that a file imports relatively; a name after `import` may be one, too."""
+    """The modules of a file's relative imports; a name after `import` may be a module, too."""
     package = module.split(".") if is_package else module.split(".")[:-1]
-    for dots, inside, names in _RELATIVE.findall(text):
+    for dots, submodule, names in _RELATIVE.findall(text):
         depth = len(package) - (len(dots) - 1)
         if depth < 0:
             continue
         candidates = [
-            ".".join([*package[:depth], name]) for name in ([inside] if inside else _WORD.findall(names))
+            ".".join([*package[:depth], name])
+            for name in ([submodule] if submodule else _IDENTIFIER.findall(names))
         ]
         yield from (each for each in candidates if _MODULE.fullmatch(each))
 
 
-def _text(content: bytes | None) -> str | None:
+def _decoded(content: bytes | None) -> str | None:
     if content is None or len(content) > LARGEST_FILE:
         return None
     try:
@@ -101,8 +102,8 @@ def _text(content: bytes | None) -> str | None:
         return None
 
 
-class _Local:
-    """A folder's files. A link out of it is not followed, except into the Hub cache around it."""
+class _LocalFolder:
+    """A folder's files. Symbolic links must stay in it, or in the blobs of its Hub cache."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -126,7 +127,7 @@ def _from_hub(identity: ModelIdentity, config: Mapping[str, Any], options: Inspe
     def read(name: str) -> bytes | None:
         try:
             return files.read(name, LARGEST_FILE)
-        except HubUnavailableError:  # offline, and not in the cache
+        except HubUnavailableError:  # offline and not cached
             return None
 
     return files.request.run(options, partial(collect, config, read))

@@ -1,7 +1,7 @@
-"""A time limit for the requests that one model takes, whatever the server does, and threads that share it.
+"""A time limit for all Hub requests of one model, and threads that share it.
 
-The transport limits the time of each read, so a server that sends a byte now and then would never end. The
-threads are daemons: a process that gives up need not wait for them.
+The HTTP library limits the time of each read only: a server that sends one byte at a time would never end.
+The threads are daemons, so a process can exit without waiting for them.
 """
 
 from __future__ import annotations
@@ -20,27 +20,29 @@ _deadline: ContextVar[float] = ContextVar("_deadline", default=float("inf"))
 
 
 class DeadlineExceededError(Exception):
-    """The work did not end in time."""
+    """The work did not finish in time."""
 
 
 def run_with_timeout(seconds: float, work: Callable[[], T]) -> T:
-    """Return what `work` returns, or raise what it raises.
+    """Return the result of `work`, or raise its error.
 
-    Raises DeadlineExceededError if it takes longer. Its thread then stops at its next `check_deadline`.
+    Raises:
+        DeadlineExceededError: It takes longer. Its thread stops at its next `check_deadline`.
+
     """
 
     def run() -> T:
         _deadline.set(time.monotonic() + seconds)
         return work()
 
-    future = _start(run)
+    future = _start_thread(run)
     if not wait([future], timeout=min(seconds, TIMEOUT_MAX)).done:
         raise DeadlineExceededError
     return future.result()
 
 
 def run_in_parallel(work: Callable[[Item], T], items: Iterable[Item], threads: int = 8) -> dict[Item, T]:
-    """Return the result of `work` for each item, in their order. The first error is raised."""
+    """Return the result of `work` for each item, in the order of the items, or raise the first error."""
     order = list(items)
     pending = iter(order)  # shared by the threads
     results: dict[Item, T] = {}
@@ -50,26 +52,26 @@ def run_in_parallel(work: Callable[[Item], T], items: Iterable[Item], threads: i
             for item in pending:
                 results[item] = work(item)
         finally:
-            for _ in pending:  # after an error, the other threads begin nothing more
+            for _ in pending:  # after an error, the other threads start no further item
                 pass
 
-    for future in [_start(run) for _ in range(min(threads, len(order)))]:
+    for future in [_start_thread(run) for _ in range(min(threads, len(order)))]:
         future.result()
     return {item: results[item] for item in order}
 
 
 def check_deadline() -> None:
-    """Raise DeadlineExceededError where the deadline of this work has passed."""
+    """Raise DeadlineExceededError if the deadline of this work has passed."""
     if not has_time(0):
         raise DeadlineExceededError
 
 
 def has_time(seconds: float) -> bool:
-    """Whether a wait of so many seconds ends before the deadline."""
+    """Whether a wait of that many seconds ends before the deadline."""
     return time.monotonic() + seconds < _deadline.get()
 
 
-def _start(work: Callable[[], T]) -> Future[T]:
+def _start_thread(work: Callable[[], T]) -> Future[T]:
     future: Future[T] = Future()
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""Whether the Hub, its cache and the account are as lookups need them."""
+"""Health checks of huggingface_hub, its cache, the token, proxies and the Hub."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from vlm_inspect.sources import hub
 _TIMEOUT = 10.0
 _OTHER_CACHE = "Use another folder: --cache-dir DIR, or HF_HUB_CACHE"
 _NO_MODEL = "vlm-inspect/doctor"
-# far more than a config.json and its headers, and little enough to be written at once
+# far more than a config.json and headers take, and written in a moment
 _SPACE = 1 << 20
 
 
 def run_checks(options: InspectOptions) -> Iterator[Finding]:
-    """huggingface_hub, its cache, the token (whether there is one, never what it is), the Hub itself."""
+    """Check huggingface_hub, its cache, whether there is a token, proxies, and whether the Hub responds."""
     try:
         from huggingface_hub import constants, file_download  # noqa: F401
     except packages.IMPORT_FAULTS as error:
@@ -58,13 +58,13 @@ def _check_cache(options: InspectOptions) -> Finding:
         reason = error.strerror or type(error).__name__
         return Finding("Hub cache", f"{folder} cannot be written: {reason}", "wrong", _OTHER_CACHE)
     if unreadable is not None:
-        message = f"{folder} holds what this user may not read, or not write beside: {unreadable}"
+        message = f"{folder}: this user cannot read or write {unreadable}"
         return Finding("Hub cache", message, "wrong", _OTHER_CACHE)
-    return Finding("Hub cache", f"{folder}{'' if folder.is_dir() else ', made when it is needed'}")
+    return Finding("Hub cache", f"{folder}{'' if folder.is_dir() else ', created when needed'}")
 
 
 def _first_unreadable(folder: Path) -> Path | None:
-    """The first folder or file of a model in the cache that only another user may read."""
+    """The first folder or file of a cached model that this user cannot read."""
     for repo in sorted(folder.glob("models--*")):
         if not os.access(repo, os.R_OK | os.W_OK | os.X_OK):
             return repo
@@ -80,9 +80,9 @@ def _check_token(options: InspectOptions) -> Finding:
     except TokenError as error:
         return Finding("token", error.message, "wrong", error.hint)
     if token is None:
-        return Finding("token", "none; private and gated models cannot be looked up", "note", "hf auth login")
+        return Finding("token", "none; private and gated models are not available", "note", "hf auth login")
     source = "--token" if options.token else "HF_TOKEN" if os.environ.get("HF_TOKEN") else "hf auth login"
-    return Finding("token", f"one is sent, from {source}")
+    return Finding("token", f"sent, from {source}")
 
 
 def _check_hub(options: InspectOptions) -> Finding:
@@ -97,11 +97,11 @@ def _check_hub(options: InspectOptions) -> Finding:
         message = error.message.removeprefix(f"{_NO_MODEL}: ").rstrip(".")
         hint = error.hint if "--offline" in error.hint else f"{error.hint} Or use --offline."
         return Finding("Hub", message, "wrong", hint)
-    return Finding("Hub", f"{request.endpoint} answers")
+    return Finding("Hub", f"{request.endpoint} responds")
 
 
 def _ping() -> None:
-    """Look up a model that need not exist: each of the Hub's answers will do."""
+    """Request a model that need not exist: any of the Hub's responses will do."""
     from vlm_inspect.sources.http import StatusError, repo_info
 
     try:

@@ -1,8 +1,8 @@
-"""The headers of a model's safetensors files: from its folder, or from the Hub at its configuration's commit.
+"""Load a model's safetensors headers from its folder, or from the Hub at the commit of its configuration.
 
-huggingface_hub's own parser requests the first 100,000 bytes of every file, several times the length of most
-headers. The index has the names of the tensors, and so nearly the length: one request fetches a header, a
-second one the rest of it.
+huggingface_hub's own parser requests the first 100,000 bytes of each file, several times the length of most
+headers. Here the length is estimated by the tensor names in the index: one request fetches a header, and a
+second one the rest if the estimate was short.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from vlm_inspect.core.errors import BadHeaderError, HubUnavailableError, NoHeadersError
@@ -28,7 +28,7 @@ from vlm_inspect.sources.safetensors import (
     INDEX_LIMIT,
     LENGTH_BYTES,
     SINGLE,
-    Lengths,
+    HeaderLengths,
     RawHeader,
     Shards,
     merge_headers,
@@ -39,7 +39,7 @@ from vlm_inspect.sources.safetensors import (
 from vlm_inspect.storage.cache import read_cached, write_cached
 
 _DEFAULTS = InspectOptions()
-_LFS_POINTER = b"version "  # a Git LFS pointer's first eight bytes, which as a length would be 2**60
+_LFS_POINTER = b"version "  # the first eight bytes of a Git LFS pointer: as a length, 2**60
 # `"":{"dtype":"BF16","shape":[4096,4096],"data_offsets":[4429185024,4462739456]},`
 _BYTES_PER_TENSOR = 76
 _MARGIN = 1.02
@@ -48,11 +48,19 @@ _MARGIN = 1.02
 def load(
     ref: ModelRef, identity: ModelIdentity, options: InspectOptions = _DEFAULTS, *, adapter: bool = False
 ) -> TensorHeaders:
-    """Names, dtypes, shapes and offsets of a checkpoint's tensors, or of an adapter's; never their values.
+    """Load names, dtypes, shapes and offsets of a checkpoint's tensors; never their values.
 
-    `identity` is that of the configuration that was loaded for `ref`: it has the commit. Raises
-    NoHeadersError where there is no safetensors file, BadHeaderError for one that breaks its format, or
-    another SourceError.
+    Args:
+        ref: The model.
+        identity: That of the configuration that was loaded for `ref`: it has the commit.
+        options: Token, cache, timeout.
+        adapter: Load the tensors of a PEFT adapter instead.
+
+    Raises:
+        NoHeadersError: There is no safetensors file.
+        BadHeaderError: A file is malformed.
+        SourceError: Any other error.
+
     """
     if ref.path is None:
         known = catalogue.headers(identity.id) if identity.source == "catalogue" and not adapter else None
@@ -65,30 +73,30 @@ def load(
 
 
 def read_file(path: Path) -> TensorHeaders:
-    """The header of one safetensors file. Raises NoHeadersError or BadHeaderError."""
+    """Read the header of one safetensors file. Raises NoHeadersError or BadHeaderError."""
     try:
-        found = {path.name: _read_header(path, path.name, path.name, Lengths(path.name))}
+        found = {path.name: _read_header(path, path.name, path.name, HeaderLengths(path.name))}
         return merge_headers({path.name: ()}, found, path.name, may_be_unfinished=False)
     except OSError as error:
         raise _unreadable(path.name, error) from error
 
 
 class LocalFiles:
-    """A folder that a model was saved, downloaded or cloned to."""
+    """The files of a local folder; see `safetensors.Files`."""
 
     may_be_unfinished = True
 
     def __init__(self, folder: Path, model: str) -> None:
         self._folder = folder
         self._model = model
-        self._lengths = Lengths(model)
+        self._lengths = HeaderLengths(model)
 
     def headers(self, shards: Shards) -> Mapping[str, RawHeader | None]:
         """The headers of these files; None for a file that is missing or only a Git LFS pointer."""
         return {name: _read_header(self._folder / name, name, self._model, self._lengths) for name in shards}
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """A small file, no more than one byte beyond the limit; None where there is none."""
+        """A small file, up to one byte beyond the limit; None if there is none."""
         path = self._folder / name
         return _read_start(path, limit + 1) if path.is_file() else None
 
@@ -98,25 +106,25 @@ class LocalFiles:
 
 
 class HubFiles:
-    """A repo's files at a commit: in a cache or on the Hub.
+    """The files of a repo at a commit, from the cache or the Hub; see `safetensors.Files`.
 
-    Headers and small files are cached in huggingface_hub's folder for other libraries
-    ($HF_HOME/assets/vlm-inspect), or below `--cache-dir` in the repo's folder.
+    Headers and small files are cached in huggingface_hub's assets folder ($HF_HOME/assets/vlm-inspect), or
+    with `--cache-dir` in the repo's folder.
     """
 
     def __init__(self, ref: ModelRef, options: InspectOptions) -> None:
         self._ref = ref
         self._options = options
-        self._lengths = Lengths(ref.name)
+        self._lengths = HeaderLengths(ref.name)
         self.request = HubRequest(ref, token_to_send(options.token))
         self.may_be_unfinished = is_offline(options)
 
     def headers(self, shards: Shards) -> Mapping[str, RawHeader | None]:
-        """The headers of these files; None for a file that the repo has not."""
+        """The headers of these files; None for a file that the repo does not have."""
         found = {name: self._cached_header(name) for name in shards}
         missing = [name for name, header in found.items() if header is None]
         if missing == [SINGLE] and self._read_cached(INDEX, INDEX_LIMIT) is not None:
-            return found  # the index is cached only where the commit has no single file
+            return found  # the index is cached only if the commit has no single file
         if not self.may_be_unfinished:
             found |= run_in_parallel(lambda name: self._fetch_header(name, shards[name]), missing)
         elif len(shards) == len(missing) > 0 and any(shards.values()):
@@ -124,7 +132,7 @@ class HubFiles:
         return found
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """A small file, no more than one byte beyond the limit; None where there is none."""
+        """A small file, up to one byte beyond the limit; None if there is none."""
         content = self._read_cached(name, limit)
         if content is not None:
             return content
@@ -133,7 +141,7 @@ class HubFiles:
         part = self._fetch(name, 0, limit + 1)
         if part is None:
             return None
-        with suppress(BadHeaderError):  # nothing malformed is cached
+        with suppress(BadHeaderError):  # a malformed index is not cached
             if name == INDEX:
                 parse_index(part.content, INDEX, self._ref.name)
             if len(part.content) <= limit:
@@ -185,21 +193,22 @@ class HubFiles:
         path = find_cached(self._ref, name, self._options)
         if path is not None:
             return _read_start(path, limit + 1)
-        with suppress(OSError, ValueError):
-            return read_cached(self._cache_path(name), limit)
-        return None
+        return read_cached(self._assets / _flat(name), limit) if self._assets else None
 
     def _write_cached(self, name: str, content: bytes) -> None:
-        with suppress(OSError, ValueError):
-            write_cached(self._cache_path(name), content)
+        if self._assets:
+            write_cached(self._assets / _flat(name), content)
 
-    def _cache_path(self, name: str) -> Path:
+    @cached_property
+    def _assets(self) -> Path | None:
+        """The folder of the cached headers; None if it cannot be created."""
         from huggingface_hub import cached_assets_path
 
-        repo, cache = self._ref.name.replace("/", "--"), self._options.cache_folder
+        repo, cache = _flat(self._ref.name), self._options.cache_folder
         assets = cache / f"models--{repo}" / "assets" if cache else None
-        folder = cached_assets_path("vlm-inspect", repo, self._ref.revision or "", assets_dir=assets)
-        return Path(folder) / name.replace("/", "--")
+        with suppress(OSError, ValueError):
+            return Path(cached_assets_path("vlm-inspect", repo, self._ref.revision or "", assets_dir=assets))
+        return None
 
     def _not_cached(self) -> HubUnavailableError:
         return HubUnavailableError(
@@ -213,19 +222,19 @@ class HubFiles:
 def _load_from_hub(identity: ModelIdentity, options: InspectOptions, *, adapter: bool) -> TensorHeaders:
     if identity.revision is None:
         raise NoHeadersError(
-            f"{identity.id} is answered from the built-in catalogue, which holds no headers.",
-            hint="Run it where the Hub can be reached, and without --offline.",
+            f"{identity.id} is answered from the built-in catalogue, which has no headers.",
+            hint="Run it with access to the Hub, and without --offline.",
             model=identity.id,
         )
     files = HubFiles(ModelRef(identity.id, identity.revision), options)
     return files.request.run(options, partial(read_headers, files, identity.id, adapter=adapter))
 
 
-def _read_header(path: Path, name: str, model: str, lengths: Lengths) -> RawHeader | None:
+def _read_header(path: Path, name: str, model: str, lengths: HeaderLengths) -> RawHeader | None:
     if not path.exists():
         return None
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # a device would be read for ever, a pipe waited for
+    if not stat.S_ISREG(status.st_mode):  # a device has no end, and a pipe may block
         raise BadHeaderError(f"{model}: {name} is not a file.", hint="Expected a regular file.", model=model)
     with path.open("rb") as file:
         start = file.read(LENGTH_BYTES)
@@ -243,9 +252,13 @@ def _read_start(path: Path, count: int) -> bytes:
         return file.read(count)
 
 
+def _flat(name: str) -> str:
+    return name.replace("/", "--")
+
+
 def _unreadable(model: str, error: OSError) -> NoHeadersError:
     return NoHeadersError(
         f"{model}: its files cannot be read: {error.strerror or error}.",
-        hint="Check that they exist and that you may read them.",
+        hint="Check that they exist and that you can read them.",
         model=model,
     )

@@ -1,8 +1,8 @@
-"""HTTP requests to the Hub, bounded where huggingface_hub sets no bound.
+"""HTTP requests to the Hub with limits that huggingface_hub does not set.
 
-The session is huggingface_hub's, with its proxies and certificates. No more than a stated number of bytes is
-read of an answer, and nothing of an error's body. Redirects are followed here: the token stays with the
-scheme, host and port that it was sent to. Every failure is an OSError of this module.
+Requests use huggingface_hub's session, with its proxies and certificates. At most a given number of bytes of
+a response is read, and nothing of an error's body. Redirects are followed here: the token is sent only to
+the scheme, host and port of the first request. Every failure is an OSError of this module.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LONGEST_WAIT = 5
 _API_LIMIT = 32 * 2**20  # the list of a hundred thousand files has ten million bytes
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PORTS = {"http": 80, "https": 443}
-# httpx's names of a connection that the server closed
+# httpx's errors for a connection that the server closed
 _CLOSED = ("ReadError", "WriteError", "CloseError", "RemoteProtocolError")
 _NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 _CONTENT_RANGE = re.compile(r"bytes (?:(?P<first>\d{1,18})-\d{1,18}|\*)/(?:(?P<size>\d{1,18})|\*)", re.ASCII)
@@ -44,21 +44,21 @@ T = TypeVar("T")
 
 
 class HubConnectionError(OSError):
-    """There is no connection, or it ended before an answer came."""
+    """No connection, or one that ended before a response."""
 
     closed_by_server = False
 
 
 class TruncatedResponseError(OSError):
-    """An answer began and did not come whole."""
+    """A response that ended early."""
 
 
 class UnexpectedResponseError(OSError):
-    """An answer that no Hub gives."""
+    """A response that no Hub sends."""
 
 
 class StatusError(OSError):
-    """An answer whose status is not that of a success."""
+    """A response with the status of an error."""
 
     def __init__(self, status: int, headers: Mapping[str, str]) -> None:
         super().__init__(f"status {status}")
@@ -67,7 +67,7 @@ class StatusError(OSError):
 
 
 class Response(Struct, frozen=True):
-    """An answer, its body as far as it was read."""
+    """A response, with as much of its body as was read."""
 
     status: int
     headers: Mapping[str, str]
@@ -75,10 +75,10 @@ class Response(Struct, frozen=True):
 
 
 class Part(Struct, frozen=True):
-    """Some bytes of a file."""
+    """A range of a file's bytes."""
 
     content: bytes
-    """Fewer than were requested where the file ends there."""
+    """Fewer bytes than requested where the file ends."""
     size: int | None
     """Bytes of the whole file, where the server states them."""
 
@@ -90,27 +90,32 @@ class RepoFile(Struct, frozen=True):
 
 
 class RepoInfo(Struct, frozen=True):
-    """The API's description of a repo, as far as it is of use."""
+    """The API's description of a repo: the fields that are used here."""
 
     sha: str | None = None
     siblings: list[RepoFile] | None = None
 
 
 def head(url: str, token: str | None) -> Response:
-    """The first answer to HEAD that names a commit, be it a redirect, or else the last one."""
+    """Send a HEAD request.
+
+    Returns:
+        The first response that names a commit, even if it is a redirect; else the last one.
+
+    """
     return retry_once(partial(_send, "HEAD", url, _headers(token), {200: 0}))
 
 
 def get_range(url: str, first: int, count: int, token: str | None, commit: str) -> Part | None:
-    """`count` bytes of a file at a commit, starting at `first`; None where there is no such file.
+    """Read `count` bytes of a file at a commit, starting at `first`; None if there is no such file.
 
-    A server need not support ranges: what it sends is read no further than the part.
+    The server need not support ranges: a longer response is read up to the end of the range.
     """
     return retry_once(partial(_range, url, first, count, token, commit))
 
 
 def repo_info(path: str, token: str | None) -> RepoInfo:
-    """What the Hub's API says of a repo, or of a revision of it."""
+    """Request the API's description of a repo, or of one of its revisions."""
     from huggingface_hub import constants
 
     url = f"{constants.ENDPOINT}/api/models/{quote(path)}"
@@ -122,9 +127,9 @@ def repo_info(path: str, token: str | None) -> RepoInfo:
 
 
 def retry_once(send: Callable[[], T]) -> T:
-    """Call `send`, and once more if the server closed the connection or is busy for a moment.
+    """Call `send`, and call it again if the server closed the connection or is busy for a few seconds.
 
-    huggingface_hub's own retries are not used: they wait as long as a Retry-After header says.
+    huggingface_hub's own retries wait for as long as a Retry-After header says.
     """
     try:
         return send()
@@ -137,20 +142,20 @@ def retry_once(send: Callable[[], T]) -> T:
 
 
 def retry_after(headers: Mapping[str, str]) -> int | None:
-    """The seconds that a busy server says to wait, by its Retry-After or RateLimit header."""
+    """The seconds to wait that a busy server states in its Retry-After or RateLimit header."""
     limit = _RATE_LIMIT.search(headers.get("RateLimit", ""))
-    stated = _number(headers.get("Retry-After", "").strip())
-    return int(limit[1]) if stated is None and limit else stated
+    seconds = _number(headers.get("Retry-After", "").strip())
+    return int(limit[1]) if seconds is None and limit else seconds
 
 
 def file_size(response: Response) -> int | None:
-    """The bytes of a file, as the answer to a HEAD states them; a redirect to it states them elsewhere."""
+    """The bytes of a file by the response to a HEAD; the Content-Length of a redirect is its own."""
     header = "Content-Length" if response.status == HTTPStatus.OK else ""
     return _number(response.headers.get("X-Linked-Size") or response.headers.get(header))
 
 
 def transport_errors() -> tuple[type[Exception], ...]:
-    """The errors of the library that huggingface_hub stands on: requests below 1.0, then httpx."""
+    """The errors of huggingface_hub's HTTP library: requests before version 1.0, then httpx."""
     from huggingface_hub.utils import HfHubHTTPError
 
     libraries = (base.__module__.partition(".")[0] for base in HfHubHTTPError.__mro__)
@@ -161,7 +166,7 @@ def transport_errors() -> tuple[type[Exception], ...]:
 
 
 def _headers(token: str | None) -> dict[str, str]:
-    """Not those of huggingface_hub's build_hf_headers, some versions of which first send a request."""
+    """Not from huggingface_hub's build_hf_headers: some versions send a request of their own first."""
     from huggingface_hub import __version__ as hub_version
 
     agent = f"vlm-inspect/{__version__}; hf_hub/{hub_version}"
@@ -184,7 +189,7 @@ def _range(url: str, first: int, count: int, token: str | None, commit: str) -> 
         return Part(response.content[first:], _number(response.headers.get("Content-Length")))
     start, size = _content_range(response.headers)
     if start != first:
-        raise UnexpectedResponseError(f"the bytes are not those from {first:,} on")
+        raise UnexpectedResponseError(f"its range does not start at byte {first:,}")
     expected = count if size is None else min(count, size - first)
     if size is not None and len(response.content) != expected:
         raise TruncatedResponseError(f"received {len(response.content):,} of {expected:,} bytes")
@@ -194,21 +199,18 @@ def _range(url: str, first: int, count: int, token: str | None, commit: str) -> 
 def _send(
     method: str, url: str, headers: Mapping[str, str], limits: Mapping[int, int], commit: str | None = None
 ) -> Response:
-    """Send a request and follow its redirects. `limits` says how many bytes to read, by status."""
+    """Send a request and follow its redirects. `limits`: how many bytes to read, by status."""
     for _ in range(MOST_REDIRECTS + 1):
         check_deadline()
         with _stream(method, url, headers) as (status, fields, chunks):
             if commit is not None and fields.get(COMMIT, commit) != commit:
-                raise UnexpectedResponseError(f"commit {commit[:12]} was requested, and another came")
+                raise UnexpectedResponseError(f"commit {commit[:12]} was requested, and it is of another")
             location = fields.get("Location") if status in _REDIRECTS else None
             if location is None and status not in limits:
                 raise StatusError(status, fields)
             if location is None or (method == "HEAD" and COMMIT in fields):
-                return Response(status, fields, _read(fields, chunks, limits.get(status, 0)))
-        target, is_same_origin = _redirect(url, location)
-        if not is_same_origin:
-            headers = {name: value for name, value in headers.items() if name != "Authorization"}
-        url = target
+                return Response(status, fields, _read_body(fields, chunks, limits.get(status, 0)))
+        url, headers = _redirected(url, location, headers)
     raise UnexpectedResponseError(f"it redirects more than {MOST_REDIRECTS} times")
 
 
@@ -216,40 +218,31 @@ def _send(
 def _stream(
     method: str, url: str, headers: Mapping[str, str]
 ) -> Iterator[tuple[int, Mapping[str, str], Iterator[bytes]]]:
-    """Status, headers and body of one answer: the one place that knows both httpx and requests."""
+    """Status, headers and body of one response, by httpx or requests."""
     from huggingface_hub.utils import get_session
 
     errors = transport_errors()
+    # OSError: unreadable certificates; ValueError: a proxy's URL; RuntimeError: a closed session
     failures: tuple[type[Exception], ...] = (OSError, ValueError, RuntimeError, *errors)
+    options: dict[str, Any] = {"headers": headers, "timeout": _SECONDS_PER_READ}
     with ExitStack() as stack:
         try:
             session: Any = get_session()
-            if callable(getattr(session, "stream", None)):  # of requests, it is a flag
-                opened = session.stream(
-                    method, url, headers=headers, timeout=_SECONDS_PER_READ, follow_redirects=False
-                )
+            if is_httpx := callable(getattr(session, "stream", None)):  # in requests it is a flag
+                opened = session.stream(method, url, follow_redirects=False, **options)
             else:
-                opened = session.request(
-                    method,
-                    url,
-                    headers=headers,
-                    timeout=_SECONDS_PER_READ,
-                    stream=True,
-                    allow_redirects=False,
-                )
+                opened = session.request(method, url, allow_redirects=False, stream=True, **options)
             response = stack.enter_context(opened)
-        # OSError: certificates that cannot be read; ValueError: a proxy's address; RuntimeError: a session
-        # that another thread closed
         except failures as error:
             raise _connection_error(error) from error
-        body = response.iter_raw() if hasattr(response, "iter_raw") else response.iter_content(_CHUNK)
         try:
-            yield response.status_code, response.headers, body
+            chunks = response.iter_raw() if is_httpx else response.iter_content(_CHUNK)
+            yield response.status_code, response.headers, chunks
         except errors as error:
             raise TruncatedResponseError("the connection was closed before the end") from error
 
 
-def _read(headers: Mapping[str, str], chunks: Iterator[bytes], count: int) -> bytes:
+def _read_body(headers: Mapping[str, str], chunks: Iterator[bytes], count: int) -> bytes:
     if not count:
         return b""
     if headers.get("Content-Encoding", "identity").lower() not in {"", "identity"}:
@@ -267,25 +260,28 @@ def _read(headers: Mapping[str, str], chunks: Iterator[bytes], count: int) -> by
     return bytes(content)
 
 
-def _redirect(url: str, location: str) -> tuple[str, bool]:
-    """Where a redirect leads, and whether a token may go there too."""
+def _redirected(url: str, location: str, headers: Mapping[str, str]) -> tuple[str, Mapping[str, str]]:
+    """The next URL and its headers: the token stays only if the origin is the same."""
     try:
         target = urljoin(url, location.strip())
         before, after = urlsplit(url), urlsplit(target)
         is_same_origin = _origin(before) == _origin(after)
     except ValueError as error:
-        raise UnexpectedResponseError(f"it redirects to an invalid address ({error})") from None
+        raise UnexpectedResponseError(f"it redirects to an invalid URL ({error})") from None
     if after.scheme not in _PORTS or (before.scheme, after.scheme) == ("https", "http"):
         raise UnexpectedResponseError(f"it redirects from {before.scheme} to {after.scheme[:20]}")
-    return target, is_same_origin
+    if is_same_origin:
+        return target, headers
+    return target, {name: value for name, value in headers.items() if name != "Authorization"}
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port. Raises ValueError for a malformed port."""
     return parts.scheme, parts.hostname, parts.port or _PORTS.get(parts.scheme)
 
 
 def _content_range(headers: Mapping[str, str]) -> tuple[int | None, int | None]:
-    """The first byte of a part, and the size of its file."""
+    """The first byte of a range, and the size of its file."""
     match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
     return (None, None) if match is None else (_number(match["first"]), _number(match["size"]))
 
@@ -295,7 +291,7 @@ def _number(text: str | None) -> int | None:
 
 
 def _connection_error(error: BaseException) -> HubConnectionError:
-    """The innermost cause says why; the transport wraps it several times."""
+    """The message is that of the innermost cause: the HTTP library wraps it several times."""
     chain = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
@@ -308,7 +304,7 @@ def _connection_error(error: BaseException) -> HubConnectionError:
 
 
 def _retry_delay(error: OSError) -> float | None:
-    """The seconds after which to try again; None where that makes no sense."""
+    """The seconds before the second attempt; None where there is none."""
     if isinstance(error, TruncatedResponseError) or getattr(error, "closed_by_server", False):
         return 0.0
     if not isinstance(error, StatusError) or error.status not in _BUSY:

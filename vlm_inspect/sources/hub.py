@@ -1,11 +1,10 @@
-"""A model's configuration on the Hub, by way of huggingface_hub's cache, token and environment variables.
+"""A model's configuration from the Hub, with huggingface_hub's cache, token and environment variables.
 
-A HEAD says which commit a revision is at. Only where the cache lacks that commit is the file fetched, and by
-the commit: whatever happens to the branch, everything of one model is of one commit. Where the Hub gives no
-answer, the cached commit is used, with a note.
+A HEAD request resolves the revision to a commit. The file is downloaded only if the cache does not have that
+commit, and then by the commit: all files of a model are of one commit, even if the branch moves. If the Hub
+cannot be reached, the cached commit is used, with a note.
 
-huggingface_hub's own download is not used: it makes a server's ETag into a path, and limits neither bytes nor
-time.
+hf_hub_download is not used: it turns a server's ETag into a path, and limits neither bytes nor time.
 """
 
 from __future__ import annotations
@@ -38,19 +37,22 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def load(ref: ModelRef, options: InspectOptions) -> Checkpoint:
-    """The configuration at a commit of a repo.
+    """Load the configuration at a commit of a repo.
 
-    Raises a SourceError; HubUnavailableError where neither the Hub nor the cache has an answer.
+    Raises:
+        HubUnavailableError: The Hub cannot be reached, and the cache does not have the model.
+        SourceError: Any other error.
+
     """
     _check_revision(ref)
-    offline, checkpoint, damage = is_offline(options), None, ""
+    offline, cached, damage = is_offline(options), None, ""
     try:
-        if cached := find_cached(ref, _CONFIG, options):
-            checkpoint = _checkpoint(ref, cached)
+        if path := find_cached(ref, _CONFIG, options):
+            cached = _checkpoint(ref, path)
     except (InvalidConfigError, ConfigMissingError) as error:
         damage = error.message.removeprefix(f"{ref.name}: ")
-    if checkpoint is not None and (ref.is_commit or offline):
-        return checkpoint
+    if cached is not None and (ref.is_commit or offline):
+        return cached
     try:
         if offline:
             raise _not_cached(ref)
@@ -58,28 +60,23 @@ def load(ref: ModelRef, options: InspectOptions) -> Checkpoint:
     except HubUnavailableError as error:
         if damage:
             reason = "Offline." if offline else error.message
-            raise HubUnavailableError(
-                f"{reason} The cache's copy of {ref.name} is damaged: {damage}",
-                hint="Run it again with access to the Hub, and without --offline, to fetch a new copy.",
-                model=ref.name,
-            ) from error
-        if checkpoint is None:
+            raise _damaged(ref, f"{reason} The cached copy of {ref.name} is damaged: {damage}") from error
+        if cached is None:
             raise
-        commit = (checkpoint.identity.revision or "")[:12]
-        return replace(
-            checkpoint, notes=(f"{error.message} {ref.name} is answered from the cache, commit {commit}.",)
-        )
+        commit = (cached.identity.revision or "")[:12]
+        note = f"{error.message} {ref.name} is answered from the cache, commit {commit}."
+        return replace(cached, notes=(note,))
 
 
 def is_offline(options: InspectOptions) -> bool:
-    """Whether no request may be sent. huggingface_hub reads HF_HUB_OFFLINE when it is imported."""
+    """Whether requests are forbidden. huggingface_hub reads HF_HUB_OFFLINE when it is imported."""
     from huggingface_hub import constants
 
     return options.offline or bool(constants.HF_HUB_OFFLINE)
 
 
 def check_endpoint() -> None:
-    """Raise SourceError where HF_ENDPOINT is no URL: huggingface_hub then cannot be imported."""
+    """Raise SourceError if HF_ENDPOINT is not a URL: huggingface_hub cannot be imported then."""
     try:
         parts = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
         is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -95,7 +92,9 @@ def check_endpoint() -> None:
 def token_to_send(token: str | None) -> str | None:
     """The token, or else the one that huggingface_hub finds.
 
-    Raises TokenError for one that cannot be a header: the transport's own error would show it.
+    Raises:
+        TokenError: It cannot be sent in a header. The HTTP library's own error would show it.
+
     """
     from huggingface_hub import constants, get_token
 
@@ -105,12 +104,12 @@ def token_to_send(token: str | None) -> str | None:
         found = (get_token() if token is None else token.strip()) or None
     except OSError as error:
         raise TokenError(
-            f"The file of the token for the Hub cannot be read: {error.filename}: {error.strerror}.",
+            f"The Hub token cannot be read: {error.filename}: {error.strerror}.",
             hint="Make the file readable, or set HF_TOKEN.",
         ) from error
     if found is not None and not (found.isascii() and found.isprintable() and " " not in found):
         raise TokenError(
-            "The token for the Hub has invalid characters.",
+            "The Hub token has invalid characters.",
             hint="Copy it again from the Hub's settings: hf auth login, or HF_TOKEN, or --token",
         )
     return found
@@ -120,10 +119,16 @@ def token_to_send(token: str | None) -> str | None:
 
 
 def download(ref: ModelRef, name: str, options: InspectOptions) -> Path:
-    """The cached file of the commit that the Hub says the revision is at.
+    """Resolve the revision to a commit, and download the file if the cache does not have that commit.
 
-    Raises InvalidConfigError for a file that is no configuration, ConfigMissingError where the repo has none,
-    or another SourceError.
+    Returns:
+        The path in the cache.
+
+    Raises:
+        InvalidConfigError: The file is not a configuration.
+        ConfigMissingError: The repo has no such file.
+        SourceError: Any other error.
+
     """
     from vlm_inspect.sources.hub_errors import HubRequest
 
@@ -132,7 +137,7 @@ def download(ref: ModelRef, name: str, options: InspectOptions) -> Path:
 
 
 def file_url(ref: ModelRef, name: str) -> str:
-    """The address of a file at a revision."""
+    """The URL of a file at a revision."""
     from huggingface_hub import constants
 
     url: str = constants.HUGGINGFACE_CO_URL_TEMPLATE.format(
@@ -150,21 +155,21 @@ def _download(ref: ModelRef, name: str, options: InspectOptions, token: str | No
         raise http.UnexpectedResponseError("it names no commit")
     if ref.is_commit and commit != ref.revision:
         raise http.UnexpectedResponseError(
-            f"commit {(ref.revision or '')[:12]} was requested, and another came"
+            f"commit {(ref.revision or '')[:12]} was requested, and it is of another"
         )
     check_size(size or 0, ref.name)
     at_commit = ModelRef(ref.name, commit)
     cached = find_cached(at_commit, name, options)
     if cached is not None and _is_sound(cached, size, ref.name):
-        with suppress(OSError):  # a cache that may only be read
+        with suppress(OSError):  # a read-only cache
             _write_ref(ref, commit, options)
         return cached
     part = http.get_range(file_url(at_commit, name), 0, SIZE_LIMIT + 1, token, commit)
     if part is None:
-        raise http.UnexpectedResponseError(f"it has a {name}, and then has none")
+        raise http.UnexpectedResponseError(f"{name} exists in the first response, not in the second")
     if size is not None and size != len(part.content):
         raise http.TruncatedResponseError(f"received {len(part.content):,} of {size:,} bytes")
-    parse_config(part.content, ref.name)  # anything else is not cached
+    parse_config(part.content, ref.name)  # only a configuration is cached
     path = _repo_folder(ref, options) / "snapshots" / commit / name
     _write(ref, path, part.content, options)
     _write_ref(ref, commit, options)
@@ -180,13 +185,13 @@ def _is_sound(cached: Path, size: int | None, model: str) -> bool:
     return size in {None, len(content)}
 
 
-# --- huggingface_hub's cache: snapshots/<commit>/<file>, and refs/<branch> with the branch's commit
+# --- huggingface_hub's cache: snapshots/<commit>/<file>, and refs/<branch>, which holds the branch's commit
 
 
 def find_cached(ref: ModelRef, name: str, options: InspectOptions) -> Path | None:
-    """The file in the cache, at the commit or at the branch's last known one.
+    """The file in the cache, at the commit or at the last known commit of the branch.
 
-    The same as huggingface_hub's `try_to_load_from_cache`, which imports an HTTP client.
+    As huggingface_hub's `try_to_load_from_cache`, which imports an HTTP library.
     """
     revision = ref.revision or "main"
     try:
@@ -195,7 +200,7 @@ def find_cached(ref: ModelRef, name: str, options: InspectOptions) -> Path | Non
         commit = pointer.read_text(encoding="utf-8") if pointer.is_file() else revision
         found = repo / "snapshots" / commit / name
         return found if found.is_file() else None
-    except (OSError, ValueError):  # a cache that cannot be read, or a name that it cannot have
+    except (OSError, ValueError):  # an unreadable cache, or a name that no file can have
         return None
 
 
@@ -214,7 +219,7 @@ def _write_ref(ref: ModelRef, commit: str, options: InspectOptions) -> None:
 
 
 def _write(ref: ModelRef, path: Path, content: bytes, options: InspectOptions) -> None:
-    """Temporary files lie in the repo's folder: huggingface_hub takes each file in refs for a branch."""
+    """The temporary file is in the repo's folder: huggingface_hub takes each file in refs for a branch."""
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(path, content, durable=False, temp_dir=_repo_folder(ref, options))
 
@@ -225,7 +230,7 @@ def _checkpoint(ref: ModelRef, cached: Path) -> Checkpoint:
 
 
 def _check_revision(ref: ModelRef) -> None:
-    """A revision becomes part of an address and of a path in the cache."""
+    """A revision becomes part of a URL and of a path in the cache."""
     revision = ref.revision or "main"
     if not revision.isprintable() or ".." in revision or revision.startswith("/"):
         raise RevisionNotFoundError(
@@ -233,6 +238,11 @@ def _check_revision(ref: ModelRef) -> None:
             hint="Use an existing branch, tag or commit, or omit --revision.",
             model=ref.name,
         )
+
+
+def _damaged(ref: ModelRef, message: str) -> HubUnavailableError:
+    hint = "Run it again with access to the Hub, and without --offline, to download a new copy."
+    return HubUnavailableError(message, hint=hint, model=ref.name)
 
 
 def _not_cached(ref: ModelRef) -> HubUnavailableError:

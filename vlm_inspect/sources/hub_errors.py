@@ -1,4 +1,4 @@
-"""What goes wrong with a request to the Hub, as an error that says what happened and what to do next."""
+"""Errors of Hub requests: what happened, to which model, and what to do next."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from vlm_inspect.sources.http import (
 _LONGEST_TEXT = 200
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _SOCKS_PACKAGE = re.compile(r"'(\w+)' package")
-_A_DAY = 86_400
+_DAY_SECONDS = 86_400
 _LOGIN = "hf auth login, or HF_TOKEN, or --token"
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
@@ -47,22 +47,25 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class HubRequest:
-    """A model that is looked up on the Hub: what its requests have in common."""
+    """The model and the token of the requests that one model takes."""
 
     ref: ModelRef
     token: str | None = field(default=None, repr=False)
 
     @property
     def endpoint(self) -> str:
-        """The Hub's address, without the password that a mirror's may hold."""
+        """The Hub's URL, without the password that a mirror's URL may contain."""
         from huggingface_hub import constants
 
         return _CREDENTIALS.sub("//", str(constants.ENDPOINT))
 
     def run(self, options: InspectOptions, work: Callable[[], T]) -> T:
-        """Return what `work` returns, within the time limit of a model.
+        """Return the result of `work`, within the time limit of one model.
 
-        Raises a SourceError, or BrokenEnvironmentError where huggingface_hub lacks a package.
+        Raises:
+            SourceError: The Hub or its cache failed.
+            BrokenEnvironmentError: huggingface_hub cannot be imported.
+
         """
         try:
             return run_with_timeout(options.timeout, work)
@@ -78,17 +81,17 @@ class HubRequest:
             raise self.source_error(error) from (None if self._shows_token(error) else error)
 
     def source_error(self, error: OSError) -> SourceError:
-        """The error that says the same to a user."""
+        """Translate an error of `http` or of the file system."""
         if isinstance(error, StatusError):
             return _status_error(error, self)
         if isinstance(error, UnexpectedResponseError):
-            return self._unavailable(f"{self.endpoint} sent an unexpected answer: {self.sanitized(error)}.")
+            return self._unavailable(f"{self.endpoint} sent an unexpected response: {self.sanitized(error)}.")
         if isinstance(error, TruncatedResponseError):
             return self._unavailable(f"{self.ref.name}: the download failed: {self.sanitized(error)}.")
         if isinstance(error, HubConnectionError):
             name = _missing_certificates()
             message = f"{self.endpoint} cannot be reached: {self.sanitized(error)}."
-            return self._unavailable(f"{name} names no certificates that can be read." if name else message)
+            return self._unavailable(f"{name} does not name a readable file." if name else message)
         place = f" ({error.filename})" if error.filename else ""
         return SourceError(
             f"{self.ref.name}: the Hub's cache cannot be used: {error.strerror or error}{place}.",
@@ -97,13 +100,13 @@ class HubRequest:
         )
 
     def sanitized(self, text: object) -> str:
-        """The first line of somebody else's text: short, printable, without token or password."""
+        """The first line of untrusted text: short, printable, without token or password."""
         text = str(text).replace(self.token, "<token>") if self.token else str(text)
         line = next((line for line in _CREDENTIALS.sub("//", text).splitlines() if line.strip()), "")
         return "".join(filter(str.isprintable, line.strip()[:_LONGEST_TEXT])).rstrip(".")
 
     def _shows_token(self, error: Exception) -> bool:
-        """Whether a traceback would show the token, which a server may repeat."""
+        """Whether a traceback would show the token: a server may repeat it."""
         return bool(self.token) and str(self.token) in "".join(traceback.format_exception(error))
 
     def _unavailable(self, message: str) -> HubUnavailableError:
@@ -112,46 +115,44 @@ class HubRequest:
 
 
 def import_error(error: ImportError) -> BrokenEnvironmentError:
-    """huggingface_hub cannot be imported, or lacks the package that a SOCKS proxy needs."""
+    """The error if huggingface_hub cannot be imported, or lacks the package for a SOCKS proxy."""
     package = _SOCKS_PACKAGE.search(str(error))
     if "SOCKS" in str(error) and package is not None:
         return BrokenEnvironmentError(
             f"a SOCKS proxy is set ({', '.join(proxy_variables())}), and its package is not installed.",
-            hint=f"pip install {package[1]}, or set an HTTP proxy, or none.",
+            hint=f"pip install {package[1]}, or use an HTTP proxy, or unset the variable.",
         )
     return packages.import_failure("huggingface_hub", error)
 
 
 def proxy_variables() -> tuple[str, ...]:
-    """The variables that set a proxy; not their values, which may hold a password."""
+    """The names of the variables that set a proxy. Their values may contain a password."""
     return tuple(name for lower in _PROXIES for name in (lower, lower.upper()) if os.environ.get(name))
 
 
 def connection_hint(message: str) -> str:
-    """What to check, by what the transport says."""
+    """What to check, by the message of the HTTP library."""
     text = message.lower()
     proxies = [name for name in proxy_variables() if name.lower() != "no_proxy"]
     if "certificate" in text and ("expired" in text or "not yet valid" in text):
-        return "Check the clock of this machine: a certificate is valid from one date to another."
+        return "Check the clock of this machine: certificates have a start and an end date."
     if "certificate" in text:
         uses_requests = transport_errors()[0].__module__.startswith("requests")
         variable = "REQUESTS_CA_BUNDLE" if uses_requests else "SSL_CERT_FILE"
-        return f"Set {variable}=/path/to/ca.pem if a proxy or a mirror signs its certificates itself."
+        return f"Set {variable}=/path/to/ca.pem if a proxy or a mirror has a self-signed certificate."
     if "407" in text or "proxy authentication" in text:
         variable = next(iter(proxies), "HTTPS_PROXY")
         return f"Set {variable}=http://NAME:PASSWORD@HOST:PORT: the proxy requires authentication."
     if "[ssl" in text:
-        return (
-            "Check whether the address in HF_ENDPOINT, or that of a proxy, should begin with http or https."
-        )
+        return "Check whether the URL in HF_ENDPOINT, or that of a proxy, should begin with http or https."
     if proxies:
         names = " and ".join(proxies)
-        return f"Check the connection and the proxy of {names}. NO_PROXY lists hosts to reach without one."
-    return "Check the connection (and HF_ENDPOINT, if set) and try again. Fetched files are cached."
+        return f"Check the connection and the proxy of {names}. NO_PROXY lists hosts that need no proxy."
+    return "Check the connection (and HF_ENDPOINT, if set) and try again. Downloaded files are cached."
 
 
 def _missing_certificates() -> str | None:
-    """The variable that names certificates where there are none; OpenSSL does not name the file."""
+    """The variable with the path of a missing certificate file; OpenSSL's error does not name the file."""
     paths = {name: os.environ.get(name) for name in _CERTIFICATES}
     return next((name for name, path in paths.items() if path and not Path(path).exists()), None)
 
@@ -165,7 +166,7 @@ def _status_error(error: StatusError, request: HubRequest) -> SourceError:
         (
             code == "GatedRepo",
             GatedModelError,
-            f"{name} is gated: this account has not accepted its licence.",
+            f"{name} is gated: this account has not accepted its license.",
             f"Accept it at {page}, then log in with that account: {_LOGIN}",
         ),
         (
@@ -189,26 +190,26 @@ def _status_error(error: StatusError, request: HubRequest) -> SourceError:
         (
             unauthorized and reason.startswith("Invalid credentials"),
             TokenError,
-            f"The Hub does not accept the token that was sent for {name}.",
-            f"Log in again, or send no token: {_LOGIN}",
+            f"The Hub rejected the token that was sent for {name}.",
+            f"Log in again, or use no token: {_LOGIN}",
         ),
         (
             code == "RepoNotFound" or unauthorized or status == HTTPStatus.NOT_FOUND,
             ModelNotFoundError,
             f"The Hub has no model {name}, or none for {account}.",
-            f"Check the spelling. A private model needs a token that may read it: {_LOGIN}",
+            f"Check the spelling. A private model needs a token with read access: {_LOGIN}",
         ),
         (
             status == HTTPStatus.FORBIDDEN,
             GatedModelError,
-            f"The Hub does not give {name} to this account: {request.sanitized(reason or 'no access')}.",
-            f"Use a token that may read it: {_LOGIN}",
+            f"This account has no access to {name}: {request.sanitized(reason or 'no access')}.",
+            f"Use a token with read access: {_LOGIN}",
         ),
         (
             status == HTTPStatus.TOO_MANY_REQUESTS,
             HubUnavailableError,
-            f"{request.endpoint} answered 429, too many requests{_wait(error)}.",
-            f"Try again then. With a token more requests are allowed: {_LOGIN}",
+            f"{request.endpoint} answered 429, too many requests{_wait_time(error)}.",
+            f"Try again later. More requests are allowed with a token: {_LOGIN}",
         ),
         (True, HubUnavailableError, f"{request.endpoint} answered {status}.", connection_hint("")),
     )
@@ -216,8 +217,8 @@ def _status_error(error: StatusError, request: HubRequest) -> SourceError:
     return kind(message, hint=hint, model=name)
 
 
-def _wait(error: StatusError) -> str:
+def _wait_time(error: StatusError) -> str:
     seconds = retry_after(error.headers)
     if seconds is None:
         return ""
-    return ": it says to wait " + (f"{seconds} s" if seconds <= _A_DAY else "for more than a day")
+    return ": wait " + (f"{seconds} s" if seconds <= _DAY_SECONDS else "for more than a day")

@@ -1,4 +1,4 @@
-"""A folder with a config.json, or a config.json."""
+"""A model's configuration from a folder with a config.json, or from the file itself."""
 
 from __future__ import annotations
 
@@ -13,41 +13,40 @@ _CONFIG = "config.json"
 
 
 def load(ref: ModelRef) -> Checkpoint:
-    """The configuration at a path. Raises ConfigMissingError or InvalidConfigError."""
+    """Load the configuration at a path. Raises ConfigMissingError or InvalidConfigError."""
     if ref.path is None:
-        raise ValueError(f"{ref.name} names no path")
-    config = read_config(_find(ref.path, ref.name), ref.name)
-    return Checkpoint(ModelIdentity(id=_own_name(ref.path), source="local"), config)
+        raise ValueError(f"{ref.name} is not a path")
+    config = read_config(_config_path(ref.path, ref.name), ref.name)
+    return Checkpoint(ModelIdentity(id=_folder_name(ref.path), source="local"), config)
 
 
-def _find(path: Path, typed: str) -> Path:
-    """The file to read. What is missing is told apart: the path, or the folder's config.json."""
+def _config_path(path: Path, typed: str) -> Path:
     try:
         if path.is_dir():
             path = path / _CONFIG
             if not path.exists():
                 raise ConfigMissingError(
                     f"{typed}: the folder has no config.json.",
-                    hint="Give the folder that the model was saved in: config.json lies beside the weights.",
+                    hint="Use the folder where the model was saved: it contains config.json and the weights.",
                     model=typed,
                 )
         elif not path.exists():
             raise ConfigMissingError(
                 f"{typed}: there is no such file or folder.",
-                hint="Check the path. A model on the Hub is named org/name, without ./ or .json.",
+                hint="Check the path. Models on the Hub are written org/name, without ./ or .json.",
                 model=typed,
             )
-    except OSError as error:  # a parent that may not be entered, a name that is too long
+    except OSError as error:  # a folder without permission, a name that is too long
         raise ConfigMissingError(
-            f"{typed}: cannot be looked at: {error.strerror}.",
-            hint="Check the path, and that you may read it.",
+            f"{typed}: cannot be read: {error.strerror}.",
+            hint="Check the path and its permissions.",
             model=typed,
         ) from error
     return path
 
 
-def _own_name(path: Path) -> str:
-    """The model's name in records: the folder's own, never where it lies on this machine."""
+def _folder_name(path: Path) -> str:
+    """The model's name in records: the folder's name, without its path on this machine."""
     resolved = path.resolve()
     if resolved.is_dir():
         return resolved.name or _CONFIG

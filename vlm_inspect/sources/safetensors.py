@@ -1,8 +1,7 @@
-"""safetensors headers and the index of their files, checked as the bytes of a stranger.
+"""Parse and check safetensors headers and the index of a sharded checkpoint.
 
-huggingface_hub's parser believes what it reads. Here a header must keep to the format: no name twice, known
-dtypes, tensors that lie end to end and are as long as their shapes say.
-https://huggingface.co/docs/safetensors
+huggingface_hub's parser does not check the format. Here names are unique, dtypes known, tensors adjacent,
+and their lengths those of their shapes. https://huggingface.co/docs/safetensors
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ ADAPTER = "adapter_model.safetensors"
 LENGTH_BYTES = 8
 """A file starts with the length of its header, little-endian."""
 HEADER_LIMIT = 25_000_000
-"""The longest header that is read, as in huggingface_hub. The largest published one has a million bytes."""
+"""Bytes of a header, as in huggingface_hub. The largest published one has a million."""
 ALL_HEADERS_LIMIT = 250_000_000
-"""Bytes that all headers of one checkpoint may have."""
+"""Bytes of all headers of a checkpoint."""
 INDEX_LIMIT = 100_000_000
-"""The longest index that is read; that of a trillion parameters has thirty million bytes."""
+"""Bytes of an index. That of a trillion parameters has thirty million."""
 MOST_SHARDS = 2_000
-"""Files that one checkpoint may have; the largest published ones have some two hundred."""
+"""Files of a checkpoint. The largest published ones have about two hundred."""
 MOST_TENSORS = 1_000_000
-"""Tensors that are read of one checkpoint; those of the largest models have some two hundred thousand."""
+"""Tensors of a checkpoint. The largest models have about two hundred thousand."""
 
 _BITS = {
     **dict.fromkeys(("F4",), 4),
@@ -56,26 +55,26 @@ _SEPARATORS = re.compile(r"[/\\]")
 _NUMBERED = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors")
 
 Shards = Mapping[str, tuple[str, ...]]
-"""The files of a checkpoint, each with the names of its tensors, where an index has them."""
+"""The files of a checkpoint, each with the names of its tensors if there is an index."""
 
 
 class Header(Struct, frozen=True):
-    """The content of one file's header."""
+    """The parsed header of one file."""
 
     tensors: tuple[TensorInfo, ...]
-    """In the order in which they lie in the file."""
+    """In the order of their offsets."""
     metadata: dict[str, str]
     data_bytes: int
     """Bytes that must follow the header."""
 
 
 class RawHeader(Struct, frozen=True):
-    """A file's header as it was found."""
+    """A file's header before it is parsed."""
 
     text: bytes | None
-    """The JSON; None where the file ends before its header does."""
+    """The JSON; None if the file ends before its header."""
     length: int = 0
-    """Bytes of JSON that the file says it has."""
+    """Bytes of JSON, as the file states them."""
     size: int | None = None
     """Bytes of the whole file."""
 
@@ -87,18 +86,18 @@ class Files(Protocol):
         """The headers of these files; None for a file that is missing."""
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """A small file, no more than one byte beyond the limit; None where there is none."""
+        """A small file, up to one byte beyond the limit; None if there is none."""
 
     def names(self) -> Sequence[str]:
-        """The names of all files, to explain what is missing."""
+        """The names of all files, for the message about missing ones."""
 
     @property
     def may_be_unfinished(self) -> bool:
-        """Whether a download may still add a file that is missing or short."""
+        """Whether a missing or short file may be an unfinished download."""
 
 
-class Lengths:
-    """Reads the lengths of a model's headers, and adds them up: all are in memory at once."""
+class HeaderLengths:
+    """Reads the lengths of a model's headers and limits their sum: all are in memory at once."""
 
     def __init__(self, model: str) -> None:
         self._model = model
@@ -106,27 +105,33 @@ class Lengths:
         self._total = 0
 
     def read(self, start: bytes, file: str) -> int:
-        """The length that a file's first eight bytes state. Raises BadHeaderError beyond a limit."""
+        """The length of a header, from the first eight bytes of its file. Raises BadHeaderError."""
         length = int.from_bytes(start[:LENGTH_BYTES], "little")
         if length > HEADER_LIMIT:
-            raise _error(f"says {length:,} bytes, and the limit is {HEADER_LIMIT:,}", file, self._model)
+            raise _error(
+                f"has a length of {length:,} bytes; the limit is {HEADER_LIMIT:,}", file, self._model
+            )
         if length < len("{}"):
-            what = "is empty" if length == 0 else f"says {length} bytes, too few for one"
+            what = "is empty" if length == 0 else f"has a length of {length} bytes, which is too short"
             raise _error(what, file, self._model)
         with self._lock:
             self._total += length
             total = self._total
         if total > ALL_HEADERS_LIMIT:
-            what = f"and the others have more than {ALL_HEADERS_LIMIT:,} bytes together"
+            what = f"and the others have more than {ALL_HEADERS_LIMIT:,} bytes in total"
             raise _error(what, file, self._model)
         return length
 
 
 def read_headers(files: Files, model: str, *, adapter: bool = False) -> TensorHeaders:
-    """All headers of a model's files, or of its adapter's.
+    """Read all headers of a model's files, or of its adapter's file.
 
-    As in transformers, a single file is preferred to shards. Raises NoHeadersError where there is no
-    safetensors file, BadHeaderError for one that breaks the format.
+    As in transformers, a single file takes precedence over shards.
+
+    Raises:
+        NoHeadersError: There is no safetensors file.
+        BadHeaderError: A file is malformed.
+
     """
     name = ADAPTER if adapter else SINGLE
     found = files.headers({name: ()})
@@ -148,7 +153,7 @@ def merge_headers(
     *,
     may_be_unfinished: bool,
 ) -> TensorHeaders:
-    """The headers of several files as one. Raises BadHeaderError for a file that is missing."""
+    """Merge the headers of several files. Raises BadHeaderError if a file is missing or malformed."""
     missing, headers, files = {}, {}, []
     for name, names in shards.items():
         raw = found.get(name)
@@ -161,7 +166,9 @@ def merge_headers(
             raise _missing(raw, name, model)
     tensors = _without_duplicates(shards, headers)
     if len(tensors) > MOST_TENSORS:
-        raise _error(f"and others name more than {MOST_TENSORS:,} tensors", next(iter(shards)), model)
+        raise _error(
+            f"and the others have more than {MOST_TENSORS:,} tensors in total", next(iter(shards)), model
+        )
     metadata: dict[str, str] = {}
     for header in reversed(headers.values()):
         metadata |= header.metadata
@@ -177,86 +184,85 @@ def merge_headers(
 # --- one header
 
 
+class _FormatError(Exception):
+    """The message continues "the header of FILE …" or "the index of FILE …"."""
+
+
 def parse_header(text: bytes, file: str, model: str) -> Header:
-    """The tensors of a header's JSON. Raises BadHeaderError where it breaks the format."""
-    data = _parse_object(text, file, model)
+    """Parse the JSON of a header. Raises BadHeaderError if it is malformed."""
+    try:
+        return _header(_parse_object(text), file)
+    except _FormatError as error:
+        raise _error(str(error), file, model) from error.__cause__
+
+
+def _header(data: dict[str, Any], file: str) -> Header:
     metadata = data.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(each, str) for each in metadata.values()):
-        raise _error("has a __metadata__ that does not map text to text", file, model)
+        raise _FormatError("has a __metadata__ that does not map text to text")
     tensors = sorted(
-        (_tensor(name, entry, file, model) for name, entry in data.items()),
+        (_tensor(name, entry, file) for name, entry in data.items()),
         key=lambda tensor: (tensor.offset, tensor.bytes),
     )
     end = 0
     for tensor in tensors:
         if tensor.offset != end:
-            fault = (
-                "overlaps the tensor before it" if tensor.offset < end else "leaves bytes before it unused"
-            )
-            raise _error(f"places {_shown(tensor.name)} so that it {fault}", file, model)
+            fault = "overlaps the tensor before it" if tensor.offset < end else "leaves a gap before it"
+            raise _FormatError(f"has offsets at which {_quoted(tensor.name)} {fault}")
         end += tensor.bytes
     return Header(tuple(tensors), metadata, end)
 
 
-def _tensor(name: str, entry: Any, file: str, model: str) -> TensorInfo:
-    _check_name(name, file, model)
+def _tensor(name: str, entry: Any, file: str) -> TensorInfo:
+    _check_name(name)
     if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
-        raise _error(f"says of {_shown(name)} no dtype, shape and data_offsets", file, model)
+        raise _FormatError(f"has no dtype, shape and data_offsets for {_quoted(name)}")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _BITS:
-        raise _error(f"gives {_shown(name)} an unknown dtype: {_shown(str(dtype))}", file, model)
+        raise _FormatError(f"has an unknown dtype for {_quoted(name)}: {_quoted(str(dtype))}")
     if not _are_sizes(shape) or len(shape) > _MOST_DIMENSIONS:
-        raise _error(f"gives {_shown(name)} an invalid shape: {_shown(str(shape))}", file, model)
+        raise _FormatError(f"has an invalid shape for {_quoted(name)}: {_quoted(str(shape))}")
     if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:  # noqa: PLR2004 - start and end
-        raise _error(f"gives {_shown(name)} invalid data_offsets: {_shown(str(offsets))}", file, model)
+        raise _FormatError(f"has invalid data_offsets for {_quoted(name)}: {_quoted(str(offsets))}")
     size = offsets[1] - offsets[0]
     if math.prod(shape) * _BITS[dtype] != size * 8:
-        what = f"gives {_shown(name)} {size:,} bytes, which do not fit {dtype} of shape {shape}"
-        raise _error(what, file, model)
+        raise _FormatError(
+            f"has {size:,} bytes for {_quoted(name)}, which do not match {dtype} of shape {shape}"
+        )
     return TensorInfo(name, dtype, tuple(shape), size, file, offsets[0])
 
 
-def _parse_object(text: bytes, file: str, model: str) -> dict[str, Any]:
-    """A JSON object, without duplicate keys."""
-    cause: Exception
+def _parse_object(text: bytes) -> dict[str, Any]:
     try:
         data = json.loads(text.decode("utf-8"), object_pairs_hook=_without_duplicate_keys)
-    except _DuplicateKeyError as error:
-        reason, cause = f"has {_shown(error.args[0])} twice", error
     except UnicodeDecodeError as error:
-        reason, cause = "is not UTF-8 text", error
+        raise _FormatError("is not UTF-8 text") from error
     except json.JSONDecodeError as error:
-        reason, cause = f"is not JSON: {error.msg} at character {error.pos:,}", error
-    except ValueError as error:  # a number of thousands of digits
-        reason, cause = "has a number that is too long", error
+        raise _FormatError(f"is not JSON: {error.msg} at character {error.pos:,}") from error
+    except ValueError as error:  # a number with thousands of digits
+        raise _FormatError("has a number that is too long") from error
     except RecursionError as error:
-        reason, cause = "is nested too deep", error
-    else:
-        if isinstance(data, dict):
-            return data
-        raise _error("is not a JSON object", file, model)
-    raise _error(reason, file, model) from cause
-
-
-class _DuplicateKeyError(Exception):
-    pass
+        raise _FormatError("is nested too deep") from error
+    if not isinstance(data, dict):
+        raise _FormatError("is not a JSON object")
+    return data
 
 
 def _without_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for key, value in pairs:
         if key in data:
-            raise _DuplicateKeyError(key)
+            raise _FormatError(f"has {_quoted(key)} twice")
         data[key] = value
     return data
 
 
-def _check_name(name: str, file: str, model: str) -> str:
-    """A tensor's name: parts between dots, none of them empty."""
+def _check_name(name: str) -> str:
+    """Return the name if it can be a parameter's: module names that are joined by dots."""
     if len(name) > _LONGEST_NAME:
-        raise _error(f"has a tensor whose name has {len(name):,} characters", file, model)
+        raise _FormatError(f"has a tensor whose name has {len(name):,} characters")
     if not all(map(can_be_a_part, name.split("."))) or not name.isprintable():
-        raise _error(f"has a tensor named {_shown(name)}, which no module can be", file, model)
+        raise _FormatError(f"has a tensor named {_quoted(name)}, which is not a valid parameter name")
     return name
 
 
@@ -268,40 +274,46 @@ def _are_sizes(value: Any) -> bool:
 
 
 def parse_index(text: bytes, file: str, model: str) -> dict[str, tuple[str, ...]]:
-    """The files of an index, in order, each with its tensors' names.
+    """The files of an index, in order, each with the names of its tensors.
 
-    Raises BadHeaderError where it breaks the format, or names a file outside the model's folder.
+    Raises BadHeaderError if it is malformed, or names a file outside the model's folder.
     """
+    try:
+        return _index(text)
+    except _FormatError as error:
+        raise _error(str(error), file, model, subject="index") from error.__cause__
+
+
+def _index(text: bytes) -> dict[str, tuple[str, ...]]:
     if len(text) > INDEX_LIMIT:
-        raise _error(f"has more than {INDEX_LIMIT:,} bytes", file, model, subject="index")
-    weight_map = _parse_object(text, file, model).get("weight_map")
+        raise _FormatError(f"has more than {INDEX_LIMIT:,} bytes")
+    weight_map = _parse_object(text).get("weight_map")
     if not isinstance(weight_map, Mapping) or not weight_map:
-        raise _error("has no weight_map", file, model, subject="index")
+        raise _FormatError("has no weight_map")
     files: dict[str, list[str]] = {}
     for name, shard in weight_map.items():
-        files.setdefault(_check_shard(shard, file, model), []).append(_check_name(name, file, model))
+        files.setdefault(_check_shard(shard), []).append(_check_name(name))
     if len(files) > MOST_SHARDS:
-        raise _error(f"names {len(files):,} files, and the limit is {MOST_SHARDS:,}", file, model)
+        raise _FormatError(f"names {len(files):,} files; the limit is {MOST_SHARDS:,}")
     return {shard: tuple(files[shard]) for shard in sorted(files)}
 
 
-def _check_shard(shard: Any, file: str, model: str) -> str:
+def _check_shard(shard: Any) -> str:
     if not isinstance(shard, str) or not shard.endswith(".safetensors") or not shard.isprintable():
-        what = f"names {_shown(str(shard))}, which is no safetensors file"
-        raise _error(what, file, model, subject="index")
+        raise _FormatError(f"names {_quoted(str(shard))}, which is not a safetensors file")
     parts = {*_SEPARATORS.split(shard)}
     if parts & {"", ".", ".."} or ":" in shard or len(shard) > _LONGEST_FILE_NAME:
-        raise _error(f"names {_shown(shard)}, outside of the model's folder", file, model, subject="index")
+        raise _FormatError(f"names {_quoted(shard)}, outside of the model's folder")
     return shard
 
 
 def _shards(files: Files, model: str) -> tuple[Shards, tuple[str, ...]]:
-    """The files of the index, or, where it is missing, those that the names of others imply."""
+    """The files of the index, or, without an index, those that the number in a file name implies."""
     text = files.read(INDEX, INDEX_LIMIT)
     if text is not None:
         return parse_index(text, INDEX, model), ()
     shards = dict.fromkeys(_numbered_shards(files.names()), ())
-    note = f"{INDEX} is missing: its files are found by their numbers, and transformers cannot load them."
+    note = f"{INDEX} is missing: files are found by their numbers. transformers cannot load them."
     return shards, (note,) if shards else ()
 
 
@@ -319,7 +331,7 @@ def _numbered_shards(names: Sequence[str]) -> list[str]:
 
 
 def _without_duplicates(shards: Shards, headers: Mapping[str, Header]) -> dict[str, TensorInfo]:
-    """Every tensor by its name; where two files have it, that of the file that the index names."""
+    """Each tensor by its name; of a tensor in two files, that of the file in the index."""
     tensors: dict[str, TensorInfo] = {}
     for file, header in headers.items():
         indexed = set(shards[file])
@@ -332,7 +344,7 @@ def _without_duplicates(shards: Shards, headers: Mapping[str, Header]) -> dict[s
 def _disagreements(
     shards: Shards, headers: Mapping[str, Header], tensors: Mapping[str, TensorInfo]
 ) -> list[str]:
-    """Where the index and the files differ, a sentence each way."""
+    """Notes about differences between the index and the files."""
     indexed = {name for names in shards.values() for name in names}
     if not indexed:
         return []
@@ -340,9 +352,9 @@ def _disagreements(
     unindexed = [name for name in tensors if name not in indexed]
     notes = []
     if absent:
-        notes.append(f"The index names {_list(absent)}, which its files do not hold.")
+        notes.append(f"The index names {_joined_names(absent)}, which its files do not contain.")
     if unindexed:
-        notes.append(f"The files hold {_list(unindexed)}, which the index does not name.")
+        notes.append(f"The files contain {_joined_names(unindexed)}, which the index does not name.")
     return notes
 
 
@@ -350,27 +362,28 @@ def _file(name: str, raw: RawHeader, header: Header, model: str) -> TensorFile:
     start = LENGTH_BYTES + raw.length
     end = start + header.data_bytes
     if raw.size is not None and raw.size > end:
-        raise _error(f"accounts for all but {raw.size - end:,} of the file's bytes", name, model)
+        raise _error(f"is followed by {raw.size - end:,} bytes more than its tensors have", name, model)
     return TensorFile(name, start, raw.size, raw.size is not None and raw.size < end)
 
 
 def _missing(raw: RawHeader | None, name: str, model: str) -> BadHeaderError:
     if raw is None:
-        return _error("cannot be read: the index names the file, and it is not there", name, model)
+        return _error("cannot be read: the index names the file, and it is missing", name, model)
     if not raw.length:
-        return _error(f"is not there: the file has {raw.size} bytes, and it starts with eight", name, model)
+        return _error(
+            f"is missing: the file has {raw.size} bytes, and the length alone takes eight", name, model
+        )
     size = "" if raw.size is None else f", which has {raw.size:,}"
-    return _error(f"says {raw.length:,} bytes, more than follow in the file{size}", name, model)
+    return _error(f"has a length of {raw.length:,} bytes, beyond the end of the file{size}", name, model)
 
 
 def _no_headers(names: Sequence[str], model: str, *, adapter: bool) -> NoHeadersError:
-    """Why there are none, as far as the other files tell."""
     pickle = next((name for name in names if name.endswith(_PICKLES) and "/" not in name), None)
     if pickle:
         return NoHeadersError(
-            f"{model} has its weights as {pickle}, a pickle, which is never opened: "
+            f"{model} has its weights in {pickle}, a pickle, which is never opened: "
             "only its configuration can be inspected.",
-            hint="Look for a revision with safetensors (MODEL@refs/pr/1), or convert them: save_pretrained.",
+            hint="Use a revision with safetensors (MODEL@refs/pr/1), or convert them: save_pretrained.",
             model=model,
         )
     others = (".gguf", ".safetensors", ".msgpack", ".h5")
@@ -378,25 +391,25 @@ def _no_headers(names: Sequence[str], model: str, *, adapter: bool) -> NoHeaders
     expected = ADAPTER if adapter else f"{SINGLE} and no {INDEX}"
     return NoHeadersError(
         f"{model} has no {expected}{f'; it has {other}' if other else ''}.",
-        hint="Use the model (or the folder) that holds the weights.",
+        hint="Use the model or folder that has the weights.",
         model=model,
     )
 
 
 def _error(what: str, file: str, model: str, *, subject: str = "header") -> BadHeaderError:
     return BadHeaderError(
-        f"{model}: the {subject} of {_shown(file)[1:-1]} {what}.",
-        hint="Fetch the file again. If it is as its author saved it, it is damaged and cannot be loaded.",
+        f"{model}: the {subject} of {_quoted(file)[1:-1]} {what}.",
+        hint="Download the file again. If its author saved it like this, it cannot be loaded.",
         model=model,
     )
 
 
-def _shown(text: str) -> str:
-    """Somebody else's text in quotes, not long."""
+def _quoted(text: str) -> str:
+    """Untrusted text in quotes, shortened."""
     limit = _SHOWN_CHARACTERS
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
-def _list(names: Sequence[str]) -> str:
+def _joined_names(names: Sequence[str]) -> str:
     rest = len(names) - _SHOWN_NAMES
     return ", ".join(names[:_SHOWN_NAMES]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,1 +1,1 @@
-"""What the code of a model's own classes says, read as text and never run."""
+"""What a module's `forward` does, read from its source and never run."""

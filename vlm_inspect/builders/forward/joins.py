@@ -1,9 +1,8 @@
-"""What a model's own code says of the sequences that it joins: read, never run.
+"""Operations that combine sequences in a model's own code, read from its source and never run.
 
-Where the features of an image go is written in `forward` and nowhere else: no module stands for a
-scatter into placeholder tokens. Only classes whose `forward` takes the text are read, and of those only
-the methods and functions that `forward` reaches; most are set aside by the names in their bytecode,
-before any source text is looked at.
+Only `forward` shows where the features of an image go: a scatter into placeholder tokens is not a module.
+Classes whose `forward` takes text are read, with the methods and functions that `forward` reaches. The names
+in their bytecode exclude most of them before any source is parsed.
 """
 
 from __future__ import annotations
@@ -18,185 +17,50 @@ from itertools import pairwise
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from vlm_inspect.builders.forward.steps import definition_of
+from vlm_inspect.builders.forward.steps import function_definition
 from vlm_inspect.core.module_tree import ForwardInfo, FusionKind, FusionOp, TokenRead, join
 
 if TYPE_CHECKING:
     from torch import nn
 
-
-_STATEMENTS_SCATTERS = frozenset({"masked_scatter", "masked_scatter_", "index_put", "index_put_"})
+_TEXT = frozenset({"input_ids", "inputs_embeds"})
+_TEXT_PARAMETERS = _TEXT | {"decoder_input_ids"}
+_SCATTERS = frozenset({"masked_scatter", "masked_scatter_", "index_put", "index_put_"})
 _CONCATENATIONS = frozenset({"cat", "concat"})
-_STATEMENTS_TEXT = frozenset({"input_ids", "inputs_embeds"})
-_LONGEST_STATEMENT = 160
-_SCATTER_OPERANDS, _WHERE_OPERANDS = 2, 3
-
-_STATEMENTS = (ast.Assign, ast.AugAssign, ast.Return, ast.Expr)
-Statement = ast.Assign | ast.AugAssign | ast.Return | ast.Expr
-Sources = Mapping[str, frozenset[str]]
-
-
-def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
-    """The statements of a function that write into, add to, or lengthen a sequence."""
-    statements = [node for node in ast.walk(function) if isinstance(node, _STATEMENTS)]
-    found = [(each, *operation) for each in statements for operation in _operations(each)]
-    made = _made_from(statements) if found else {}
-    for statement, operation, sequence, value, mask in found:
-        target, values = _base(sequence), _names(value)
-        if isinstance(target, ast.Name) and values:
-            yield FusionOp(
-                operation=operation,
-                target=target.id,
-                values=tuple(sorted(values)),
-                mask=tuple(sorted(_names(mask))) if mask is not None else (),
-                sources=tuple(sorted(_traced(values, made))),
-                where=where,
-                statement=_written(statement),
-            )
-
-
-Operation = tuple[FusionKind, ast.expr, ast.expr, "ast.expr | None"]
-
-
-def _operations(statement: Statement) -> Iterator[Operation]:
-    """What a statement joins: the sequence, what is put there, and where."""
-    if isinstance(statement, ast.AugAssign):
-        if isinstance(statement.op, ast.Add):
-            yield "add", statement.target, statement.value, None
-        return
-    if isinstance(statement, ast.Assign):
-        target = statement.targets[0]
-        if isinstance(target, ast.Subscript) and not _is_name(target.slice):
-            yield "scatter", target, statement.value, target.slice
-    for part in ast.walk(statement.value) if statement.value is not None else ():
-        if isinstance(part, ast.Call):
-            yield from _called(part)
-        elif isinstance(part, ast.BinOp) and isinstance(part.op, ast.Add):
-            yield "add", part.left, part.right, None
-            yield "add", part.right, part.left, None
-
-
-def _is_name(place: ast.expr) -> bool:
-    """Whether it is one in a dictionary, and no place in a sequence."""
-    return isinstance(place, ast.Constant) and isinstance(place.value, str)
-
-
-def _called(call: ast.Call) -> Iterator[Operation]:
-    """`inputs_embeds.masked_scatter(mask, features)`, `torch.cat([features, inputs_embeds])` and the like."""
-    table = _table(call.func)
-    if table is not None and call.args:
-        yield "embed", table, call.args[0], None
-    name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
-    given = [*call.args, *(keyword.value for keyword in call.keywords)]
-    if (
-        name in _STATEMENTS_SCATTERS
-        and len(given) >= _SCATTER_OPERANDS
-        and isinstance(call.func, ast.Attribute)
-    ):
-        yield "scatter", call.func.value, given[1], given[0]
-    elif name == "where" and len(given) == _WHERE_OPERANDS:
-        yield "scatter", given[2], given[1], given[0]
-    elif name in _CONCATENATIONS and given and isinstance(given[0], (ast.List, ast.Tuple)):
-        parts = given[0].elts
-        for before, after in pairwise(parts):
-            yield "prepend", after, before, None
-            yield "append", before, after, None
-
-
-def _table(function: ast.expr) -> ast.expr | None:
-    """The text's embeddings, where they are what is called: `self.get_input_embeddings()(tokens)`."""
-    callee = function.func if isinstance(function, ast.Call) else function
-    name = callee.attr if isinstance(callee, ast.Attribute) else ""
-    is_called = name == "get_input_embeddings" and isinstance(function, ast.Call)
-    return ast.Name("embed_tokens") if is_called or name == "embed_tokens" else None
-
-
-def _base(expression: ast.expr) -> ast.expr:
-    """The sequence itself: `inputs_embeds` of `inputs_embeds.to(device)[mask]`."""
-    while True:
-        if isinstance(expression, ast.Subscript):
-            expression = expression.value
-        elif isinstance(expression, ast.Call) and isinstance(expression.func, ast.Attribute):
-            expression = expression.func.value
-        else:
-            return expression
-
-
-def _names(expression: ast.AST) -> frozenset[str]:
-    """Every name in an expression, those of attributes, methods and keys included."""
-    found = set()
-    for node in ast.walk(expression):
-        if isinstance(node, ast.Name):
-            found.add(node.id)
-        elif isinstance(node, ast.Attribute):
-            found.add(node.attr)
-        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-            found.add(str(node.slice.value))
-    return frozenset(found)
-
-
-def _made_from(statements: Sequence[Statement]) -> Sources:
-    """For each variable the names in whatever is assigned to it, anywhere in the function."""
-    made: dict[str, frozenset[str]] = {}
-    for statement in statements:
-        if not isinstance(statement, ast.Assign):
-            continue
-        for name in (name for target in statement.targets for name in _assigned(target)):
-            made[name] = made.get(name, frozenset()) | _names(statement.value)
-    return made
-
-
-def _assigned(target: ast.expr) -> Iterator[str]:
-    if isinstance(target, (ast.Tuple, ast.List)):
-        for element in target.elts:
-            yield from _assigned(element)
-    base = _base(target)
-    if isinstance(base, ast.Name):
-        yield base.id
-
-
-def _traced(names: frozenset[str], made: Sources) -> frozenset[str]:
-    """These names and all that they were made from, step by step, but not what the text was made from."""
-    seen: set[str] = set()
-    pending = set(names)
-    while pending:
-        seen |= pending
-        pending = {source for name in pending - _STATEMENTS_TEXT for source in made.get(name, ())} - seen
-    return frozenset(seen)
-
-
-def _written(statement: Statement) -> str:
-    text = " ".join(ast.unparse(statement).split())
-    return text if len(text) <= _LONGEST_STATEMENT else text[: _LONGEST_STATEMENT - 1] + "…"
-
-
-_TEXT = frozenset({"input_ids", "inputs_embeds", "decoder_input_ids"})
-_SCATTERS = frozenset({"masked_scatter", "masked_scatter_", "index_put", "index_put_", "where"})
-_JOINING = _SCATTERS | {"cat", "concat", "get_input_embeddings", "embed_tokens"}
-# sums and stores have no name; the operations' own are not the same in every Python
-_OPERATIONS = frozenset(
+_CALLS = _SCATTERS | _CONCATENATIONS | {"where", "get_input_embeddings", "embed_tokens"}
+# sums and stores have no name; their opcodes differ between versions of Python
+_OPCODES = frozenset(
     number
     for name, number in dis.opmap.items()
     if name in {"STORE_SUBSCR", "INPLACE_ADD", "BINARY_ADD", "BINARY_OP"}
 )
 _TOKEN = re.compile(r"^(?!pad_|bos_|eos_|decoder_)[a-z]\w*_token_(id|index)$")
 _MODALITY = re.compile(r"image|img|vis|video|frame|audio|speech|sound|pixel|patch|input_features")
-# what every model inherits: its base classes' machinery says nothing of its own sequences
+# base classes of every model
 _MACHINERY = ("torch.", "transformers.modeling", "transformers.generation", "transformers.utils")
+_LONGEST_STATEMENT = 160
+_SCATTER_OPERANDS, _WHERE_OPERANDS = 2, 3
+_STATEMENTS = (ast.Assign, ast.AugAssign, ast.Return, ast.Expr)
 
-Fusion = tuple[tuple[FusionOp, ...], tuple[str, ...]]
+Statement = ast.Assign | ast.AugAssign | ast.Return | ast.Expr
+Operation = tuple[FusionKind, ast.expr, ast.expr, "ast.expr | None"]
+"""Kind, sequence, value, mask."""
+Sources = Mapping[str, frozenset[str]]
+
+
+# --- classes
 
 
 def read_forwards(model: nn.Module) -> Iterator[ForwardInfo]:
-    """What the code of a model's modules says, in the order of the tree.
+    """The sequence operations of a model's modules, in the order of the tree.
 
-    Of what is numbered the first alone is looked at: a stack's layers are one class, many times.
+    Of numbered modules only the first is read: a stack has many layers of one class.
     """
     pending: list[tuple[str, nn.Module]] = [("", model)]
     while pending:
         path, module = pending.pop(0)
         kind: Any = type(module)
-        joins, names = _of_class(kind)
+        joins, names = _class_operations(kind)
         if joins or names:
             yield ForwardInfo(path, joins, tuple(_token(module, name) for name in names))
         pending[:0] = [
@@ -207,10 +71,10 @@ def read_forwards(model: nn.Module) -> Iterator[ForwardInfo]:
 
 
 @cache
-def _of_class(kind: type) -> Fusion:
-    """The statements by which a class joins sequences, and the names of the tokens that it reads."""
-    forward = _own(kind, "forward")
-    if forward is None or not _TEXT & set(_parameters(forward)):
+def _class_operations(kind: type) -> tuple[tuple[FusionOp, ...], tuple[str, ...]]:
+    """The operations of a class, and the names of the token ids that it reads."""
+    forward = _own_method(kind, "forward")
+    if forward is None or not _TEXT_PARAMETERS & set(_parameters(forward)):
         return (), ()
     reached = dict(_reached(kind, "forward", forward))
     joins = tuple(each for name, function in reached.items() for each in _joins(kind, name, function))
@@ -220,7 +84,7 @@ def _of_class(kind: type) -> Fusion:
 
 
 def _reached(kind: type, name: str, function: FunctionType) -> Iterator[tuple[str, FunctionType]]:
-    """A method, and what it calls of its own class and its own file, each once."""
+    """A method, and the methods of its class and functions of its file that it calls, each once."""
     seen = {name}
     pending = [(name, function)]
     while pending:
@@ -228,24 +92,25 @@ def _reached(kind: type, name: str, function: FunctionType) -> Iterator[tuple[st
         yield name, function
         for code in _codes(function.__code__):
             for called in code.co_names:
-                found = None if called in seen else _own(kind, called) or _in_same_file(function, called)
+                found = (
+                    None if called in seen else _own_method(kind, called) or _in_same_file(function, called)
+                )
                 if found is not None:
                     seen.add(called)
                     pending.append((called, found))
 
 
-def _own(kind: type, name: str) -> FunctionType | None:
-    """A class's method of that name, without its decorators; None where it is the library's machinery."""
-    return _plain(inspect.getattr_static(kind, name, None))
+def _own_method(kind: type, name: str) -> FunctionType | None:
+    return _undecorated(inspect.getattr_static(kind, name, None))
 
 
 def _in_same_file(function: FunctionType, name: str) -> FunctionType | None:
-    """The function of that name in the same file."""
-    found = _plain(function.__globals__.get(name))
+    found = _undecorated(function.__globals__.get(name))
     return found if found is not None and found.__module__ == function.__module__ else None
 
 
-def _plain(found: object) -> FunctionType | None:
+def _undecorated(found: object) -> FunctionType | None:
+    """The function without its decorators; None if it belongs to a base class of every model."""
     if not callable(found):
         return None
     function = inspect.unwrap(found)
@@ -260,7 +125,7 @@ def _parameters(function: FunctionType) -> tuple[str, ...]:
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
-    """A function's code, and that of the functions and comprehensions inside it."""
+    """The code of a function, and of the functions and comprehensions inside it."""
     yield code
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
@@ -268,27 +133,27 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _joins(kind: type, name: str, function: FunctionType) -> tuple[FusionOp, ...]:
-    definition = definition_of(function) if any(map(_may_join, _codes(function.__code__))) else None
+    definition = function_definition(function) if any(map(_may_join, _codes(function.__code__))) else None
     if definition is None:
         return ()
-    where = f"{kind.__name__}.{name}" if _own(kind, name) is function else name
+    where = f"{kind.__name__}.{name}" if _own_method(kind, name) is function else name
     return tuple(joins_in(definition, where))
 
 
 def _may_join(code: CodeType) -> bool:
-    """Whether it has an operation that may join two sequences, and a name for anything but text."""
-    if not _JOINING.intersection(code.co_names) and not _OPERATIONS.intersection(code.co_code[::2]):
+    """Whether it has an operation that may combine sequences, and a name of another modality than text."""
+    if not _CALLS.intersection(code.co_names) and not _OPCODES.intersection(code.co_code[::2]):
         return False
-    return any(map(_names_a_modality, (*code.co_names, *code.co_varnames)))
+    return any(map(_is_modality_name, (*code.co_names, *code.co_varnames)))
 
 
 @cache
-def _names_a_modality(name: str) -> bool:
+def _is_modality_name(name: str) -> bool:
     return _MODALITY.search(name) is not None
 
 
 def _token(module: nn.Module, name: str) -> TokenRead:
-    """A token that the code reads, as the module's configuration has it, or one inside that."""
+    """A token id that the code reads, with its value in the module's configuration or a sub-configuration."""
     pending = [getattr(module, "config", None)]
     key = name
     while pending:
@@ -297,6 +162,135 @@ def _token(module: nn.Module, name: str) -> TokenRead:
         key = getattr(config, "attribute_map", {}).get(name, key)
         if isinstance(number, int) and not isinstance(number, bool):
             return TokenRead(name, key, number)
-        inside = vars(config).values() if config is not None else ()
-        pending += [part for part in inside if hasattr(part, "to_dict")]
+        values = vars(config).values() if config is not None else ()
+        pending += [part for part in values if hasattr(part, "to_dict")]
     return TokenRead(name, key)
+
+
+# --- statements
+
+
+def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
+    """The statements of a function that write into, add to, or extend a sequence."""
+    statements = [node for node in ast.walk(function) if isinstance(node, _STATEMENTS)]
+    found = [(each, *operation) for each in statements for operation in _operations(each)]
+    assigned = _assignments(statements) if found else {}
+    for statement, operation, sequence, value, mask in found:
+        target, values = _base(sequence), _names(value)
+        if isinstance(target, ast.Name) and values:
+            yield FusionOp(
+                operation=operation,
+                target=target.id,
+                values=tuple(sorted(values)),
+                mask=tuple(sorted(_names(mask))) if mask is not None else (),
+                sources=tuple(sorted(_sources(values, assigned))),
+                where=where,
+                statement=_shortened(statement),
+            )
+
+
+def _operations(statement: Statement) -> Iterator[Operation]:
+    if isinstance(statement, ast.AugAssign):
+        if isinstance(statement.op, ast.Add):
+            yield "add", statement.target, statement.value, None
+        return
+    if isinstance(statement, ast.Assign):
+        target = statement.targets[0]
+        if isinstance(target, ast.Subscript) and not _is_key(target.slice):
+            yield "scatter", target, statement.value, target.slice
+    for part in ast.walk(statement.value) if statement.value is not None else ():
+        if isinstance(part, ast.Call):
+            yield from _call_operations(part)
+        elif isinstance(part, ast.BinOp) and isinstance(part.op, ast.Add):
+            yield "add", part.left, part.right, None
+            yield "add", part.right, part.left, None
+
+
+def _is_key(index: ast.expr) -> bool:
+    """Whether it is a key of a dictionary, not a position in a sequence."""
+    return isinstance(index, ast.Constant) and isinstance(index.value, str)
+
+
+def _call_operations(call: ast.Call) -> Iterator[Operation]:
+    """`inputs_embeds.masked_scatter(mask, features)`, `torch.cat([features, inputs_embeds])` and the like."""
+    table = _embedding_table(call.func)
+    if table is not None and call.args:
+        yield "embed", table, call.args[0], None
+    if not isinstance(call.func, ast.Attribute):
+        return
+    name, args = call.func.attr, [*call.args, *(keyword.value for keyword in call.keywords)]
+    if name in _SCATTERS and len(args) >= _SCATTER_OPERANDS:
+        yield "scatter", call.func.value, args[1], args[0]
+    elif name == "where" and len(args) == _WHERE_OPERANDS:
+        yield "scatter", args[2], args[1], args[0]
+    elif name in _CONCATENATIONS and args and isinstance(args[0], (ast.List, ast.Tuple)):
+        for before, after in pairwise(args[0].elts):
+            yield "prepend", after, before, None
+            yield "append", before, after, None
+
+
+def _embedding_table(function: ast.expr) -> ast.expr | None:
+    """The text embedding, if it is what is called: `self.get_input_embeddings()(tokens)`."""
+    callee = function.func if isinstance(function, ast.Call) else function
+    name = callee.attr if isinstance(callee, ast.Attribute) else ""
+    is_called = name == "get_input_embeddings" and isinstance(function, ast.Call)
+    return ast.Name("embed_tokens") if is_called or name == "embed_tokens" else None
+
+
+def _base(expression: ast.expr) -> ast.expr:
+    """The sequence: `inputs_embeds` of `inputs_embeds.to(device)[mask]`."""
+    while True:
+        if isinstance(expression, ast.Subscript):
+            expression = expression.value
+        elif isinstance(expression, ast.Call) and isinstance(expression.func, ast.Attribute):
+            expression = expression.func.value
+        else:
+            return expression
+
+
+def _names(expression: ast.AST) -> frozenset[str]:
+    """All names in an expression, with those of attributes, methods and keys."""
+    found = set()
+    for node in ast.walk(expression):
+        if isinstance(node, ast.Name):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+        elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+            found.add(str(node.slice.value))
+    return frozenset(found)
+
+
+def _assignments(statements: Sequence[Statement]) -> Sources:
+    """For each variable, the names in all expressions that are assigned to it in the function."""
+    assigned: dict[str, frozenset[str]] = {}
+    for statement in statements:
+        if not isinstance(statement, ast.Assign):
+            continue
+        for name in (name for target in statement.targets for name in _target_names(target)):
+            assigned[name] = assigned.get(name, frozenset()) | _names(statement.value)
+    return assigned
+
+
+def _target_names(target: ast.expr) -> Iterator[str]:
+    if isinstance(target, (ast.Tuple, ast.List)):
+        for element in target.elts:
+            yield from _target_names(element)
+    base = _base(target)
+    if isinstance(base, ast.Name):
+        yield base.id
+
+
+def _sources(names: frozenset[str], assigned: Sources) -> frozenset[str]:
+    """These names and, step by step, the names that they are computed from; text is not traced further."""
+    seen: set[str] = set()
+    pending = set(names)
+    while pending:
+        seen |= pending
+        pending = {source for name in pending - _TEXT for source in assigned.get(name, ())} - seen
+    return frozenset(seen)
+
+
+def _shortened(statement: Statement) -> str:
+    text = " ".join(ast.unparse(statement).split())
+    return text if len(text) <= _LONGEST_STATEMENT else text[: _LONGEST_STATEMENT - 1] + "…"

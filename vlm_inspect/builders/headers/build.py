@@ -26,7 +26,7 @@ from vlm_inspect.builders.headers.classes import (
 from vlm_inspect.builders.headers.config import attention_sizes, explicit_parts, stated_class
 from vlm_inspect.builders.headers.quantized import Logical, Quantisation, logical
 from vlm_inspect.builders.headers.ties import tie
-from vlm_inspect.core.checkpoint import Checkpoint, DeclaredClasses
+from vlm_inspect.core.checkpoint import DeclaredClasses
 from vlm_inspect.core.errors import BadHeaderError
 from vlm_inspect.core.module_tree import (
     INFERRED,
@@ -186,34 +186,6 @@ def _shapes(branch: Branch) -> tuple[dict[str, Shape], dict[str, Shape]]:
 def _in_order(name: str) -> tuple[int, int, str]:
     """Numbers by their value; names as the alphabet has them, since files keep no order of declaration."""
     return (0, int(name), name) if name.isdecimal() and len(name) < 10 else (1, 0, name)  # noqa: PLR2004 - no list is longer
-
-
-_BY_NAME = (
-    "Without code, a module's steps are in the order of their names; those without tensors are not seen."
-)
-
-
-def answer_from_headers(
-    checkpoint: Checkpoint,
-    headers: TensorHeaders,
-    code: Mapping[str, str] | None = None,
-    stated: DeclaredClasses | None = None,
-) -> ModuleTree:
-    """The tree of a checkpoint whose class transformers does not have.
-
-    `code` is the text of the repository's own files by name. It is parsed and followed, never imported.
-    `stated` is what is known of it where there are no such texts.
-    Raises BadHeaderError where the tensors' names are those of no model.
-    """
-    tree = build(checkpoint.config, headers, checkpoint.identity.id)
-    if code:
-        from vlm_inspect.builders.source.overlay import overlay
-        from vlm_inspect.builders.source.read import read
-
-        return overlay(tree, read(checkpoint.config, code))
-    if stated is not None:
-        return with_declared_classes(tree, stated, checkpoint.config)
-    return replace(tree, notes=(*tree.notes, _BY_NAME))
 
 
 _NOT_STATED = "no class is stated of it"

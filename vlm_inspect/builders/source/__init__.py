@@ -1,1 +1,1 @@
-"""Class names from a repository's own code, read as text: parsed, followed, never imported or run."""
+"""Class names from a repository's source, which is evaluated symbolically and never run."""

@@ -1,26 +1,26 @@
-"""Calls: of functions and classes that are read, of known methods, and of a few functions of Python."""
+"""Evaluate calls of functions and classes of the source, of known methods, and of some built-in functions."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from vlm_inspect.builders.source import classes
 from vlm_inspect.builders.source.execute import set_attribute
 from vlm_inspect.builders.source.files import PACKAGE
+from vlm_inspect.builders.source.machine import Machine
 from vlm_inspect.builders.source.names import AUTO, auto_class
 from vlm_inspect.builders.source.operators import LARGEST_NUMBER, LONGEST_VALUE, bounded, items_of
 from vlm_inspect.builders.source.values import (
-    CHOSEN,
+    CHOSEN_AT_RUN_TIME,
     Bound,
     Choice,
     ClassRef,
-    Foreign,
+    External,
     FunctionRef,
     Instance,
     Items,
-    Named,
+    Kwargs,
     Parameter,
     Partial,
     Table,
@@ -28,13 +28,10 @@ from vlm_inspect.builders.source.values import (
     Value,
     Values,
     is_number,
-    words,
+    word_set,
 )
 
-if TYPE_CHECKING:
-    from vlm_inspect.builders.source.machine import Machine
-
-_TENSORS = words(
+_TENSORS = word_set(
     "zeros ones empty rand randn full eye arange linspace tensor as_tensor from_numpy cat stack outer sin "
     "cos exp log zeros_like ones_like triu tril meshgrid einsum pow sqrt rsqrt"
 )
@@ -43,47 +40,49 @@ _DEEPEST_COPY = 30
 
 
 def call(  # noqa: PLR0911 - one line for each kind
-    machine: Machine, function: Value, args: Values, named: Named
+    machine: Machine, function: Value, args: Values, kwargs: Kwargs
 ) -> Value:
-    """The value of a call; unknown where the function is not read."""
+    """The result of a call; unknown if the function is not read."""
     if isinstance(function, ClassRef):
-        return classes.instance_of(machine, function, args, named)
+        return classes.instantiate(machine, function, args, kwargs)
     if isinstance(function, FunctionRef):
-        return classes.run_function(machine, function, args, named)
+        return classes.run_function(machine, function, args, kwargs)
     if isinstance(function, Bound):
-        return _bound(machine, function, args, named)
+        return _call_bound_method(machine, function, args, kwargs)
     if isinstance(function, Partial):
-        return machine.call(function.function, [*function.args, *args], {**function.named, **named})
+        return machine.call(function.function, [*function.args, *args], {**function.kwargs, **kwargs})
     if isinstance(function, Choice):
-        return Choice.of((machine.call(option, args, named) for option in function.options), CHOSEN)
-    if isinstance(function, Foreign):
-        return _foreign(machine, function, args, named)
+        return Choice.of(
+            (machine.call(option, args, kwargs) for option in function.options), CHOSEN_AT_RUN_TIME
+        )
+    if isinstance(function, External):
+        return _call_external(machine, function, args, kwargs)
     return function if isinstance(function, Unknown) else Unknown()
 
 
-def _foreign(  # noqa: PLR0911 - one line for each kind
-    machine: Machine, what: Foreign, args: Values, named: Named
+def _call_external(  # noqa: PLR0911 - one line for each kind
+    machine: Machine, what: External, args: Values, kwargs: Kwargs
 ) -> Value:
     if what.path.startswith("builtins."):
-        return _builtin(machine, what.name, args, named)
+        return _call_builtin(machine, what.name, args, kwargs)
     if what.path in _PARAMETERS or (what.path.startswith("torch.") and what.name in _TENSORS):
         return Parameter()
     if classes.is_torch_module(what):
         made = Instance(what, is_module=True)
-        classes.fill(made, what, args, named)
+        classes.set_torch_attributes(made, what, args, kwargs)
         return made
     if what.path == "functools.partial" and args:
-        return Partial(args[0], tuple(args[1:]), dict(named))
+        return Partial(args[0], tuple(args[1:]), dict(kwargs))
     if what.path == "collections.OrderedDict":
-        return _table(args, named)
+        return _make_dict(args, kwargs)
     if what.path in {"copy.deepcopy", "copy.copy"} and args:
-        return _copied(machine, args[0])
+        return _deep_copy(machine, args[0])
     if what.path.startswith("math.") and len(args) == 1 and is_number(args[0]):
-        return _attempted(_MATHEMATICS.get(what.name), args)
+        return _try_call(_MATHEMATICS.get(what.name), args)
     return Unknown(f"{what.path} is not read")
 
 
-def _attempted(function: Callable[..., Value] | None, args: Values) -> Value:
+def _try_call(function: Callable[..., Value] | None, args: Values) -> Value:
     try:
         return function(*args) if function else Unknown()
     except (TypeError, ValueError, ArithmeticError):
@@ -93,37 +92,37 @@ def _attempted(function: Callable[..., Value] | None, args: Values) -> Value:
 # --- methods -----------------------------------------------------------------------------------------
 
 
-def _bound(  # noqa: PLR0911 - one line for each kind
-    machine: Machine, method: Bound, args: Values, named: Named
+def _call_bound_method(  # noqa: PLR0911 - one line for each kind
+    machine: Machine, method: Bound, args: Values, kwargs: Kwargs
 ) -> Value:
     first, function = method.first, method.function
     if isinstance(function, FunctionRef):
-        return classes.run_function(machine, function, [first, *args], named)
-    if isinstance(function, Items):  # the bases behind `super().__init__`
-        return classes.construct(machine, first, function, args, named)
+        return classes.run_function(machine, function, [first, *args], kwargs)
+    if isinstance(function, Items):  # the bases that `super().__init__` searches
+        return classes.construct(machine, first, function, args, kwargs)
     if isinstance(first, ClassRef):
-        return _from_config(machine, first, str(function), args, named)
+        return _from_config(machine, first, str(function), args, kwargs)
     if isinstance(first, Instance):
-        return first if function in classes.QUIET_METHODS else _add(machine, first, str(function), args)
+        return first if function in classes.IGNORED_METHODS else _add(machine, first, str(function), args)
     if isinstance(first, Items):
-        return _of_list(machine, str(function), first, args)
+        return _list_method(machine, str(function), first, args)
     if isinstance(first, Table):
-        return _of_dict(machine, str(function), first, args, named)
-    plain = all(isinstance(each, str) for each in args) and len(args) <= 2 and not named  # noqa: PLR2004 - replace takes two
-    result = _attempted(getattr(first, str(function)), args) if plain else None
+        return _dict_method(machine, str(function), first, args, kwargs)
+    plain = all(isinstance(each, str) for each in args) and len(args) <= 2 and not kwargs  # noqa: PLR2004 - replace takes two
+    result = _try_call(getattr(first, str(function)), args) if plain else None
     if isinstance(result, list):
         return Items(result)
     return result if isinstance(result, (str, bool)) else Unknown()
 
 
-def _from_config(machine: Machine, what: ClassRef, maker: str, args: Values, named: Named) -> Value:
-    """`Class.from_config(config)`: an instance of the class, or of the one that an Auto class chooses."""
+def _from_config(machine: Machine, what: ClassRef, maker: str, args: Values, kwargs: Kwargs) -> Value:
+    """`Class.from_config(config)`: an instance of the class, or of the class that an Auto class chooses."""
     if classes.is_config(classes.bases_of(machine, what)):
         given = args[0] if args else None
         if maker == "from_dict" and isinstance(given, Table):
             return machine.call(what, [], {str(key): value for key, value in given.items()})
         return Unknown(f"{what.name} is read from a file")
-    config = named.get("config", args[0] if args and maker != "from_pretrained" else None)
+    config = kwargs.get("config", args[0] if args and maker != "from_pretrained" else None)
     if config is None:
         config = Unknown("its configuration is another repository's")
     chosen: Value = what
@@ -133,42 +132,42 @@ def _from_config(machine: Machine, what: ClassRef, maker: str, args: Values, nam
 
 
 def _add(machine: Machine, owner: Instance, method: str, args: Values) -> None:
-    """A method of a module that adds modules."""
+    """Run a method of a module that adds modules."""
     held = owner.attributes
     if method in {"add_module", "register_module"} and len(args) > 1:
         if isinstance(args[0], str):
             machine.set(held, args[0], args[1])
         else:
-            owner.open_reason = "a module is added under a name that the source does not decide"
+            owner.incomplete_reason = "a module is added under a name that the source does not decide"
     elif method in {"append", "extend"} and args:
         added = [args[0]] if method == "append" else items_of(args[0])
         if added is None:
-            owner.open_reason = "its modules come from a list that the source does not decide"
+            owner.incomplete_reason = "its modules come from a list that the source does not decide"
         for each in added or ():
-            if machine.open_loops:  # how often it is appended is unknown
-                machine.set(held, "*", Choice.of([held.get("*", each), each], CHOSEN))
+            if machine.unknown_loops:  # the number of iterations is unknown
+                machine.set(held, "*", Choice.of([held.get("*", each), each], CHOSEN_AT_RUN_TIME))
             else:
                 machine.set(held, str(len(held)), each)
     elif method == "insert":
-        owner.open_reason = "a module is inserted between others"
+        owner.incomplete_reason = "a module is inserted between others"
 
 
-def _of_list(machine: Machine, name: str, owner: Items, args: Values) -> Value:
+def _list_method(machine: Machine, name: str, owner: Items, args: Values) -> Value:
     if name in {"copy", "index"}:
-        return _copied(machine, owner) if name == "copy" else Unknown()
+        return _deep_copy(machine, owner) if name == "copy" else Unknown()
     if name == "append" and args and len(owner) < LONGEST_VALUE:
         machine.append(owner, args[0])
     elif name == "extend" and args:
         more = items_of(args[0])
-        machine.refill(owner, [*owner, *(more or [])], exact=owner.exact and more is not None)
+        machine.replace_items(owner, [*owner, *(more or [])], exact=owner.exact and more is not None)
     elif name == "insert" and len(args) == 2 and type(args[0]) is int:  # noqa: PLR2004 - place, item
-        machine.refill(owner, [*owner[: args[0]], args[1], *owner[args[0] :]], exact=owner.exact)
+        machine.replace_items(owner, [*owner[: args[0]], args[1], *owner[args[0] :]], exact=owner.exact)
     else:
-        machine.refill(owner, list(owner), exact=False)
+        machine.replace_items(owner, list(owner), exact=False)
     return None
 
 
-def _of_dict(machine: Machine, name: str, owner: Table, args: Values, named: Named) -> Value:
+def _dict_method(machine: Machine, name: str, owner: Table, args: Values, kwargs: Kwargs) -> Value:
     if name in {"get", "pop", "setdefault"}:
         key = args[0] if args else None
         if not isinstance(key, (str, int)) or (key not in owner and not owner.exact):
@@ -180,19 +179,19 @@ def _of_dict(machine: Machine, name: str, owner: Table, args: Values, named: Nam
             machine.set(owner, key, found)
         return found
     if name == "update":
-        more = _table(args, named)
+        more = _make_dict(args, kwargs)
         for each, value in more.items() if isinstance(more, Table) else ():
             machine.set(owner, each, value)
         owner.exact = owner.exact and isinstance(more, Table) and more.exact
         return None
     if name in {"items", "keys", "values"}:
         return Items(getattr(owner, name)(), exact=owner.exact)
-    return _copied(machine, owner) if name == "copy" else Unknown()
+    return _deep_copy(machine, owner) if name == "copy" else Unknown()
 
 
-def _table(args: Values, named: Named) -> Value:
+def _make_dict(args: Values, kwargs: Kwargs) -> Value:
     """`dict(a=1)`, `OrderedDict([("a", 1)])`."""
-    made = Table(named)
+    made = Table(kwargs)
     source = args[0] if args else Table()
     if isinstance(source, Table):
         made.update(source)
@@ -206,24 +205,23 @@ def _table(args: Values, named: Named) -> Value:
     return made
 
 
-def _copied(machine: Machine, value: Value, depth: int = 0) -> Value:
-    """A deep copy."""
+def _deep_copy(machine: Machine, value: Value, depth: int = 0) -> Value:
     machine.spend(1)
     if depth > _DEEPEST_COPY:
         return Unknown()
     if isinstance(value, Instance):
-        held = {name: _copied(machine, each, depth + 1) for name, each in value.attributes.items()}
-        return Instance(value.made_by, held, value.is_module, dict(value.replaced), value.open_reason)
+        held = {name: _deep_copy(machine, each, depth + 1) for name, each in value.attributes.items()}
+        return Instance(value.made_by, held, value.is_module, dict(value.replaced), value.incomplete_reason)
     if isinstance(value, Items):
-        return Items([_copied(machine, each, depth + 1) for each in value], exact=value.exact)
+        return Items([_deep_copy(machine, each, depth + 1) for each in value], exact=value.exact)
     if isinstance(value, Table):
-        made = Table({key: _copied(machine, each, depth + 1) for key, each in value.items()})
+        made = Table({key: _deep_copy(machine, each, depth + 1) for key, each in value.items()})
         made.exact = value.exact
         return made
     return value
 
 
-# --- Python's own functions, on objects --------------------------------------------------------------
+# --- built-in functions of objects -------------------------------------------------------------------
 
 _KINDS = {"int": int, "float": float, "str": str, "bool": bool, "list": Items, "tuple": tuple, "dict": Table}
 
@@ -232,38 +230,40 @@ def _getattr(machine: Machine, owner: Value, name: Value, *default: Value) -> Va
     if not isinstance(name, str):
         return Unknown()
     found = machine.attribute(owner, name)
-    return default[0] if default and isinstance(found, Unknown) and _is_whole(owner) else found
+    return default[0] if default and isinstance(found, Unknown) and _is_complete(owner) else found
 
 
 def _hasattr(machine: Machine, owner: Value, name: Value) -> Value:
-    if not isinstance(name, str) or isinstance(owner, (Unknown, Foreign)):
+    if not isinstance(name, str) or isinstance(owner, (Unknown, External)):
         return Unknown()
     if not isinstance(machine.attribute(owner, name), Unknown):
         return True
-    return False if _is_whole(owner) and name not in owner.attributes else Unknown()
+    return False if _is_complete(owner) and name not in owner.attributes else Unknown()
 
 
-def _is_whole(value: Value) -> bool:
-    """Whether an object has no other attributes than those that are known."""
-    return isinstance(value, Instance) and not value.open_reason and not value.is_module
+def _is_complete(value: Value) -> bool:
+    """Whether all attributes of an object are known."""
+    return isinstance(value, Instance) and not value.incomplete_reason and not value.is_module
 
 
 def _setattr(machine: Machine, owner: Value, name: Value, value: Value) -> None:
     if isinstance(name, str):
         set_attribute(machine, owner, name, value)
     elif isinstance(owner, Instance):
-        owner.open_reason = "an attribute is set under a name that the source does not decide"
+        owner.incomplete_reason = "an attribute is set under a name that the source does not decide"
 
 
 def _isinstance(machine: Machine, value: Value, wanted: Value) -> Value:
-    answers = [_is_of(machine, value, kind) for kind in (wanted if isinstance(wanted, tuple) else (wanted,))]
+    answers = [
+        _is_instance_of(machine, value, kind) for kind in (wanted if isinstance(wanted, tuple) else (wanted,))
+    ]
     return True if True in answers else Unknown() if None in answers else False
 
 
-def _is_of(machine: Machine, value: Value, kind: Value) -> bool | None:
-    if isinstance(value, (Unknown, Foreign)):
+def _is_instance_of(machine: Machine, value: Value, kind: Value) -> bool | None:
+    if isinstance(value, (Unknown, External)):
         return None
-    if isinstance(kind, Foreign) and kind.path.removeprefix("builtins.") in _KINDS:
+    if isinstance(kind, External) and kind.path.removeprefix("builtins.") in _KINDS:
         return isinstance(value, _KINDS[kind.name])
     if not isinstance(kind, ClassRef):
         return None
@@ -273,7 +273,7 @@ def _is_of(machine: Machine, value: Value, kind: Value) -> bool | None:
     return None if isinstance(value, Instance) else False
 
 
-_ON_OBJECTS: Mapping[str, Callable[..., Value]] = {
+_OBJECT_FUNCTIONS: Mapping[str, Callable[..., Value]] = {
     "getattr": _getattr,
     "hasattr": _hasattr,
     "setattr": _setattr,
@@ -281,18 +281,18 @@ _ON_OBJECTS: Mapping[str, Callable[..., Value]] = {
     "print": lambda *_: None,
 }
 
-# --- and on plain values -----------------------------------------------------------------------------
+# --- built-in functions of plain values --------------------------------------------------------------
 
 
-def _builtin(machine: Machine, name: str, args: Values, named: Named) -> Value:
-    if name in _ON_OBJECTS:
-        return _attempted(_ON_OBJECTS[name], [machine, *args])
+def _call_builtin(machine: Machine, name: str, args: Values, kwargs: Kwargs) -> Value:
+    if name in _OBJECT_FUNCTIONS:
+        return _try_call(_OBJECT_FUNCTIONS[name], [machine, *args])
     if name == "dict":
-        return _table(args, named)
-    unknown = next((each for each in args if isinstance(each, (Unknown, Foreign))), None)
-    if unknown is not None or named:
+        return _make_dict(args, kwargs)
+    unknown = next((each for each in args if isinstance(each, (Unknown, External))), None)
+    if unknown is not None or kwargs:
         return unknown if isinstance(unknown, Unknown) else Unknown()
-    return _attempted(_ON_VALUES.get(name), args)
+    return _try_call(_VALUE_FUNCTIONS.get(name), args)
 
 
 def _len(value: Value) -> Value:
@@ -329,7 +329,7 @@ def _on_items(function: Callable[..., Value]) -> Callable[..., Value]:
 
 
 def _on_numbers(function: Callable[..., Value]) -> Callable[..., Value]:
-    """A function of numbers, given one by one or in a list."""
+    """A function of numbers, which are arguments or the items of a list."""
 
     def of(*args: Value) -> Value:
         held = items_of(args[0]) if len(args) == 1 else list(args)
@@ -350,7 +350,7 @@ def _on_number(kind: Callable[[Value], Value]) -> Callable[[Value], Value]:
     return of
 
 
-_ON_VALUES: Mapping[str, Callable[..., Value]] = {
+_VALUE_FUNCTIONS: Mapping[str, Callable[..., Value]] = {
     "len": _len,
     "range": _range,
     "str": lambda value: str(value)[:1000] if isinstance(value, (str, int, float)) else Unknown(),

@@ -1,47 +1,45 @@
-"""Classes: their bases, attributes and constructors, those of torch and of configurations included."""
+"""Bases, attributes and constructors of classes, including torch modules and configurations."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from vlm_inspect.builders.source.evaluate import INSTANTIATING
-from vlm_inspect.builders.source.files import PACKAGE, Scope
+from vlm_inspect.builders.source.files import PACKAGE
+from vlm_inspect.builders.source.machine import Machine
+from vlm_inspect.builders.source.scope import Scope
 from vlm_inspect.builders.source.values import (
-    BY_A_CONDITION,
+    CONDITIONAL,
     Bound,
     Choice,
     ClassRef,
-    Foreign,
+    External,
     Frame,
     FunctionRef,
     Instance,
     Items,
-    Named,
+    Kwargs,
     Super,
     Table,
     Unknown,
     Value,
     Values,
-    words,
+    word_set,
 )
 
-if TYPE_CHECKING:
-    from vlm_inspect.builders.source.machine import Machine
-
-MODULE_METHODS = words("add_module register_module append extend insert register_buffer")
-QUIET_METHODS = words(
+MODULE_METHODS = word_set("add_module register_module append extend insert register_buffer")
+IGNORED_METHODS = word_set(
     "register_parameter post_init init_weights apply eval train requires_grad_ half float to cuda "
     "bfloat16 tie_weights __init__ register_forward_hook "
     "gradient_checkpointing_enable gradient_checkpointing_disable"
 )
-"""Methods of modules that make no modules."""
+"""Methods that add no modules."""
 _MODEL_MAKERS = {"from_config", "_from_config", "from_pretrained", "from_dict"}
 _METHODS = {
-    Items: words("append extend insert copy index"),
-    Table: words("get items keys values update pop copy setdefault"),
-    str: words("lower upper startswith endswith split replace strip"),
+    Items: word_set("append extend insert copy index"),
+    Table: word_set("get items keys values update pop copy setdefault"),
+    str: word_set("lower upper startswith endswith split replace strip"),
 }
 _CONFIG_BASES = {f"{PACKAGE}.PretrainedConfig", f"{PACKAGE}.PreTrainedConfig"}
 _PLAIN_BASES = ("torch.nn.", "abc.", "typing.", "collections.", "enum.", "dataclasses.", f"{PACKAGE}.")
@@ -50,7 +48,7 @@ _PLAIN_BASES = ("torch.nn.", "abc.", "typing.", "collections.", "enum.", "datacl
 
 
 def bases_of(machine: Machine, what: ClassRef) -> list[Value]:
-    """A class and its bases, in the order in which Python looks up attributes."""
+    """A class and its bases, in the order of attribute lookup."""
     key = id(what.node)
     if key not in machine.bases:
         machine.bases[key] = [what, Unknown("its bases go in a circle")]
@@ -60,7 +58,7 @@ def bases_of(machine: Machine, what: ClassRef) -> list[Value]:
             found = machine.evaluate(at, Frame(what.scope))
             line += bases_of(machine, found) if isinstance(found, ClassRef) else [found]
         unique: list[Value] = []
-        for each in reversed(line):  # a base that several share comes after all of them
+        for each in reversed(line):  # a shared base comes after all classes that share it
             if not any(_same(each, other) for other in unique):
                 unique.insert(0, each)
         machine.bases[key] = unique
@@ -70,13 +68,13 @@ def bases_of(machine: Machine, what: ClassRef) -> list[Value]:
 def _same(one: Value, other: Value) -> bool:
     if isinstance(one, ClassRef) and isinstance(other, ClassRef):
         return one.node is other.node
-    return isinstance(one, Foreign) and bool(one == other)
+    return isinstance(one, External) and bool(one == other)
 
 
-def _open_base(bases: Values) -> str:
-    """Why a class may be more than its text says: a base that is not read."""
+def _incomplete_reason(bases: Values) -> str:
+    """Why an instance may have more attributes: a base that is not read."""
     for each in bases:
-        if isinstance(each, Foreign) and not each.path.startswith((*_PLAIN_BASES, "builtins.object")):
+        if isinstance(each, External) and not each.path.startswith((*_PLAIN_BASES, "builtins.object")):
             return f"its base {each.path} is not read"
         if isinstance(each, (Unknown, Choice)):
             return each.reason if isinstance(each, Unknown) else "its base is one of several"
@@ -85,16 +83,16 @@ def _open_base(bases: Values) -> str:
 
 def _is_module(bases: Values) -> bool:
     roots = ("torch.nn.", f"{PACKAGE}.PreTrainedModel")
-    return any(isinstance(each, Foreign) and each.path.startswith(roots) for each in bases)
+    return any(isinstance(each, External) and each.path.startswith(roots) for each in bases)
 
 
 def is_config(bases: Values) -> bool:
     """Whether a class is a configuration of transformers."""
-    return any(isinstance(each, Foreign) and each.path in _CONFIG_BASES for each in bases)
+    return any(isinstance(each, External) and each.path in _CONFIG_BASES for each in bases)
 
 
-def _declared(bases: Values, name: str) -> FunctionRef | None:
-    """The first method of that name that these bases declare."""
+def _find_method(bases: Values, name: str) -> FunctionRef | None:
+    """The first method of that name in these bases."""
     for base in bases:
         for each in base.node.body if isinstance(base, ClassRef) else ():
             if isinstance(each, ast.FunctionDef) and each.name == name:
@@ -108,58 +106,58 @@ def _declared(bases: Values, name: str) -> FunctionRef | None:
 def attribute(machine: Machine, value: Value, name: str) -> Value:  # noqa: PLR0911 - one line for each kind
     """The value of `value.name`."""
     if isinstance(value, Instance):
-        return _of_instance(machine, value, name)
+        return _instance_attribute(machine, value, name)
     if isinstance(value, ClassRef):
         if name in _MODEL_MAKERS:
             return Bound(name, value)
         if name == "__name__":
             return value.name
-        found = _in_bases(machine, bases_of(machine, value), name, None)
+        found = _class_attribute(machine, bases_of(machine, value), name, None)
         return Unknown(f"{name} of {value.name} is not found in its source") if found is None else found
     if isinstance(value, Super):
-        return _of_super(machine, value, name)
-    if isinstance(value, Foreign):
-        return Foreign(f"{value.path}.{name}")
+        return _super_attribute(machine, value, name)
+    if isinstance(value, External):
+        return External(f"{value.path}.{name}")
     if isinstance(value, Scope):
         return machine.name(value, name)
-    if isinstance(value, Table) and name in value:  # a part of a configuration whose class is not read
+    if isinstance(value, Table) and name in value:  # a sub-configuration whose class is not read
         return value[name]
     if any(isinstance(value, kind) and name in methods for kind, methods in _METHODS.items()):
         return Bound(name, value)
     return value if isinstance(value, Unknown) else Unknown(f"{name} is not found in the source")
 
 
-def _of_instance(machine: Machine, instance: Instance, name: str) -> Value:
+def _instance_attribute(machine: Machine, instance: Instance, name: str) -> Value:
     if name in instance.attributes:
         return instance.attributes[name]
     if isinstance(instance.made_by, ClassRef):
         bases = bases_of(machine, instance.made_by)
-        found = _in_bases(machine, bases, name, instance)
+        found = _class_attribute(machine, bases, name, instance)
         if found is not None:
             return found
-        renamed = _in_bases(machine, bases, "attribute_map", instance)
+        renamed = _class_attribute(machine, bases, "attribute_map", instance)
         other = renamed.get(name) if isinstance(renamed, Table) else None
         if isinstance(other, str) and other != name:
             return machine.attribute(instance, other)
-    if instance.is_module and name in MODULE_METHODS | QUIET_METHODS:
+    if instance.is_module and name in MODULE_METHODS | IGNORED_METHODS:
         return Bound(name, instance)
     return Unknown(f"{name} of {instance.class_name} is not found in the source", of=instance)
 
 
-def _of_super(machine: Machine, value: Super, name: str) -> Value:
+def _super_attribute(machine: Machine, value: Super, name: str) -> Value:
     made_by = value.instance.made_by
     bases = bases_of(machine, made_by) if isinstance(made_by, ClassRef) else []
     place = next((i for i, each in enumerate(bases) if _same(each, value.owner)), -1)
     after = bases[place + 1 :]
     if name == "__init__":
         return Bound(Items(after), value.instance)
-    found = _in_bases(machine, after, name, value.instance)
-    if found is None and name in MODULE_METHODS | QUIET_METHODS:
+    found = _class_attribute(machine, after, name, value.instance)
+    if found is None and name in MODULE_METHODS | IGNORED_METHODS:
         return Bound(name, value.instance)
     return Unknown(f"{name} of a base is not found in the source") if found is None else found
 
 
-def _in_bases(machine: Machine, bases: Values, name: str, instance: Instance | None) -> Value | None:
+def _class_attribute(machine: Machine, bases: Values, name: str, instance: Instance | None) -> Value | None:
     for owner in bases:
         for statement in reversed(owner.node.body) if isinstance(owner, ClassRef) else ():
             if isinstance(statement, ast.FunctionDef) and statement.name == name:
@@ -186,40 +184,40 @@ def _method(machine: Machine, owner: ClassRef, node: ast.FunctionDef, instance: 
 # --- constructors ------------------------------------------------------------------------------------
 
 
-def instance_of(machine: Machine, what: ClassRef, args: Values, named: Named) -> Value:
-    """An instance of a class, by its constructor."""
+def instantiate(machine: Machine, what: ClassRef, args: Values, kwargs: Kwargs) -> Value:
+    """Create an instance of a class by its constructor."""
     bases = bases_of(machine, what)
     made = Instance(what)
     if not is_config(bases):
-        made.is_module, made.open_reason = _is_module(bases), _open_base(bases)
+        made.is_module, made.incomplete_reason = _is_module(bases), _incomplete_reason(bases)
     if what.name == "ClassInstantier" and args:
         made.attributes[INSTANTIATING] = args[0]
     else:
-        construct(machine, made, bases, args, named)
+        construct(machine, made, bases, args, kwargs)
     return made
 
 
-def construct(machine: Machine, made: Instance, bases: Values, args: Values, named: Named) -> None:
-    """Run the first constructor of some bases; those of torch and transformers are known."""
+def construct(machine: Machine, made: Instance, bases: Values, args: Values, kwargs: Kwargs) -> None:
+    """Run the first constructor of these bases; those of torch and transformers are built in."""
     if is_config(bases):
-        _construct_config(machine, made, bases, args, named)
+        _construct_config(machine, made, bases, args, kwargs)
         return
     for base in bases:
-        init = _declared([base], "__init__")
+        init = _find_method([base], "__init__")
         if init is not None:
-            run_function(machine, init, [made, *args], named)
+            run_function(machine, init, [made, *args], kwargs)
             return
-        if isinstance(base, Foreign) and base.path == f"{PACKAGE}.PreTrainedModel":
-            machine.set(made.attributes, "config", args[0] if args else named.get("config", Unknown()))
+        if isinstance(base, External) and base.path == f"{PACKAGE}.PreTrainedModel":
+            machine.set(made.attributes, "config", args[0] if args else kwargs.get("config", Unknown()))
             return
-        if isinstance(base, Foreign) and is_torch_module(base) and base.name != "Module":
-            fill(made, base, args, named)
+        if isinstance(base, External) and is_torch_module(base) and base.name != "Module":
+            set_torch_attributes(made, base, args, kwargs)
             return
 
 
-def run_function(machine: Machine, function: FunctionRef, args: Values, named: Named) -> Value:
-    """Follow a function, to the value that it returns."""
-    bound = _arguments(machine, function, args, named)
+def run_function(machine: Machine, function: FunctionRef, args: Values, kwargs: Kwargs) -> Value:
+    """Run a function, and return its result."""
+    bound = _arguments(machine, function, args, kwargs)
     frame = Frame(function.scope, bound, function.closure, function.owner, args[0] if args else None)
     if isinstance(function.node, ast.Lambda):
         return machine.evaluate(function.node.body, frame)
@@ -229,26 +227,30 @@ def run_function(machine: Machine, function: FunctionRef, args: Values, named: N
     if flow is not None and flow.kind == "raise" and not frame.returns:
         return Unknown("it raises an error, as far as the source decides")
     last = flow.value if flow is not None and flow.kind == "return" else None
-    return Choice.of([*frame.returns, last], BY_A_CONDITION) if frame.returns else last
+    return Choice.of([*frame.returns, last], CONDITIONAL) if frame.returns else last
 
 
-def _arguments(machine: Machine, function: FunctionRef, args: Values, named: Named) -> dict[str, Value]:
-    """Arguments by the names of parameters, defaults filled in."""
-    stated = function.node.args
-    places = [*stated.posonlyargs, *stated.args]
-    defaults = [*[None] * (len(places) - len(stated.defaults)), *stated.defaults, *stated.kw_defaults]
+def _arguments(machine: Machine, function: FunctionRef, args: Values, kwargs: Kwargs) -> dict[str, Value]:
+    """Arguments by the names of their parameters, with defaults."""
+    signature = function.node.args
+    places = [*signature.posonlyargs, *signature.args]
+    defaults = [
+        *[None] * (len(places) - len(signature.defaults)),
+        *signature.defaults,
+        *signature.kw_defaults,
+    ]
     around = Frame(function.scope, closure=function.closure)
     bound: dict[str, Value] = {}
-    for place, default in zip([*places, *stated.kwonlyargs], defaults, strict=True):
+    for place, default in zip([*places, *signature.kwonlyargs], defaults, strict=True):
         missing = Unknown(f"{place.arg} is not given")
         bound[place.arg] = missing if default is None else machine.evaluate(default, around)
-    rest = {name: value for name, value in named.items() if name not in bound}
+    rest = {name: value for name, value in kwargs.items() if name not in bound}
     bound.update(zip((place.arg for place in places), args, strict=False))
-    bound.update({name: value for name, value in named.items() if name not in rest})
-    if stated.vararg:
-        bound[stated.vararg.arg] = tuple(args[len(places) :])
-    if stated.kwarg:
-        bound[stated.kwarg.arg] = Table(rest)
+    bound.update({name: value for name, value in kwargs.items() if name not in rest})
+    if signature.vararg:
+        bound[signature.vararg.arg] = tuple(args[len(places) :])
+    if signature.kwarg:
+        bound[signature.kwarg.arg] = Table(rest)
     return bound
 
 
@@ -262,12 +264,12 @@ _BASE_DEFAULTS: Mapping[str, Value] = {
 }
 
 
-def _construct_config(machine: Machine, made: Instance, bases: Values, args: Values, named: Named) -> None:
-    """Run its constructor and keep the other arguments; or take the fields that it declares."""
-    init = _declared(bases, "__init__")
+def _construct_config(machine: Machine, made: Instance, bases: Values, args: Values, kwargs: Kwargs) -> None:
+    """Run the constructor and set the remaining arguments, or set the fields of a dataclass."""
+    init = _find_method(bases, "__init__")
     if init is not None:
-        machine.call(Bound(init, made), args, named)
-        for name, value in named.items():
+        machine.call(Bound(init, made), args, kwargs)
+        for name, value in kwargs.items():
             if isinstance(made.attributes.get(name, Unknown()), Unknown):
                 machine.set(made.attributes, name, value)
         return
@@ -276,16 +278,16 @@ def _construct_config(machine: Machine, made: Instance, bases: Values, args: Val
         for each in base.node.body if isinstance(base, ClassRef) else ():
             if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name) and each.value:
                 fields[each.target.id] = machine.evaluate(each.value, Frame(base.scope))
-    for name, value in {**fields, **named}.items():
+    for name, value in {**fields, **kwargs}.items():
         machine.set(made.attributes, name, value)
-    after = _declared(bases, "__post_init__")
+    after = _find_method(bases, "__post_init__")
     if after is not None:
         machine.call(Bound(after, made), [], {})
 
 
 # --- torch's modules ---------------------------------------------------------------------------------
 
-_NO_PARAMETERS = words(
+_NO_PARAMETERS = word_set(
     "GELU SiLU ReLU ReLU6 LeakyReLU Tanh Sigmoid Mish Hardswish Softmax GLU LogSoftmax Softplus ELU "
     "Dropout Dropout1d Dropout2d AlphaDropout Identity Flatten Unflatten PixelShuffle PixelUnshuffle "
     "Upsample AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d AdaptiveAvgPool1d "
@@ -317,35 +319,35 @@ _DEFAULTS: Mapping[str, Mapping[str, Value]] = {
 _CONTAINERS = {"ModuleList", "Sequential", "ModuleDict", "ParameterList", "ParameterDict"}
 
 
-def is_torch_module(what: Foreign) -> bool:
-    """Whether it is a class of torch's modules."""
-    named = what.name[:1].isupper() and what.name not in {"Parameter", "Buffer"}
-    return what.path.startswith("torch.nn.") and named
+def is_torch_module(what: External) -> bool:
+    """Whether it is one of torch's module classes."""
+    is_class = what.name[:1].isupper() and what.name not in {"Parameter", "Buffer"}
+    return what.path.startswith("torch.nn.") and is_class
 
 
-def holds_no_parameters(name: str) -> bool:
-    """Whether torch's module of that name can have no parameters."""
+def has_no_parameters(name: str) -> bool:
+    """Whether torch's module of that name has no parameters."""
     return name in _NO_PARAMETERS
 
 
-def fill(made: Instance, what: Foreign, args: Values, named: Named) -> None:
-    """Set on an instance what the constructor of torch's class sets."""
+def set_torch_attributes(made: Instance, what: External, args: Values, kwargs: Kwargs) -> None:
+    """Set the attributes that the constructor of a torch module sets."""
     if what.name in _CONTAINERS:
-        _contain(made, what.name, args)
+        _set_children(made, what.name, args)
         return
     names = _SIGNATURES.get(what.name, "").split()
-    given = {**_DEFAULTS.get(what.name, {}), **dict(zip(names, args, strict=False)), **named}
+    given = {**_DEFAULTS.get(what.name, {}), **dict(zip(names, args, strict=False)), **kwargs}
     for name, value in given.items():
         if name not in {"bias", "device", "dtype"}:
             whole = name == "normalized_shape" and isinstance(value, int)
             made.attributes[name] = (value,) if whole else value
 
 
-def _contain(made: Instance, name: str, args: Values) -> None:
-    """The children of a container, by number or key; `*` for any of them where their number is unknown."""
+def _set_children(made: Instance, name: str, args: Values) -> None:
+    """Set the children of a container by number or key, or `*` for any child if their number is unknown."""
     content = args[0] if len(args) == 1 and isinstance(args[0], (Items, tuple, dict)) else Items(args)
     if len(args) == 1 and isinstance(args[0], Unknown):
-        made.open_reason = args[0].reason
+        made.incomplete_reason = args[0].reason
     elif isinstance(content, dict):
         made.attributes.update({str(key): value for key, value in content.items()})
     elif name != "ParameterList" and getattr(content, "exact", True):

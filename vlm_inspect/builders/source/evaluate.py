@@ -1,20 +1,26 @@
-"""Expressions, as far as the text determines their values."""
+"""Evaluate expressions, as far as the source determines their values."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from vlm_inspect.builders.source.execute import store
-from vlm_inspect.builders.source.operators import LONGEST_VALUE, binary, holds, items_of, truth
+from vlm_inspect.builders.source.machine import Machine
+from vlm_inspect.builders.source.operators import (
+    LONGEST_VALUE,
+    binary_operation,
+    compare,
+    items_of,
+    truth_value,
+)
 from vlm_inspect.builders.source.values import (
-    BY_A_CONDITION,
-    CHOSEN,
+    CHOSEN_AT_RUN_TIME,
+    CONDITIONAL,
     UNDECIDED,
     Choice,
     ClassRef,
-    Foreign,
+    External,
     Frame,
     FunctionRef,
     Instance,
@@ -27,15 +33,12 @@ from vlm_inspect.builders.source.values import (
     is_plain,
 )
 
-if TYPE_CHECKING:
-    from vlm_inspect.builders.source.machine import Machine
-
 INSTANTIATING = "*instantiating"
-"""The attribute of an object that makes instances of the classes in a dict (transformers' `ACT2FN`)."""
+"""The attribute with the classes of a dict that instantiates its entries (transformers' `ACT2FN`)."""
 
 
 def evaluate(machine: Machine, node: ast.expr, frame: Frame) -> Value:
-    """The value of an expression; unknown where its kind is not followed."""
+    """The value of an expression; unknown if its kind is not supported."""
     handler = _HANDLERS.get(type(node))
     return handler(machine, node, frame) if handler else Unknown()
 
@@ -67,7 +70,7 @@ def _subscript(machine: Machine, node: ast.Subscript, frame: Frame) -> Value:
 
 
 def item(machine: Machine, owner: Value, key: Value) -> Value:
-    """`owner[key]`; of a dict with an unknown key, any of its values."""
+    """`owner[key]`; for an unknown key of a dict, a choice of its values."""
     if isinstance(owner, Instance):
         return _item_of_instance(machine, owner, key)
     if isinstance(owner, Table):
@@ -86,13 +89,13 @@ def _item_of_instance(machine: Machine, owner: Instance, key: Value) -> Value:
     if table is not None:
         found = item(machine, table, key)
         options = found.options if isinstance(found, Choice) else (found,)
-        return Choice.of((_instantiated(machine, option) for option in options), CHOSEN)
+        return Choice.of((_instantiate_entry(machine, option) for option in options), CHOSEN_AT_RUN_TIME)
     if owner.is_module and is_plain(key):
         return owner.attributes.get(str(key), owner.attributes.get("*", Unknown(of=owner)))
     return Unknown(of=owner)
 
 
-def _instantiated(machine: Machine, entry: Value) -> Value:
+def _instantiate_entry(machine: Machine, entry: Value) -> Value:
     if isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[1], Table):  # noqa: PLR2004 - class, arguments
         return machine.call(entry[0], [], {str(key): value for key, value in entry[1].items()})
     return machine.call(entry, [], {})
@@ -111,33 +114,35 @@ def _call(machine: Machine, node: ast.Call, frame: Frame) -> Value:
             args += list(spread) if known else [Unknown()]
         else:
             args.append(machine.evaluate(each, frame))
-    if isinstance(function, Foreign) and function.path == "builtins.super":
+    if isinstance(function, External) and function.path == "builtins.super":
         owner, first = args if len(args) == 2 else (frame.owner, frame.first)  # noqa: PLR2004 - class, self
         if isinstance(owner, ClassRef) and isinstance(first, Instance):
             return Super(first, owner)
         return Unknown()
-    named: dict[str, Value] = {}
+    kwargs: dict[str, Value] = {}
     for keyword in node.keywords:
         value = machine.evaluate(keyword.value, frame)
         if keyword.arg is not None:
-            named[keyword.arg] = value
+            kwargs[keyword.arg] = value
         elif isinstance(value, (Table, Instance)):
             inner = value if isinstance(value, Table) else value.attributes
-            named.update({str(key): each for key, each in inner.items()})
-    return machine.call(function, args, named)
+            kwargs.update({str(key): each for key, each in inner.items()})
+    return machine.call(function, args, kwargs)
 
 
 # --- operators ---------------------------------------------------------------------------------------
 
 
 def _binary(machine: Machine, node: ast.BinOp, frame: Frame) -> Value:
-    return binary(type(node.op), machine.evaluate(node.left, frame), machine.evaluate(node.right, frame))
+    return binary_operation(
+        type(node.op), machine.evaluate(node.left, frame), machine.evaluate(node.right, frame)
+    )
 
 
 def _unary(machine: Machine, node: ast.UnaryOp, frame: Frame) -> Value:
     value = machine.evaluate(node.operand, frame)
     if isinstance(node.op, ast.Not):
-        known = truth(value)
+        known = truth_value(value)
         return Unknown() if known is None else not known
     if isinstance(node.op, ast.USub) and is_number(value):
         return -value
@@ -150,9 +155,9 @@ def _boolean(machine: Machine, node: ast.BoolOp, frame: Frame) -> Value:
     open_before = False
     for each in node.values:
         value = machine.evaluate(each, frame)
-        known = truth(value)
+        known = truth_value(value)
         if known is stops_at:
-            # an unknown one before it may stop with a value of its own: as a condition it is the same
+            # an unknown operand before it may be the value instead: as a condition it is the same
             return stops_at if open_before else value
         open_before = open_before or known is None
     return Unknown() if open_before else value
@@ -162,7 +167,7 @@ def _compare(machine: Machine, node: ast.Compare, frame: Frame) -> Value:
     left = machine.evaluate(node.left, frame)
     for kind, right_node in zip(node.ops, node.comparators, strict=True):
         right = machine.evaluate(right_node, frame)
-        answer = holds(kind, left, right)
+        answer = compare(kind, left, right)
         if answer is not True:
             return Unknown() if answer is None else False
         left = right
@@ -170,11 +175,11 @@ def _compare(machine: Machine, node: ast.Compare, frame: Frame) -> Value:
 
 
 def _conditional(machine: Machine, node: ast.IfExp, frame: Frame) -> Value:
-    test = truth(machine.evaluate(node.test, frame))
+    test = truth_value(machine.evaluate(node.test, frame))
     if test is not None:
         return machine.evaluate(node.body if test else node.orelse, frame)
     both = (machine.evaluate(node.body, frame), machine.evaluate(node.orelse, frame))
-    return Choice.of(both, BY_A_CONDITION)
+    return Choice.of(both, CONDITIONAL)
 
 
 # --- lists, tuples, dicts, strings -------------------------------------------------------------------
@@ -214,9 +219,9 @@ def _dict(machine: Machine, node: ast.Dict, frame: Frame) -> Value:
 
 
 def _comprehension(machine: Machine, node: ast.ListComp | ast.GeneratorExp, frame: Frame) -> Value:
-    """Where it is unknown what it iterates over: one item that stands for all."""
+    """A list; if the iterable is unknown, with one example item."""
     items = Items()
-    items.exact = _each(
+    items.exact = _iterate(
         machine, node.generators, frame, lambda inner: items.append(machine.evaluate(node.elt, inner))
     )
     return items
@@ -232,15 +237,15 @@ def _dict_comprehension(machine: Machine, node: ast.DictComp, frame: Frame) -> V
         else:
             table.exact = False
 
-    exact = _each(machine, node.generators, frame, add)
+    exact = _iterate(machine, node.generators, frame, add)
     table.exact = table.exact and exact
     return table
 
 
-def _each(
+def _iterate(
     machine: Machine, generators: Sequence[ast.comprehension], frame: Frame, act: Callable[[Frame], None]
 ) -> bool:
-    """Act on every iteration, or on one for all; whether their number is known."""
+    """Run `act` for each iteration, or once if they are unknown; return whether their number is known."""
     if not generators:
         act(frame)
         return True
@@ -251,9 +256,9 @@ def _each(
     for each in rounds if rounds is not None else [over if isinstance(over, Unknown) else Unknown()]:
         inner = Frame(frame.scope, dict(frame.names), frame.closure, frame.owner, frame.first)
         store(machine, generator.target, each, inner)
-        tests = [truth(machine.evaluate(test, inner)) for test in generator.ifs]
+        tests = [truth_value(machine.evaluate(test, inner)) for test in generator.ifs]
         if False not in tests:
-            exact = _each(machine, inside, inner, act) and exact and None not in tests
+            exact = _iterate(machine, inside, inner, act) and exact and None not in tests
     return exact
 
 

@@ -1,19 +1,19 @@
-"""Statements, followed one by one. Where a condition is undecided, all branches are followed and joined."""
+"""Run statements. If a condition is unknown, all branches run, and their results are merged."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
-
-from msgspec import Struct
+from typing import Any
 
 from vlm_inspect.builders.source import names
-from vlm_inspect.builders.source.operators import binary, items_of, truth
+from vlm_inspect.builders.source.machine import Machine
+from vlm_inspect.builders.source.operators import binary_operation, items_of, truth_value
 from vlm_inspect.builders.source.values import (
-    BY_A_CONDITION,
+    CONDITIONAL,
     NOT_FOLLOWED,
     Choice,
+    Flow,
     Frame,
     FunctionRef,
     Instance,
@@ -21,27 +21,17 @@ from vlm_inspect.builders.source.values import (
     Table,
     Unknown,
     Value,
-    alike,
+    is_same,
 )
-
-if TYPE_CHECKING:
-    from vlm_inspect.builders.source.machine import Machine
-
-
-class Flow(Struct, frozen=True):
-    """How statements ended before their end."""
-
-    kind: Literal["return", "raise", "break", "continue"]
-    value: Value = None
 
 
 def run(machine: Machine, body: Sequence[ast.stmt], frame: Frame) -> Flow | None:
-    """Follow statements; None where they run to their end."""
+    """Run statements; None if they run to their end."""
     for statement in body:
         try:
             flow = _statement(machine, statement, frame)
         except RecursionError:
-            _forget(machine, statement, frame, "nested too deep")
+            _invalidate(machine, statement, frame, "nested too deep")
             flow = None
         if flow is not None:
             return flow
@@ -57,9 +47,9 @@ def _statement(machine: Machine, node: ast.stmt, frame: Frame) -> Flow | None:  
     elif isinstance(node, ast.Expr):
         machine.evaluate(node.value, frame)
     elif isinstance(node, ast.If):
-        test = truth(machine.evaluate(node.test, frame))
+        test = truth_value(machine.evaluate(node.test, frame))
         if test is None:
-            return _fork(machine, [node.body, node.orelse], frame)
+            return _run_branches(machine, [node.body, node.orelse], frame)
         return run(machine, node.body if test else node.orelse, frame)
     elif isinstance(node, ast.Return):
         return Flow("return", machine.evaluate(node.value, frame) if node.value else None)
@@ -67,13 +57,13 @@ def _statement(machine: Machine, node: ast.stmt, frame: Frame) -> Flow | None:  
         return _for(machine, node, frame)
     elif isinstance(node, ast.AugAssign):
         before = machine.evaluate(node.target, frame)
-        after = binary(type(node.op), before, machine.evaluate(node.value, frame))
+        after = binary_operation(type(node.op), before, machine.evaluate(node.value, frame))
         store(machine, node.target, after, frame)
     elif isinstance(node, ast.With):
         return run(machine, node.body, frame)
     elif isinstance(node, ast.Try):
         handlers = [handler.body for handler in node.handlers]
-        flow = _fork(machine, [[*node.body, *node.orelse], *handlers], frame)
+        flow = _run_branches(machine, [[*node.body, *node.orelse], *handlers], frame)
         return run(machine, node.finalbody, frame) or flow
     elif isinstance(node, ast.Raise):
         return Flow("raise")
@@ -85,7 +75,7 @@ def _statement(machine: Machine, node: ast.stmt, frame: Frame) -> Flow | None:  
 
 
 def _declare(machine: Machine, node: ast.stmt, frame: Frame) -> None:
-    """Declarations inside a function, and statements that are not followed."""
+    """Declarations inside a function, and statements that are not supported."""
     if isinstance(node, ast.FunctionDef):
         machine.set(frame.names, node.name, FunctionRef(node, frame.scope, frame.names))
     elif isinstance(node, ast.ClassDef):
@@ -98,21 +88,21 @@ def _declare(machine: Machine, node: ast.stmt, frame: Frame) -> None:
         for target in node.targets:
             _delete(machine, target, frame)
     elif not isinstance(node, (ast.Pass, ast.Assert, ast.Global, ast.Nonlocal)):
-        _forget(machine, node, frame, NOT_FOLLOWED)
+        _invalidate(machine, node, frame, NOT_FOLLOWED)
 
 
 def _for(machine: Machine, node: ast.For, frame: Frame) -> Flow | None:
     over = machine.evaluate(node.iter, frame)
     rounds = items_of(over)
-    if rounds is None:  # a loop of unknown length runs once, and perhaps not at all
+    if rounds is None:  # a loop of unknown length runs once, or not at all
         if isinstance(over, Items) and over:
             example = over[0]
         else:
             example = over if isinstance(over, Unknown) else Unknown(NOT_FOLLOWED)
         store(machine, node.target, example, frame)
-        machine.open_loops += 1
-        _fork(machine, [node.body, []], frame)
-        machine.open_loops -= 1
+        machine.unknown_loops += 1
+        _run_branches(machine, [node.body, []], frame)
+        machine.unknown_loops -= 1
         return None
     for each in rounds:
         store(machine, node.target, each, frame)
@@ -127,8 +117,8 @@ def _for(machine: Machine, node: ast.For, frame: Frame) -> Flow | None:
 # --- branches ----------------------------------------------------------------------------------------
 
 
-def _fork(machine: Machine, bodies: Sequence[Sequence[ast.stmt]], frame: Frame) -> Flow | None:
-    """Follow each branch from the same state, and keep what they agree on and what one alone sets."""
+def _run_branches(machine: Machine, bodies: Sequence[Sequence[ast.stmt]], frame: Frame) -> Flow | None:
+    """Run each branch from the same state, and merge their changes."""
     flows, changes = [], []
     for body in bodies:
         mark = machine.mark()
@@ -140,38 +130,38 @@ def _fork(machine: Machine, bodies: Sequence[Sequence[ast.stmt]], frame: Frame) 
     if not flows:
         return Flow("raise")
     for key in dict.fromkeys(key for changed in changes for key in changed):
-        _join(machine, [changed.get(key) for changed in changes])
+        _merge_entry(machine, [changed.get(key) for changed in changes])
     returned = [flow.value for flow in flows if flow is not None and flow.kind == "return"]
     if len(returned) == len(flows):
-        return Flow("return", Choice.of(returned, BY_A_CONDITION))
+        return Flow("return", Choice.of(returned, CONDITIONAL))
     frame.returns += returned
     return None
 
 
-def _join(machine: Machine, changes: Sequence[tuple[Any, Any, Any] | None]) -> None:
-    """Join what the branches made of one entry; None where a branch left it as it was."""
+def _merge_entry(machine: Machine, changes: Sequence[tuple[Any, Any, Any] | None]) -> None:
+    """Merge the values of one entry after each branch; None for a branch that did not change it."""
     container, name, _ = next(each for each in changes if each is not None)
     if isinstance(container, Items):
         after = [each[2] if each else (list(container), container.exact) for each in changes]
         longest = max((content for content, _ in after), key=len)
         agree = all(
-            exact and len(content) == len(longest) and all(map(alike, content, longest))
+            exact and len(content) == len(longest) and all(map(is_same, content, longest))
             for content, exact in after
         )
-        machine.refill(container, longest, exact=agree)
+        machine.replace_items(container, longest, exact=agree)
         return
     now = container.get(name, machine.MISSING)
     values = [each[2] if each else now for each in changes]
     there = [value for value in values if value is not machine.MISSING]
     if there:
-        machine.set(container, name, Choice.of(there, BY_A_CONDITION))
+        machine.set(container, name, Choice.of(there, CONDITIONAL))
 
 
 # --- assignment --------------------------------------------------------------------------------------
 
 
 def store(machine: Machine, target: ast.expr, value: Value, frame: Frame) -> None:
-    """Assign to a target: a name, an attribute, an item, or several at once."""
+    """Assign to a name, an attribute, an item, or a tuple of targets."""
     if isinstance(target, ast.Name):
         machine.set(frame.names, target.id, value)
     elif isinstance(target, ast.Attribute):
@@ -186,7 +176,7 @@ def store(machine: Machine, target: ast.expr, value: Value, frame: Frame) -> Non
 
 
 def set_attribute(machine: Machine, owner: Value, name: str, value: Value) -> None:
-    """`owner.name = value`; on an unknown owner it may be any part of the instance that it is a part of."""
+    """`owner.name = value`; an unknown owner may be any module below the instance that it belongs to."""
     if isinstance(owner, Instance):
         machine.set(owner.attributes, name, value)
     elif isinstance(owner, Unknown) and isinstance(owner.of, Instance):
@@ -211,7 +201,7 @@ def _set_item(machine: Machine, owner: Value, key: Value, value: Value) -> None:
         content = list(owner)
         if known:
             content[key] = value
-        machine.refill(owner, content, exact=owner.exact and known)
+        machine.replace_items(owner, content, exact=owner.exact and known)
     elif isinstance(owner, Table) and plain:
         machine.set(owner, key, value)
     elif isinstance(owner, Table):
@@ -219,11 +209,11 @@ def _set_item(machine: Machine, owner: Value, key: Value, value: Value) -> None:
     elif isinstance(owner, Instance) and owner.is_module and plain:
         machine.set(owner.attributes, str(key), value)
     elif isinstance(owner, Instance):
-        owner.open_reason = NOT_FOLLOWED
+        owner.incomplete_reason = NOT_FOLLOWED
 
 
-def _forget(machine: Machine, statement: ast.stmt, frame: Frame, reason: str) -> None:
-    """Every name and attribute that a statement may set is unknown from here on."""
+def _invalidate(machine: Machine, statement: ast.stmt, frame: Frame, reason: str) -> None:
+    """Make every name and attribute that a statement may set unknown."""
     for node in ast.walk(statement):
         named = node.value if isinstance(node, ast.Attribute) else node
         if isinstance(named, ast.Name) and isinstance(getattr(node, "ctx", None), ast.Store):

@@ -1,6 +1,6 @@
-"""The files that may be read: the repository's, given as text, and those of the installed transformers.
+"""The source files that are read: those of the repository, and those of the installed transformers.
 
-Nothing is imported. A file becomes a `Scope`: the statements that define each of its names.
+Nothing is imported. Each file is parsed into a `Scope`.
 """
 
 from __future__ import annotations
@@ -13,32 +13,29 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
-from msgspec import Struct, field
-
-from vlm_inspect.builders.source.values import Foreign, Unknown, Value
+from vlm_inspect.builders.source.scope import Scope
+from vlm_inspect.builders.source.values import External, Unknown, Value
 
 PACKAGE = "transformers"
 LARGEST_FILE = 2 * 1024 * 1024
-"""Characters of one source file; the longest of transformers has a tenth of it."""
+"""Characters of one source file. The longest one of transformers has a tenth."""
 MOST_FILES = 150
-"""Files that are parsed for one model, those of transformers included."""
+"""Files that are parsed for one model, including those of transformers."""
 MOST_SEARCHES = 20
-"""Classes that are looked for in all folders of transformers; beyond, only in those of a matching name."""
+"""Classes that are searched in all folders of transformers; later ones only in folders of a matching name."""
 
-# base classes of transformers whose constructors are known, and files that hold no modules: not read
+# not read: base classes whose constructors are known, and files without modules
 _ROOTS = {"PreTrainedModel", "PretrainedConfig", "PreTrainedConfig", "GenerationMixin", "ModelOutput"}
 _NOT_READ = {"modeling_utils", "generation", "utils", "cache_utils", "file_utils", "integrations"}
 _NAME = re.compile(r"[A-Za-z_]\w{0,200}")
-_CHANGING = {"update", "append", "extend", "pop", "setdefault", "clear", "insert", "remove"}
-_REPLACING = {"__init__", "__new__", "__class__"}
 
 
 class UnreadableError(Exception):
-    """The text cannot be parsed; the message says why."""
+    """A file that cannot be parsed. The message is the reason."""
 
 
 def parse(text: str) -> ast.Module:
-    """The syntax tree of a source file. Raises UnreadableError."""
+    """Parse a source file. Raises UnreadableError."""
     if len(text) > LARGEST_FILE:
         raise UnreadableError(f"longer than {LARGEST_FILE:,} characters")
     try:
@@ -54,91 +51,6 @@ def parse(text: str) -> ast.Module:
         raise UnreadableError("no text") from None
 
 
-class Scope(Struct, eq=False):
-    """The top level of one source file."""
-
-    name: str
-    """`transformers.models.clip.modeling_clip`; that of a repository's own file begins with a dot."""
-    is_package: bool = False
-    definitions: dict[str, list[tuple[ast.stmt, bool]]] = field(default_factory=dict)
-    """Name → the statements that define it in order, and whether each runs under a condition."""
-    stars: list[ast.ImportFrom] = field(default_factory=list)
-    changed: set[str] = field(default_factory=set)
-    """Names of values that are changed in place after they are defined."""
-
-    @classmethod
-    def of(cls, name: str, tree: ast.Module, *, is_package: bool = False) -> Scope:
-        """Collect the names of a parsed file."""
-        scope = cls(name, is_package)
-        for statement, conditional in _statements(tree.body):
-            if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
-                scope.stars.append(statement)
-                continue
-            for defined in _defined(statement):
-                scope.definitions.setdefault(defined, []).append((statement, conditional))
-        scope.changed |= set(_changed(tree))
-        return scope
-
-    def certain(self, name: str) -> tuple[list[ast.stmt], bool]:
-        """The statements that may define a name, and whether it is one alone."""
-        found = self.definitions.get(name, [])
-        if found and not found[-1][1]:
-            return [found[-1][0]], True
-        return [statement for statement, _ in found], len(found) == 1
-
-
-def _statements(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, bool]]:
-    """The statements of a file's top level, those in its blocks included, each with: is it conditional."""
-    pending = [(statement, False) for statement in reversed(body)]
-    while pending:
-        statement, under = pending.pop()
-        yield statement, under
-        if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
-            continue
-        under = under or not isinstance(statement, ast.With)
-        handlers = [inner for handler in getattr(statement, "handlers", ()) for inner in handler.body]
-        parts = (getattr(statement, part, []) for part in ("body", "orelse", "finalbody"))
-        first, *last = parts
-        inside = [*first, *handlers, *(inner for part in last for inner in part)]
-        pending += [(inner, under) for inner in reversed(inside)]
-
-
-def _defined(statement: ast.stmt) -> Iterator[str]:
-    if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
-        yield statement.name
-    elif isinstance(statement, (ast.Import, ast.ImportFrom)):
-        whole = isinstance(statement, ast.ImportFrom)
-        yield from (
-            each.asname or (each.name if whole else each.name.split(".")[0]) for each in statement.names
-        )
-    elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
-        for target in statement.targets if isinstance(statement, ast.Assign) else [statement.target]:
-            yield from (
-                each.id
-                for each in ast.walk(target)
-                if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
-            )
-
-
-def _changed(tree: ast.Module) -> Iterator[str]:
-    """Names of values that are changed in place anywhere: an entry of a dict, a class's constructor."""
-    for node in ast.walk(tree):
-        at: ast.expr | None = None
-        if isinstance(node, ast.Global):
-            yield from node.names
-        elif isinstance(node, ast.Subscript) and not isinstance(node.ctx, ast.Load):
-            at = node.value
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            # `Layer.__init__ = other` and `modeling_clip.CLIPAttention = Other` make other classes
-            at = node.value if node.attr in _REPLACING else None
-            if node.attr[:1].isupper():
-                yield node.attr
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            at = node.func.value if node.func.attr in _CHANGING else None
-        if isinstance(at, ast.Name):
-            yield at.id
-
-
 class Program:
     """Source files by the dotted names of their modules; those of the repository begin with a dot."""
 
@@ -149,20 +61,20 @@ class Program:
         self._searches = 0
 
     def scope(self, module: str) -> Scope | Unknown:
-        """The names of a module, or why it cannot be read."""
+        """The names of a module, or the reason why it cannot be read."""
         if module not in self._scopes:
             self._scopes[module] = self._load(module)
         return self._scopes[module]
 
-    def home_of(self, name: str) -> Scope | Unknown:
-        """The module of transformers that declares the class of a model or of a configuration."""
+    def module_declaring(self, name: str) -> Scope | Unknown:
+        """The module of transformers that declares a model or configuration class."""
         if name not in self._homes:
             self._homes[name] = self._module_of(name)
         module = self._homes[name]
         return self.scope(module) if module else Unknown(f"{name} is not in the installed transformers")
 
     def absolute(self, scope: Scope, statement: ast.ImportFrom) -> str | None:
-        """The module that an import names; None where it would leave the repository or the package."""
+        """The absolute name of an imported module; None if it is outside the repository or package."""
         if not statement.level:
             return statement.module or ""
         package = scope.name.split(".") if scope.is_package else scope.name.split(".")[:-1]
@@ -171,14 +83,14 @@ class Program:
             return None
         return ".".join([*package[:count], *([statement.module] if statement.module else [])])
 
-    def outside(self, module: str, name: str) -> Value | None:
-        """What an imported name is where its module is not read; None where it is read."""
+    def external_value(self, module: str, name: str) -> Value | None:
+        """The value of a name from a module that is not read; None if the module is read."""
         top, *parts = module.split(".")
         if top != PACKAGE:
-            return Foreign(f"{module}.{name}") if top else None
+            return External(f"{module}.{name}") if top else None
         if name in _ROOTS:
-            return Foreign(f"{PACKAGE}.{name}")
-        return Foreign(f"{module}.{name}") if parts and parts[0] in _NOT_READ else None
+            return External(f"{PACKAGE}.{name}")
+        return External(f"{module}.{name}") if parts and parts[0] in _NOT_READ else None
 
     def _load(self, module: str) -> Scope | Unknown:
         if len(self._scopes) >= MOST_FILES:
@@ -200,14 +112,14 @@ class Program:
     @cached_property
     def _root(self) -> Path | None:
         try:
-            spec = find_spec(PACKAGE)  # of a top-level package: imports nothing
+            spec = find_spec(PACKAGE)  # imports nothing for a top-level package
         except (ImportError, ValueError):
             return None
         return Path(spec.origin).parent if spec is not None and spec.origin else None
 
     def _library_text(self, parts: list[str], path: str) -> str | None:
-        fine = self._root and parts[0] == PACKAGE and len(parts) > 1 and all(map(_NAME.fullmatch, parts))
-        return _text(self._root / path) if fine and self._root else None
+        is_valid = self._root and parts[0] == PACKAGE and len(parts) > 1 and all(map(_NAME.fullmatch, parts))
+        return _read_text(self._root / path) if is_valid and self._root else None
 
     def _module_of(self, name: str) -> str | None:
         if not _NAME.fullmatch(name):
@@ -216,13 +128,13 @@ class Program:
         prefix = "configuration" if name.endswith("Config") else "modeling"
         for folder in self._folders(name):
             for path in sorted(folder.glob(f"{prefix}_*.py")):
-                text = _text(path)
+                text = _read_text(path)
                 if text is not None and name in text and declares.search(text):
                     return f"{PACKAGE}.models.{folder.name}.{path.stem}"
         return None
 
     def _folders(self, name: str) -> Iterator[Path]:
-        """The folders of models, those whose name the class's name begins with first, longest first."""
+        """The folders of models; first those whose name is a prefix of the class's name, longest first."""
         lowered = name.lower().replace("_", "")
         models = self._root / "models" if self._root else Path()
         folders = sorted(path for path in models.iterdir() if path.is_dir()) if models.is_dir() else []
@@ -233,7 +145,7 @@ class Program:
             yield from (path for path in folders if path not in named)
 
 
-def _text(path: Path) -> str | None:
+def _read_text(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8") if path.stat().st_size <= LARGEST_FILE else None
     except (OSError, UnicodeDecodeError):

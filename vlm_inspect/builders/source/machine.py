@@ -1,100 +1,113 @@
-"""One reading of a program: its limits, and a journal of what it changes, so that a branch can be undone.
+"""The state of one evaluation: limits, and a journal of changes so that a branch can be undone.
 
-Only numbers, strings and the values of `values` are ever computed with; nothing that the program names is
-imported, opened or called.
+Values are numbers, strings and the classes of `values`. Nothing that the source names is imported, opened or
+called.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from vlm_inspect.builders.source import calls, classes, evaluate, execute, names
-from vlm_inspect.builders.source.files import Program, Scope
-from vlm_inspect.builders.source.values import Frame, Items, Named, Unknown, Value, Values
+from msgspec import Struct
+
+from vlm_inspect.builders.source.files import Program
+from vlm_inspect.builders.source.scope import Scope
+from vlm_inspect.builders.source.values import Flow, Frame, Items, Kwargs, Unknown, Value, Values
 
 MOST_STEPS = 500_000
-"""Expressions that are evaluated; Phi-3-vision takes 12,000, a large mixture of experts 400,000."""
+"""Expressions that are evaluated. Phi-3-vision takes 12,000, a large mixture of experts 400,000."""
 DEEPEST = 24
-"""Calls inside one another."""
+"""Nested calls."""
 _APPENDED = object()
 _ITEMS_PER_STEP = 8
 _LOADED = (ast.Name, ast.Attribute, ast.Subscript, ast.Constant)
 
 
 class TooLongError(Exception):
-    """The program takes more steps than any model does."""
+    """The source takes more steps than any published model."""
+
+
+class Handlers(Struct, frozen=True):
+    """How each construct of Python is evaluated; a handler calls the machine for the parts of a construct."""
+
+    evaluate: Callable[[Machine, ast.expr, Frame], Value]
+    run: Callable[[Machine, Sequence[ast.stmt], Frame], Flow | None]
+    call: Callable[[Machine, Value, Values, Kwargs], Value]
+    name: Callable[[Machine, Scope, str], Value]
+    attribute: Callable[[Machine, Value, str], Value]
 
 
 class Machine:
-    """One reading."""
+    """One evaluation of a program."""
 
     MISSING = object()
-    """Of an entry that was not there."""
+    """Stands for an entry that did not exist."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, handlers: Handlers) -> None:
         self.program = program
-        self.known: dict[tuple[str, str], Value] = {}
-        """Values of names at the top of files, once evaluated."""
+        self._handlers = handlers
+        self.global_values: dict[tuple[str, str], Value] = {}
+        """Evaluated values of global names, by module and name."""
         self.bases: dict[int, list[Value]] = {}
-        """The bases of a class, by the identity of its declaration."""
-        self.open_loops = 0
-        """Loops around the current statement whose length is unknown."""
+        """A class and its bases, by the identity of its syntax node."""
+        self.unknown_loops = 0
+        """Loops of unknown length around the current statement."""
         self._steps = 0
         self._depth = 0
         self._journal: list[tuple[Any, object, object]] = []
 
     def evaluate(self, node: ast.expr, frame: Frame) -> Value:
-        """The value of an expression. A new value costs steps by its size, for the journal keeps it."""
+        """The value of an expression. A new value costs steps by its size, because the journal holds it."""
         self.spend(1)
-        value = evaluate.evaluate(self, node, frame)
+        value = self._handlers.evaluate(self, node, frame)
         if isinstance(value, (list, dict, tuple, str)) and not isinstance(node, _LOADED):
             self.spend(len(value) // _ITEMS_PER_STEP)
         return value
 
     def spend(self, steps: int) -> None:
-        """Count work. Raises TooLongError."""
+        """Count steps. Raises TooLongError."""
         self._steps += steps
         if self._steps > MOST_STEPS:
             raise TooLongError
 
-    def run(self, body: Sequence[ast.stmt], frame: Frame) -> execute.Flow | None:
-        """Follow statements; None where they run to their end."""
-        return execute.run(self, body, frame)
+    def run(self, body: Sequence[ast.stmt], frame: Frame) -> Flow | None:
+        """Run statements; None if they run to their end."""
+        return self._handlers.run(self, body, frame)
 
-    def call(self, function: Value, args: Values, named: Named) -> Value:
+    def call(self, function: Value, args: Values, kwargs: Kwargs) -> Value:
         """The value of a call."""
         if self._depth >= DEEPEST:
             return Unknown("calls are nested too deep")
         self._depth += 1
         try:
-            return calls.call(self, function, args, named)
+            return self._handlers.call(self, function, args, kwargs)
         finally:
             self._depth -= 1
 
     def name(self, scope: Scope, name: str) -> Value:
-        """The value of a name at the top of a file."""
-        return names.value_of(self, scope, name)
+        """The value of a global name."""
+        return self._handlers.name(self, scope, name)
 
     def attribute(self, value: Value, name: str) -> Value:
         """The value of `value.name`."""
-        return classes.attribute(self, value, name)
+        return self._handlers.attribute(self, value, name)
 
     # --- changes -------------------------------------------------------------------------------------
 
     def set(self, container: dict[Any, Value], key: object, value: Value) -> None:
-        """Set an entry: a name, an attribute, an item."""
+        """Set a name, attribute or item."""
         self._journal.append((container, key, container.get(key, self.MISSING)))
         container[key] = value
 
     def remove(self, container: dict[Any, Value], key: object) -> None:
-        """Remove an entry."""
+        """Remove a name, attribute or item."""
         if key in container:
             self._journal.append((container, key, container.pop(key)))
 
-    def refill(self, items: Items, content: Sequence[Value], *, exact: bool) -> None:
-        """Replace what a list holds."""
+    def replace_items(self, items: Items, content: Sequence[Value], *, exact: bool) -> None:
+        """Replace the content of a list."""
         self.spend(len(items) // _ITEMS_PER_STEP)
         self._journal.append((items, None, (list(items), items.exact)))
         items[:] = content
@@ -106,11 +119,16 @@ class Machine:
         items.append(value)
 
     def mark(self) -> int:
-        """A state to come back to."""
+        """A state that `undo` can return to."""
         return len(self._journal)
 
     def undo(self, mark: int) -> dict[tuple[int, object], tuple[Any, Any, Any]]:
-        """Go back to a state. Returns each changed entry, with its value from before going back."""
+        """Return to a state.
+
+        Returns:
+            Each changed entry with its value before the return: container, key, value.
+
+        """
         done: dict[tuple[int, object], tuple[Any, Any, Any]] = {}
         while len(self._journal) > mark:
             container, key, before = self._journal.pop()

@@ -1,4 +1,4 @@
-"""Arithmetic, comparisons and truth of values, within limits."""
+"""Arithmetic, comparison, truth and iteration of values, within limits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from vlm_inspect.builders.source.values import (
     Choice,
-    Foreign,
+    External,
     Instance,
     Items,
     Parameter,
@@ -23,7 +23,7 @@ LARGEST_NUMBER = 2**63
 LONGEST_VALUE = 100_000
 """Items of a list, characters of a string."""
 LONGEST_LOOP = 4096
-"""Iterations of a loop that are followed."""
+"""Iterations of a loop."""
 _LARGEST_POWER = 64
 
 
@@ -54,22 +54,22 @@ _COMPARED: Mapping[type[ast.cmpop], Callable[[Value, Value], bool]] = {
 }
 
 
-def truth(value: Value) -> bool | None:
-    """Whether a condition holds; None where that is unknown."""
-    if isinstance(value, (Unknown, Choice, Foreign, Parameter)):
+def truth_value(value: Value) -> bool | None:
+    """The truth of a value; None if it is unknown."""
+    if isinstance(value, (Unknown, Choice, External, Parameter)):
         return None
     if isinstance(value, (Items, Table)) and not value.exact:
         return True if value else None
     return bool(value)
 
 
-def binary(kind: type[ast.operator], left: Value, right: Value) -> Value:
-    """Arithmetic of numbers, and sums of lists and strings."""
+def binary_operation(kind: type[ast.operator], left: Value, right: Value) -> Value:
+    """Arithmetic of numbers, and concatenation of lists and strings."""
     unknown = next((each for each in (left, right) if isinstance(each, Unknown)), None)
     if unknown is not None:
         return unknown
     if isinstance(left, Items):
-        return _of_list(kind, left, right)
+        return _list_operation(kind, left, right)
     if kind is ast.Add and isinstance(left, str) and isinstance(right, str):
         return left + right if len(left) + len(right) <= LONGEST_VALUE else Unknown()
     compute = _ARITHMETIC.get(kind)
@@ -82,11 +82,11 @@ def binary(kind: type[ast.operator], left: Value, right: Value) -> Value:
 
 
 def bounded(number: Value) -> Value:
-    """A number that is not too large."""
+    """The number, or unknown if it is too large."""
     return number if abs(number) < LARGEST_NUMBER else Unknown()
 
 
-def _of_list(kind: type[ast.operator], left: Items, right: Value) -> Value:
+def _list_operation(kind: type[ast.operator], left: Items, right: Value) -> Value:
     if kind is ast.Add and isinstance(right, (Items, tuple)) and len(left) + len(right) <= LONGEST_VALUE:
         return Items([*left, *right], exact=left.exact and getattr(right, "exact", True))
     if kind is ast.Mult and type(right) is int and 0 <= right * len(left) <= LONGEST_VALUE:
@@ -94,13 +94,13 @@ def _of_list(kind: type[ast.operator], left: Items, right: Value) -> Value:
     return Unknown()
 
 
-def holds(kind: ast.cmpop, left: Value, right: Value) -> bool | None:
-    """Whether a comparison holds; None where that is unknown."""
+def compare(kind: ast.cmpop, left: Value, right: Value) -> bool | None:
+    """The result of a comparison; None if it is unknown."""
     if isinstance(kind, (ast.IsNot, ast.NotIn)):
-        answer = holds(ast.Is() if isinstance(kind, ast.IsNot) else ast.In(), left, right)
+        answer = compare(ast.Is() if isinstance(kind, ast.IsNot) else ast.In(), left, right)
         return None if answer is None else not answer
     if isinstance(kind, ast.Is):
-        undecided = any(isinstance(each, (Unknown, Choice, Foreign)) for each in (left, right))
+        undecided = any(isinstance(each, (Unknown, Choice, External)) for each in (left, right))
         known = not undecided and (right is None or left is None or isinstance(right, bool))
         return left is right if known else None
     if isinstance(kind, ast.In):
@@ -125,10 +125,10 @@ def _contains(container: Value, value: Value) -> bool | None:
 
 
 def items_of(value: Value) -> list[Value] | None:
-    """What a loop iterates over; None where that is unknown or too long."""
+    """The items of an iterable; None if they are unknown or too many."""
     if isinstance(value, Instance) and value.is_module:
         held = value.attributes
-        is_list = not value.open_reason and all(name.isdigit() for name in held)
+        is_list = not value.incomplete_reason and all(name.isdigit() for name in held)
         return list(held.values()) if is_list and value.class_name in {"ModuleList", "Sequential"} else None
     if isinstance(value, (Items, Table)) and not value.exact:
         return None

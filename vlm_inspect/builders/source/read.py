@@ -1,8 +1,8 @@
-"""From a configuration and the source of its repository to the object that its constructors would make.
+"""Read the model that a repository's source would construct for a configuration.
 
-A partial evaluator: constructors are followed statement by statement, and whatever they do not decide stays
-unknown. Arguments, tables of classes, loops and the defaults of configurations decide which class a module
-is of, so all of these are evaluated.
+This is a partial evaluator: constructors are evaluated statement by statement, and what the source does not
+decide stays unknown. The class of a module may depend on arguments, tables of classes, loops and the defaults
+of configurations, so all of these are evaluated.
 """
 
 from __future__ import annotations
@@ -13,13 +13,18 @@ from typing import Any
 from msgspec import Struct
 
 from vlm_inspect.builders.headers.config import first_architecture
-from vlm_inspect.builders.source.classes import bases_of, is_config
-from vlm_inspect.builders.source.files import Program, Scope
-from vlm_inspect.builders.source.machine import Machine, TooLongError
-from vlm_inspect.builders.source.names import own_class
-from vlm_inspect.builders.source.values import ClassRef, Instance, Table, Unknown, Value, wrapped
+from vlm_inspect.builders.source.calls import call
+from vlm_inspect.builders.source.classes import attribute, bases_of, is_config
+from vlm_inspect.builders.source.evaluate import evaluate
+from vlm_inspect.builders.source.execute import run
+from vlm_inspect.builders.source.files import Program
+from vlm_inspect.builders.source.machine import Handlers, Machine, TooLongError
+from vlm_inspect.builders.source.names import global_value, repository_class
+from vlm_inspect.builders.source.scope import Scope
+from vlm_inspect.builders.source.values import ClassRef, Instance, Table, Unknown, Value, from_json
 
-_KERNELS = {
+_HANDLERS = Handlers(evaluate, run, call, global_value, attribute)
+_ATTENTION_FLAGS = {
     "_supports_flash_attn": "flash_attention",
     "_supports_flash_attn_2": "flash_attention",
     "_supports_sdpa": "sdpa",
@@ -28,50 +33,58 @@ _KERNELS = {
 
 
 class Reading(Struct, frozen=True):
-    """What the source says."""
+    """The model that the source describes."""
 
     model: Value
-    """An `Instance`, or `Unknown` with the reason why there is none."""
+    """An `Instance`, or `Unknown` with the reason."""
     supports: tuple[str, ...] | None = None
-    """Attention kernels that the class says it supports; None where not all of its bases were read."""
+    """Attention backends that the class supports; None if not all of its bases were read."""
 
 
 def read(config: Mapping[str, Any], code: Mapping[str, str]) -> Reading:
-    """Follow the constructor of the class that the configuration names. Nothing is imported or run."""
-    machine = Machine(Program(code))
+    """Evaluate the constructor of the class that the configuration names. Nothing is imported or run.
+
+    Args:
+        config: The configuration.
+        code: The text of the repository's Python files, by name.
+
+    """
+    machine = Machine(Program(code), _HANDLERS)
     try:
         what = _model_class(machine, config)
         if not isinstance(what, ClassRef):
             return Reading(what if isinstance(what, Unknown) else Unknown("its code names no class for it"))
         model = machine.call(what, [_configuration(machine, config)], {})
-        whole = isinstance(model, Instance) and not model.open_reason
-        flags = {kernel for flag, kernel in _KERNELS.items() if machine.attribute(what, flag) is True}
-        return Reading(model, tuple(sorted(flags)) if whole else None)
+        is_complete = isinstance(model, Instance) and not model.incomplete_reason
+        backends = {
+            backend for flag, backend in _ATTENTION_FLAGS.items() if machine.attribute(what, flag) is True
+        }
+        return Reading(model, tuple(sorted(backends)) if is_complete else None)
     except (TooLongError, RecursionError):
         return Reading(Unknown("following its code takes longer than any model should"))
 
 
 def _model_class(machine: Machine, config: Mapping[str, Any]) -> Value:
-    """The class of `auto_map` that is called as the architecture is, or else the first of its models."""
+    """The class in `auto_map` with the name of the architecture, or else its first model class."""
     table = config.get("auto_map")
     named = table.items() if isinstance(table, Mapping) else ()
     models = [each for key, each in named if isinstance(each, str) and key.startswith("AutoModel")]
-    stated = first_architecture(config)
-    exact = [each for each in models if each.rpartition(".")[2] == stated]
+    architecture = first_architecture(config)
+    exact = [each for each in models if each.rpartition(".")[2] == architecture]
     if models:
-        return own_class(machine, (exact or models)[0])
-    if stated is None:
+        return repository_class(machine, (exact or models)[0])
+    if architecture is None:
         return Unknown("its configuration names no class")
-    home = machine.program.home_of(stated)
-    return machine.name(home, stated) if isinstance(home, Scope) else home
+    home = machine.program.module_declaring(architecture)
+    return machine.name(home, architecture) if isinstance(home, Scope) else home
 
 
 def _configuration(machine: Machine, config: Mapping[str, Any]) -> Value:
-    """The configuration as its own class reads it; as it is where that class is not read."""
-    data = wrapped(config)
+    """The configuration as its own class reads it, if the source has that class."""
+    data = from_json(config)
     table = config.get("auto_map")
     reference = table.get("AutoConfig") if isinstance(table, Mapping) else None
-    what = own_class(machine, reference) if isinstance(reference, str) else None
+    what = repository_class(machine, reference) if isinstance(reference, str) else None
     if isinstance(what, ClassRef) and isinstance(data, Table) and is_config(bases_of(machine, what)):
         return machine.call(what, [], {str(key): value for key, value in data.items()})
     return data

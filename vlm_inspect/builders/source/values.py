@@ -1,6 +1,6 @@
-"""What the text of a program stands for while it is followed: never an object of that program.
+"""The values of an evaluation. They are never objects of the program that is read.
 
-Numbers, strings, None, ranges and tuples are Python's own. Everything else is one of these.
+Numbers, strings, None, ranges and tuples are Python's own. Every other value is one of these classes.
 """
 
 from __future__ import annotations
@@ -8,21 +8,20 @@ from __future__ import annotations
 import ast
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
-if TYPE_CHECKING:
-    from vlm_inspect.builders.source.files import Scope
+from vlm_inspect.builders.source.scope import Scope
 
 Value = Any
 """A Python number, string, None, range or tuple, or one of the classes here."""
 Values = Sequence[Value]
-Named = Mapping[str, Value]
+Kwargs = Mapping[str, Value]
 
 UNDECIDED = "the source does not decide it"
-BY_A_CONDITION = "it depends on a condition that the source does not decide"
-CHOSEN = "its class is chosen at run time"
+CONDITIONAL = "it depends on a condition that the source does not decide"
+CHOSEN_AT_RUN_TIME = "its class is chosen at run time"
 NOT_FOLLOWED = "it is set in a way that is not followed"
 
 _DEEPEST_COMPARED = 8
@@ -32,11 +31,11 @@ _MOST_CHOICES = 8
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Unknown:
-    """A value that the text alone does not determine."""
+    """A value that the source does not determine."""
 
     reason: str = UNDECIDED
     of: Any = dataclasses.field(default=None, compare=False, repr=False)
-    """The instance that it is a part of, where that is known."""
+    """The instance that it belongs to, if that is known."""
 
 
 class Choice(Struct, frozen=True):
@@ -46,11 +45,11 @@ class Choice(Struct, frozen=True):
 
     @classmethod
     def of(cls, values: Iterable[Value], reason: str) -> Value:
-        """The value that all of them are, a choice between few, or unknown."""
+        """One value if all are the same, a choice between a few, or unknown."""
         found: list[Value] = []
         for value in values:
             for option in value.options if isinstance(value, Choice) else (value,):
-                if not any(alike(option, other) for other in found):
+                if not any(is_same(option, other) for other in found):
                     found.append(option)
         if len(found) == 1:
             return found[0]
@@ -60,7 +59,7 @@ class Choice(Struct, frozen=True):
 
 
 class Items(list[Value]):
-    """A list. Where it is not exact, its items show what it holds but not how many."""
+    """A list. If it is not exact, it shows examples of its items, but not their number."""
 
     def __init__(self, values: Iterable[Value] = (), *, exact: bool = True) -> None:
         super().__init__(values)
@@ -68,19 +67,19 @@ class Items(list[Value]):
 
 
 class Table(dict[Any, Value]):
-    """A dict. Where it is not exact, there may be other keys."""
+    """A dict. If it is not exact, there may be other keys."""
 
     exact: bool = True
 
 
-class Foreign(Struct, frozen=True):
-    """Something whose source is not read, by its dotted name: `torch.nn.Linear`."""
+class External(Struct, frozen=True):
+    """An object whose source is not read, by its dotted name: `torch.nn.Linear`."""
 
     path: str
 
     @property
     def name(self) -> str:
-        """The last part."""
+        """The last part of the path."""
         return self.path.rpartition(".")[2]
 
 
@@ -92,7 +91,7 @@ class ClassRef(Struct, frozen=True, eq=False):
 
     @property
     def name(self) -> str:
-        """As it is declared."""
+        """The name of the class."""
         return self.node.name
 
 
@@ -107,7 +106,7 @@ class FunctionRef(Struct, frozen=True, eq=False):
 
 
 class Bound(Struct, frozen=True, eq=False):
-    """A function with its first argument; a name instead of a function is a method that the reader knows."""
+    """A function with its first argument, or the name of a built-in method with its object."""
 
     function: Value
     first: Value
@@ -118,30 +117,30 @@ class Partial(Struct, frozen=True, eq=False):
 
     function: Value
     args: Values
-    named: Named
+    kwargs: Kwargs
 
 
 class Super(Struct, frozen=True, eq=False):
-    """`super()`: an instance, seen from behind a class of its bases."""
+    """`super()`: an instance, with the class whose bases are searched."""
 
     instance: Instance
     owner: ClassRef
 
 
 class Parameter(Struct, frozen=True):
-    """A parameter, a buffer or a tensor: something that a module may hold, and no module."""
+    """A parameter, buffer or tensor."""
 
 
 class Instance(Struct, eq=False):
-    """An object of a class that is read, or of one of torch's: the attributes that its constructor sets."""
+    """An object, with the attributes that its constructor sets."""
 
-    made_by: ClassRef | Foreign
+    made_by: ClassRef | External
     attributes: dict[str, Value] = field(default_factory=dict)
     is_module: bool = False
     replaced: dict[str, str] = field(default_factory=dict)
-    """Names of modules somewhere inside that are replaced from outside, with the reason."""
-    open_reason: str = ""
-    """Why it may have more attributes than these; empty where it has none."""
+    """Names of modules below it that are replaced later, with the reason."""
+    incomplete_reason: str = ""
+    """Why it may have more attributes than these; empty if these are all."""
 
     @property
     def class_name(self) -> str:
@@ -150,7 +149,7 @@ class Instance(Struct, eq=False):
 
 
 class Frame(Struct, eq=False):
-    """One call: its local names, and whose method it is."""
+    """The local names of one call."""
 
     scope: Scope
     names: dict[str, Value] = field(default_factory=dict)
@@ -159,11 +158,18 @@ class Frame(Struct, eq=False):
     first: Value = None
     """The first argument: `self` of a method."""
     returns: list[Value] = field(default_factory=list)
-    """Values returned by branches that may or may not run."""
+    """Values that conditional branches return."""
 
 
-def words(text: str) -> frozenset[str]:
-    """A set of names, written in one string."""
+class Flow(Struct, frozen=True):
+    """How statements ended before the last one."""
+
+    kind: Literal["return", "raise", "break", "continue"]
+    value: Value = None
+
+
+def word_set(text: str) -> frozenset[str]:
+    """The set of the words of a string."""
     return frozenset(text.split())
 
 
@@ -173,30 +179,30 @@ def is_number(value: Value) -> bool:
 
 
 def is_plain(value: Value) -> bool:
-    """Whether Python itself can compare it: a number, a string, None, a tuple of them."""
+    """Whether it is a number, a string, None, or a tuple of these."""
     if isinstance(value, tuple):
         return all(is_plain(each) for each in value)
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-def wrapped(data: Any, depth: int = 0) -> Value:
-    """A value of config.json as a value of the program."""
+def from_json(data: Any, depth: int = 0) -> Value:
+    """Convert a value of config.json."""
     deepest = 20
     if depth > deepest:
         return Unknown("nested too deep")
     if isinstance(data, Mapping):
-        return Table({str(key): wrapped(value, depth + 1) for key, value in data.items()})
+        return Table({str(key): from_json(value, depth + 1) for key, value in data.items()})
     if isinstance(data, list):
-        return Items(wrapped(value, depth + 1) for value in data)
+        return Items(from_json(value, depth + 1) for value in data)
     return data if is_plain(data) else Unknown("no plain value")
 
 
-def alike(one: Value, other: Value) -> bool:
-    """Whether two values are the same as far as class names go. Values too large to compare are not."""
-    return _alike(one, other, [_MOST_COMPARED], 0)
+def is_same(one: Value, other: Value) -> bool:
+    """Whether two values give the same class names. Values that are too large to compare are different."""
+    return _is_same(one, other, [_MOST_COMPARED], 0)
 
 
-def _alike(one: Value, other: Value, left: list[int], depth: int) -> bool:
+def _is_same(one: Value, other: Value, left: list[int], depth: int) -> bool:
     left[0] -= 1
     if one is other:
         return True
@@ -205,13 +211,13 @@ def _alike(one: Value, other: Value, left: list[int], depth: int) -> bool:
     if isinstance(one, Instance) and isinstance(other, Instance):
         held = other.attributes
         return (
-            _alike(one.made_by, other.made_by, left, depth)
+            _is_same(one.made_by, other.made_by, left, depth)
             and one.attributes.keys() == held.keys()
-            and all(_alike(value, held[name], left, depth + 1) for name, value in one.attributes.items())
+            and all(_is_same(value, held[name], left, depth + 1) for name, value in one.attributes.items())
         )
     if isinstance(one, ClassRef) and isinstance(other, ClassRef):
         return one.node is other.node
     if isinstance(one, (list, tuple)) and type(one) is type(other):
         pairs = zip(one, other, strict=False)
-        return len(one) == len(other) and all(_alike(*pair, left, depth + 1) for pair in pairs)
+        return len(one) == len(other) and all(_is_same(*pair, left, depth + 1) for pair in pairs)
     return type(one) is type(other) and bool(one == other)

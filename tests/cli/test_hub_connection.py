@@ -1,4 +1,4 @@
-"""Proxies and certificates between here and the Hub: what is wrong with them, and what to set."""
+"""Errors of proxies and certificates, and the variables to set."""
 
 import json
 import shutil
@@ -16,8 +16,8 @@ from tests.hub_server import closed_port
 HUB = "https://huggingface.invalid"
 
 
-class Stranger(BaseHTTPRequestHandler):
-    """A proxy that wants to know who asks; asked for a page itself it has none."""
+class AuthenticatingProxy(BaseHTTPRequestHandler):
+    """A proxy that requires authentication; as a server it has no pages."""
 
     def do_CONNECT(self):
         self.send_response(407)
@@ -37,7 +37,7 @@ class Stranger(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server():
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
+    running = ThreadingHTTPServer(("127.0.0.1", 0), AuthenticatingProxy)
     thread = Thread(target=running.serve_forever)
     thread.start()
     yield running
@@ -48,7 +48,7 @@ def server():
 
 @pytest.fixture
 def certificate(tmp_path):
-    """Signed by itself, for the loopback interface."""
+    """A self-signed certificate for the loopback interface."""
     key, signed = tmp_path / "key.pem", tmp_path / "signed.pem"
     request = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1")
     named = ("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", signed)
@@ -67,7 +67,7 @@ def show(here, **env):
 
 
 def doctor(here, **env):
-    """What `doctor` says of the Hub."""
+    """The health check of the Hub."""
     env = {"NO_PROXY": None, "no_proxy": None, **env}
     done = run_under(sys.executable, "doctor", "--format", "json", cwd=here, **env)
     assert "password" not in done.stdout
@@ -75,59 +75,59 @@ def doctor(here, **env):
     return hub
 
 
-def test_a_proxy_that_is_not_there_is_named_by_its_variable(here):
+def test_unreachable_proxy_is_reported_by_its_variable(here):
     where = {"HF_ENDPOINT": HUB, "HTTPS_PROXY": f"http://user:password@127.0.0.1:{closed_port()}"}
-    said = show(here, **where)
-    assert "cannot be reached" in said
-    assert "the proxy of HTTPS_PROXY" in said
-    looked = doctor(here, **where)
-    assert looked["state"] == "wrong"
-    assert "the proxy of HTTPS_PROXY" in looked["hint"]
+    error = show(here, **where)
+    assert "cannot be reached" in error
+    assert "the proxy of HTTPS_PROXY" in error
+    check = doctor(here, **where)
+    assert check["state"] == "wrong"
+    assert "the proxy of HTTPS_PROXY" in check["hint"]
 
 
-def test_a_proxy_that_wants_to_know_who_asks(here, server):
-    said = show(here, HF_ENDPOINT=HUB, HTTPS_PROXY=f"http://127.0.0.1:{server.server_port}")
-    assert "407 Proxy Authentication Required" in said
-    assert "Set HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT" in said
+def test_proxy_that_requires_authentication(here, server):
+    error = show(here, HF_ENDPOINT=HUB, HTTPS_PROXY=f"http://127.0.0.1:{server.server_port}")
+    assert "407 Proxy Authentication Required" in error
+    assert "Set HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT" in error
 
 
 @pytest.mark.parametrize("address", ["http://user:password@127.0.0.1:port", "ftp://user:password@127.0.0.1"])
-def test_a_proxy_whose_address_is_none(here, address):
+def test_proxy_with_a_malformed_url(here, address):
     assert "the proxy of HTTPS_PROXY" in show(here, HF_ENDPOINT=HUB, HTTPS_PROXY=address)
 
 
-def test_a_socks_proxy_without_the_package_for_it(here):
-    said = show(here, HF_ENDPOINT=HUB, ALL_PROXY="socks5://127.0.0.1:9")
-    assert "a SOCKS proxy is set (ALL_PROXY)" in said
-    assert "pip install socksio" in said
+def test_socks_proxy_without_its_package(here):
+    error = show(here, HF_ENDPOINT=HUB, ALL_PROXY="socks5://127.0.0.1:9")
+    assert "a SOCKS proxy is set (ALL_PROXY)" in error
+    assert "pip install socksio" in error
 
 
 @pytest.mark.usefixtures("hub")
-def test_hosts_without_a_proxy_are_reached_without_one(here):
+def test_no_proxy_is_respected(here):
     closed = f"http://127.0.0.1:{closed_port()}"
     assert "The Hub has no model org/unseen" in show(here, HTTP_PROXY=closed, NO_PROXY="127.0.0.1")
     assert "the proxy of HTTP_PROXY" in show(here, HTTP_PROXY=closed)
 
 
-def test_a_certificate_that_nobody_knows_is_trusted_where_it_is_named(here, server, certificate):
+def test_self_signed_certificate_is_trusted_if_it_is_set(here, server, certificate):
     key, signed = certificate
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(signed, key)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     address = f"https://127.0.0.1:{server.server_port}"
-    said = show(here, HF_ENDPOINT=address)
-    assert "self-signed certificate" in said
-    assert "Set SSL_CERT_FILE=/path/to/ca.pem" in said
+    error = show(here, HF_ENDPOINT=address)
+    assert "self-signed certificate" in error
+    assert "Set SSL_CERT_FILE=/path/to/ca.pem" in error
     assert "The Hub has no model" in show(here, HF_ENDPOINT=address, SSL_CERT_FILE=str(signed))
-    looked = doctor(here, HF_ENDPOINT=address)
-    assert "SSL_CERT_FILE" in looked["hint"]
+    check = doctor(here, HF_ENDPOINT=address)
+    assert "SSL_CERT_FILE" in check["hint"]
 
 
-def test_certificates_that_are_not_there_are_named_by_their_variable(here):
-    said = show(here, HF_ENDPOINT=HUB, SSL_CERT_FILE=str(here / "none.pem"))
-    assert "SSL_CERT_FILE names no certificates that can be read" in said
+def test_missing_certificate_file_is_reported_by_its_variable(here):
+    error = show(here, HF_ENDPOINT=HUB, SSL_CERT_FILE=str(here / "none.pem"))
+    assert "SSL_CERT_FILE does not name a readable file" in error
 
 
-def test_a_hub_that_does_not_speak_tls(here, server):
-    said = show(here, HF_ENDPOINT=f"https://127.0.0.1:{server.server_port}")
-    assert "should begin with http or https" in said
+def test_hub_without_tls(here, server):
+    error = show(here, HF_ENDPOINT=f"https://127.0.0.1:{server.server_port}")
+    assert "should begin with http or https" in error
