@@ -274,7 +274,7 @@ def unread_of(stated, config_class):
     resolved = config_class(**stated)
     with unused_keys.recorded(PlainConfig) as reads:
         assert getattr(resolved, "asked_for", None) is None or resolved.asked_for
-    keys = unused_keys.unread_keys(stated, resolved, PlainConfig, reads, node)
+    keys = unused_keys.unused_keys(stated, resolved, PlainConfig, reads, node)
     return {key.path: key.structural for key in keys}
 
 

@@ -59,12 +59,12 @@ def test_a_kernel_that_is_not_installed_stops_nobody_from_looking():
 def test_a_235b_model_builds_within_half_a_gibibyte_beside_the_libraries():
     script = (
         "import json, resource, sys\n"
-        "from vlm_inspect.builders import libraries, native\n"
+        "from vlm_inspect.builders.transformers import build, missing\n"
         "def most():\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "libraries.require()\n"  # a torch with CUDA takes more than one without
+        "missing.require()\n"  # a torch with CUDA takes more than one without
         "before = most()\n"
-        "total = native.build(json.load(sys.stdin), 'org/name').total\n"
+        "total = build.build(json.load(sys.stdin), 'org/name').total\n"
         "print(total, most() - before)\n"
     )
     answer = subprocess.run(
