@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from vlm_inspect.builders.headers.classes import (
     ATTENTION,
+    MODULE_CLASS,
     Kind,
     fused_sizes,
     is_router,
@@ -62,8 +63,6 @@ _BUFFERS = re.compile(
 )
 # tensors of these dtypes are not learned
 _BUFFER_DTYPES = frozenset({"BOOL", "I64", "U64", "I16", "U16"})
-# a module as torch prints it: `GELU(approximate='none')`
-_PRINTED = re.compile(r"(?P<name>\w+)\((?P<detail>.*)\)")
 _NAMED_VALUE = re.compile(r"(\w+)=([^,()]+)")
 
 
@@ -253,25 +252,15 @@ class _DeclaredOverlay(Struct):
 
     def _children(self, node: ModuleNode, path: str, pattern: str) -> Iterator[tuple[str, ModuleNode]]:
         """The declared children in their order, then the others."""
-        others = dict(node.children)
+        others, no_tensors = dict(node.children), ModuleNode(MODULE_CLASS)
         for declared in self.classes:
             parent, _, name = declared.rpartition(".")
-            if parent != pattern:
-                continue
-            if name in others:
-                yield name, self.node(others.pop(name), join(path, name), join(pattern, name))
-            elif name != "*":
-                yield name, self._without_tensors(join(path, name), join(pattern, name))
+            if parent == pattern and name != "*":
+                child = others.pop(name, no_tensors)
+                yield name, self.node(child, join(path, name), join(pattern, name))
         for name, child in others.items():
             is_layer = name.isdecimal() and join(pattern, "*") in self.classes
             yield name, self.node(child, join(path, name), join(pattern, "*" if is_layer else name))
-
-    def _without_tensors(self, path: str, pattern: str) -> ModuleNode:
-        found = self._declared(path, pattern)
-        if found is None:
-            raise ValueError(f"{pattern} holds no tensor, and its class is one of several")
-        class_name, detail, attributes = found
-        return self._pool.node(class_name, detail=detail, attributes=tuple(sorted(attributes.items())))
 
     def _declared(self, path: str, pattern: str) -> tuple[str, str, dict[str, Attribute]] | None:
         """Name, detail and attributes of the module's declared class."""
@@ -286,8 +275,7 @@ class _DeclaredOverlay(Struct):
 
 
 def _parse_printed(printed: str) -> tuple[str, str, dict[str, Attribute]]:
-    match = _PRINTED.fullmatch(printed)
-    if match is None:
-        raise ValueError(f"not as torch prints a module: {printed!r}")
-    values = {name: ast.literal_eval(value) for name, value in _NAMED_VALUE.findall(match["detail"])}
-    return match["name"], match["detail"], values
+    """Split a module as torch prints it: `GELU(approximate='none')`."""
+    name, _, detail = printed.removesuffix(")").partition("(")
+    values = {key: ast.literal_eval(value) for key, value in _NAMED_VALUE.findall(detail)}
+    return name, detail, values

@@ -43,17 +43,9 @@ _MLP_NAME = re.compile(
     r"(^|_)(mlp\d*|ffn|ff\d?|feed_?forward\d?|feedforward|block_sparse_moe|moe|DenseReluDense)$"
 )
 _MLP_PROJECTIONS = (
-    {"gate_proj", "up_proj", "down_proj"},
-    {"gate_up_proj", "down_proj"},
-    {"up_proj", "down_proj"},
-    {"fc1", "fc2"},
-    {"lin1", "lin2"},
-    {"c_fc", "c_proj"},
-    {"w1", "w2"},
-    {"linear_fc1", "linear_fc2"},
+    *({"up_proj", "down_proj"}, {"gate_up_proj", "down_proj"}, {"fc1", "fc2"}, {"linear_fc1", "linear_fc2"}),
+    *({"lin1", "lin2"}, {"c_fc", "c_proj"}, {"w1", "w2"}, {"wi", "wo"}, {"wi_0", "wo"}),
     {"dense_h_to_4h", "dense_4h_to_h"},
-    {"wi_0", "wo"},
-    {"wi", "wo"},
 )
 _ROUTER_NAME = re.compile(r"^(gate|router|gating|wg)$")
 _UP_NAME = re.compile(r"^(gate_up_proj|gate_and_up_projs|w13|w1|w3|wi|up_proj|gate_proj|fc1)(_weight)?$")

@@ -23,13 +23,8 @@ _SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
 _MOST_DESCRIPTORS = 256
 
-_CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = (
-    0x00020000,
-    0x08000000,
-    0x10000000,
-    0x20000000,
-    0x40000000,
-)
+# CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET
+_NEW_NAMESPACES = 0x00020000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 _CLONE_THREAD = 0x00010000
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -100,8 +95,7 @@ def check() -> None:
 
 def enter_namespaces() -> bool:
     """Enter new namespaces from the next fork on. Returns False if the system does not allow it."""
-    flags = _CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWPID | _CLONE_NEWIPC | _CLONE_NEWNS
-    return bool(_libc().unshare(flags) == 0)
+    return bool(_libc().unshare(_NEW_NAMESPACES) == 0)
 
 
 def confine(readable: Sequence[Path], memory: int, seconds: int) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from vlm_inspect.builders.sandbox import confine
-from vlm_inspect.builders.sandbox.child import Answer
+from vlm_inspect.builders.sandbox.child import Answer, Task
 from vlm_inspect.core.codec import MOST_BYTES, decode, from_tree_data
 from vlm_inspect.core.errors import RemoteCodeError
 from vlm_inspect.core.module_tree import ModuleTree
@@ -165,18 +165,17 @@ def _printable(text: str) -> str:
 def _task(
     folder: Path, code: RemoteCode, config: Mapping[str, Any], limits: Limits, ends: tuple[int, int]
 ) -> bytes:
-    return msgspec.json.encode(
-        {
-            "code": str(folder),
-            "config": config,
-            "model_class": code.model_class,
-            "config_class": code.config_class,
-            "memory": limits.memory,
-            "seconds": limits.seconds,
-            "answer": ends[0],
-            "parent_pipe": ends[1],
-        }
+    task = Task(
+        code=str(folder),
+        config=dict(config),
+        model_class=code.model_class,
+        config_class=code.config_class,
+        memory=limits.memory,
+        seconds=limits.seconds,
+        answer=ends[0],
+        parent_pipe=ends[1],
     )
+    return msgspec.json.encode(task)
 
 
 def _write_code(folder: Path, files: Mapping[str, str]) -> None:

@@ -10,27 +10,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
 from vlm_inspect.builders.config_values import is_number
 from vlm_inspect.core.module_tree import ModuleNode
-
-Quantity = Literal[
-    "vocabulary",
-    "image",
-    "patch",
-    "kernel",
-    "heads",
-    "layers",
-    "routing",
-    "experts",
-    "rank",
-    "queries",
-    "ratio",
-    "width",
-]
 
 # bounded: configurations share a few thousand keys, but a stranger's may have any number of others
 _cached = lru_cache(maxsize=4096)
@@ -40,25 +25,16 @@ def _listed(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_SPELLINGS: Mapping[str, str] = {
-    "chans": "channels",
-    "dim": "size",
-    "dims": "size",
-    "emb": "embed",
-    "embd": "embed",
-    "embedding": "embed",
-    "embeddings": "embed",
-    "pos": "position",
-    "n": "num",
-    "number": "num",
-    "attn": "attention",
-    "ff": "intermediate",
-    "ffn": "intermediate",
-    "width": "size",
-    "widths": "size",
-    "depths": "depth",
-}
-_PLURALS: Mapping[str, str] = {"block": "blocks", "expert": "experts", "head": "heads", "layer": "layers"}
+def _pairs(words: str) -> dict[str, str]:
+    return dict(pair.split("=") for pair in words.split())
+
+
+_SPELLINGS = _pairs(
+    "chans=channels dim=size dims=size width=size widths=size depths=depth emb=embed embd=embed "
+    "embedding=embed embeddings=embed pos=position n=num number=num attn=attention ff=intermediate "
+    "ffn=intermediate"
+)
+_PLURALS = _pairs("block=blocks expert=experts head=heads layer=layers")
 # the part that a key belongs to: mm_hidden_size, vt_num_hidden_layers, text_hidden_size
 _VISION_WORDS = _listed("mm vt vit vision visual image encoder")
 _TEXT_WORDS = _listed("text llm language lm decoder")
@@ -66,7 +42,7 @@ _OTHER_OWNERS = _listed("audio speech video block init model config moe num")
 
 _QUERIES = _listed("query queries latents")
 # the more specific words first: patch_size is about the patch
-_QUANTITIES: tuple[tuple[Quantity, frozenset[str]], ...] = (
+_QUANTITIES: tuple[tuple[str, frozenset[str]], ...] = (
     ("vocabulary", _listed("vocab vocabulary")),
     ("patch", _listed("patch patches")),
     ("kernel", _listed("kernel stride")),
@@ -81,7 +57,7 @@ _QUANTITIES: tuple[tuple[Quantity, frozenset[str]], ...] = (
     ("width", _listed("size channels embed")),
 )
 # one of these words is needed too: an image's tokens, a patch's padding, a query's scale are no such quantity
-_NEEDED_TOO: Mapping[Quantity, frozenset[str]] = {
+_NEEDED_TOO: Mapping[str, frozenset[str]] = {
     "image": _listed("size"),
     "patch": _listed("size"),
     "queries": _listed("num latents"),
@@ -89,7 +65,7 @@ _NEEDED_TOO: Mapping[Quantity, frozenset[str]] = {
     "routing": _listed("experts moe"),
 }
 # the quantities that the shapes of parameters show
-_SHOWN_BY_SHAPES: frozenset[Quantity] = frozenset({"width", "patch", "kernel", "rank", "queries"})
+_SHOWN_BY_SHAPES: frozenset[str] = frozenset({"width", "patch", "kernel", "rank", "queries"})
 
 # a key with one of these words is not structural
 _NOT_STRUCTURAL_WORDS = frozenset().union(
@@ -216,7 +192,7 @@ class BuiltValues(Struct, frozen=True, dict=True):
         contradicted = any(_core(name) == _core(key) for _, name, _ in same_quantity)
         return not contradicted and not _is_list(value) and self._is_a_side(_quantity(key), value)
 
-    def _is_a_side(self, quantity: Quantity | None, value: Any) -> bool:
+    def _is_a_side(self, quantity: str | None, value: Any) -> bool:
         """Whether a parameter has this width; for a patch, also that of its flattened pixels."""
         if quantity not in _SHOWN_BY_SHAPES:
             return False
@@ -259,7 +235,7 @@ def _core(key: str) -> frozenset[str]:
 
 
 @_cached
-def _quantity(key: str) -> Quantity | None:
+def _quantity(key: str) -> str | None:
     """What a number under this key counts or measures; None if it is not structural."""
     if key in _NOT_STRUCTURAL_KEYS or _is_not_structural(key):
         return None

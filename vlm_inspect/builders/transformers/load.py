@@ -24,19 +24,6 @@ from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
 
 # PEFT's prefix for every path of the model that it wraps
 _PEFT_PREFIX = "base_model.model."
-# safetensors' names of dtypes; others are taken as bytes, since only the shape matters
-_DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "BOOL": "bool",
-    "C64": "complex64",
-}
 _LONGEST_METHOD = 40
 
 
@@ -124,8 +111,11 @@ def _run_loader(
     model_class: Any, resolved: Any, tensors: Iterable[TensorInfo], model: str
 ) -> tuple[Any, Mapping[str, Any]]:
     """The model after its loader ran, and the loader's `loading_info`."""
+    import torch
     from transformers import PreTrainedModel
 
+    # only shapes matter: every tensor has torch's default dtype
+    state_dict = {tensor.name: torch.empty(tensor.shape, device="meta") for tensor in tensors}
     try:
         with _no_loading_report():
             # the loader itself, not the class's `from_pretrained`: some fetch more files than weights
@@ -133,7 +123,7 @@ def _run_loader(
                 model_class,
                 None,
                 config=resolved,
-                state_dict=_meta_state_dict(tensors),
+                state_dict=state_dict,
                 device_map="meta",
                 dtype="float32",
                 local_files_only=True,
@@ -220,17 +210,6 @@ def _key_transforms(live: Any) -> tuple[list[Any], list[Any]]:
     transforms = get_model_conversion_mapping(live)
     renamings = [each for each in transforms if isinstance(each, WeightRenaming)]
     return renamings, [each for each in transforms if isinstance(each, WeightConverter)]
-
-
-def _meta_state_dict(tensors: Iterable[TensorInfo]) -> dict[str, Any]:
-    import torch
-
-    return {
-        tensor.name: torch.empty(
-            tensor.shape, dtype=getattr(torch, _DTYPES.get(tensor.dtype, "uint8")), device="meta"
-        )
-        for tensor in tensors
-    }
 
 
 @contextmanager

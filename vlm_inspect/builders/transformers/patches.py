@@ -6,7 +6,7 @@ import gc
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -52,26 +52,22 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@contextmanager
-def no_config_repr(base: type) -> Iterator[None]:
+def no_config_repr(base: type) -> AbstractContextManager[None]:
     """Do not let configurations format themselves for log messages: it is slow, and may fail.
 
     With transformers 4.57 Phi-4-multimodal's fails, because one of its parts is None.
     """
-    with patched(base, "__repr__", object.__repr__):
-        yield
+    return patched(base, "__repr__", object.__repr__)
 
 
-@contextmanager
-def linspace_on_cpu() -> Iterator[None]:
+def linspace_on_cpu() -> AbstractContextManager[None]:
     """Let Swin towers compute their drop path rates: `linspace` has no values on the meta device.
 
     transformers 5 computes them on the CPU itself.
     """
     import torch
 
-    with patched(torch, "linspace", partial(torch.linspace, device="cpu")):
-        yield
+    return patched(torch, "linspace", partial(torch.linspace, device="cpu"))
 
 
 @contextmanager
@@ -92,16 +88,13 @@ def no_init() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def flash_attention_allowed() -> Iterator[None]:
+def flash_attention_allowed() -> AbstractContextManager[None]:
     """Let models use flash attention if they support it, without flash-attn and a GPU."""
-    if not attention_selects_classes():
-        yield
-        return
     from transformers import PreTrainedModel
 
-    with patched(PreTrainedModel, _FLASH_CHECK, classmethod(_enable_flash_attention)):
-        yield
+    if not attention_selects_classes():
+        return nullcontext()
+    return patched(PreTrainedModel, _FLASH_CHECK, classmethod(_enable_flash_attention))
 
 
 def attention_selects_classes() -> bool:
