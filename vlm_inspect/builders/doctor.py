@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib import import_module
 
 from vlm_inspect.builders.transformers import missing as libraries
-from vlm_inspect.builders.transformers.patches import quiet
+from vlm_inspect.builders.transformers.patches import silenced
 from vlm_inspect.core import packages
 from vlm_inspect.core.errors import BrokenEnvironmentError
 from vlm_inspect.core.health import Finding, State
@@ -42,7 +42,7 @@ def _check_required(package: str, torch: Finding | None) -> Finding:
     if torch is not None and torch.state == "wrong" and version is not None:
         return Finding(package, f"{version}; not tried, because it needs torch", "wrong", torch.hint)
     try:
-        module = libraries.imported(package)
+        module = libraries.import_library(package)
     except BrokenEnvironmentError as error:
         return Finding(package, error.message, "wrong", error.hint)
     return Finding(package, version or str(module.__version__))
@@ -60,7 +60,7 @@ def _check_optional(package: str) -> Finding:
 
 def _check_model_class() -> Finding:
     try:  # transformers imports a model's module on first access, and only then raises what is broken
-        with quiet():
+        with silenced():
             getattr(import_module("transformers"), _MODEL_CLASS)
     except packages.IMPORT_FAULTS as error:
         failure = libraries.broken_import(_MODEL_CLASS, error)

@@ -26,7 +26,7 @@ from vlm_inspect.builders.headers.classes import (
     router,
 )
 from vlm_inspect.builders.headers.config import attention_sizes, explicit_parts, stated_class
-from vlm_inspect.builders.headers.quantized import Logical, Quantisation, bytes_by_dtype, logical
+from vlm_inspect.builders.headers.quantized import ModelTensor, Quantisation, bytes_by_dtype, model_tensors
 from vlm_inspect.builders.headers.ties import tie
 from vlm_inspect.core.checkpoint import Checkpoint, DeclaredClasses
 from vlm_inspect.core.errors import BadHeaderError
@@ -50,7 +50,6 @@ _ORDER_NOTE = (
 )
 _HINT = "Check that the files are those of a model saved by transformers or torch."
 _DEEPEST = 100
-_MOST_TENSORS = 1_000_000
 _LONGEST_SHOWN = 100
 # the names of persistent buffers in torch and in transformers' models
 _BUFFERS = re.compile(
@@ -96,7 +95,7 @@ def answer_from_headers(
 
 def build(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> ModuleTree:
     """Return the tree of a checkpoint. Raises BadHeaderError if no model has tensors of such names."""
-    tied = tie(logical(headers, Quantisation.of_config(config)), config)
+    tied = tie(model_tensors(headers, Quantisation.of_config(config)), config)
     builder = _NodeBuilder(config, channels_last=headers.metadata.get("format") == "mlx")
     root = builder.node(_branches(tied.tensors, model), "", "")
     unsized = {each.name: each.reason for each in tied.tensors if each.shape is None and each.count is None}
@@ -113,15 +112,11 @@ def build(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> Modu
 class _Branch(Struct):
     """A module before its kind is known: its tensors and its child modules, by name."""
 
-    tensors: dict[str, Logical] = field(default_factory=dict)
+    tensors: dict[str, ModelTensor] = field(default_factory=dict)
     children: dict[str, _Branch] = field(default_factory=dict)
 
 
-def _branches(tensors: tuple[Logical, ...], model: str) -> _Branch:
-    if len(tensors) > _MOST_TENSORS:
-        raise BadHeaderError(
-            f"{model}: {len(tensors):,} tensors; the limit is {_MOST_TENSORS:,}.", hint=_HINT, model=model
-        )
+def _branches(tensors: tuple[ModelTensor, ...], model: str) -> _Branch:
     root = _Branch()
     for tensor in tensors:
         *modules, name = tensor.name.split(".")

@@ -80,7 +80,7 @@ def _common_weights(stated: Mapping[str, Any]) -> Mapping[str, Any]:
     return found[0] if len({first_size(weights, ("num_bits",)) for weights in found}) == 1 else {}
 
 
-class Logical(Struct, frozen=True):
+class ModelTensor(Struct, frozen=True):
     """A tensor of the model, however it is stored."""
 
     name: str
@@ -96,7 +96,7 @@ class Logical(Struct, frozen=True):
     """Dtype → bytes, including its scales."""
 
 
-def logical(headers: TensorHeaders, quantisation: Quantisation) -> tuple[Logical, ...]:
+def model_tensors(headers: TensorHeaders, quantisation: Quantisation) -> tuple[ModelTensor, ...]:
     """Return the model's tensors, in the order in which they are stored."""
     modules: dict[str, dict[str, TensorInfo]] = {}
     for tensor in headers.tensors:
@@ -104,7 +104,7 @@ def logical(headers: TensorHeaders, quantisation: Quantisation) -> tuple[Logical
         modules.setdefault(owner, {})[name] = tensor
     found = [each for owner, module in modules.items() for each in _unpacked(owner, module, quantisation)]
     found += [
-        Logical(name, None, f"{file} is not there")
+        ModelTensor(name, None, f"{file} is not there")
         for file, names in headers.missing.items()
         for name in _without_scales(names)
     ]
@@ -129,7 +129,9 @@ def _split(tensor: str) -> tuple[str, str]:
     return owner, name
 
 
-def _unpacked(owner: str, tensors: Mapping[str, TensorInfo], quantisation: Quantisation) -> Iterator[Logical]:
+def _unpacked(
+    owner: str, tensors: Mapping[str, TensorInfo], quantisation: Quantisation
+) -> Iterator[ModelTensor]:
     """The module's tensors: packed ones by the first packing that matches, the others as they are stored."""
     module = _Module(owner, tensors, quantisation.of_module(owner), quantisation.method)
     for packing in _PACKINGS:
@@ -138,7 +140,7 @@ def _unpacked(owner: str, tensors: Mapping[str, TensorInfo], quantisation: Quant
         if used:
             module = module.without(used)
     for name, tensor in module.tensors.items():
-        yield Logical(
+        yield ModelTensor(
             join(owner, name), tensor.shape, dtype=tensor.dtype, stored={tensor.dtype: tensor.bytes}
         )
 
@@ -171,16 +173,16 @@ class _Module(Struct, frozen=True):
         rest = {name: tensor for name, tensor in self.tensors.items() if name not in names}
         return _Module(self.path, rest, self.quantisation, self.method)
 
-    def weight(self, main: str, used: set[str], shape: Shape | None, name: str = "weight") -> Logical:
+    def weight(self, main: str, used: set[str], shape: Shape | None, name: str = "weight") -> ModelTensor:
         """The model's tensor that is stored as `main`, together with the other tensors in `used`."""
         stored = bytes_by_dtype({self.tensors[each].dtype: self.tensors[each].bytes} for each in sorted(used))
         dtype = self.tensors[main].dtype
         method = f" ({self.method})" if self.method else ""
         reason = "" if shape is not None else f"stored as {dtype} in a packing that is not known here{method}"
-        return Logical(join(self.path, name), shape, reason, dtype=dtype, stored=stored)
+        return ModelTensor(join(self.path, name), shape, reason, dtype=dtype, stored=stored)
 
 
-Unpacked = tuple[list[Logical], set[str]]
+Unpacked = tuple[list[ModelTensor], set[str]]
 """Tensors of the model, and the names of the stored tensors that they replace."""
 
 
@@ -255,7 +257,7 @@ def _four_bits(module: _Module) -> Unpacked:
     shape = (out, count // out) if out and count % out == 0 else None
     reason = "" if shape else "stored as 4-bit values in a row: the headers hold their number, not the shape"
     weight = module.weight("weight", used, shape)
-    return [Logical(weight.name, shape, reason, count, weight.dtype, weight.stored)], used
+    return [ModelTensor(weight.name, shape, reason, count, weight.dtype, weight.stored)], used
 
 
 def _mlx(module: _Module) -> Unpacked:
@@ -275,7 +277,7 @@ def _mlx(module: _Module) -> Unpacked:
 
 def _blocks(module: _Module) -> Unpacked:
     """MXFP4: `X_blocks` [..., groups, 16] of two values to a byte, and a scale for each group."""
-    found: list[Logical] = []
+    found: list[ModelTensor] = []
     used: set[str] = set()
     for name, tensor in module.tensors.items():
         base = name.removesuffix("_blocks")
@@ -291,7 +293,7 @@ def _blocks(module: _Module) -> Unpacked:
 
 def _one_value_per_element(module: _Module) -> Unpacked:
     """FP8 and int8, with their scales: `weight_scale_inv`, `SCB`."""
-    found: list[Logical] = []
+    found: list[ModelTensor] = []
     used: set[str] = set()
     for name, tensor in module.tensors.items():
         if not _UNPACKED_DTYPES.search(tensor.dtype) or _SCALES.search(name):

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from vlm_inspect.builders.config_values import tie_settings
 from vlm_inspect.builders.headers.classes import MATRIX, is_embedding_name
 from vlm_inspect.builders.headers.config import first_architecture
-from vlm_inspect.builders.headers.quantized import Logical
+from vlm_inspect.builders.headers.quantized import ModelTensor
 
 _EMBEDDING = re.compile(r"(^|\.)(embed_tokens|word_embeddings|wte|tok_embeddings|embed_in|shared)\.weight$")
 _HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection|codec_head)\.(\w+\.)*(weight|linear)$")
@@ -25,13 +25,13 @@ _ASSUMED = (
 class Tied(Struct, frozen=True):
     """A checkpoint's tensors, including the head that it does not store."""
 
-    tensors: tuple[Logical, ...]
+    tensors: tuple[ModelTensor, ...]
     ties: tuple[tuple[str, ...], ...] = ()
     notes: tuple[str, ...] = ()
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
-def tie(tensors: tuple[Logical, ...], config: Mapping[str, Any]) -> Tied:
+def tie(tensors: tuple[ModelTensor, ...], config: Mapping[str, Any]) -> Tied:
     """Add the head: stored, tied to the embedding, or unknown, according to the configuration."""
     found = [each for each in tensors if _EMBEDDING.search(each.name)]
     embedding = min(found, key=lambda each: each.name.count("."), default=None)
@@ -47,11 +47,11 @@ def tie(tensors: tuple[Logical, ...], config: Mapping[str, Any]) -> Tied:
     if not settings and not _GENERATES.search(first_architecture(config) or ""):
         reason = "the checkpoint holds none, and nothing says that the embedding is one"
         return Tied(tensors, unknown={"lm_head": reason})
-    head = Logical(_head_name(embedding.name), embedding.shape, dtype=embedding.dtype)
+    head = ModelTensor(_head_name(embedding.name), embedding.shape, dtype=embedding.dtype)
     return Tied((*tensors, head), ((embedding.name, head.name),), () if settings else (_ASSUMED,))
 
 
-def _stored_head(tensors: tuple[Logical, ...], embedding: Logical) -> Logical | None:
+def _stored_head(tensors: tuple[ModelTensor, ...], embedding: ModelTensor) -> ModelTensor | None:
     """By its name, or by its shape: only heads and embeddings have the size of the vocabulary."""
     named = next((each for each in tensors if _HEAD.search(each.name)), None)
     if named is not None:

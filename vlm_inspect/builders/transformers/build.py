@@ -13,7 +13,13 @@ from msgspec.structs import replace
 from vlm_inspect.builders.limits import check_sizes, counted_modules
 from vlm_inspect.builders.messages import error_text, typed_error_text
 from vlm_inspect.builders.transformers import select, unused_keys, walk
-from vlm_inspect.builders.transformers.missing import advice, build_without, note, paths_of, require
+from vlm_inspect.builders.transformers.missing import (
+    advice,
+    build_available_parts,
+    empty_module_paths,
+    note,
+    require_libraries,
+)
 from vlm_inspect.builders.transformers.not_built import not_built
 from vlm_inspect.builders.transformers.patches import (
     attention_selects_classes,
@@ -21,7 +27,7 @@ from vlm_inspect.builders.transformers.patches import (
     linspace_on_cpu,
     no_config_repr,
     no_init,
-    quiet,
+    silenced,
     uncollected,
 )
 from vlm_inspect.core.errors import (
@@ -61,7 +67,7 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
         import transformers
 
         base = transformers.PretrainedConfig
-        without_runtime_keys = without_runtime(config)
+        stated = without_runtime(config)
         resolved = resolve(selected, config)
         attention = _attention_argument(config)
         with (
@@ -70,24 +76,22 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
             no_init(),
             linspace_on_cpu(),
             flash_attention_allowed(),
-            unused_keys.recorded(base) as reads,
+            unused_keys.recorded_reads(base) as reads,
         ):
-            # _from_config is AutoModel's own way to a class
-            live, reasons = build_without(lambda: selected.model_class._from_config(resolved, **attention))  # noqa: SLF001
+            from_config = selected.model_class._from_config  # noqa: SLF001 - AutoModel's own way to a class
+            live, reasons = build_available_parts(lambda: from_config(resolved, **attention))
             live.tie_weights()
-        missing = paths_of(live.named_modules(), reasons)
+        missing = empty_module_paths(live.named_modules(), reasons)
         tree = walk.read_model(live, resolved)
         return replace(
             tree,
             notes=(
                 *selected.notes,
                 *(note(path, reason) for path, reason in missing.items()),
-                *not_built(without_runtime_keys, resolved, tree),
+                *not_built(stated, resolved, tree),
             ),
             missing_modules=missing,
-            unused_config_keys=unused_keys.unused_keys(
-                without_runtime_keys, resolved, base, reads, tree.root
-            ),
+            unused_config_keys=unused_keys.unused_keys(stated, resolved, base, reads, tree.root),
         )
 
 
@@ -103,8 +107,8 @@ def selected_class(config: Mapping[str, Any], model: str) -> Iterator[select.Sel
     """
     check_sizes(config, model)
     with _BUILD_LOCK:
-        require()
-        with quiet(), uncollected():
+        require_libraries()
+        with silenced(), uncollected():
             selected = select.select(config, model)
             try:
                 with counted_modules(model):

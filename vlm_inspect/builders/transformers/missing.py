@@ -29,14 +29,14 @@ EmptyClasses = Mapping[type, str]
 """Classes of sub-models that are empty because a package is missing, with the reason."""
 
 
-def require() -> None:
+def require_libraries() -> None:
     """Import the libraries. Raises BrokenEnvironmentError if one is missing, broken or too old."""
     with uncollected():
         for package in NEEDED:
-            imported(package)
+            import_library(package)
 
 
-def imported(package: str) -> Any:
+def import_library(package: str) -> Any:
     """Import one of the libraries. Raises BrokenEnvironmentError."""
     try:
         with no_log_warnings():  # transformers logs that torch is missing: `_check_transformers` raises it
@@ -92,7 +92,7 @@ def _check_transformers(transformers: Any) -> None:
 # --- sub-models ---
 
 
-def build_without(
+def build_available_parts(
     construct: Callable[[], Any], empty: EmptyClasses | None = None
 ) -> tuple[Any, EmptyClasses]:
     """Return the model, and the classes of its sub-models that are empty because a package is missing.
@@ -107,13 +107,13 @@ def build_without(
         failed = _failed_class(error)
         if failed is None or failed in known:
             raise
-        model, all_empty = build_without(construct, {**known, failed: reason(error)})
+        model, all_empty = build_available_parts(construct, {**known, failed: reason(error)})
         if not _has_input_embeddings(model):
             raise
         return model, all_empty
 
 
-def paths_of(modules: Iterable[tuple[str, Any]], empty: EmptyClasses) -> dict[str, str]:
+def empty_module_paths(modules: Iterable[tuple[str, Any]], empty: EmptyClasses) -> dict[str, str]:
     """Return the paths of the empty modules, with the reasons."""
     return {path: empty[type(module)] for path, module in modules if type(module) in empty}
 

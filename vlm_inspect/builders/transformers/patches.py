@@ -16,7 +16,7 @@ _ABSENT = object()
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silenced() -> Iterator[None]:
     """Silence warnings and transformers' logger."""
     logger = logging.getLogger("transformers")
     before = logger.level
@@ -31,7 +31,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def no_log_warnings() -> Iterator[None]:
-    """Drop log records up to warnings; unlike `quiet`, this works while transformers is imported."""
+    """Drop log records up to warnings; unlike `silenced`, this works while transformers is imported."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:

@@ -36,7 +36,7 @@ class _UnusedKey(Struct, frozen=True):
 
 
 @contextmanager
-def recorded(base: type) -> Iterator[Reads]:
+def recorded_reads(base: type) -> Iterator[Reads]:
     """Record which attributes of configurations of type `base` are read inside the block.
 
     By class and not by object: models build their parts from copies of their configurations.
@@ -61,7 +61,7 @@ def unused_keys(
         config: The configuration as it is in the file.
         resolved: The configuration as its classes read it.
         base: The class of transformers that all configuration classes have as a base.
-        reads: What `recorded` recorded during the build.
+        reads: What `recorded_reads` recorded during the build.
         root: The modules that were built.
 
     """

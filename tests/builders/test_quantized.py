@@ -3,7 +3,7 @@
 import pytest
 
 from vlm_inspect.builders.headers import build as header
-from vlm_inspect.builders.headers.quantized import Quantisation, logical
+from vlm_inspect.builders.headers.quantized import Quantisation, model_tensors
 from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
 
 IN, OUT = 4096, 11008
@@ -16,7 +16,7 @@ def headers(tensors):
 
 
 def only(tensors, config):
-    found = logical(headers(tensors), Quantisation.of_config(config))
+    found = model_tensors(headers(tensors), Quantisation.of_config(config))
     assert [each.name for each in found if not each.name.endswith("bias")] == ["up.weight"]
     return found[0]
 

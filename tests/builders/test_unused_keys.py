@@ -272,7 +272,7 @@ class IgnoringWhole(PlainWhole):
 def unused_of(stated, config_class):
     node = ModuleNode("Model", parameters=(("weight", (99, 64)),))
     resolved = config_class(**stated)
-    with unused_keys.recorded(PlainConfig) as reads:
+    with unused_keys.recorded_reads(PlainConfig) as reads:
         assert getattr(resolved, "read_by_code", None) is None or resolved.read_by_code
     keys = unused_keys.unused_keys(stated, resolved, PlainConfig, reads, node)
     return {key.path: key.structural for key in keys}
