@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from vlm_inspect.builders.config_values import first_size, quantization_config
 from vlm_inspect.builders.headers.classes import MATRIX
@@ -46,13 +47,17 @@ class Quantisation(Struct, frozen=True):
     group_size: int | None = None
     per_module: Mapping[str, Quantisation] = field(default_factory=dict)
 
-    @classmethod
-    def of_config(cls, config: Mapping[str, Any]) -> Quantisation:
+    @staticmethod
+    def of_config(config: Mapping[str, Any]) -> Quantisation:
         """Read a configuration; all fields are empty if it has no quantisation."""
         stated = quantization_config(config)
-        modules = {name: _settings(value) for name, value in stated.items() if isinstance(value, Mapping)}
         whole = _settings(stated)
-        return cls(whole.method, whole.bits, whole.group_size, modules)
+        modules = {
+            name: replace(_settings(value), method=whole.method)
+            for name, value in stated.items()
+            if isinstance(value, Mapping)
+        }
+        return replace(whole, per_module=modules)
 
     def of_module(self, path: str) -> Quantisation:
         """Return the settings of one module."""
@@ -133,7 +138,7 @@ def _unpacked(
     owner: str, tensors: Mapping[str, TensorInfo], quantisation: Quantisation
 ) -> Iterator[ModelTensor]:
     """The module's tensors: packed ones by the first packing that matches, the others as they are stored."""
-    module = _Module(owner, tensors, quantisation.of_module(owner), quantisation.method)
+    module = _Module(owner, tensors, quantisation.of_module(owner))
     for packing in _PACKINGS:
         found, used = packing(module)
         yield from found
@@ -167,17 +172,16 @@ class _Module(Struct, frozen=True):
     path: str
     tensors: Mapping[str, TensorInfo]
     quantisation: Quantisation
-    method: str
 
     def without(self, names: set[str]) -> _Module:
         rest = {name: tensor for name, tensor in self.tensors.items() if name not in names}
-        return _Module(self.path, rest, self.quantisation, self.method)
+        return replace(self, tensors=rest)
 
     def weight(self, main: str, used: set[str], shape: Shape | None, name: str = "weight") -> ModelTensor:
         """The model's tensor that is stored as `main`, together with the other tensors in `used`."""
         stored = bytes_by_dtype({self.tensors[each].dtype: self.tensors[each].bytes} for each in sorted(used))
         dtype = self.tensors[main].dtype
-        method = f" ({self.method})" if self.method else ""
+        method = f" ({self.quantisation.method})" if self.quantisation.method else ""
         reason = "" if shape is not None else f"stored as {dtype} in a packing that is not known here{method}"
         return ModelTensor(join(self.path, name), shape, reason, dtype=dtype, stored=stored)
 
@@ -256,8 +260,7 @@ def _four_bits(module: _Module) -> Unpacked:
     out = bias.shape[0] if bias is not None and len(bias.shape) == 1 else 0
     shape = (out, count // out) if out and count % out == 0 else None
     reason = "" if shape else "stored as 4-bit values in a row: the headers hold their number, not the shape"
-    weight = module.weight("weight", used, shape)
-    return [ModelTensor(weight.name, shape, reason, count, weight.dtype, weight.stored)], used
+    return [replace(module.weight("weight", used, shape), reason=reason, count=count)], used
 
 
 def _mlx(module: _Module) -> Unpacked:

@@ -99,8 +99,8 @@ def _run_inner(task: Task, *, namespaces: bool) -> None:
         answer = Answer(error=typed_error_text(error), kind="system")
     except BaseException as error:  # noqa: BLE001 - untrusted code may raise anything, including SystemExit
         answer = Answer(error=typed_error_text(error), kind="failed")
-    with contextlib.suppress(BaseException):
-        _write(task.answer, msgspec.json.encode(answer))
+    with contextlib.suppress(BaseException), open(task.answer, "wb") as pipe:  # noqa: PTH123 - a descriptor
+        pipe.write(msgspec.json.encode(answer))
     os._exit(0)
 
 
@@ -146,13 +146,6 @@ def _make_package(code: Path) -> None:
 def _import_class(reference: str) -> Any:
     module, _, name = reference.rpartition(".")
     return getattr(import_module(f"{PACKAGE}.{module}"), name)
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    sent = 0
-    while sent < len(data):
-        sent += os.write(descriptor, data[sent : sent + 65536])
-    os.close(descriptor)
 
 
 if __name__ == "__main__":

@@ -154,7 +154,7 @@ def _restrict_files(readable: Sequence[Path]) -> None:
 
 
 def _restrict_calls(machine: Machine) -> None:
-    program = b"".join(_filter(machine))
+    program = b"".join(struct.pack("<HBBI", *instruction) for instruction in _filter(machine))
     instructions = ctypes.create_string_buffer(program, len(program))
 
     class Program(ctypes.Structure):
@@ -170,36 +170,31 @@ def _restrict_calls(machine: Machine) -> None:
         raise SandboxUnavailableError(f"seccomp was refused: {os.strerror(ctypes.get_errno())}")
 
 
-def _filter(machine: Machine) -> Iterator[bytes]:
+def _filter(machine: Machine) -> Iterator[tuple[int, int, int, int]]:
     """The filter as BPF instructions: (code, jump if true, jump if false, operand)."""
-    yield _instruction(_LOAD, 0, 0, _ARCHITECTURE)
-    yield _instruction(_JUMP_EQUAL, 1, 0, machine.audit)
-    yield _instruction(_RETURN, 0, 0, _KILL)
-    yield _instruction(_LOAD, 0, 0, _NUMBER)
-    yield _instruction(_JUMP_AT_LEAST, 0, 1, _X32_CALLS)  # a second table of the same system calls
-    yield _instruction(_RETURN, 0, 0, _ERRNO | _ENOSYS)
+    yield _LOAD, 0, 0, _ARCHITECTURE
+    yield _JUMP_EQUAL, 1, 0, machine.audit
+    yield _RETURN, 0, 0, _KILL
+    yield _LOAD, 0, 0, _NUMBER
+    yield _JUMP_AT_LEAST, 0, 1, _X32_CALLS  # a second table of the same system calls
+    yield _RETURN, 0, 0, _ERRNO | _ENOSYS
     for number in machine.denied:
-        yield _instruction(_JUMP_EQUAL, 0, 1, number)
-        yield _instruction(_RETURN, 0, 0, _ERRNO | _EPERM)
-    yield _instruction(
-        _JUMP_EQUAL, 0, 1, machine.clone3
-    )  # a filter cannot read its flags: libc then uses clone
-    yield _instruction(_RETURN, 0, 0, _ERRNO | _ENOSYS)
-    yield _instruction(_JUMP_EQUAL, 0, 5, machine.prlimit)  # limits may be read, not set
-    yield _instruction(_LOAD, 0, 0, _THIRD_ARGUMENT)
-    yield _instruction(_JUMP_EQUAL, 0, 2, 0)
-    yield _instruction(_LOAD, 0, 0, _THIRD_ARGUMENT + 4)
-    yield _instruction(_JUMP_EQUAL, 5, 0, 0)
-    yield _instruction(_RETURN, 0, 0, _ERRNO | _EPERM)
-    yield _instruction(_JUMP_EQUAL, 0, 3, machine.clone)
-    yield _instruction(_LOAD, 0, 0, _FIRST_ARGUMENT)
-    yield _instruction(_JUMP_SET, 1, 0, _CLONE_THREAD)  # a thread may be started, a process not
-    yield _instruction(_RETURN, 0, 0, _ERRNO | _EPERM)
-    yield _instruction(_RETURN, 0, 0, _ALLOW)
-
-
-def _instruction(code: int, if_true: int, if_false: int, operand: int) -> bytes:
-    return struct.pack("<HBBI", code, if_true, if_false, operand)
+        yield _JUMP_EQUAL, 0, 1, number
+        yield _RETURN, 0, 0, _ERRNO | _EPERM
+    # a filter cannot read the flags of clone3; without it libc uses clone
+    yield _JUMP_EQUAL, 0, 1, machine.clone3
+    yield _RETURN, 0, 0, _ERRNO | _ENOSYS
+    yield _JUMP_EQUAL, 0, 5, machine.prlimit  # limits may be read, not set
+    yield _LOAD, 0, 0, _THIRD_ARGUMENT
+    yield _JUMP_EQUAL, 0, 2, 0
+    yield _LOAD, 0, 0, _THIRD_ARGUMENT + 4
+    yield _JUMP_EQUAL, 5, 0, 0
+    yield _RETURN, 0, 0, _ERRNO | _EPERM
+    yield _JUMP_EQUAL, 0, 3, machine.clone
+    yield _LOAD, 0, 0, _FIRST_ARGUMENT
+    yield _JUMP_SET, 1, 0, _CLONE_THREAD  # a thread may be started, a process not
+    yield _RETURN, 0, 0, _ERRNO | _EPERM
+    yield _RETURN, 0, 0, _ALLOW
 
 
 def _machine() -> Machine:
