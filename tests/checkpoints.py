@@ -10,11 +10,10 @@ from vlm_inspect.builders.transformers.load import empty_model
 
 @cache
 def _tensors(config):
-    def work(selected, cleaned):
-        live = empty_model(selected.model_class, selected.config_class.from_dict(cleaned))
-        return live.state_dict(), frozenset(live.all_tied_weights_keys)
-
-    state, tied = build.with_class(json.loads(config), "a test's model", work)
+    config = json.loads(config)
+    with build.selected_class(config, "a test's model") as selected:
+        live = empty_model(selected.model_class, selected.config_class.from_dict(config))
+        state, tied = live.state_dict(), frozenset(live.all_tied_weights_keys)
     return {path: tuple(tensor.shape) for path, tensor in state.items() if path not in tied}
 
 

@@ -1,6 +1,6 @@
-"""Isolated builds without the seconds that their imports take: the child is a fork of a warm process.
+"""Isolated builds without the seconds of their imports: the child is forked from a warm process.
 
-It is shut in and does its task as a new process does: only what it imported before is not new.
+It isolates itself and does its task as a new process does; only its imports are done already.
 """
 
 import os
@@ -20,17 +20,17 @@ def warm():
 
 
 def start(folder, passed):
-    """In place of `process._start`."""
+    """A replacement for `process._start`."""
     child_stdin, stdin = os.pipe()
-    with open(child_stdin, "rb") as reading, open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+    with open(child_stdin, "rb") as reading, open(os.devnull, "wb") as discarded:  # noqa: PTH123
         child = warm().start(
             "vlm_inspect.builders.sandbox.child:main",
             (),
             cwd=folder / "work",
             environment=process._ENVIRONMENT | {"HOME": str(folder / "home"), "TMPDIR": str(folder / "work")},  # noqa: SLF001
             stdin=reading,
-            stdout=nowhere,
-            stderr=nowhere,
+            stdout=discarded,
+            stderr=discarded,
             pass_fds=passed,
             session=True,
         )

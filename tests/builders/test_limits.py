@@ -1,3 +1,5 @@
+"""Limits on the sizes in a configuration."""
+
 import pytest
 
 from vlm_inspect.builders import limits
@@ -24,7 +26,7 @@ LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration
     ],
     ids=str,
 )
-def test_a_configuration_that_asks_for_too_much_is_refused(config, sentence):
+def test_a_size_beyond_its_limit_is_refused(config, sentence):
     with pytest.raises(UnbuildableConfigError) as raised:
         limits.check_sizes(config, "org/name")
     assert sentence in raised.value.message
@@ -33,7 +35,7 @@ def test_a_configuration_that_asks_for_too_much_is_refused(config, sentence):
 @pytest.mark.parametrize(
     "config", [{"num_hidden_layers": -1}, {"hidden_size": "24"}, {"num_experts": "8"}], ids=str
 )
-def test_of_what_only_a_class_would_refuse_the_limits_say_nothing(config):
+def test_check_largest_ignores_negative_sizes_and_texts(config):
     limits.check_largest(config, "org/name")
 
 
@@ -49,19 +51,19 @@ def test_of_what_only_a_class_would_refuse_the_limits_say_nothing(config):
     ],
     ids=str,
 )
-def test_what_models_ask_for_is_not_refused(config):
+def test_sizes_of_published_models_are_accepted(config):
     limits.check_sizes(config, "org/name")
 
 
 @pytest.mark.slow
-def test_a_build_without_an_end_is_stopped_whatever_its_key_is_called():
-    # a type that builds as many mergers as a key says, which no limit knows
+def test_an_endless_build_is_stopped_under_any_key():
+    # the key is a count of modules that has no limit of its own
     config = {"model_type": "minicpm_ocr", "merger_times": 10**9}
     with pytest.raises(UnbuildableConfigError) as raised:
         build.build(config, "org/name")
     assert "more than 100,000 modules" in raised.value.message
 
 
-def test_modules_are_counted_for_one_build_alone():
+def test_modules_are_counted_per_build():
     total = build.build(LLAVA, "org/name").total
     assert build.build(LLAVA, "org/name").total == total

@@ -1,4 +1,4 @@
-"""Sub-models whose package is not installed: what is beside them is answered all the same."""
+"""Sub-models whose package is not installed: all others are built."""
 
 import json
 from pathlib import Path
@@ -38,7 +38,7 @@ REASONS = {
 
 @pytest.fixture(scope="module", params=NEEDS_EXTRA)
 def without(request):
-    """The tree and the record of a type as they are here, where its extra is not installed."""
+    """The tree and the record of a type whose extra is not installed."""
     tree = build.build(config_of(request.param), request.param)
     return request.param, tree, describe(tree, ModelIdentity(request.param, source="local"), "transformers")
 
@@ -51,7 +51,7 @@ def test_the_tower_keeps_its_place_and_its_class(without):
     assert tree.missing_modules == {TOWER: REASONS[model_type]}
 
 
-def test_what_it_holds_is_unknown_with_what_to_install(without):
+def test_its_parameters_are_unknown_with_the_package_to_install(without):
     model_type, _, record = without
     (tower,) = record.by_role(Role.VISION_ENCODER)
     assert tower.parameters is None
@@ -65,7 +65,7 @@ def test_a_total_without_a_part_is_unknown(without):
     assert record.parameters.unknown["total"] == REASONS[model_type]
 
 
-def test_every_other_component_is_as_where_nothing_is_missing(without):
+def test_every_other_component_is_the_same(without):
     model_type, _, record = without
     full = record_of(model_type)
     assert [part.paths for part in record.components] == [part.paths for part in full.components]
@@ -74,17 +74,17 @@ def test_every_other_component_is_as_where_nothing_is_missing(without):
             assert part == other
 
 
-def test_nothing_is_called_absent_that_may_be_in_what_is_missing(without):
+def test_no_role_is_absent_that_may_be_in_the_missing_part(without):
     _, _, record = without
     assert not record.absent
 
 
-def test_the_user_is_told_how_to_have_it_built(without):
+def test_a_note_says_what_to_install(without):
     model_type, tree, _ = without
     assert any(REASONS[model_type] in note for note in tree.notes)
 
 
-def test_classes_are_left_as_they_were(without):
+def test_classes_are_restored(without):
     _, tree, _ = without
     assert tree.missing_modules
     assert TimmWrapperModel.__init__.__qualname__ == "TimmWrapperModel.__init__"
@@ -92,14 +92,14 @@ def test_classes_are_left_as_they_were(without):
         TimmWrapperModel(TimmWrapperModel.config_class())
 
 
-def test_a_model_that_is_itself_what_is_missing_is_an_error():
+def test_a_model_whose_own_package_is_missing_is_an_error():
     config = {"model_type": "timm_wrapper", "architectures": ["TimmWrapperModel"], "architecture": "resnet50"}
     with pytest.raises(BrokenEnvironmentError, match="needs a package that is not installed") as caught:
         build.build(config, "org/tower")
     assert caught.value.hint == 'pip install "vlm-inspect[timm]"'
 
 
-def test_without_what_reads_text_there_is_no_answer(monkeypatch):
+def test_a_missing_language_model_is_an_error(monkeypatch):
     def refuse(*_, **__):
         raise ImportError("LlamaModel requires x: `pip install x`")
 
@@ -113,17 +113,17 @@ def test_an_old_package_is_not_called_missing():
     assert missing.reason(error) == "needs a newer timm: pip install -U timm"
 
 
-def test_a_package_that_no_extra_holds_is_named_by_itself():
+def test_a_package_without_an_extra_is_named_itself():
     assert missing.reason(ImportError("no module", name="einops")) == "needs einops: pip install einops"
 
 
-def test_every_extra_that_is_named_holds_the_package():
+def test_every_extra_has_the_package():
     held = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     for package, extra in missing.EXTRAS.items():
         assert any(wanted.startswith(package) for wanted in held[extra])
 
 
-def test_an_unbuilt_part_is_equal_to_nothing(without):
+def test_a_missing_part_is_incomparable_with_itself(without):
     _, tree, record = without
     difference = compare(Snapshot.of(record, tree), Snapshot.of(record, tree))
     assert difference.empty
@@ -131,7 +131,7 @@ def test_an_unbuilt_part_is_equal_to_nothing(without):
     assert {((Role.VISION_ENCODER,), "parameters"), ((Role.VISION_ENCODER,), "layers")} <= unknown
 
 
-def test_a_part_that_is_built_in_one_of_two_is_no_difference_but_incomparable(without):
+def test_a_part_that_is_missing_in_one_of_two_is_incomparable(without):
     model_type, tree, record = without
     full = Snapshot.of(record_of(model_type), tree_of(model_type))
     for difference in (compare(full, Snapshot.of(record, tree)), compare(Snapshot.of(record, tree), full)):
@@ -139,7 +139,7 @@ def test_a_part_that_is_built_in_one_of_two_is_no_difference_but_incomparable(wi
         assert any(fact.roles == (Role.VISION_ENCODER,) for fact in difference.incomparable)
 
 
-def test_a_change_beside_an_unbuilt_part_is_still_told(without):
+def test_a_change_in_another_part_is_still_a_difference(without):
     _, tree, record = without
     longer = tuple(
         replace(part, width=part.width + 1) if part.role is Role.LANGUAGE_MODEL else part
@@ -149,7 +149,7 @@ def test_a_change_beside_an_unbuilt_part_is_still_told(without):
     assert [change.field for change in difference.changes] == ["width"]
 
 
-def test_a_snapshot_keeps_what_could_not_be_built(without):
+def test_a_snapshot_stores_the_missing_modules(without):
     _, tree, record = without
     text = snapshots.to_text(Stored(Snapshot.of(record, tree)))
     again = snapshots.from_text(text.encode(), "x.json").snapshot.architecture
@@ -157,19 +157,19 @@ def test_a_snapshot_keeps_what_could_not_be_built(without):
     assert again.parameters == record.parameters
 
 
-def test_a_check_does_not_call_a_model_the_same_that_it_could_not_build_in_full(tmp_path):
-    folder, kept = tmp_path / "fast_vlm", tmp_path / "snapshots"
+def test_a_check_of_a_model_with_a_missing_part_fails(tmp_path):
+    folder, stored = tmp_path / "fast_vlm", tmp_path / "snapshots"
     folder.mkdir()
-    kept.mkdir()
+    stored.mkdir()
     Path(folder, "config.json").write_text(json.dumps(config_of("fast_vlm")), encoding="utf-8")
     full = Stored(Snapshot.of(record_of("fast_vlm"), tree_of("fast_vlm")))
-    Path(kept, snapshots.file_name("fast_vlm")).write_text(snapshots.to_text(full), encoding="utf-8")
-    (checked,) = app_snapshots.check([Request(str(folder))], kept)
+    Path(stored, snapshots.file_name("fast_vlm")).write_text(snapshots.to_text(full), encoding="utf-8")
+    (checked,) = app_snapshots.check([Request(str(folder))], stored)
     assert checked.verdict.status == "failed"
     assert REASONS["fast_vlm"] in checked.verdict.message
 
 
-def test_the_tree_shows_a_lower_bound_above_it_and_the_reason_beside_it(without):
+def test_the_tree_shows_a_lower_bound_for_its_parents_and_its_reason(without):
     model_type, tree, _ = without
     lines = tree_text(tree, depth=2).splitlines()
     assert lines[0].endswith(" + unknown")
@@ -177,7 +177,7 @@ def test_the_tree_shows_a_lower_bound_above_it_and_the_reason_beside_it(without)
     assert line.endswith(f"unknown ({REASONS[model_type]})")
 
 
-def test_in_the_trees_json_its_count_and_those_above_are_null(without):
+def test_in_json_its_count_and_those_of_its_parents_are_null(without):
     model_type, tree, _ = without
     data = tree_data(tree, depth=2)
     (model,) = (child for child in data["children"] if child["name"] == "model")
@@ -198,7 +198,7 @@ def test_a_row_says_what_to_install(without):
 
 
 @pytest.mark.slow
-def test_the_program_answers_and_tells_it_on_stderr(tmp_path):
+def test_show_prints_the_reason_on_stderr(tmp_path):
     Path(tmp_path, "config.json").write_text(json.dumps(config_of("fast_vlm")), encoding="utf-8")
     done = run("show", ".", "--format", "markdown", cwd=tmp_path)
     assert done.code == 0

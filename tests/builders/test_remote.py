@@ -1,4 +1,4 @@
-"""Code of a model's own repo, run isolated: what it can build, and what it cannot do."""
+"""Isolated builds from the code in a model's repo: what the code can build, and what it cannot do."""
 
 import os
 import re
@@ -78,12 +78,12 @@ def refused(code, limits=LIMITS):
 
 
 def processes():
-    """Every process that runs the child of this package: one of ours, or one whose parent is gone."""
+    """Processes that run the child module: descendants of this one, or orphans."""
     ours = {child.pid for child in psutil.Process().children(recursive=True)}
     return {
         each.pid
         for each in psutil.process_iter()
-        if (each.pid in ours or _ppid(each) == 1) and _runs_our_child(each)
+        if (each.pid in ours or _ppid(each) == 1) and _runs_child(each)
     }
 
 
@@ -92,7 +92,7 @@ def _ppid(each):
         return each.ppid()
 
 
-def _runs_our_child(each):
+def _runs_child(each):
     with suppress(psutil.Error):
         line = " ".join(each.cmdline())
         return "vlm_inspect.builders.sandbox.child" in line and HOME in line
@@ -100,7 +100,7 @@ def _runs_our_child(each):
 
 @pytest.fixture
 def new_process():
-    """The child is a process from its start, as users have it; without this it is the fork of a warm one."""
+    """Start the child as a new process, as for users. Otherwise it is forked from a warm process."""
 
 
 @pytest.fixture(autouse=True)
@@ -111,8 +111,8 @@ def forked(request, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def nothing_stays_behind(forked, tmp_path, monkeypatch):  # noqa: ARG001 - the warm process is started before
-    """No process and no temporary file is left, whatever the code did."""
+def no_leftovers(forked, tmp_path, monkeypatch):  # noqa: ARG001 - the warm process is started before
+    """Check that no process and no temporary file is left, whatever the code did."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = processes()
     yield
@@ -121,7 +121,7 @@ def nothing_stays_behind(forked, tmp_path, monkeypatch):  # noqa: ARG001 - the w
 
 
 @pytest.mark.usefixtures("new_process")
-def test_a_repos_own_class_is_built_and_read():
+def test_the_class_of_a_repo_is_built():
     tree = run(code(), config={"width": 16, "layers": 5})
     assert tree.root.class_name == "TinyModel"
     assert tree.total == 100 * 16 + 5 * (16 * 64 + 64 + 64 * 16 + 16)
@@ -130,13 +130,13 @@ def test_a_repos_own_class_is_built_and_read():
     assert any("isolated" in note for note in tree.notes)
 
 
-def test_a_flash_attention_that_is_not_installed_stops_nobody():
+def test_flash_attention_need_not_be_installed():
     tree = run(code(early='assert config._attn_implementation == "eager"'), config={"width": 4})
     assert tree.total
 
 
 @pytest.mark.usefixtures("new_process")
-def test_neither_secrets_nor_the_home_reach_the_code(monkeypatch):
+def test_the_code_gets_no_secrets_and_no_home_folder(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_secretsecretsecret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     early = "self.seen = ','.join(sorted(os.environ)); self.home = os.path.expanduser('~')"
@@ -145,7 +145,7 @@ def test_neither_secrets_nor_the_home_reach_the_code(monkeypatch):
     assert seen["home"] != str(Path.home())
 
 
-# what a stranger's code may try, and what must come of it; all tried in one run
+# what untrusted code may try, and how it must fail; all tried in one run
 ATTEMPTS = {
     "read a file of the user": ("open({secret!r}).read()", "Permission denied"),
     "list the folder of the user": ("os.listdir({folder!r})", "Permission denied"),
@@ -169,7 +169,7 @@ ATTEMPTS = {
         "not permitted|not allowed",
     ),
     "kill its parent": ("os.kill(os.getppid(), 9)", "not permitted"),
-    "kill the one who asked": ("os.kill({parent}, 9)", "not permitted"),
+    "kill the calling process": ("os.kill({parent}, 9)", "not permitted"),
     "kill all": ("os.kill(-1, 9)", "not permitted"),
     "leave its namespace": ("syscall(272, 0x10000000)", "not permitted"),
     "use the other table of calls": ("syscall(0x40000000 + 41, 2, 1, 0)", "not implemented"),
@@ -208,12 +208,12 @@ def outcomes(tmp_path_factory):
 
 
 @pytest.mark.parametrize("number", range(len(ATTEMPTS)), ids=list(ATTEMPTS))
-def test_it_cannot(outcomes, number):
+def test_the_code_cannot(outcomes, number):
     expected = list(ATTEMPTS.values())[number][1]
     assert re.search(expected, outcomes[f"try_{number}"])
 
 
-def test_threads_and_arithmetic_it_can():
+def test_the_code_can_use_threads_and_compute():
     early = """
         import threading
         done = []
@@ -224,7 +224,7 @@ def test_threads_and_arithmetic_it_can():
     assert dict(run(code(early=early)).root.attributes)["done"] == 3.0
 
 
-def test_sleeping_forever_ends_in_an_error():
+def test_sleeping_forever_is_an_error():
     error = refused(code(at_import="import time\n", early="time.sleep(10**6)"), process.Limits(seconds=3))
     assert "within 3 s" in error.message
 
@@ -241,22 +241,22 @@ def test_catching_every_exception_and_signal_does_not_help():
     assert "within 3 s" in refused(code(early=early), process.Limits(seconds=3)).message
 
 
-def test_ending_its_own_process_is_an_error_and_no_answer():
+def test_ending_its_own_process_is_an_error():
     assert "without an answer" in refused(code(at_import="import os\n", early="os._exit(0)")).message
 
 
-def test_leaving_by_system_exit_is_an_error_too():
+def test_system_exit_is_an_error():
     assert "SystemExit" in refused(code(at_import="raise SystemExit(0)\n")).message
 
 
-def test_what_it_prints_reaches_nobody(capfd):
+def test_printed_text_is_discarded(capfd):
     tree = run(code(at_import="print('\\x1b[2J printed ' * 10000)\n"))
     assert tree.total
     out, err = capfd.readouterr()
     assert "printed" not in out + err
 
 
-def test_terminal_escapes_in_names_are_taken_out():
+def test_terminal_escapes_are_removed_from_names():
     tree = run(code(late="self.add_module('\\x1b[31mred', nn.Linear(2, 2)); self.note = '\\x1b[2J'"))
     everything = repr([(path, node.class_name, node.attributes) for path, node in tree.root.walk()])
     assert "\\x1b" not in everything
@@ -286,12 +286,12 @@ FORGE = """
         b"[" * 100_000,
     ],
 )
-def test_a_forged_answer_that_is_none_is_an_error(forged):
+def test_an_invalid_forged_answer_is_an_error(forged):
     error = refused(code(early=FORGE.format(forged=forged)))
-    assert "nonsense" in error.message or "does not build" in error.message
+    assert "invalid answer" in error.message or "does not build" in error.message
 
 
-def test_an_answer_without_end_is_cut_off():
+def test_an_endless_answer_is_an_error():
     early = """
         import os
         while True:
@@ -301,14 +301,14 @@ def test_an_answer_without_end_is_cut_off():
                 except OSError:
                     pass"""
     error = refused(code(early=early))
-    assert "answers with more than" in error.message
+    assert "sent an answer of more than" in error.message
 
 
-def test_a_folded_bomb_is_not_unfolded():
+def test_a_small_answer_cannot_expand_to_a_huge_tree():
     nodes = ['{"class_name": "A", "parameters": {"w": [1]}}']
     nodes += [f'{{"class_name": "A", "children": {{"a": {n}, "b": {n}}}}}' for n in range(60)]
     forged = ('{"tree": {"nodes": [' + ",".join(nodes) + "]}}").encode()
-    assert "nonsense" in refused(code(early=FORGE.format(forged=forged))).message
+    assert "invalid answer" in refused(code(early=FORGE.format(forged=forged))).message
 
 
 def test_a_missing_package_is_named():
@@ -317,13 +317,13 @@ def test_a_missing_package_is_named():
     assert "Install" in error.hint
 
 
-def test_a_file_name_that_leads_out_is_refused():
+def test_a_file_name_outside_the_folder_is_refused():
     with pytest.raises(ValueError, match="leads out"):
         run(process.RemoteCode({"../evil.py": ""}, "evil.Model"))
 
 
-def test_the_code_ends_when_the_one_who_asked_is_killed(tmp_path):
-    script = tmp_path / "ask.py"
+def test_the_code_is_killed_when_the_calling_process_dies(tmp_path):
+    script = tmp_path / "caller.py"
     files = dict(code(at_import="import time\n", early="time.sleep(10**6)").files)
     script.write_text(
         "from vlm_inspect.builders.sandbox import process\n"
@@ -331,21 +331,21 @@ def test_the_code_ends_when_the_one_who_asked_is_killed(tmp_path):
         "process.build(code, {}, 'org/tiny')\n"
     )
     before = processes()
-    asking = subprocess.Popen(
+    caller = subprocess.Popen(
         [sys.executable, str(script)], env={**os.environ, "TMPDIR": str(tmp_path / "t")}
     )
     deadline = time.monotonic() + 60
     while len(processes() - before) < 2 and time.monotonic() < deadline:  # the outer and the inner one
         time.sleep(0.1)
     assert len(processes() - before) == 2
-    asking.kill()
-    asking.wait()
+    caller.kill()
+    caller.wait()
     while processes() - before and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not processes() - before
 
 
-def test_a_build_without_an_end_is_stopped_by_the_count_of_its_modules():
+def test_an_endless_build_is_stopped_by_its_number_of_modules():
     endless = code(late="self.all = nn.ModuleList(nn.Identity() for _ in range(10**9))")
     error = refused(endless, process.Limits(seconds=120))
     assert "it asks for more than 100,000 modules" in error.message

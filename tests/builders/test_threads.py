@@ -1,4 +1,4 @@
-"""Builds in threads: what stands elsewhere in torch during a build does so in the whole process."""
+"""Builds in threads: a build patches torch for the whole process, so only one runs at a time."""
 
 import sys
 import time
@@ -12,13 +12,13 @@ from vlm_inspect.builders.transformers import build
 from vlm_inspect.core import codec
 from vlm_inspect.core.model_ref import ModelIdentity
 
-# towers that miss a package, ties, buffers, mixtures of experts, a tokeniser of images
+# towers whose package is missing, ties, buffers, mixtures of experts, an image tokeniser
 TYPES = ("fast_vlm", "aria", "deepseek_ocr2", "chameleon", "llava", "mllama", "gemma3n")
 
 
 @pytest.fixture
 def switching():
-    """Threads that take turns at every few lines."""
+    """Let threads switch every few bytecodes."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -32,7 +32,7 @@ def answer(model_type):
 
 
 @pytest.mark.usefixtures("switching")
-def test_threads_answer_as_one_after_another_does():
+def test_builds_in_threads_give_the_same_records():
     with ThreadPoolExecutor(4) as executor:
         answers = list(executor.map(answer, TYPES * 2))
     assert answers == [answer(model_type) for model_type in TYPES] * 2
@@ -41,13 +41,13 @@ def test_threads_answer_as_one_after_another_does():
 def test_builds_do_not_overlap():
     inside = []
 
-    def work(*_):
-        inside.append("begun")
-        time.sleep(0.05)
-        inside.append("done")
+    def build_one():
+        with build.selected_class(config_of("llava"), "llava"):
+            inside.append("begun")
+            time.sleep(0.05)
+            inside.append("done")
 
-    config = config_of("llava")
     with ThreadPoolExecutor(4) as executor:
-        for future in [executor.submit(build.with_class, config, "llava", work) for _ in range(4)]:
+        for future in [executor.submit(build_one) for _ in range(4)]:
             future.result()
     assert inside == ["begun", "done"] * 4

@@ -1,4 +1,4 @@
-"""Checks of the libraries that build models."""
+"""Health checks of the libraries that build models."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 
-from vlm_inspect.builders.transformers import missing as transformers_missing
-from vlm_inspect.builders.transformers.patches import quiet
+from vlm_inspect.builders.transformers import missing as libraries
+from vlm_inspect.builders.transformers.patches import silenced
 from vlm_inspect.core import packages
 from vlm_inspect.core.errors import BrokenEnvironmentError
 from vlm_inspect.core.health import Finding, State
 
 _OPTIONAL = ("timm", "torchvision")
-# its module imports most of what other vision-language models import
-_SAMPLE = "LlavaForConditionalGeneration"
+# its module imports most of what the modules of other vision-language models do
+_MODEL_CLASS = "LlavaForConditionalGeneration"
 
 
 def run_checks() -> Iterator[Finding]:
-    """Versions and imports of the packages, then the import of a model class."""
+    """Yield the versions and imports of the packages, then the import of a model class."""
     yield Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
     yield Finding("interpreter", sys.executable or "unknown")
     findings: list[Finding] = []
-    for package in transformers_missing.NEEDED:  # torch comes first: without it no other one can be imported
-        findings.append(_needed(package, findings[0] if findings else None))
+    for package in libraries.NEEDED:  # torch first: the others need it
+        findings.append(_check_required(package, findings[0] if findings else None))
         yield findings[-1]
-    yield from map(_optional, _OPTIONAL)
+    yield from map(_check_optional, _OPTIONAL)
     if all(each.state == "ok" for each in findings):
-        findings.append(_model_class())
+        findings.append(_check_model_class())
         yield findings[-1]
-    missing = packages.missing_requirements(packages.SELF, *transformers_missing.NEEDED, "huggingface_hub")
-    if missing:
-        text = "; ".join(dict.fromkeys(map(str, missing)))
+    unmet = packages.missing_requirements(packages.SELF, *libraries.NEEDED, "huggingface_hub")
+    if unmet:
+        text = "; ".join(dict.fromkeys(map(str, unmet)))
         state: State = "note" if all(each.state == "ok" for each in findings) else "wrong"
-        yield Finding("requirements", text, state, packages.pip_install(missing))
+        yield Finding("requirements", text, state, packages.pip_install(unmet))
 
 
-def _needed(package: str, torch: Finding | None) -> Finding:
+def _check_required(package: str, torch: Finding | None) -> Finding:
     version = packages.version(package)
     if torch is not None and torch.state == "wrong" and version is not None:
         return Finding(package, f"{version}; not tried, because it needs torch", "wrong", torch.hint)
     try:
-        module = transformers_missing.imported(package)
+        module = libraries.import_library(package)
     except BrokenEnvironmentError as error:
         return Finding(package, error.message, "wrong", error.hint)
     return Finding(package, version or str(module.__version__))
 
 
-def _optional(package: str) -> Finding:
+def _check_optional(package: str) -> Finding:
     version = packages.version(package)
     if version is None:
         return Finding(package, "not installed; only models with a timm tower need it")
@@ -58,12 +58,11 @@ def _optional(package: str) -> Finding:
     return Finding(package, version)
 
 
-def _model_class() -> Finding:
-    """transformers imports a model's module on first access, and only then says what is broken."""
-    try:
-        with quiet():
-            getattr(import_module("transformers"), _SAMPLE)
+def _check_model_class() -> Finding:
+    try:  # transformers imports a model's module on first access, and only then raises what is broken
+        with silenced():
+            getattr(import_module("transformers"), _MODEL_CLASS)
     except packages.IMPORT_FAULTS as error:
-        failure = transformers_missing.broken_import(_SAMPLE, error)
+        failure = libraries.broken_import(_MODEL_CLASS, error)
         return Finding("model classes", failure.message, "wrong", failure.hint)
     return Finding("model classes", "transformers can import them")

@@ -1,7 +1,8 @@
-"""Configurations that are refused before anything is built from them.
+"""Limits on the sizes in a configuration, checked before anything is built from it.
 
-A class takes what it is given: a billion layers are built until memory ends, and minus one is built as
-none. The limits lie far above any published model. What no name gives away is counted as it is built.
+A model class accepts any size: a billion layers are built until memory is full, minus one layer becomes
+none. The limits are far above any published model. Sizes under unknown keys are caught by counting modules
+during the build.
 """
 
 from __future__ import annotations
@@ -12,49 +13,48 @@ from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
+from vlm_inspect.builders.config_values import flat_values, is_number
 from vlm_inspect.core.errors import UnbuildableConfigError
 
 MOST_LAYERS = 2_000
-"""Layers or blocks that one key of a configuration may ask for."""
+"""Layers or blocks under one key."""
 MOST_EXPERTS = 10_000
 """Experts in a layer."""
 MOST_LABELS = 10**5
-"""Classes to tell apart: a configuration makes itself a name for each."""
+"""Classes of a classifier: transformers makes a name for each."""
 MOST_MODULES = 100_000
-"""Modules in all: a mixture of experts that is not fused has some tens of thousands."""
+"""Modules in total: a mixture of experts that is not fused has some tens of thousands."""
 LARGEST_SIZE = 10**9
-"""Any other size: a vocabulary, a width, an image's side."""
+"""Any other size: a vocabulary, a width, an image size."""
 LONGEST_NAME = 200
-"""Characters of a name that says what is to be built: `model_type`, a class in `architectures`."""
+"""Characters of a `model_type` or of a class name in `architectures`."""
 
-_REPEATED = re.compile(r"(^n_layer|layers|^depth|_depth|depths|blocks)$")
-_EXPERTS = re.compile(r"experts$")
 _LIMITS = (
-    (_REPEATED, MOST_LAYERS),
-    (_EXPERTS, MOST_EXPERTS),
+    (re.compile(r"(^n_layer|layers|^depth|_depth|depths|blocks)$"), MOST_LAYERS),
+    (re.compile(r"experts$"), MOST_EXPERTS),
     (re.compile(r"^num_labels$"), MOST_LABELS),
     (re.compile(r"(_size|_dim|_heads|_width|_channels)$"), LARGEST_SIZE),
 )
-# of these a list adds up; under other names it says which layers, not how many
-_ADDS_UP = re.compile(r"(^num_|^n_|depths?$)")
-# names of places among the layers, which may be counted from the end
-_PLACES = re.compile(r"(feature|select|index|indices|indexes)")
-_SHOWN = 40
+# lists of counts, which add up; a list under another name holds the indices of layers
+_COUNTS = re.compile(r"(^num_|^n_|depths?$)")
+# indices of layers may be negative: they count from the end
+_INDICES = re.compile(r"(feature|select|index|indices|indexes)")
+_LONGEST_TEXT = 40
 
 
 def check_sizes(config: Mapping[str, Any], model: str) -> None:
-    """Raises UnbuildableConfigError for a size that is no size, or beyond any model."""
-    for key, number, most in _sizes(config):
-        _check_sense(key, number, most, model)
+    """Raise UnbuildableConfigError for a size that is negative, a text or beyond its limit."""
+    for key, value, limit in _sizes(config):
+        _check_type_and_sign(key, value, limit, model)
     check_largest(config, model)
 
 
 def check_largest(config: Mapping[str, Any], model: str) -> None:
-    """As check_sizes, of what is beyond any model alone, whoever builds it or only reads."""
-    for key, number, most in _sizes(config):
-        if _is_number(number) and not number <= most:
-            raise _refused(f"{key} is {number:,}, and the limit is {most:,}", model)
-    for key, value in _leaves(config):
+    """Raise UnbuildableConfigError for sizes and names beyond their limits, whichever builder is used."""
+    for key, value, limit in _sizes(config):
+        if is_number(value) and not value <= limit:
+            raise _refused(f"{key} is {value:,}, and the limit is {limit:,}", model)
+    for key, value in flat_values(config):
         if key.endswith(("id2label", "label2id")) and isinstance(value, Mapping) and len(value) > MOST_LABELS:
             raise _refused(f"{key} has {len(value):,} entries, and the limit is {MOST_LABELS:,}", model)
     for key in ("model_type", "architectures"):
@@ -67,7 +67,7 @@ def check_largest(config: Mapping[str, Any], model: str) -> None:
 
 @contextmanager
 def counted_modules(model: str) -> Iterator[None]:
-    """Raise UnbuildableConfigError in the middle of a build that has no end in sight."""
+    """Raise UnbuildableConfigError as soon as a build inside the block has too many modules."""
     from torch.nn.modules.module import register_module_module_registration_hook
 
     modules = count(1)
@@ -88,45 +88,24 @@ def counted_modules(model: str) -> Iterator[None]:
 
 
 def _sizes(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, int]]:
-    """What a configuration says of sizes: under which key, what, and the most that it may be."""
-    for key, value in _leaves(config):
+    """Yield (path, value, limit) of every size: of a list its items, and their sum if they are counts."""
+    for key, value in flat_values(config):
         name = key.rpartition(".")[2]
-        most = next((limit for pattern, limit in _LIMITS if pattern.search(name)), None)
-        if most is not None:
-            yield from ((key, number, most) for number in _numbers(name, value))
+        limit = next((limit for pattern, limit in _LIMITS if pattern.search(name)), None)
+        if limit is None:
+            continue
+        yield from ((key, each, limit) for each in (value if isinstance(value, list) else [value]))
+        if isinstance(value, list) and _COUNTS.search(name):
+            yield key, sum(each for each in value if isinstance(each, int) and each > 0), limit
 
 
-def _leaves(data: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value under its name, those of nested configurations included."""
-    for key, value in data.items():
-        inner = f"{path}.{key}" if path else str(key)
-        yield inner, value
-        for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, Mapping):
-                yield from _leaves(part, inner)
-
-
-def _numbers(name: str, value: Any) -> Iterator[Any]:
-    """What is to be checked of a value: itself; of a list its items, and their sum where they add up."""
-    if not isinstance(value, list):
-        yield value
-        return
-    yield from value
-    if _ADDS_UP.search(name):
-        yield sum(number for number in value if isinstance(number, int) and number > 0)
-
-
-def _check_sense(key: str, value: Any, most: int, model: str) -> None:
+def _check_type_and_sign(key: str, value: Any, limit: int, model: str) -> None:
     if isinstance(value, str) and value.strip().lstrip("-").isdigit():
-        raise _refused(f"{key} is the text {value[:_SHOWN]!r}, and should be a number", model)
-    # a size of -1 is a common way to say "none"; a class that cannot take it says so itself
-    counted = most in (MOST_LAYERS, MOST_EXPERTS) and not _PLACES.search(key)
-    if _is_number(value) and value < 0 and counted:
+        raise _refused(f"{key} is the text {value[:_LONGEST_TEXT]!r}, and should be a number", model)
+    # a size of -1 often means "none"; a class that cannot take it raises an error itself
+    is_count = limit in (MOST_LAYERS, MOST_EXPERTS) and not _INDICES.search(key)
+    if is_number(value) and value < 0 and is_count:
         raise _refused(f"{key} is {value}, and cannot be negative", model)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _refused(

@@ -1,6 +1,6 @@
-"""What a configuration says of parts that were found by their tensors: stated classes, heads.
+"""What a configuration states about modules that were found by their tensors: classes and attention heads.
 
-A part of the configuration is believed of a module only where it agrees with the module's own widths.
+A sub-configuration is used for a module only if it has the module's width.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vlm_inspect.builders.config_values import first_size
+from vlm_inspect.builders.headers.classes import FUSED_NAME, MATRIX, QUERY_NAME
 from vlm_inspect.core.module_tree import Attribute, ModuleNode, Shape
 
 _WIDTHS = ("hidden_size", "embed_dim", "width", "d_model", "n_embd", "dim", "hidden_dim")
 _HEADS = ("num_attention_heads", "num_heads", "n_head", "n_heads", "heads", "encoder_attention_heads")
-_SHARED = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num")
-_HEAD_WIDTHS = ("head_dim", "attention_head_dim", "kv_channels", "head_width")
-_QUERY = re.compile(r"^(q_proj|query|q|wq|q_linear|to_q|query_proj|Wq)$")
-_FUSED = re.compile(r"^(qkv|qkv_proj|query_key_value|Wqkv|wqkv|c_attn|to_qkv|att_proj)$")
+_KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num")
+_HEAD_DIMS = ("head_dim", "attention_head_dim", "kv_channels", "head_width")
 _LANGUAGE = ("text", "llm", "language")
 _WITH_HEAD = re.compile(r"(For[A-Z]|LMHead)")
 _HEAD_NAME = re.compile(r"^(lm_head|output|embed_out|head)$")
@@ -24,15 +24,15 @@ _VISION_CLASS = re.compile(r"(Vision|Visual|ViT)")
 _VISION_PARTS = ("vision_config", "encoder", "vision_tower_config")
 _AUDIO_PARTS = ("audio_config", "encoder_config", "speech_config")
 _DEEPEST_PART = 3
-_SHALLOW = 2
+_DEEPEST_NAMED_MODULE = 1
 
 Attributes = tuple[tuple[str, Attribute], ...]
 
 
 def explicit_parts(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration, with an empty part for a tower that it has none for.
+    """Return the configuration with an empty part for each kind of tower that it does not describe.
 
-    What it says at its top is the language model's: it must not be read as the tower's.
+    Its top-level values are the language model's; without the empty part they would be read as the tower's.
     """
     empty: dict[str, Any] = {
         parts[0]: {} for parts in (_VISION_PARTS, _AUDIO_PARTS) if not set(parts) & set(config)
@@ -41,78 +41,78 @@ def explicit_parts(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stated_class(path: str, config: Mapping[str, Any], children: Mapping[str, ModuleNode]) -> str | None:
-    """The class that the configuration states of a module: the whole one's `architectures` or a part's."""
+    """Return the class that `architectures` names for a module, at the top or in a sub-configuration."""
     if not path:
         return first_architecture(config)
-    name = path.rpartition(".")[2]
-    if path.count(".") >= _SHALLOW or not children:
+    if path.count(".") > _DEEPEST_NAMED_MODULE or not children:
         return None
+    name = path.rpartition(".")[2]
     for key, part in config.items():
         if isinstance(part, Mapping) and key.endswith("_config") and _is_named_for(name, key):
             stated = first_architecture(part)
-            if stated is not None and _fits(stated, key, children):
+            if stated is not None and _can_be(stated, key, children):
                 return stated
     return None
 
 
 def first_architecture(config: Mapping[str, Any]) -> str | None:
-    """The first of `architectures`, where it can be a class's name."""
+    """Return the first of `architectures` if it can be a class name."""
     names = config.get("architectures")
     first = names[0] if isinstance(names, list) and names else None
     return first if isinstance(first, str) and first.isidentifier() else None
 
 
-def _is_named_for(name: str, key: str) -> bool:
-    base = key.removesuffix("_config")
-    bases = ("language_model", "llm") if base in _LANGUAGE else (base,)
-    return any(name in {each, f"{each}_model", f"{each}_tower", f"{each}_encoder"} for each in bases)
-
-
-def _fits(stated: str, key: str, children: Mapping[str, ModuleNode]) -> bool:
-    """Whether the module can be of that class: with a head where the class has one, and a tower's class."""
-    if key.startswith("vision"):
-        return bool(_VISION_CLASS.search(stated))
-    return bool(_WITH_HEAD.search(stated)) == any(_HEAD_NAME.search(child) for child in children)
-
-
 def attention_sizes(
     path: str, children: Mapping[str, ModuleNode], own: Mapping[str, Shape], config: Mapping[str, Any]
 ) -> Attributes:
-    """Heads, from the part of the configuration whose width is what the attention's projections read."""
-    given, made, is_fused = _query_widths(children, own)
-    if given is None or made is None:
+    """Return the attention heads, from the sub-configuration that has the width of the projections' input."""
+    projection = _query_projection(children, own)
+    if projection is None:
         return ()
+    in_features, out_features, is_fused = projection
     found = {
         sizes
-        for _, part in _matching(path, given, config)
-        if (sizes := _heads(part, made, is_fused=is_fused)) is not None
+        for part in _parts_of_width(path, in_features, config)
+        if (sizes := _head_sizes(part, out_features, is_fused=is_fused)) is not None
     }
     return next(iter(found)) if len(found) == 1 else ()
 
 
-def _query_widths(
+def _is_named_for(module: str, key: str) -> bool:
+    base = key.removesuffix("_config")
+    bases = ("language_model", "llm") if base in _LANGUAGE else (base,)
+    return any(module in {each, f"{each}_model", f"{each}_tower", f"{each}_encoder"} for each in bases)
+
+
+def _can_be(class_name: str, key: str, children: Mapping[str, ModuleNode]) -> bool:
+    """Whether the module has a head if the class has one; a vision part needs the class of a tower."""
+    if key.startswith("vision"):
+        return bool(_VISION_CLASS.search(class_name))
+    return bool(_WITH_HEAD.search(class_name)) == any(_HEAD_NAME.search(child) for child in children)
+
+
+def _query_projection(
     children: Mapping[str, ModuleNode], own: Mapping[str, Shape]
-) -> tuple[int | None, int | None, bool]:
-    """(in, out) of the projection that makes the queries, and whether it makes keys and values too."""
-    if "in_proj_weight" in own and len(own["in_proj_weight"]) == 2:  # noqa: PLR2004 - a matrix
-        return own["in_proj_weight"][1], own["in_proj_weight"][0], True
+) -> tuple[int, int, bool] | None:
+    """(in_features, out_features, is fused with keys and values) of the projection that makes the queries."""
+    in_proj = own.get("in_proj_weight", ())
+    if len(in_proj) == MATRIX:
+        return in_proj[1], in_proj[0], True
     for name, child in children.items():
-        fused = bool(_FUSED.search(name))
-        if fused or _QUERY.search(name):
-            given, made = child.attribute("in_features", "nx"), child.attribute("out_features", "nf")
-            return (
-                (given, made, fused)
-                if isinstance(given, int) and isinstance(made, int)
-                else (None, None, fused)
-            )
-    return None, None, False
+        is_fused = bool(FUSED_NAME.search(name))
+        if is_fused or QUERY_NAME.search(name):
+            sizes = child.attribute("in_features", "nx"), child.attribute("out_features", "nf")
+            if isinstance(sizes[0], int) and isinstance(sizes[1], int):
+                return sizes[0], sizes[1], is_fused
+            return None
+    return None
 
 
-def _matching(path: str, width: int, config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The parts of that width; where several have it, those that the path is named for."""
-    found = [(key, part) for key, part in _parts("", config, 0) if number(part, _WIDTHS) == width]
-    named = [(key, part) for key, part in found if _shares_word(path, key)]
-    return named or found
+def _parts_of_width(path: str, width: int, config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The sub-configurations of that width; of several, those that the path is named for."""
+    found = [(key, part) for key, part in _parts("", config, 0) if first_size(part, _WIDTHS) == width]
+    named = [part for key, part in found if _shares_word(path, key)]
+    return named or [part for _, part in found]
 
 
 def _shares_word(path: str, key: str) -> bool:
@@ -129,21 +129,15 @@ def _parts(key: str, config: Mapping[str, Any], depth: int) -> Iterator[tuple[st
                 yield from _parts(str(inner), part, depth + 1)
 
 
-def _heads(part: Mapping[str, Any], made: int, *, is_fused: bool) -> Attributes | None:
-    """Heads that divide what the projection makes; of a fused one, its keys and values counted in."""
-    heads, shared = number(part, _HEADS), number(part, _SHARED)
+def _head_sizes(part: Mapping[str, Any], out_features: int, *, is_fused: bool) -> Attributes | None:
+    """Heads that divide the output of the projection; of a fused one, with its key and value heads."""
+    heads = first_size(part, _HEADS)
     if heads is None:
         return None
-    shared = shared or heads
-    width, rest = divmod(made, heads + 2 * shared if is_fused else heads)
-    stated = number(part, _HEAD_WIDTHS)
-    if rest or (stated is not None and stated != width):
+    kv_heads = first_size(part, _KV_HEADS) or heads
+    head_dim, rest = divmod(out_features, heads + 2 * kv_heads if is_fused else heads)
+    stated = first_size(part, _HEAD_DIMS)
+    if rest or (stated is not None and stated != head_dim):
         return None
-    sizes: dict[str, Attribute] = {"head_dim": width, "num_heads": heads}
-    return tuple(sorted(({**sizes, "num_key_value_heads": shared} if is_fused else sizes).items()))
-
-
-def number(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
-    """The first of these keys that holds a size."""
-    values = (config.get(name) for name in names)
-    return next((value for value in values if type(value) is int and value > 0), None)
+    sizes: Attributes = (("head_dim", head_dim), ("num_heads", heads))
+    return (*sizes, ("num_key_value_heads", kv_heads)) if is_fused else sizes

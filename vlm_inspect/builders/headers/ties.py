@@ -1,66 +1,58 @@
-"""The head of a model whose checkpoint does not hold it: it is the embedding, and no second tensor."""
+"""The head of a model whose checkpoint does not store it, because it is tied to the embedding."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct, field
 
-from vlm_inspect.builders.headers.classes import is_table_name
+from vlm_inspect.builders.config_values import tie_settings
+from vlm_inspect.builders.headers.classes import MATRIX, is_embedding_name
 from vlm_inspect.builders.headers.config import first_architecture
-from vlm_inspect.builders.headers.quantized import Logical
+from vlm_inspect.builders.headers.quantized import ModelTensor
 
-_TABLE = re.compile(r"(^|\.)(embed_tokens|word_embeddings|wte|tok_embeddings|embed_in|shared)\.weight$")
+_EMBEDDING = re.compile(r"(^|\.)(embed_tokens|word_embeddings|wte|tok_embeddings|embed_in|shared)\.weight$")
 _HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection|codec_head)\.(\w+\.)*(weight|linear)$")
 _GENERATES = re.compile(r"For(Causal|Conditional)")
-_TEXT_PARTS = ("text_config", "llm_config", "language_config", "decoder")
-_MATRIX = 2
-
-
-class Tied(Struct, frozen=True):
-    """A checkpoint's tensors with the head that is not stored, and the note about it."""
-
-    tensors: tuple[Logical, ...]
-    ties: tuple[tuple[str, ...], ...] = ()
-    notes: tuple[str, ...] = ()
-    unknown: Mapping[str, str] = field(default_factory=dict)
-
-
-def tie(tensors: tuple[Logical, ...], config: Mapping[str, Any]) -> Tied:
-    """The tensors with a head: stored, tied to the embedding, or unknown, as the configuration says."""
-    table = _text_table(tensors)
-    if table is None or table.shape is None or len(table.shape) != _MATRIX:
-        return Tied(tensors)
-    stated = set(_stated(config))
-    head = _stored_head(tensors, table)
-    if head is not None:
-        one = stated == {True} and head.shape == table.shape
-        return Tied(tensors, ((table.name, head.name),) if one else ())
-    if stated == {False}:
-        return Tied(tensors)
-    if not stated and not _GENERATES.search(first_architecture(config) or ""):
-        reason = "the checkpoint holds none, and nothing says that the embedding is one"
-        return Tied(tensors, unknown={"lm_head": reason})
-    name = _head_name(table.name)
-    head = Logical(name, table.shape, dtype=table.dtype)
-    return Tied((*tensors, head), ((table.name, name),), () if stated else (_ASSUMED,))
-
-
 _ASSUMED = (
     "The checkpoint holds no head and the configuration says nothing of one: "
     "it is taken to be the embedding, as transformers does."
 )
 
 
-def _text_table(tensors: tuple[Logical, ...]) -> Logical | None:
-    found = [each for each in tensors if _TABLE.search(each.name)]
-    return min(found, key=lambda each: each.name.count("."), default=None)
+class Tied(Struct, frozen=True):
+    """A checkpoint's tensors, including the head that it does not store."""
+
+    tensors: tuple[ModelTensor, ...]
+    ties: tuple[tuple[str, ...], ...] = ()
+    notes: tuple[str, ...] = ()
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
-def _stored_head(tensors: tuple[Logical, ...], table: Logical) -> Logical | None:
-    """By its name, or by its shape: nothing but a head is as tall as the vocabulary, the tables left out."""
+def tie(tensors: tuple[ModelTensor, ...], config: Mapping[str, Any]) -> Tied:
+    """Add the head: stored, tied to the embedding, or unknown, according to the configuration."""
+    found = [each for each in tensors if _EMBEDDING.search(each.name)]
+    embedding = min(found, key=lambda each: each.name.count("."), default=None)
+    if embedding is None or embedding.shape is None or len(embedding.shape) != MATRIX:
+        return Tied(tensors)
+    settings = set(tie_settings(config).values())
+    head = _stored_head(tensors, embedding)
+    if head is not None:
+        is_tied = settings == {True} and head.shape == embedding.shape
+        return Tied(tensors, ((embedding.name, head.name),) if is_tied else ())
+    if settings == {False}:
+        return Tied(tensors)
+    if not settings and not _GENERATES.search(first_architecture(config) or ""):
+        reason = "the checkpoint holds none, and nothing says that the embedding is one"
+        return Tied(tensors, unknown={"lm_head": reason})
+    head = ModelTensor(_head_name(embedding.name), embedding.shape, dtype=embedding.dtype)
+    return Tied((*tensors, head), ((embedding.name, head.name),), () if settings else (_ASSUMED,))
+
+
+def _stored_head(tensors: tuple[ModelTensor, ...], embedding: ModelTensor) -> ModelTensor | None:
+    """By its name, or by its shape: only heads and embeddings have the size of the vocabulary."""
     named = next((each for each in tensors if _HEAD.search(each.name)), None)
     if named is not None:
         return named
@@ -68,23 +60,16 @@ def _stored_head(tensors: tuple[Logical, ...], table: Logical) -> Logical | None
         (
             each
             for each in tensors
-            if each.shape == table.shape
-            and each.name != table.name
-            and not is_table_name(each.name.removesuffix(".weight").rpartition(".")[2])
+            if each.shape == embedding.shape
+            and each.name != embedding.name
+            and not is_embedding_name(each.name.removesuffix(".weight").rpartition(".")[2])
         ),
         None,
     )
 
 
-def _stated(config: Mapping[str, Any]) -> Iterator[bool]:
-    for part in (config, *(config.get(name) for name in _TEXT_PARTS)):
-        stated = part.get("tie_word_embeddings") if isinstance(part, Mapping) else None
-        if isinstance(stated, bool):
-            yield stated
-
-
-def _head_name(table: str) -> str:
-    """The name of the head: a sibling of the `model` that holds the embedding, or at the root."""
-    modules = table.split(".")
+def _head_name(embedding: str) -> str:
+    """`lm_head.weight` next to the `model` that holds the embedding, or at the root."""
+    modules = embedding.split(".")
     before = modules[: modules.index("model")] if "model" in modules else []
     return ".".join([*before, "lm_head", "weight"])

@@ -1,7 +1,7 @@
-"""Build a model from the code in its own repo: isolated, and only where the user asked for it.
+"""Build a model from the code in its own repo, in an isolated process and only if the user trusts it.
 
-`process` starts a child and holds it to limits, `child` is what runs there, `confinement` shuts it in
-before the repo's code is imported. docs/security.md says what is promised and what is not.
+`process` starts a child process with limits, `child` runs in it, and `confine` isolates it before the repo's
+code is imported. docs/security.md says what is promised and what is not.
 """
 
 from vlm_inspect.builders.sandbox.process import Limits, RemoteCode, build

@@ -1,7 +1,7 @@
-"""What runs in the child process: import what is trusted, shut the process in, then run the repo's code.
+"""The child process: import the trusted libraries, isolate the process, then run the repo's code.
 
-The outer process only waits. It forks the inner one, which runs the code, and ends it when the parent
-closes the parent pipe: when it has its answer, its time is over, or it is dead.
+There are two processes. The outer one forks the inner one, which runs the code, and kills it when the parent
+closes the parent pipe: when the parent has its answer, the time is over, or the parent is dead.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from vlm_inspect.builders.limits import counted_modules
+from vlm_inspect.builders.messages import typed_error_text
 from vlm_inspect.builders.sandbox import confine
 from vlm_inspect.core.codec import Name, Text, TreeData, to_tree_data
 
@@ -27,11 +28,10 @@ if TYPE_CHECKING:
 
 PACKAGE = "remote_code"
 """The package under which the repo's modules are imported."""
-_LONGEST_REASON = 300
 
 
 class Task(msgspec.Struct):
-    """What the parent asks for."""
+    """What to build, and the limits."""
 
     code: str
     """The folder with the repo's Python files."""
@@ -39,7 +39,7 @@ class Task(msgspec.Struct):
     model_class: str
     """`modeling_phi3_v.Phi3VForCausalLM`, as in `auto_map`."""
     config_class: str | None
-    """Likewise; None where transformers' own is meant."""
+    """As `model_class`; None for the model class's own `config_class`."""
     memory: int
     seconds: int
     answer: int
@@ -49,18 +49,19 @@ class Task(msgspec.Struct):
 
 
 class Answer(msgspec.Struct, forbid_unknown_fields=True):
-    """What a child says: a tree, or why there is none."""
+    """A tree, or the error."""
 
     tree: TreeData | None = None
     error: Text = ""
     kind: Name = "failed"
+    """`package`: one is missing. `system`: it cannot isolate. `failed`: the code does not build the model."""
 
 
 def main() -> None:
-    """Do the task that stands on standard input. Ends the process."""
+    """Do the task that is read from standard input, and end the process."""
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    _import_trusted()
+    _import_libraries()
     namespaces = confine.enter_namespaces()
     inner = os.fork()
     if inner == 0:
@@ -71,8 +72,8 @@ def main() -> None:
     os._exit(0)
 
 
-def _import_trusted() -> None:
-    """What every build needs, imported while imports may still read anything."""
+def _import_libraries() -> None:
+    """Import what every build needs, before the files that may be read are restricted."""
     for package in ("torch", "accelerate", "transformers", "landlockpy"):
         import_module(package)
     for module in ("modeling_utils", "generation", "cache_utils", "models.auto", "modeling_outputs"):
@@ -80,7 +81,7 @@ def _import_trusted() -> None:
 
 
 def _wait_for_parent(inner: int, parent_pipe: int) -> None:
-    """Wait for the inner process, or end it when the parent closes its end of the pipe."""
+    """Wait for the inner process, and kill it if the parent closes its end of the pipe."""
     watched = os.pidfd_open(inner)
     ready, _, _ = select.select([watched, parent_pipe], [], [])
     if watched not in ready:
@@ -93,13 +94,13 @@ def _run_inner(task: Task, *, namespaces: bool) -> None:
         confine.confine([Path(task.code)], task.memory, task.seconds)
         answer = Answer(tree=to_tree_data(_build(task, namespaces=namespaces)))
     except ModuleNotFoundError as error:
-        answer = Answer(error=_reason(error), kind="package")
-    except confine.CannotConfineError as error:
-        answer = Answer(error=_reason(error), kind="system")
-    except BaseException as error:  # noqa: BLE001 - a stranger's code: whatever it raises, SystemExit too
-        answer = Answer(error=_reason(error), kind="failed")
-    with contextlib.suppress(BaseException):
-        _write(task.answer, msgspec.json.encode(answer))
+        answer = Answer(error=typed_error_text(error), kind="package")
+    except confine.SandboxUnavailableError as error:
+        answer = Answer(error=typed_error_text(error), kind="system")
+    except BaseException as error:  # noqa: BLE001 - untrusted code may raise anything, including SystemExit
+        answer = Answer(error=typed_error_text(error), kind="failed")
+    with contextlib.suppress(BaseException), open(task.answer, "wb") as pipe:  # noqa: PTH123 - a descriptor
+        pipe.write(msgspec.json.encode(answer))
     os._exit(0)
 
 
@@ -109,29 +110,28 @@ def _build(task: Task, *, namespaces: bool) -> ModuleTree:
     from vlm_inspect.builders.transformers.walk import read_model
 
     _make_package(Path(task.code))
-    model_class = _import(task.model_class)
-    config_class = _import(task.config_class) if task.config_class else model_class.config_class
+    model_class = _import_class(task.model_class)
+    config_class = _import_class(task.config_class) if task.config_class else model_class.config_class
     config = config_class.from_dict(task.config)
-    config._attn_implementation = "eager"  # noqa: SLF001 - a kernel that is not installed keeps nobody out
+    config._attn_implementation = "eager"  # noqa: SLF001 - a kernel that is not installed must not prevent a build
     with counted_modules(task.model_class), init_empty_weights(include_buffers=True):
-        live = _live(model_class, config)
-        notes = () if _tied(live) else ("its code could not say which of its weights are tied.",)
-    barrier = "" if namespaces else " This system allows no namespaces: sockets and processes are refused."
-    return read_model(live, config, (f"Built by running the repo's own code, isolated.{barrier}", *notes))
+        live = _construct(model_class, config)
+        notes = () if _tie_weights(live) else ("its code could not say which of its weights are tied.",)
+    missing = "" if namespaces else " This system allows no namespaces: sockets and processes are refused."
+    return read_model(live, config, (f"Built by running the repo's own code, isolated.{missing}", *notes))
 
 
-def _live(model_class: Any, config: Any) -> Any:
-    """The model; from its class's own constructor where transformers' way does not fit older code."""
+def _construct(model_class: Any, config: Any) -> Any:
     try:
         return model_class._from_config(config, attn_implementation="eager")  # noqa: SLF001 - AutoModel's own way
-    except Exception:  # noqa: BLE001 - a stranger's code; the next line raises what counts
+    except Exception:  # noqa: BLE001 - code for an older transformers; the next line raises the error that counts
         return model_class(config)
 
 
-def _tied(live: Any) -> bool:
+def _tie_weights(live: Any) -> bool:
     try:
         live.tie_weights()
-    except Exception:  # noqa: BLE001 - code for an older transformers declares ties in its way
+    except Exception:  # noqa: BLE001 - code for an older transformers declares ties in another way
         return False
     return True
 
@@ -143,22 +143,9 @@ def _make_package(code: Path) -> None:
     sys.dont_write_bytecode = True
 
 
-def _import(reference: str) -> Any:
+def _import_class(reference: str) -> Any:
     module, _, name = reference.rpartition(".")
     return getattr(import_module(f"{PACKAGE}.{module}"), name)
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    sent = 0
-    while sent < len(data):
-        sent += os.write(descriptor, data[sent : sent + 65536])
-    os.close(descriptor)
-
-
-def _reason(error: BaseException) -> str:
-    """An exception in one line."""
-    text = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 1] + "…"
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Shut this process in, for good: what it may read, reach, start, fill and use up.
+"""Restrict this process for good: files, network, processes, memory and time.
 
-Two walls are the kernel's own and needed, or nothing is run: Landlock (which files may be opened; the
-well-kept part of it is landlockpy's) and seccomp (which system calls may be made; the one library for
-it needs a C library that many machines lack, and the filter is a table and a loop). Namespaces come on
-top where the system allows them: no network device, no other process in sight. Limits on memory, time
-and file sizes are setrlimit's.
+Two mechanisms of the kernel are required, or nothing is run: Landlock (through landlockpy) for the files that
+may be opened, and seccomp for the system calls. The only seccomp library on PyPI needs a C library that many
+machines lack, so the filter is written here: a table and a loop. Namespaces, if the system allows them, hide
+network devices and other processes. setrlimit limits memory, time and file sizes.
 """
 
 from __future__ import annotations
@@ -22,15 +21,10 @@ from msgspec import Struct
 
 _SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
-_DESCRIPTORS = 256
+_MOST_DESCRIPTORS = 256
 
-_CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER, _CLONE_NEWPID, _CLONE_NEWNET = (
-    0x00020000,
-    0x08000000,
-    0x10000000,
-    0x20000000,
-    0x40000000,
-)
+# CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET
+_NEW_NAMESPACES = 0x00020000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 _CLONE_THREAD = 0x00010000
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
@@ -42,18 +36,18 @@ _X32_CALLS = 0x40000000
 
 
 class Machine(Struct, frozen=True):
-    """The system calls of a kind of machine, by their numbers there."""
+    """The numbers of system calls on one architecture."""
 
     audit: int
-    """Its number in <linux/audit.h>."""
+    """The number of the architecture in <linux/audit.h>."""
     clone: int
     clone3: int
     prlimit: int
     denied: tuple[int, ...]
 
 
-# denied, in this order: start programs and processes; sockets, and io_uring, which would make them
-# unseen; signals to and memory of other processes; new namespaces and mounts; keys, kernel programs
+# denied, in this order: starting programs and processes; sockets, and io_uring, which can open them too;
+# signals to and memory of other processes; new namespaces and mounts; keys and kernel programs
 _MACHINES = {
     "x86_64": Machine(
         audit=0xC000003E,
@@ -84,56 +78,62 @@ _MACHINES = {
 }
 
 
-class CannotConfineError(Exception):
-    """This system cannot shut a process in as it must be."""
+class SandboxUnavailableError(Exception):
+    """This system cannot isolate a process."""
 
 
 def check() -> None:
-    """Raise CannotConfineError where `confine` would."""
+    """Raise SandboxUnavailableError if this system lacks what `confine` needs."""
     if sys.platform != "linux":
-        raise CannotConfineError(f"isolation needs Linux, and this is {platform.system()}")
+        raise SandboxUnavailableError(f"isolation needs Linux, and this is {platform.system()}")
     _machine()
     import landlockpy
 
     if not landlockpy.supported():
-        raise CannotConfineError("isolation needs Landlock (Linux 5.13 or later, and switched on)")
+        raise SandboxUnavailableError("isolation needs Landlock (Linux 5.13 or later, and enabled)")
 
 
 def enter_namespaces() -> bool:
-    """No network device and no other process in sight, from the next fork on; False where not allowed."""
-    flags = _CLONE_NEWUSER | _CLONE_NEWNET | _CLONE_NEWPID | _CLONE_NEWIPC | _CLONE_NEWNS
-    return bool(_libc().unshare(flags) == 0)
+    """Enter new namespaces from the next fork on. Returns False if the system does not allow it."""
+    return bool(_libc().unshare(_NEW_NAMESPACES) == 0)
 
 
 def confine(readable: Sequence[Path], memory: int, seconds: int) -> None:
-    """From here on: read only `readable` and Python's own files, write nothing, start nothing, reach nobody.
+    """Restrict this thread and those that it starts; there must be no others.
 
-    `memory` is in bytes of address space beyond what is in use now, `seconds` of CPU time. For the
-    calling thread and those that it starts; there must be no others. Raises CannotConfineError.
+    From here on they cannot write files, start processes or open connections.
+
+    Args:
+        readable: The files and folders that may be read, besides Python's own.
+        memory: Bytes of address space on top of what is in use now.
+        seconds: Seconds of CPU time.
+
+    Raises SandboxUnavailableError.
+
     """
     check()
     _limit(memory, seconds)
-    _restrict_files([*readable, *_of_python()])
+    _restrict_files([*readable, *_python_paths()])
     _restrict_calls(_machine())
 
 
 def _limit(memory: int, seconds: int) -> None:
-    import resource  # not everywhere: `check` has said so by now
+    import resource  # not on Windows, which `check` refuses
 
     in_use = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
     limits = {
         resource.RLIMIT_AS: in_use + memory,
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_NOFILE: _DESCRIPTORS,
+        resource.RLIMIT_NOFILE: _MOST_DESCRIPTORS,
         resource.RLIMIT_CORE: 0,
     }
-    for kind, most in limits.items():
-        resource.setrlimit(kind, (most, most))
+    for kind, limit in limits.items():
+        resource.setrlimit(kind, (limit, limit))
 
 
-def _of_python() -> Iterator[Path]:
-    """What Python's imports read: its prefixes, the installed packages, the system's libraries."""
+def _python_paths() -> Iterator[Path]:
+    """What imports read: Python's prefixes, the installed packages, the system's libraries."""
     yield Path(__file__).parents[2]
     yield from map(Path, {sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()})
     yield from (Path(entry) for entry in sys.path if entry.endswith(("site-packages", "dist-packages")))
@@ -154,7 +154,7 @@ def _restrict_files(readable: Sequence[Path]) -> None:
 
 
 def _restrict_calls(machine: Machine) -> None:
-    program = b"".join(_filter(machine))
+    program = b"".join(struct.pack("<HBBI", *instruction) for instruction in _filter(machine))
     instructions = ctypes.create_string_buffer(program, len(program))
 
     class Program(ctypes.Structure):
@@ -167,45 +167,40 @@ def _restrict_calls(machine: Machine) -> None:
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(
         _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(filter_), 0, 0
     ):
-        raise CannotConfineError(f"seccomp was refused: {os.strerror(ctypes.get_errno())}")
+        raise SandboxUnavailableError(f"seccomp was refused: {os.strerror(ctypes.get_errno())}")
 
 
-def _filter(machine: Machine) -> Iterator[bytes]:
+def _filter(machine: Machine) -> Iterator[tuple[int, int, int, int]]:
     """The filter as BPF instructions: (code, jump if true, jump if false, operand)."""
-    yield _instruction(_LOAD, 0, 0, _ARCHITECTURE)
-    yield _instruction(_JUMP_EQUAL, 1, 0, machine.audit)
-    yield _instruction(_RETURN, 0, 0, _KILL)
-    yield _instruction(_LOAD, 0, 0, _NUMBER)
-    yield _instruction(_JUMP_AT_LEAST, 0, 1, _X32_CALLS)  # a second table of the same calls
-    yield _instruction(_RETURN, 0, 0, _ERRNO | _ENOSYS)
+    yield _LOAD, 0, 0, _ARCHITECTURE
+    yield _JUMP_EQUAL, 1, 0, machine.audit
+    yield _RETURN, 0, 0, _KILL
+    yield _LOAD, 0, 0, _NUMBER
+    yield _JUMP_AT_LEAST, 0, 1, _X32_CALLS  # a second table of the same system calls
+    yield _RETURN, 0, 0, _ERRNO | _ENOSYS
     for number in machine.denied:
-        yield _instruction(_JUMP_EQUAL, 0, 1, number)
-        yield _instruction(_RETURN, 0, 0, _ERRNO | _EPERM)
-    yield _instruction(_JUMP_EQUAL, 0, 1, machine.clone3)  # its flags are out of sight: libc then uses clone
-    yield _instruction(_RETURN, 0, 0, _ERRNO | _ENOSYS)
-    yield _instruction(_JUMP_EQUAL, 0, 5, machine.prlimit)  # limits may be asked for, not set
-    yield _instruction(_LOAD, 0, 0, _THIRD_ARGUMENT)
-    yield _instruction(_JUMP_EQUAL, 0, 2, 0)
-    yield _instruction(_LOAD, 0, 0, _THIRD_ARGUMENT + 4)
-    yield _instruction(_JUMP_EQUAL, 5, 0, 0)
-    yield _instruction(_RETURN, 0, 0, _ERRNO | _EPERM)
-    yield _instruction(_JUMP_EQUAL, 0, 3, machine.clone)
-    yield _instruction(_LOAD, 0, 0, _FIRST_ARGUMENT)
-    yield _instruction(_JUMP_SET, 1, 0, _CLONE_THREAD)  # a thread may be started, a process not
-    yield _instruction(_RETURN, 0, 0, _ERRNO | _EPERM)
-    yield _instruction(_RETURN, 0, 0, _ALLOW)
-
-
-def _instruction(code: int, if_true: int, if_false: int, operand: int) -> bytes:
-    return struct.pack("<HBBI", code, if_true, if_false, operand)
+        yield _JUMP_EQUAL, 0, 1, number
+        yield _RETURN, 0, 0, _ERRNO | _EPERM
+    # a filter cannot read the flags of clone3; without it libc uses clone
+    yield _JUMP_EQUAL, 0, 1, machine.clone3
+    yield _RETURN, 0, 0, _ERRNO | _ENOSYS
+    yield _JUMP_EQUAL, 0, 5, machine.prlimit  # limits may be read, not set
+    yield _LOAD, 0, 0, _THIRD_ARGUMENT
+    yield _JUMP_EQUAL, 0, 2, 0
+    yield _LOAD, 0, 0, _THIRD_ARGUMENT + 4
+    yield _JUMP_EQUAL, 5, 0, 0
+    yield _RETURN, 0, 0, _ERRNO | _EPERM
+    yield _JUMP_EQUAL, 0, 3, machine.clone
+    yield _LOAD, 0, 0, _FIRST_ARGUMENT
+    yield _JUMP_SET, 1, 0, _CLONE_THREAD  # a thread may be started, a process not
+    yield _RETURN, 0, 0, _ERRNO | _EPERM
+    yield _RETURN, 0, 0, _ALLOW
 
 
 def _machine() -> Machine:
     name = platform.machine()
     if name not in _MACHINES or struct.calcsize("P") != 8:  # noqa: PLR2004 - bytes of a 64-bit pointer
-        raise CannotConfineError(
-            f"isolation knows the system calls of {' and '.join(_MACHINES)}, not of {name}"
-        )
+        raise SandboxUnavailableError(f"isolation supports {' and '.join(_MACHINES)}, not {name}")
     return _MACHINES[name]
 
 

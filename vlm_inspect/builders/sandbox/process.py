@@ -1,4 +1,4 @@
-"""The parent's side of an isolated build: start a child, wait within limits, read its answer."""
+"""The parent process of an isolated build: start a child, wait within limits, read its answer."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ import msgspec
 from msgspec import Struct
 
 from vlm_inspect.builders.sandbox import confine
-from vlm_inspect.builders.sandbox.child import Answer
+from vlm_inspect.builders.sandbox.child import Answer, Task
 from vlm_inspect.core.codec import MOST_BYTES, decode, from_tree_data
 from vlm_inspect.core.errors import RemoteCodeError
 from vlm_inspect.core.module_tree import ModuleTree
 
-_HINT = "Leave out --trust-remote-code: the model is then answered from its headers and its source, unrun."
+_HINT = "Omit --trust-remote-code: the model is then read from its headers and source code; nothing is run."
 _START = (
     "import sys; sys.path.append(sys.argv[1]); from vlm_inspect.builders.sandbox.child import main; main()"
 )
-# what a Python with torch needs of the environment; nothing that holds a secret
-_PASSED_ON = ("LD_LIBRARY_PATH", "SYSTEMROOT")
+# variables that Python and torch need; none of them holds a secret
+_INHERITED = ("LD_LIBRARY_PATH", "SYSTEMROOT")
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PATH": os.defpath,
@@ -39,20 +39,21 @@ _ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
 }
 _CHUNK = 65536
-_PATIENCE = 0.3
+_SECONDS_TO_EXIT = 0.3
+_LONGEST_MESSAGE = 300
 
 
 class Limits(Struct, frozen=True):
-    """How much a repo's code may use before it is ended."""
+    """What a repo's code may use before it is killed."""
 
     seconds: int = 120
-    """Of waiting, the imports of torch and transformers included; and of CPU time."""
+    """Of CPU time; and of real time, which includes the imports of torch and transformers."""
     memory: int = 8 * 2**30
-    """Bytes of address space beyond what torch and transformers take."""
+    """Bytes of address space on top of that of torch and transformers."""
 
 
 class RemoteCode(Struct, frozen=True):
-    """A repo's Python files at one commit, and which class of them to build."""
+    """A repo's Python files at one commit, and the class to build."""
 
     files: Mapping[str, str]
     """Name → text: `modeling_phi3_v.py`; a module in a folder is `models/vit.py`."""
@@ -64,15 +65,15 @@ class RemoteCode(Struct, frozen=True):
 def build(
     code: RemoteCode, config: Mapping[str, Any], model: str, limits: Limits | None = None
 ) -> ModuleTree:
-    """Run the repo's code in an isolated child, and read the tree that it prints.
+    """Run the repo's code in an isolated child process, and return the tree that it sends.
 
-    Raises RemoteCodeError where the system cannot isolate, where the code does not run, goes beyond the
-    limits, or answers nonsense. Nothing of it is left running, and no file of it is left behind.
+    No process is left running, and no file is left behind. Raises RemoteCodeError if the system cannot
+    isolate, or if the code fails, exceeds its limits or sends an invalid answer.
     """
     limits = limits or Limits()
     try:
         confine.check()
-    except confine.CannotConfineError as error:
+    except confine.SandboxUnavailableError as error:
         raise _error(f"its code was not run: {error}.", model) from error
     with tempfile.TemporaryDirectory(prefix="vlm-inspect-", ignore_cleanup_errors=True) as folder:
         answer = _run(Path(folder), code, config, model, limits)
@@ -95,17 +96,17 @@ def _run(folder: Path, code: RemoteCode, config: Mapping[str, Any], model: str, 
             _end(child, parent_pipe)
 
 
-def _start(folder: Path, passed: tuple[int, ...]) -> subprocess.Popen[bytes]:
+def _start(folder: Path, descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
     root = str(Path(__file__).parents[3])
-    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return subprocess.Popen(  # noqa: S603 - this very Python, with a program of ours
+    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    return subprocess.Popen(  # noqa: S603 - this Python interpreter, with our own program
         [sys.executable, "-I", "-B", "-c", _START, root],
         env={**environment, **_ENVIRONMENT, "HOME": str(folder / "home"), "TMPDIR": str(folder / "work")},
         cwd=folder / "work",
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        pass_fds=passed,
+        pass_fds=descriptors,
         start_new_session=True,
     )
 
@@ -113,8 +114,8 @@ def _start(folder: Path, passed: tuple[int, ...]) -> subprocess.Popen[bytes]:
 def _read_answer(
     child: subprocess.Popen[bytes], task: bytes, answer_pipe: IO[bytes], limits: Limits, model: str
 ) -> bytes:
-    """Send the task, and read until the child closes its end of the pipe."""
-    assert child.stdin is not None  # noqa: S101 - for the type checker: Popen was told to make the pipe
+    """Send the task, and read until the child closes the pipe."""
+    assert child.stdin is not None  # noqa: S101 - for the type checker
     with suppress(BrokenPipeError):
         child.stdin.write(task)
     with suppress(BrokenPipeError):
@@ -127,57 +128,54 @@ def _read_answer(
             return bytes(answer)
         answer += data
         if len(answer) > MOST_BYTES:
-            raise _error(f"its code answers with more than {MOST_BYTES:,} bytes.", model)
-    raise _error(f"its code did not come to an end within {limits.seconds} s.", model)
+            raise _error(f"its code sent an answer of more than {MOST_BYTES:,} bytes.", model)
+    raise _error(f"its code did not end within {limits.seconds} s.", model)
 
 
 def _tree(data: bytes, model: str) -> ModuleTree:
     if not data:
-        raise _error("its code ended the process that it ran in, without an answer.", model)
+        raise _error("its code ended its process without an answer.", model)
     try:
         answer: Answer = decode(data, Answer)
         if answer.tree is not None:
             return from_tree_data(answer.tree)
     except ValueError as error:
-        raise _error(f"its code answers nonsense: {_plain(str(error))}", model) from error
+        raise _error(f"its code sent an invalid answer: {_printable(str(error))}", model) from error
     raise _failure(answer, model)
 
 
 def _failure(answer: Answer, model: str) -> RemoteCodeError:
-    said = _plain(answer.error)
+    reason = _printable(answer.error)
     if answer.kind == "package":
-        hint = "Install the package that is named, and ask again. " + _HINT
-        return RemoteCodeError(
-            f"its code needs a package that is missing here: {said}", hint=hint, model=model
-        )
+        hint = f"Install that package and try again. {_HINT}"
+        return _error(f"its code needs a package that is not installed: {reason}", model, hint)
     if answer.kind == "system":
-        return _error(f"its code was not run: {said}", model)
-    return _error(f"its code does not build the model here: {said}", model)
+        return _error(f"its code was not run: {reason}", model)
+    return _error(f"its code does not build the model: {reason}", model)
 
 
-def _error(message: str, model: str) -> RemoteCodeError:
-    return RemoteCodeError(message, hint=_HINT, model=model)
+def _error(message: str, model: str, hint: str = _HINT) -> RemoteCodeError:
+    return RemoteCodeError(message, hint=hint, model=model)
 
 
-def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)[:300]
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)[:_LONGEST_MESSAGE]
 
 
 def _task(
     folder: Path, code: RemoteCode, config: Mapping[str, Any], limits: Limits, ends: tuple[int, int]
 ) -> bytes:
-    return msgspec.json.encode(
-        {
-            "code": str(folder),
-            "config": config,
-            "model_class": code.model_class,
-            "config_class": code.config_class,
-            "memory": limits.memory,
-            "seconds": limits.seconds,
-            "answer": ends[0],
-            "parent_pipe": ends[1],
-        }
+    task = Task(
+        code=str(folder),
+        config=dict(config),
+        model_class=code.model_class,
+        config_class=code.config_class,
+        memory=limits.memory,
+        seconds=limits.seconds,
+        answer=ends[0],
+        parent_pipe=ends[1],
     )
+    return msgspec.json.encode(task)
 
 
 def _write_code(folder: Path, files: Mapping[str, str]) -> None:
@@ -190,18 +188,18 @@ def _write_code(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _end(child: subprocess.Popen[bytes], parent_pipe: IO[bytes]) -> None:
-    """Close the parent pipe: the outer process ends the inner one, then itself; or it is killed."""
+    """Close the parent pipe: the outer process then kills the inner one and exits. If not, kill both."""
     parent_pipe.close()
     try:
-        child.wait(_PATIENCE)
+        child.wait(_SECONDS_TO_EXIT)
     except subprocess.TimeoutExpired:
-        os.killpg(child.pid, signal.SIGKILL)  # it leads a group of its own, the inner one in it
+        os.killpg(child.pid, signal.SIGKILL)  # its process group, which includes the inner process
         child.wait()
 
 
 @contextmanager
 def _pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """The reading and the writing end of a pipe; both closed in the end."""
+    """The reading and the writing end of a pipe."""
     reading, writing = os.pipe()
     with open(reading, "rb", 0) as reader, open(writing, "wb", 0) as writer:  # noqa: PTH123 - descriptors
         yield reader, writer

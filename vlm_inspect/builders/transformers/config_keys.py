@@ -1,8 +1,8 @@
-"""What a configuration's key speaks of, by the words of its name.
+"""Compare a configuration's keys with what was built from it, by the words of their names.
 
-This is the one place that holds these words. A key is *structural* where it states how large, how many or
-which parts a model has: read otherwise than it is meant, it makes another model. Everything that a key may
-say of running, training, tokenising or pictures leaves the modules what they are.
+A key is structural if it states a size, a count or a part of the model: if a class does not use it, it builds
+another model. Keys about running, training, tokenising or image preprocessing are not. This is the only
+place that holds these words.
 """
 
 from __future__ import annotations
@@ -10,200 +10,113 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cached_property, lru_cache
-from typing import Any, Literal
+from typing import Any
 
 from msgspec import Struct
 
+from vlm_inspect.builders.config_values import is_number
 from vlm_inspect.core.module_tree import ModuleNode
 
-Quantity = Literal[
-    "vocabulary",
-    "image",
-    "patch",
-    "kernel",
-    "heads",
-    "layers",
-    "routing",
-    "experts",
-    "rank",
-    "queries",
-    "ratio",
-    "width",
-]
+# bounded: configurations share a few thousand keys, but a stranger's may have any number of others
+_cached = lru_cache(maxsize=4096)
 
 
-# configurations repeat a few thousand keys; what else stands in one is a stranger's, and is not kept for good
-_remembered = lru_cache(maxsize=4096)
+def _listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
 
 
-def _listed(names: str) -> frozenset[str]:
-    return frozenset(names.split())
+def _pairs(words: str) -> dict[str, str]:
+    return dict(pair.split("=") for pair in words.split())
 
 
-# one meaning, several spellings
-_SPELLINGS: Mapping[str, str] = {
-    "chans": "channels",
-    "dim": "size",
-    "dims": "size",
-    "emb": "embed",
-    "embd": "embed",
-    "embedding": "embed",
-    "embeddings": "embed",
-    "pos": "position",
-    "n": "num",
-    "number": "num",
-    "attn": "attention",
-    "ff": "intermediate",
-    "ffn": "intermediate",
-    "width": "size",
-    "widths": "size",
-    "depths": "depth",
-}
-_COUNTED: Mapping[str, str] = {
-    "block": "blocks",
-    "expert": "experts",
-    "head": "heads",
-    "layer": "layers",
-}
-# what stands before a name to say whose it is: mm_hidden_size, vt_num_hidden_layers, text_hidden_size
-VISION_WORDS = frozenset({"mm", "vt", "vit", "vision", "visual", "image", "encoder"})
-TEXT_WORDS = frozenset({"text", "llm", "language", "lm", "decoder"})
-_OTHER_OWNERS = frozenset({"audio", "speech", "video", "block", "init", "model", "config", "moe", "num"})
-
-_QUERIES = frozenset({"query", "queries", "latents"})
-# the quantity that a word names, the more particular words first: patch_size is of the patch
-_QUANTITIES: tuple[tuple[Quantity, frozenset[str]], ...] = (
-    ("vocabulary", frozenset({"vocab", "vocabulary"})),
-    ("patch", frozenset({"patch", "patches"})),
-    ("kernel", frozenset({"kernel", "stride"})),
-    ("rank", frozenset({"rank"})),
-    # experts per token, which some call the top k of them
-    ("routing", frozenset({"per", "topk"})),
-    ("experts", frozenset({"experts"})),
-    ("queries", _QUERIES),
-    ("image", frozenset({"image"})),
-    ("heads", frozenset({"heads"})),
-    ("layers", frozenset({"layers", "depth", "blocks"})),
-    ("ratio", frozenset({"ratio", "multiplier"})),
-    ("width", frozenset({"size", "channels", "embed"})),
+_SPELLINGS = _pairs(
+    "chans=channels dim=size dims=size width=size widths=size depths=depth emb=embed embd=embed "
+    "embedding=embed embeddings=embed pos=position n=num number=num attn=attention ff=intermediate "
+    "ffn=intermediate"
 )
-# of these the word alone is no quantity: an image's tokens, a patch's padding, a query's scale
-_ONLY_WITH_A_SIZE = frozenset({"image", "patch"})
-_ONLY_WITH_A_COUNT = frozenset({"queries"})
-_ONLY_OF_AN_MLP = frozenset({"ratio"})
-_ONLY_OF_EXPERTS = frozenset({"routing"})
+_PLURALS = _pairs("block=blocks expert=experts head=heads layer=layers")
+# the part that a key belongs to: mm_hidden_size, vt_num_hidden_layers, text_hidden_size
+_VISION_WORDS = _listed("mm vt vit vision visual image encoder")
+_TEXT_WORDS = _listed("text llm language lm decoder")
+_OTHER_OWNERS = _listed("audio speech video block init model config moe num")
 
-# a key with one of these words leaves the modules what they are; by what it speaks of
-_PASSING: Mapping[str, frozenset[str]] = {
-    "running": _listed(
+_QUERIES = _listed("query queries latents")
+# the more specific words first: patch_size is about the patch
+_QUANTITIES: tuple[tuple[str, frozenset[str]], ...] = (
+    ("vocabulary", _listed("vocab vocabulary")),
+    ("patch", _listed("patch patches")),
+    ("kernel", _listed("kernel stride")),
+    ("rank", _listed("rank")),
+    ("routing", _listed("per topk")),  # experts per token; some configurations call it top k
+    ("experts", _listed("experts")),
+    ("queries", _QUERIES),
+    ("image", _listed("image")),
+    ("heads", _listed("heads")),
+    ("layers", _listed("layers depth blocks")),
+    ("ratio", _listed("ratio multiplier")),
+    ("width", _listed("size channels embed")),
+)
+# one of these words is needed too: an image's tokens, a patch's padding, a query's scale are no such quantity
+_NEEDED_TOO: Mapping[str, frozenset[str]] = {
+    "image": _listed("size"),
+    "patch": _listed("size"),
+    "queries": _listed("num latents"),
+    "ratio": _listed("mlp intermediate"),
+    "routing": _listed("experts moe"),
+}
+# the quantities that the shapes of parameters show
+_SHOWN_BY_SHAPES: frozenset[str] = frozenset({"width", "patch", "kernel", "rank", "queries"})
+
+# a key with one of these words is not structural
+_NOT_STRUCTURAL_WORDS = frozenset().union(
+    # running
+    _listed(
         "cache implementation dtype ep tp pp dp parallel quantization compression group flash fused kernels "
         "backend device"
     ),
-    "how far attention sees": _listed("window chunk"),
-    "training": _listed(
+    # how far attention sees
+    _listed("window chunk"),
+    # training
+    _listed(
         "dropout drop initializer initialization std range loss coef aux freeze frozen tune tuned lr "
         "learning gradient checkpoint pretraining jitter noise smoothing mask label labels layerdrop"
     ),
-    "text and tokens": _listed("token tokens id ids template tokenizer length prompt placeholder"),
-    "generation": _listed("beam beams temperature penalty sampling repetition ngram"),
-    "pictures before they are patches": _listed(
+    # text and tokens
+    _listed("token tokens id ids template tokenizer length prompt placeholder"),
+    # generation
+    _listed("beam beams temperature penalty sampling repetition ngram"),
+    # images before they become patches
+    _listed(
         "tile tiles split splits splitting crop crops resolution resolutions pixels pinpoints thumbnail fps "
         "frame frames aspect grid mean padding"
     ),
-    "numbers that no parameter's shape follows from": _listed(
+    # numbers that do not change the shape of a parameter
+    _listed(
         "eps epsilon scale scaling factor theta rope rotary alpha beta gamma softcap logit interval freq "
         "step index indices indexes"
     ),
-    "bookkeeping": _listed("version transformers commit path auto dir log"),
-    # layers that predict further tokens have a note of their own: see `not_built`
-    "multi-token prediction": frozenset({"mtp", "nextn"}),
-}
-_PASSING_WORDS = frozenset().union(*_PASSING.values())
-_PASSING_KEYS = frozenset(
+    # bookkeeping
+    _listed("version transformers commit path auto dir log"),
+    # multi-token prediction: its layers have a note of their own, see `not_built`
+    _listed("mtp nextn"),
+)
+_NOT_STRUCTURAL_KEYS = frozenset(
     {
-        # a bound on what the model may be asked; with rotary positions no table follows from it
+        # a limit on the input; with rotary positions there is no table of that length
         "max_position_embeddings",
         "original_max_position_embeddings",
-        # of the head of CLIP's contrastive training, which a tower in a larger model goes without
+        # of CLIP's contrastive head, which a tower inside a larger model does not have
         "projection_dim",
     }
 )
-
-# what shapes show: a parameter is as wide, a table of queries as long; layers and heads are in none
-SHOWN_BY_SHAPES: frozenset[Quantity] = frozenset({"width", "patch", "kernel", "rank", "queries"})
-
-# under these a name is another checkpoint's: what the part is made of is said there, not here
-_PARTS = frozenset({"tower", "backbone", "encoder", "resampler", "abstractor"})
-
-
-@_remembered
-def words(key: str) -> tuple[str, ...]:
-    """The words of a key, one spelling each: `dim_embed` → size, embed; `n_layer` → num, layers."""
-    found = tuple(_SPELLINGS.get(word, word) for word in key.lower().split("_") if word)
-    return tuple(_COUNTED.get(word, word) for word in found) if "num" in found else found
-
-
-@_remembered
-def core(key: str) -> frozenset[str]:
-    """The words of a key without those that only say whose it is: `mm_hidden_size` is a hidden size."""
-    found = frozenset(words(key))
-    return found - VISION_WORDS - TEXT_WORDS - _OTHER_OWNERS or found
-
-
-@_remembered
-def quantity(key: str) -> Quantity | None:
-    """What a number under this key counts or measures, where that is structure."""
-    if key in _PASSING_KEYS or _is_passing(key):
-        return None
-    found = frozenset(words(key))
-    for name, named in _QUANTITIES:
-        if found & named and _is_whole(name, found):
-            return name
-    return None
-
-
-@_remembered
-def names_a_part(key: str) -> bool:
-    """Whether text under this key names a part that is described elsewhere: `mm_vision_tower`."""
-    return bool(frozenset(words(key)) & _PARTS) and not _is_passing(key) and not key.endswith("_type")
-
-
-@_remembered
-def is_pattern(key: str) -> bool:
-    """Whether a list under this key says of what kind each layer is."""
-    found = frozenset(words(key))
-    return bool(found & {"types", "pattern"}) and bool(found & {"layer", "layers", "block", "blocks"})
-
-
-def counts_further_tokens(key: str) -> bool:
-    """Whether a number under this key is of layers for further tokens: `num_nextn_predict_layers`."""
-    found = frozenset(words(key))
-    return bool(found & {"mtp", "nextn"}) and "layers" in found and not found & {"type", "types", "id", "ids"}
-
-
-def _is_passing(key: str) -> bool:
-    found = frozenset(words(key))
-    # query tokens are parameters, learned as they are
-    return bool(found & _PASSING_WORDS) and not (found & _QUERIES and "tokens" in found)
-
-
-def _is_whole(name: Quantity, found: frozenset[str]) -> bool:
-    """Whether the word is of the quantity itself, and not of something beside it."""
-    if name in _ONLY_WITH_A_SIZE:
-        return "size" in found
-    if name in _ONLY_OF_EXPERTS:
-        return bool(found & {"experts", "moe"})
-    if name in _ONLY_WITH_A_COUNT:
-        return "num" in found or "latents" in found
-    return name not in _ONLY_OF_AN_MLP or bool(found & {"mlp", "intermediate"})
-
-
-# an image has three, whatever a configuration calls them
-_COLOURS = 3
+# text under these keys names another checkpoint, whose configuration describes the part
+_PART_WORDS = _listed("tower backbone encoder resampler abstractor")
+# RGB images have three channels, whatever the key is called
+_IMAGE_CHANNELS = 3
 
 
 class Part(Struct, frozen=True, dict=True):
-    """A configuration as the classes read it, and the keys that its class declares."""
+    """A configuration or sub-configuration as the classes read it, and the keys that its class declares."""
 
     path: str
     config: Any
@@ -211,118 +124,155 @@ class Part(Struct, frozen=True, dict=True):
 
     @cached_property
     def values(self) -> tuple[tuple[str, Any], ...]:
-        """What its class read, by key. Made once: it is looked through for every key that was not read."""
+        """The declared keys and their values; cached, since every unused key is compared with them."""
         return tuple((key, value) for key, value in vars(self.config).items() if key in self.declared)
 
     @property
     def is_text(self) -> bool:
-        """Whether it is of what reads and writes tokens: the only part with a vocabulary."""
+        """Whether it is the language model's: the only part with a vocabulary."""
         return "vocab_size" in vars(self.config) and "vocab_size" in self.declared
 
-    def says(self, key: str) -> str:
+    def key_and_value(self, key: str) -> str:
         """`text_config.hidden_size 4096`."""
         path = f"{self.path}.{key}" if self.path else key
         return f"{path} {json.dumps(vars(self.config)[key], default=str)}"
 
 
 class BuiltValues(Struct, frozen=True, dict=True):
-    """The resolved configurations of a model, the whole one first, and its modules."""
+    """The resolved configurations of a model, the whole model's first, and its modules."""
 
     parts: tuple[Part, ...]
     root: ModuleNode
 
-    def instead_of(self, key: str, value: Any, part: Part) -> str | None:
-        """What was built where an unread key states something else.
+    def built_instead(self, key: str, value: Any, part: Part) -> str | None:
+        """Return what was built in place of what an unused key states.
 
-        None where the key states no structure, or what was built has it; empty where nothing built is of
-        that name.
+        None if the key is not structural or the model has what it states. Empty if nothing corresponds to it.
         """
         if isinstance(value, str):
-            return "" if names_a_part(key) else None
-        if not _is_structure(key, value):
+            return "" if _names_a_part(key) else None
+        if not _is_structural(key, value):
             return None
-        namesakes = [each for each in self._near(part) if each is not part and key in dict(each.values)]
-        if any(_equal(vars(each.config)[key], value) for each in namesakes):
+        nearby = self._nearby(part)
+        same_key = [each for each in nearby if each is not part and key in dict(each.values)]
+        if any(_equal(vars(each.config)[key], value) for each in same_key):
             return None
-        texts = [each for each in namesakes if each.is_text]
+        texts = [each for each in same_key if each.is_text]
         if texts and not part.is_text:
-            return texts[0].says(key)
-        if quantity(key) == "vocabulary" and not any(each.is_text for each in self._near(part)):
-            return None  # a tower's vocabulary is its pretraining's
-        return None if self._has(key, value, part) else self._akin(key, value, part)
+            return texts[0].key_and_value(key)
+        if _quantity(key) == "vocabulary" and not any(each.is_text for each in nearby):
+            return None  # a tower's vocabulary belongs to its pretraining
+        return None if self._has(key, value, part) else self._counterpart(key, value, part)
 
-    def _near(self, part: Part) -> list[Part]:
+    def _nearby(self, part: Part) -> list[Part]:
         """The configuration itself and those inside it."""
         prefix = f"{part.path}." if part.path else ""
         return [each for each in self.parts if each is part or each.path.startswith(prefix)]
 
-    def _spoken_of(self, key: str, part: Part) -> list[Part]:
-        """Where what a key speaks of may be stated: nearby, or in the part that its name names."""
-        found = frozenset(words(key))
-        near = self._near(part)
+    def _same_quantity(self, key: str, part: Part) -> list[tuple[Part, str, Any]]:
+        """The (part, key, value) of the same quantity: nearby, or in the part that the key names."""
+        quantity, words, nearby = _quantity(key), _words(key), self._nearby(part)
         named = [
             each
             for each in self.parts
-            if each not in near and found & (TEXT_WORDS if each.is_text else VISION_WORDS)
+            if each not in nearby and words & (_TEXT_WORDS if each.is_text else _VISION_WORDS)
         ]
-        return [*near, *named]
+        return [
+            (each, name, value)
+            for each in (*nearby, *named)
+            for name, value in each.values
+            if _quantity(name) == quantity
+        ]
 
     def _has(self, key: str, value: Any, part: Part) -> bool:
-        """Whether what was built has that very value of that very quantity, under whatever name."""
-        of = quantity(key)
-        stated = [
-            (name, known)
-            for each in self._spoken_of(key, part)
-            for name, known in each.values
-            if quantity(name) == of
-        ]
-        if any(_equal(known, value) for _, known in stated):
+        """Whether the model has this value of this quantity, under any key or as a side of a parameter."""
+        same_quantity = self._same_quantity(key, part)
+        if any(_equal(known, value) for _, _, known in same_quantity):
             return True
-        contradicted = any(core(name) == core(key) for name, _ in stated)
-        return not contradicted and not _is_list(value) and self._is_a_side(of, value)
+        contradicted = any(_core(name) == _core(key) for _, name, _ in same_quantity)
+        return not contradicted and not _is_list(value) and self._is_a_side(_quantity(key), value)
 
-    def _is_a_side(self, of: Quantity | None, value: Any) -> bool:
-        """Whether a parameter is as wide; of patches that are flattened, as wide as all their pixels."""
-        if of not in SHOWN_BY_SHAPES:
+    def _is_a_side(self, quantity: str | None, value: Any) -> bool:
+        """Whether a parameter has this width; for a patch, also that of its flattened pixels."""
+        if quantity not in _SHOWN_BY_SHAPES:
             return False
-        patch = of == "patch" and value * value * _COLOURS in self._sides
-        return patch or value in self._sides or value == _COLOURS
+        flattened = quantity == "patch" and value * value * _IMAGE_CHANNELS in self._sides
+        return flattened or value in self._sides or value == _IMAGE_CHANNELS
 
     @cached_property
     def _sides(self) -> frozenset[int]:
         return _sides(self.root)
 
-    def _akin(self, key: str, value: Any, part: Part) -> str:
-        """What was built under another spelling of the name, or else as the only one of its quantity.
-
-        Empty where there is no such thing.
-        """
-        of = quantity(key)
+    def _counterpart(self, key: str, value: Any, part: Part) -> str:
+        """The key that states the same under another spelling, or else the only one of the same quantity."""
         alike = [
             (each, name)
-            for each in self._spoken_of(key, part)
-            for name, known in each.values
-            if known is not None and _is_list(known) == _is_list(value) and quantity(name) == of
+            for each, name, known in self._same_quantity(key, part)
+            if known is not None and _is_list(known) == _is_list(value)
         ]
-        same = [(each, name) for each, name in alike if core(name) == core(key)]
+        same = [(each, name) for each, name in alike if _core(name) == _core(key)]
         counterparts = same[:1] or (alike if len(alike) == 1 else [])
-        return next((each.says(name) for each, name in counterparts), "")
+        return next((each.key_and_value(name) for each, name in counterparts), "")
 
 
-def _is_structure(key: str, value: Any) -> bool:
+def counts_prediction_layers(key: str) -> bool:
+    """Whether a key counts layers for multi-token prediction: `num_nextn_predict_layers`."""
+    found = _words(key)
+    return bool(found & {"mtp", "nextn"}) and "layers" in found and not found & {"type", "types", "id", "ids"}
+
+
+@_cached
+def _words(key: str) -> frozenset[str]:
+    """The words of a key in one spelling: `dim_embed` → size, embed; `n_layer` → num, layers."""
+    found = frozenset(_SPELLINGS.get(word, word) for word in key.lower().split("_") if word)
+    return frozenset(_PLURALS.get(word, word) for word in found) if "num" in found else found
+
+
+@_cached
+def _core(key: str) -> frozenset[str]:
+    """The words of a key without those that name a part: `mm_hidden_size` → hidden, size."""
+    return _words(key) - _VISION_WORDS - _TEXT_WORDS - _OTHER_OWNERS or _words(key)
+
+
+@_cached
+def _quantity(key: str) -> str | None:
+    """What a number under this key counts or measures; None if it is not structural."""
+    if key in _NOT_STRUCTURAL_KEYS or _is_not_structural(key):
+        return None
+    found = _words(key)
+    for quantity, names in _QUANTITIES:
+        if found & names and found & _NEEDED_TOO.get(quantity, found):
+            return quantity
+    return None
+
+
+@_cached
+def _names_a_part(key: str) -> bool:
+    """Whether text under this key names another checkpoint's part: `mm_vision_tower`."""
+    return bool(_words(key) & _PART_WORDS) and not _is_not_structural(key) and not key.endswith("_type")
+
+
+def _is_not_structural(key: str) -> bool:
+    found = _words(key)
+    # query tokens are parameters
+    return bool(found & _NOT_STRUCTURAL_WORDS) and not (found & _QUERIES and "tokens" in found)
+
+
+def _is_structural(key: str, value: Any) -> bool:
     if isinstance(value, list):
-        numbers = all(_is_number(item) for item in value)
-        return quantity(key) is not None if numbers else is_pattern(key)
+        numbers = all(is_number(item) for item in value)
+        return _quantity(key) is not None if numbers else _lists_layer_types(key)
     # a switch states no size, and a class may do the same without it (GLM-4.1V's attention_bias)
-    return _is_number(value) and bool(value) and quantity(key) is not None
+    return is_number(value) and bool(value) and _quantity(key) is not None
+
+
+def _lists_layer_types(key: str) -> bool:
+    found = _words(key)
+    return bool(found & {"types", "pattern"}) and bool(found & {"layer", "layers", "block", "blocks"})
 
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple))
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _equal(known: Any, value: Any) -> bool:
@@ -330,7 +280,7 @@ def _equal(known: Any, value: Any) -> bool:
 
 
 def _sides(root: ModuleNode) -> frozenset[int]:
-    """Every side of every parameter."""
+    """Every dimension of every parameter's shape."""
     seen: dict[int, ModuleNode] = {}
     waiting = [root]
     while waiting:

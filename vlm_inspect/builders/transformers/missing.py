@@ -1,6 +1,7 @@
-"""Models with a part whose package is not installed, such as a timm tower: the other parts are built.
+"""Packages that are missing, broken or too old: torch and transformers, and those of single sub-models.
 
-The constructor of such a part raises ImportError. It becomes an empty module, with the reason.
+If the package of a sub-model is missing (a timm tower, for example), its constructor raises ImportError. That
+sub-model becomes an empty module with the reason, and all others are built.
 """
 
 from __future__ import annotations
@@ -8,143 +9,42 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from traceback import walk_tb
 from typing import Any
 
-from vlm_inspect.builders.transformers.patches import uncollected, unlogged
+from vlm_inspect.builders.transformers.patches import no_log_warnings, patched, uncollected
 from vlm_inspect.core import packages
 from vlm_inspect.core.errors import BrokenEnvironmentError
 
+NEEDED = ("torch", "accelerate", "transformers")
+LOWEST_TRANSFORMERS = (4, 41)
 # package → the extra of vlm-inspect that has it
 EXTRAS: Mapping[str, str] = {"pillow": "timm", "timm": "timm", "torchvision": "timm", "scipy": "scipy"}
 # transformers' advice, one for each package that is missing
 _ADVICE = re.compile(r"pip install (-U )?([A-Za-z0-9][A-Za-z0-9_.-]*)")
 
-Unbuilt = dict[type, str]
-"""Classes that could not be built, each with the reason."""
+EmptyClasses = Mapping[type, str]
+"""Classes of sub-models that are empty because a package is missing, with the reason."""
 
 
-def build_without(construct: Callable[[], Any], unbuilt: Unbuilt | None = None) -> tuple[Any, Unbuilt]:
-    """Return the model, and the classes of its parts that stayed empty because a package is missing.
-
-    Raises ImportError if the model itself needs the package, or the part that reads text.
-    """
-    known = unbuilt or {}
-    try:
-        with _emptied(known):
-            return construct(), known
-    except ImportError as error:
-        part = _part_that_failed(error)
-        if part is None or part in known:
-            raise
-        model, all_unbuilt = build_without(construct, {**known, part: reason(error)})
-        if _reads_no_text(model):
-            raise
-        return model, all_unbuilt
-
-
-def paths_of(modules: Iterable[tuple[str, Any]], unbuilt: Unbuilt) -> dict[str, str]:
-    """Return the paths of the empty modules, with the reasons."""
-    return {path: unbuilt[type(module)] for path, module in modules if type(module) in unbuilt}
-
-
-def packages_in(error: ImportError) -> tuple[str, ...]:
-    """Return the missing packages, by their names on PyPI."""
-    named = [package for _, package in _ADVICE.findall(str(error))] or ([error.name] if error.name else [])
-    return tuple(dict.fromkeys(named))
-
-
-def reason(error: ImportError) -> str:
-    """Return `needs pillow and timm: pip install "vlm-inspect[timm]"`."""
-    packages = packages_in(error)
-    if not packages:
-        return "needs a package that is missing"
-    names = " and ".join(filter(None, (", ".join(packages[:-1]), packages[-1])))
-    if any(newer for newer, _ in _ADVICE.findall(str(error))):
-        return f"needs a newer {names}: pip install -U {' '.join(packages)}"
-    return f"needs {names}: {advice(error)}"
-
-
-def advice(error: ImportError) -> str:
-    """Return what to type to install the packages: an extra of vlm-inspect, if one has them."""
-    packages = packages_in(error)
-    extras = dict.fromkeys(EXTRAS[package] for package in packages if package in EXTRAS)
-    wanted = [f'"vlm-inspect[{",".join(extras)}]"'] if extras else []
-    wanted += [package for package in packages if package not in EXTRAS]
-    return f"pip install {' '.join(wanted)}" if wanted else "Install the package, then try again."
-
-
-def note(path: str, why: str) -> str:
-    """Return the note for the user about an empty part."""
-    matching = " (timm brings torchvision, which must match torch)" if "[timm" in why else ""
-    return f"{path} was not built: it {why}{matching}. All other parts are exact."
-
-
-def _part_that_failed(error: ImportError) -> type | None:
-    """The innermost sub-model whose constructor raised; None if it was the model itself."""
-    from transformers import PreTrainedModel
-
-    building = [
-        frame.f_locals.get("self")
-        for frame, _ in walk_tb(error.__traceback__)
-        if frame.f_code.co_name == "__init__"
-    ]
-    models = list(dict.fromkeys(type(each) for each in building if isinstance(each, PreTrainedModel)))
-    return models[-1] if len(models) > 1 else None
-
-
-@contextmanager
-def _emptied(classes: Iterable[type]) -> Iterator[None]:
-    """Let the constructors of these classes make empty modules."""
-    from transformers import PreTrainedModel
-
-    def empty(self: Any, config: Any, *_: Any, **__: Any) -> None:
-        PreTrainedModel.__init__(self, config)
-        PreTrainedModel.post_init(self)
-
-    own = {each: each.__dict__.get("__init__") for each in classes}
-    for each in own:
-        each.__init__ = empty  # type: ignore[misc]
-    try:
-        yield
-    finally:
-        for each, constructor in own.items():
-            if constructor is None:
-                del each.__init__  # type: ignore[misc]
-            else:
-                each.__init__ = constructor  # type: ignore[misc]
-
-
-def _reads_no_text(model: Any) -> bool:
-    """Whether the part that reads text is empty: then there is no useful answer."""
-    try:
-        return model.get_input_embeddings() is None
-    except Exception:  # noqa: BLE001 - a model's own method fails if the part is empty
-        return True
-
-
-NEEDED = ("torch", "accelerate", "transformers")
-LOWEST_TRANSFORMERS = (4, 41)
-
-
-def require() -> None:
+def require_libraries() -> None:
     """Import the libraries. Raises BrokenEnvironmentError if one is missing, broken or too old."""
     with uncollected():
         for package in NEEDED:
-            imported(package)
+            import_library(package)
 
 
-def imported(package: str) -> Any:
+def import_library(package: str) -> Any:
     """Import one of the libraries. Raises BrokenEnvironmentError."""
     try:
-        with unlogged():  # transformers logs that there is no torch: `_check` says it
+        with no_log_warnings():  # transformers logs that torch is missing: `_check_transformers` raises it
             module = import_module(package)
     except packages.IMPORT_FAULTS as error:
         raise packages.import_failure(package, error) from error
     if package == "transformers":
-        _check(module)
+        _check_transformers(module)
     return module
 
 
@@ -154,10 +54,10 @@ def broken_import(name: str, error: BaseException) -> BrokenEnvironmentError:
     while root.__cause__ is not None:
         root = root.__cause__
     message = f"transformers cannot import {name} here: {packages.first_sentence(root)}"
-    return BrokenEnvironmentError(message, hint=_hint(name, root))
+    return BrokenEnvironmentError(message, hint=_import_hint(name, root))
 
 
-def _hint(name: str, root: BaseException) -> str:
+def _import_hint(name: str, root: BaseException) -> str:
     if "torchvision" in str(root):  # its operators are built for one torch, which its own error does not say
         mismatch = packages.missing_requirements("torchvision", on="torch")
         why = f" ({mismatch[0]})" if mismatch else ""
@@ -170,7 +70,7 @@ def _hint(name: str, root: BaseException) -> str:
     return f"python -c 'from transformers import {name}' shows all of it; vlm-inspect doctor checks more."
 
 
-def _check(transformers: Any) -> None:
+def _check_transformers(transformers: Any) -> None:
     version = getattr(transformers, "__version__", None)
     if version is None:  # a folder of that name, or the rest of an uninstalled package
         message = "transformers has no version: it is damaged, or a folder of that name is imported instead."
@@ -187,3 +87,99 @@ def _check(transformers: Any) -> None:
             f"{found[0]}." if found else f"transformers {version} finds no torch that it can use.",
             hint=packages.pip_install(found) if found else "pip install --upgrade torch",
         )
+
+
+# --- sub-models ---
+
+
+def build_available_parts(
+    construct: Callable[[], Any], empty: EmptyClasses | None = None
+) -> tuple[Any, EmptyClasses]:
+    """Return the model, and the classes of its sub-models that are empty because a package is missing.
+
+    Raises ImportError if the model itself needs the package, or the sub-model that reads text.
+    """
+    known = empty or {}
+    try:
+        with _empty_constructors(known):
+            return construct(), known
+    except ImportError as error:
+        failed = _failed_class(error)
+        if failed is None or failed in known:
+            raise
+        model, all_empty = build_available_parts(construct, {**known, failed: reason(error)})
+        if not _has_input_embeddings(model):
+            raise
+        return model, all_empty
+
+
+def empty_module_paths(modules: Iterable[tuple[str, Any]], empty: EmptyClasses) -> dict[str, str]:
+    """Return the paths of the empty modules, with the reasons."""
+    return {path: empty[type(module)] for path, module in modules if type(module) in empty}
+
+
+def reason(error: ImportError) -> str:
+    """Return `needs pillow and timm: pip install "vlm-inspect[timm]"`."""
+    names = _packages_in(error)
+    if not names:
+        return "needs a package that is missing"
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    if any(newer for newer, _ in _ADVICE.findall(str(error))):
+        return f"needs a newer {listed}: pip install -U {' '.join(names)}"
+    return f"needs {listed}: {advice(error)}"
+
+
+def advice(error: ImportError) -> str:
+    """Return what to type to install the packages: an extra of vlm-inspect, if one has them."""
+    names = _packages_in(error)
+    extras = dict.fromkeys(EXTRAS[name] for name in names if name in EXTRAS)
+    wanted = [f'"vlm-inspect[{",".join(extras)}]"'] if extras else []
+    wanted += [name for name in names if name not in EXTRAS]
+    return f"pip install {' '.join(wanted)}" if wanted else "Install the package, then try again."
+
+
+def note(path: str, why: str) -> str:
+    """Return the note for the user about an empty module."""
+    matching = " (timm brings torchvision, which must match torch)" if "[timm" in why else ""
+    return f"{path} was not built: it {why}{matching}. All other parts are exact."
+
+
+def _packages_in(error: ImportError) -> tuple[str, ...]:
+    """The missing packages, by their names on PyPI."""
+    named = [package for _, package in _ADVICE.findall(str(error))] or ([error.name] if error.name else [])
+    return tuple(dict.fromkeys(named))
+
+
+def _failed_class(error: ImportError) -> type | None:
+    """The innermost sub-model whose constructor raised; None if it was the model itself."""
+    from transformers import PreTrainedModel
+
+    building = [
+        frame.f_locals.get("self")
+        for frame, _ in walk_tb(error.__traceback__)
+        if frame.f_code.co_name == "__init__"
+    ]
+    models = list(dict.fromkeys(type(each) for each in building if isinstance(each, PreTrainedModel)))
+    return models[-1] if len(models) > 1 else None
+
+
+@contextmanager
+def _empty_constructors(classes: Iterable[type]) -> Iterator[None]:
+    """Let the constructors of these classes make empty modules."""
+    from transformers import PreTrainedModel
+
+    def empty(self: Any, config: Any, *_: Any, **__: Any) -> None:
+        PreTrainedModel.__init__(self, config)
+        PreTrainedModel.post_init(self)
+
+    with ExitStack() as patches:
+        for each in classes:
+            patches.enter_context(patched(each, "__init__", empty))
+        yield
+
+
+def _has_input_embeddings(model: Any) -> bool:
+    try:
+        return model.get_input_embeddings() is not None
+    except Exception:  # noqa: BLE001 - a model's own method fails if the part is empty
+        return False

@@ -1,4 +1,4 @@
-"""What holds while libraries are imported and models built: what they print, log and collect meanwhile."""
+"""Context managers that patch or silence libraries while they are imported and while models are built."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import gc
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
+# older versions of transformers check here whether flash-attn and a GPU are present
+_FLASH_CHECK = "_check_and_enable_flash_attn_2"
+_ABSENT = object()
+
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """What the libraries say while they build is about their own business, not about the answer."""
+def silenced() -> Iterator[None]:
+    """Silence warnings and transformers' logger."""
     logger = logging.getLogger("transformers")
     before = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -26,8 +30,8 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def unlogged() -> Iterator[None]:
-    """No warnings in the log. transformers sets the level of its own anew when it is imported."""
+def no_log_warnings() -> Iterator[None]:
+    """Drop log records up to warnings; unlike `silenced`, this works while transformers is imported."""
     before = logging.root.manager.disable
     logging.disable(max(before, logging.WARNING))
     try:
@@ -37,30 +41,8 @@ def unlogged() -> Iterator[None]:
 
 
 @contextmanager
-def unprinted(base: type) -> Iterator[None]:
-    """A configuration prints itself for its library's log, read or not: that takes time, and may fail.
-
-    Under transformers 4.57 Phi-4-multimodal's does: it has a part that is None.
-    """
-    with _instead(base, "__repr__", object.__repr__):
-        yield
-
-
-@contextmanager
-def rates_in_memory() -> Iterator[None]:
-    """Towers of the Swin kind read the rates of their layers off `linspace`, which meta has no values for.
-
-    Transformers 5 makes them on the CPU by itself.
-    """
-    import torch
-
-    with _instead(torch, "linspace", partial(torch.linspace, device="cpu")):
-        yield
-
-
-@contextmanager
 def uncollected() -> Iterator[None]:
-    """No search for garbage: imports and builds make objects to keep, and it would take much of the time."""
+    """Switch off garbage collection, which takes much of the time of imports and builds."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -70,34 +52,78 @@ def uncollected() -> Iterator[None]:
             gc.enable()
 
 
-@contextmanager
-def uninitialised() -> Iterator[None]:
-    """No initial values: a tensor on meta keeps none, and to draw them takes most of the time of a build.
+def no_config_repr(base: type) -> AbstractContextManager[None]:
+    """Do not let configurations format themselves for log messages: it is slow, and may fail.
 
-    transformers' own `no_init_weights` would, under version 4, leave out what it ties meanwhile too.
+    With transformers 4.57 Phi-4-multimodal's fails, because one of its parts is None.
+    """
+    return patched(base, "__repr__", object.__repr__)
+
+
+def linspace_on_cpu() -> AbstractContextManager[None]:
+    """Let Swin towers compute their drop path rates: `linspace` has no values on the meta device.
+
+    transformers 5 computes them on the CPU itself.
+    """
+    import torch
+
+    return patched(torch, "linspace", partial(torch.linspace, device="cpu"))
+
+
+@contextmanager
+def no_init() -> Iterator[None]:
+    """Skip weight initialisation, which takes most of the time of a build on the meta device.
+
+    transformers' own `no_init_weights` also skips tying in version 4.
     """
     from torch.nn import init
     from transformers import PreTrainedModel
 
-    drawn = [name for name in vars(init) if name.endswith("_") and not name.startswith("_")]
-    with ExitStack() as replaced:
-        for name in drawn:
-            replaced.enter_context(_instead(init, name, _as_it_is))
-        if hasattr(PreTrainedModel, "_initialize_weights"):  # its own, module by module
-            replaced.enter_context(_instead(PreTrainedModel, "_initialize_weights", _as_it_is))
+    initialisers = [name for name in vars(init) if name.endswith("_") and not name.startswith("_")]
+    with ExitStack() as patches:
+        for name in initialisers:
+            patches.enter_context(patched(init, name, _unchanged))
+        if hasattr(PreTrainedModel, "_initialize_weights"):
+            patches.enter_context(patched(PreTrainedModel, "_initialize_weights", _unchanged))
         yield
 
 
-def _as_it_is(tensor: Any, *_: Any, **__: Any) -> Any:
-    return tensor
+def flash_attention_allowed() -> AbstractContextManager[None]:
+    """Let models use flash attention if they support it, without flash-attn and a GPU."""
+    from transformers import PreTrainedModel
+
+    if not attention_selects_classes():
+        return nullcontext()
+    return patched(PreTrainedModel, _FLASH_CHECK, classmethod(_enable_flash_attention))
+
+
+def attention_selects_classes() -> bool:
+    """Whether the attention implementation may choose the class of a layer; it does before 4.48."""
+    from transformers import PreTrainedModel
+
+    return hasattr(PreTrainedModel, _FLASH_CHECK)
 
 
 @contextmanager
-def _instead(holder: Any, name: str, replacement: Any) -> Iterator[None]:
-    """While this lasts, something else stands under a name."""
-    own = getattr(holder, name)
-    setattr(holder, name, replacement)
+def patched(owner: Any, name: str, replacement: Any) -> Iterator[None]:
+    """Replace an attribute of a module or class inside the block."""
+    own = vars(owner).get(name, _ABSENT)
+    setattr(owner, name, replacement)
     try:
         yield
     finally:
-        setattr(holder, name, own)
+        if own is _ABSENT:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, own)
+
+
+def _enable_flash_attention(model_class: Any, config: Any, *_: Any, **__: Any) -> Any:
+    if not model_class._supports_flash_attn_2:  # noqa: SLF001 - transformers has no public name for it
+        config._attn_implementation = None  # noqa: SLF001 - as above
+        return model_class._check_and_enable_sdpa(config, hard_check_only=False)  # noqa: SLF001 - as above
+    return config
+
+
+def _unchanged(tensor: Any, *_: Any, **__: Any) -> Any:
+    return tensor

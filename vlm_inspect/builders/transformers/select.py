@@ -1,4 +1,4 @@
-"""Which class of transformers a configuration means."""
+"""Select the class of transformers that a configuration names."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vlm_inspect.builders.transformers.missing import broken_import
 from vlm_inspect.core import packages
 from vlm_inspect.core.errors import NotNativeError
 
-# the auto classes that hold vision-language models, the most telling first; not every version has all
+# the auto classes that have vision-language models, the most specific first; no version has all of them
 _AUTO_MAPPINGS = (
     "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES",
     "MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES",
@@ -23,7 +23,7 @@ _AUTO_MAPPINGS = (
 
 
 class Selection(Struct, frozen=True):
-    """The classes to build a model from, and what the user should know of the choice."""
+    """The classes to build a model from, and notes for the user about the choice."""
 
     model_class: Any
     config_class: Any
@@ -31,89 +31,89 @@ class Selection(Struct, frozen=True):
 
 
 def select(config: Mapping[str, Any], model: str) -> Selection:
-    """The class that `architectures` names, or else the one that `model_type` stands for.
+    """Return the class that `architectures` names, or else the auto classes' class for `model_type`.
 
-    Raises NotNativeError where transformers itself has neither.
+    Raises NotNativeError if transformers has neither.
     """
-    model_type = _text(config.get("model_type"))
+    model_type = _nonempty_text(config.get("model_type"))
     architecture = _first_architecture(config)
-    stated = _own_class(architecture) if architecture else None
-    if stated is not None:
-        return _from_architecture(stated, model_type)
+    named = _model_class(architecture) if architecture else None
+    if named is not None:
+        return _named_selection(named, model_type)
     if model_type is None and architecture is None:
         raise NotNativeError(
             "its config.json says neither model_type nor architectures.",
-            hint='A config.json says what it is of: {"model_type": "llava", ...}',
+            hint='A config.json names its model: {"model_type": "llava", ...}',
             model=model,
             short="unnamed",
         )
-    standard = _standard_class(model_type)
+    standard = _auto_class(model_type)
     if standard is None:
-        raise _not_native(*_why_not(architecture, model_type, config), model)
+        raise _no_class_error(architecture, model_type, config, model)
     if architecture is None:
         note = f"config.json names no architecture; built {standard.__name__}, the class for {model_type!r}."
-    elif _letters(architecture) == _letters(standard.__name__):
+    elif _normalised(architecture) == _normalised(standard.__name__):
         note = f"config.json names {architecture}, which transformers calls {standard.__name__}."
     else:
-        raise _not_native(
+        raise NotNativeError(
             f"its architecture {architecture} is not one of transformers' own, "
-            f"though its model_type {model_type!r} is",
-            "foreign class",
-            model,
+            f"though its model_type {model_type!r} is.",
+            model=model,
+            short="foreign class",
         )
     return Selection(standard, _config_class(model_type) or standard.config_class, (note,))
 
 
 def version() -> str:
-    """The version of transformers that is installed."""
+    """Return the version of transformers that is installed."""
     import transformers
 
     return str(transformers.__version__)
 
 
 def unknown_parts(config: Mapping[str, Any], error: BaseException) -> dict[str, str]:
-    """The sub-configurations whose type transformers does not have: `vision_config` → its type.
+    """Return the sub-configurations whose type transformers does not have: `vision_config` → its type.
 
-    None where the error does not name one of these types: who looks a type up says that it was not found.
-    A class that makes its own parts, whatever type they say, fails for another reason.
+    Empty if the error names none of these types: a class that ignores the type of its sub-configurations
+    fails for another reason.
     """
     parts = {}
     for name, part in config.items():
-        kind = _text(part.get("model_type")) if isinstance(part, Mapping) else None
+        kind = _nonempty_text(part.get("model_type")) if isinstance(part, Mapping) else None
         if kind is not None and _config_class(kind) is None:
             parts[name] = kind
     return parts if any(kind in str(error) for kind in parts.values()) else {}
 
 
-def _from_architecture(stated: Any, model_type: str | None) -> Selection:
-    own_config = stated.config_class
+def _named_selection(named: Any, model_type: str | None) -> Selection:
+    own_config = named.config_class
     typed_config = _config_class(model_type)
     if model_type is None:
-        note = f"config.json says no model_type; built {stated.__name__}, the architecture it names."
-        return Selection(stated, own_config, (note,))
-    if typed_config is None or typed_config is own_config or stated.__name__ in _classes_for(model_type):
-        return Selection(stated, typed_config or own_config)
+        note = f"config.json says no model_type; built {named.__name__}, the architecture it names."
+        return Selection(named, own_config, (note,))
+    if typed_config is None or typed_config is own_config or named.__name__ in _auto_class_names(model_type):
+        return Selection(named, typed_config or own_config)
     note = (
-        f"config.json says model_type {model_type!r} and architecture {stated.__name__}, which belongs to "
-        f"{own_config.model_type!r}; built {stated.__name__}, the class its weights were saved from."
+        f"config.json says model_type {model_type!r} and architecture {named.__name__}, which belongs to "
+        f"{own_config.model_type!r}; built {named.__name__}, the class its weights were saved from."
     )
-    return Selection(stated, own_config, (note,))
+    return Selection(named, own_config, (note,))
 
 
-def _why_not(architecture: str | None, model_type: str | None, config: Mapping[str, Any]) -> tuple[str, str]:
-    """Why transformers has no class for it: as a clause, and in a few words."""
-    named = architecture or f"model_type {model_type!r}"
+def _no_class_error(
+    architecture: str | None, model_type: str | None, config: Mapping[str, Any], model: str
+) -> NotNativeError:
+    name = architecture or f"model_type {model_type!r}"
     if isinstance(config.get("auto_map"), Mapping):
-        return f"{named} is code of its own repo, which transformers {version()} does not have", "remote code"
-    return f"transformers {version()} has no class for {named}", "unknown type"
+        message = f"{name} is code of its own repo, which transformers {version()} does not have."
+        return NotNativeError(message, model=model, short="remote code")
+    return NotNativeError(
+        f"transformers {version()} has no class for {name}.", model=model, short="unknown type"
+    )
 
 
-def _not_native(why: str, short: str, model: str) -> NotNativeError:
-    return NotNativeError(f"{why}.", model=model, short=short)
-
-
-def _own_class(name: str) -> Any | None:
-    """transformers' own model class of that name, or None."""
+def _model_class(name: str) -> Any | None:
+    """transformers' model class of that name, or None."""
     import transformers
 
     if not name.isidentifier():
@@ -126,12 +126,13 @@ def _own_class(name: str) -> Any | None:
     return found if is_model and getattr(found, "config_class", None) is not None else None
 
 
-def _standard_class(model_type: str | None) -> Any | None:
+def _auto_class(model_type: str | None) -> Any | None:
     """The class that transformers' auto classes build for a type."""
-    return next((found for name in _classes_for(model_type) if (found := _own_class(name)) is not None), None)
+    classes = (_model_class(name) for name in _auto_class_names(model_type))
+    return next((found for found in classes if found is not None), None)
 
 
-def _classes_for(model_type: str | None) -> Iterator[str]:
+def _auto_class_names(model_type: str | None) -> Iterator[str]:
     from transformers.models.auto import modeling_auto
 
     for mapping in _AUTO_MAPPINGS:
@@ -149,13 +150,13 @@ def _config_class(model_type: str | None) -> Any | None:
 
 def _first_architecture(config: Mapping[str, Any]) -> str | None:
     names = config.get("architectures")
-    return _text(names[0]) if isinstance(names, list) and names else None
+    return _nonempty_text(names[0]) if isinstance(names, list) and names else None
 
 
-def _text(value: object) -> str | None:
+def _nonempty_text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _letters(name: str) -> str:
-    """A class name without what spelling it differs in: `Kimi_K25For…` and `KimiK25For…`."""
-    return name.replace("_", "").lower()
+def _normalised(class_name: str) -> str:
+    """The same for `Kimi_K25ForConditionalGeneration` and `KimiK25ForConditionalGeneration`."""
+    return class_name.replace("_", "").lower()

@@ -1,4 +1,4 @@
-"""A live torch module, read into a ModuleTree."""
+"""Read a torch module into a ModuleTree."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import TYPE_CHECKING, Any
 
 from vlm_inspect.builders.forward.joins import read_forwards
 from vlm_inspect.builders.forward.order import used_in_order
-from vlm_inspect.core.module_tree import Attribute, ForwardInfo, ModuleNode, ModuleTree, NodePool, Shape, join
+from vlm_inspect.core.module_tree import Attribute, ModuleNode, ModuleTree, NodePool, Shape, join
 
 if TYPE_CHECKING:
     from torch import nn
 
 _MODALITIES = ("image", "video", "audio")
 _PLAIN_ACCESSORS = ("get_input_embeddings", "get_output_embeddings", "get_decoder", "get_encoder")
-_KERNELS = {
+_ATTENTION_BACKENDS = {
     "_supports_flash_attn": "flash_attention",
     "_supports_flash_attn_2": "flash_attention",  # its name before transformers 4.54
     "_supports_sdpa": "sdpa",
     "_supports_flex_attn": "flex_attention",
 }
-# where a module stands in its list is its name's business: kept, it would make every layer its own kind
+# a module's index in its list is not read: with it, no two layers would be equal
 POSITION = re.compile(r"(^|_)(idx|index|layer_id|layer_number)$")
 _LONGEST_TEXT = 200
-# lists that say something of a module (the sections of a rotary embedding), not of all layers
+# a short list is about the module (the sections of a rotary embedding), a long one about all layers
 _LONGEST_LIST = 16
 
 
 def read_model(live: nn.Module, config: Any, notes: tuple[str, ...] = ()) -> ModuleTree:
-    """A live model as data, with the configuration that it was built from. The model can be dropped then."""
+    """Read a model, and the configuration that it was built from. The model is not needed afterwards."""
     import torch
     import transformers
 
@@ -41,64 +41,60 @@ def read_model(live: nn.Module, config: Any, notes: tuple[str, ...] = ()) -> Mod
         accessors=walk.accessors,
         config=config.to_dict(),
         configs=walk.configs,
-        attention_backends=walk.supports,
-        forward_info=walk.forwards,
+        attention_backends=walk.attention_backends,
+        forward_info=tuple(read_forwards(live)),
         notes=notes,
         versions={"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]},
     )
 
 
 class Walk:
-    """One reading of a model: its nodes, the paths of its modules, and what is tied."""
+    """One pass over a model: its nodes, the paths of its modules, and its tied parameters."""
 
     def __init__(self, model: nn.Module) -> None:
         self._pool = NodePool()
-        self._paths: dict[int, str] = {}
-        self._holders: dict[int, list[str]] = {}
-        self.root = self._read(model, "")
+        self._module_paths: dict[int, str] = {}
+        self._parameter_paths: dict[int, list[str]] = {}
+        self.root = self._node(model, "")
         self._model = model
 
     @property
     def ties(self) -> tuple[tuple[str, ...], ...]:
-        """Groups of paths at which one parameter stands, in the order of the tree."""
-        return tuple(tuple(paths) for paths in self._holders.values() if len(paths) > 1)
+        """The paths of each parameter that has more than one, in the order of the tree."""
+        return tuple(tuple(paths) for paths in self._parameter_paths.values() if len(paths) > 1)
 
     @property
     def accessors(self) -> dict[str, str]:
-        """What the model's accessors answer, as paths; those without an answer are left out."""
-        answers: dict[str, str] = {}
+        """The paths of the modules that the model's accessors return; those without a module are omitted."""
+        found: dict[str, str] = {}
         for name, call in _accessor_calls(self._model):
-            path = self._paths.get(id(_ask(call)))
+            path = self._module_paths.get(id(_result(call)))
             if path is not None:
-                answers[name] = path
-        return answers
+                found[name] = path
+        return found
 
     @property
-    def supports(self) -> tuple[str, ...]:
-        """The attention kernels that the model's class says it supports."""
-        named = {kernel for flag, kernel in _KERNELS.items() if getattr(self._model, flag, False) is True}
-        return tuple(sorted(named))
+    def attention_backends(self) -> tuple[str, ...]:
+        """The attention backends that the model's class declares to support."""
+        flags = _ATTENTION_BACKENDS.items()
+        return tuple(sorted({name for flag, name in flags if getattr(self._model, flag, False) is True}))
 
     @property
     def configs(self) -> dict[str, dict[str, Any]]:
-        """The configurations of the parts, by the paths of the modules at which they begin."""
+        """The configurations of sub-models, by the path of the outermost module that has them."""
         found = list(_own_configs(self._model, "", None))
-        plain = {id(config): config.to_dict() for _, config in found}
-        return {path: plain[id(config)] for path, config in found}
+        as_dicts = {id(config): config.to_dict() for _, config in found}
+        return {path: as_dicts[id(config)] for path, config in found}
 
-    @property
-    def forwards(self) -> tuple[ForwardInfo, ...]:
-        """What the code of the model's modules says of the sequences that they join."""
-        return tuple(read_forwards(self._model))
-
-    def _read(self, module: nn.Module, path: str) -> ModuleNode:
-        self._paths.setdefault(id(module), path)
-        parameters = _shapes(module._parameters)  # noqa: SLF001 - named_parameters() leaves tied ones out
+    def _node(self, module: nn.Module, path: str) -> ModuleNode:
+        self._module_paths.setdefault(id(module), path)
+        parameters = _shapes(module._parameters)  # noqa: SLF001 - named_parameters() omits tied ones
         for name, _ in parameters:
-            self._holders.setdefault(id(module._parameters[name]), []).append(join(path, name))  # noqa: SLF001
+            paths = self._parameter_paths.setdefault(id(module._parameters[name]), [])  # noqa: SLF001
+            paths.append(join(path, name))
         children = tuple(
-            (name, self._read(child, join(path, name)))
-            for name, child in module._modules.items()  # noqa: SLF001 - named_children() leaves shared ones out
+            (name, self._node(child, join(path, name)))
+            for name, child in module._modules.items()  # noqa: SLF001 - named_children() omits shared ones
             if child is not None
         )
         return self._pool.node(
@@ -117,48 +113,49 @@ def _shapes(tensors: Mapping[str, Any]) -> tuple[tuple[str, Shape], ...]:
 
 
 def _persistent_buffers(module: nn.Module) -> tuple[tuple[str, Shape], ...]:
-    passing = module._non_persistent_buffers_set  # noqa: SLF001 - torch has no public name for it
-    return _shapes({name: buffer for name, buffer in module._buffers.items() if name not in passing})  # noqa: SLF001
+    non_persistent = module._non_persistent_buffers_set  # noqa: SLF001 - torch has no public name for it
+    buffers = module._buffers.items()  # noqa: SLF001 - as above
+    return _shapes({name: buffer for name, buffer in buffers if name not in non_persistent})
 
 
 def _detail(module: nn.Module) -> str:
     try:
         return str(module.extra_repr())
-    except Exception:  # noqa: BLE001 - a model's own method, for display only: whatever it raises, there is no detail
+    except Exception:  # noqa: BLE001 - a model's own method, for display only, may raise anything
         return ""
 
 
 def _attributes(module: nn.Module) -> tuple[tuple[str, Attribute], ...]:
     found = []
     for name, value in vars(module).items():
-        if name[0] == "_" or not _is_told(name):  # most are torch's own, twenty in every module
+        if name[0] == "_" or not _is_read(name):  # most are torch's own, twenty in every module
             continue
-        plain = _plain(name, value)
+        plain = _plain_attribute(name, value)
         if plain is not None:
             found.append((name, plain))
     return tuple(sorted(found, key=lambda pair: pair[0]))
 
 
 @cache
-def _is_told(name: str) -> bool:
+def _is_read(name: str) -> bool:
     return name != "training" and POSITION.search(name) is None
 
 
-def _plain(name: str, value: object) -> Attribute:
-    """The attribute as plain data, or None where it is not a scalar."""
+def _plain_attribute(name: str, value: object) -> Attribute:
+    """The attribute if it is a scalar, a short text or integers; the name of an activation function."""
     if isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, str):
         return value if len(value) <= _LONGEST_TEXT else None
     if isinstance(value, (tuple, list)) and all(type(item) is int for item in value):
         return tuple(value) if isinstance(value, tuple) or 0 < len(value) <= _LONGEST_LIST else None
-    if "act" in name and callable(value):  # an activation kept as a function has no module to be seen by
+    if "act" in name and callable(value):  # a function is no child module
         return getattr(value, "__name__", None)
     return None
 
 
 def _own_configs(module: nn.Module, path: str, outer: Any) -> Iterator[tuple[str, Any]]:
-    """Where a configuration begins: the module has one that is not its holder's."""
+    """The modules that have another configuration than the module that holds them."""
     config = vars(module).get("config")
     if config is None or config is outer or not hasattr(config, "to_dict"):
         config = outer
@@ -178,8 +175,8 @@ def _accessor_calls(model: nn.Module) -> Iterator[tuple[str, Callable[[], object
             yield f"get_encoder({modality})", partial(model.get_encoder, modality=modality)
 
 
-def _ask(call: Callable[[], object]) -> object:
+def _result(call: Callable[[], object]) -> object:
     try:
         return call()
-    except Exception:  # noqa: BLE001 - a model's own method: an accessor that fails has not answered
+    except Exception:  # noqa: BLE001 - a model's own method may raise anything; then it returns no module
         return None

@@ -1,4 +1,4 @@
-"""The header build against the native one, over every multimodal type that builds without an extra."""
+"""Trees from headers compared with native builds, for every multimodal type that needs no extra."""
 
 import json
 
@@ -17,7 +17,7 @@ from vlm_inspect.core.errors import BadHeaderError
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
 
-# what names and shapes do not tell, by the reason
+# types whose parts names and shapes do not determine, by the reason
 BY_A_CLASS_NAME = {  # the native build finds the part by its class's name or accessor, which no header holds
     "blip",
     "diffusion_gemma",
@@ -51,7 +51,7 @@ DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL", torch.ui
 
 
 def checkpoint_of(config):
-    """What a checkpoint of the model says in its headers: each tensor once, in the order of the names."""
+    """The headers of a checkpoint of the model: each tensor once, in the order of the names."""
     selected = select(config, "org/name")
     with accelerate.init_empty_weights(include_buffers=True):
         live = selected.model_class._from_config(selected.config_class.from_dict(config))  # noqa: SLF001
@@ -60,11 +60,11 @@ def checkpoint_of(config):
     for name, tensor in live.state_dict(keep_vars=True).items():
         stored.setdefault(id(tensor), (name, tensor))
     return TensorHeaders(
-        tuple(sorted((told(*each) for each in stored.values()), key=lambda tensor: tensor.name))
+        tuple(sorted((tensor_info(*each) for each in stored.values()), key=lambda tensor: tensor.name))
     )
 
 
-def told(name, tensor):
+def tensor_info(name, tensor):
     return TensorInfo(
         name,
         DTYPES[tensor.dtype],
@@ -75,7 +75,7 @@ def told(name, tensor):
 
 
 def untyped(config):
-    """A configuration that does not say what it is of."""
+    """A configuration without model_type and architectures."""
     if isinstance(config, dict):
         return {
             key: untyped(value) for key, value in config.items() if key not in {"model_type", "architectures"}
@@ -101,7 +101,7 @@ def built_twice(model_type):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model_type", sorted(set(TYPES) - set(NEEDS_EXTRA) - DIFFERENT))
-def test_headers_tell_what_the_native_build_tells(model_type):
+def test_headers_give_the_same_parts_as_the_native_build(model_type):
     by_class, by_headers = built_twice(model_type)
     assert parts(by_headers) == parts(by_class)
     assert by_headers.parameters.total == by_class.parameters.total
@@ -109,7 +109,7 @@ def test_headers_tell_what_the_native_build_tells(model_type):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model_type", sorted(PARTED_OTHERWISE))
-def test_where_parts_are_told_apart_by_code_alone_the_total_is_still_exact(model_type):
+def test_where_only_code_separates_parts_the_total_is_still_exact(model_type):
     by_class, by_headers = built_twice(model_type)
     assert parts(by_headers) != parts(by_class)
     assert by_headers.parameters.total == by_class.parameters.total
@@ -117,7 +117,7 @@ def test_where_parts_are_told_apart_by_code_alone_the_total_is_still_exact(model
 
 
 @pytest.mark.parametrize("model_type", sorted(BY_A_CUSTOM_NAME))
-def test_a_buffer_that_only_code_tells_from_a_parameter_is_less_than_a_millionth(model_type):
+def test_a_buffer_that_only_code_distinguishes_is_less_than_a_millionth(model_type):
     by_class, by_headers = built_twice(model_type)
     off = by_headers.parameters.total - by_class.parameters.total
     assert 0 < abs(off) < by_class.parameters.total / 1e6
@@ -128,7 +128,7 @@ def llava():
     return built_twice("llava")[1]
 
 
-def test_no_class_is_named_that_no_tensor_names(llava):
+def test_a_class_that_shapes_do_not_prove_is_unknown(llava):
     tower = llava.by_role(Role.VISION_ENCODER)[0]
     layer = tower.layers[0]
     assert (llava.model_class, tower.class_name, layer.class_name) == (None, None, None)
@@ -142,7 +142,7 @@ def test_no_class_is_named_that_no_tensor_names(llava):
     assert reasons == [header.NO_CODE] * 3
 
 
-def test_what_shapes_prove_is_named(llava):
+def test_a_class_that_shapes_prove_is_named(llava):
     tower = llava.by_role(Role.VISION_ENCODER)[0]
     assert [(stage.class_name, sizes(stage)) for stage in tower.embeddings] == [
         ("Conv2d", (3, 1024)),
@@ -152,7 +152,7 @@ def test_what_shapes_prove_is_named(llava):
     assert llava.by_role(Role.LANGUAGE_MODEL)[0].layers[0].norms[0].class_name is None
 
 
-def test_heads_are_those_of_the_part_of_the_configuration_that_has_the_width(llava):
+def test_heads_come_from_the_configuration_part_of_that_width(llava):
     heads = [
         llava.by_role(role)[0].layers[0].attention.heads
         for role in (Role.VISION_ENCODER, Role.LANGUAGE_MODEL)
@@ -160,7 +160,7 @@ def test_heads_are_those_of_the_part_of_the_configuration_that_has_the_width(lla
     assert heads == [16, 32]
 
 
-def test_what_headers_cannot_hold_is_unknown_with_a_reason(llava):
+def test_facts_that_headers_do_not_hold_are_unknown_with_a_reason(llava):
     layer = llava.by_role(Role.LANGUAGE_MODEL)[0].layers[0]
     assert layer.norms[0].eps is None
     assert "eps" in layer.norms[0].unknown
@@ -177,7 +177,7 @@ def test_an_activation_is_the_one_that_the_configuration_states_or_unknown():
     assert "activation" in language({}).unknown
 
 
-def test_stored_dtypes_are_told_for_each_component(llava):
+def test_each_component_has_its_stored_dtypes(llava):
     assert {part.role: dict(part.stored_bytes) for part in llava.components} == {
         part.role: {"F32": part.parameters * 4} for part in llava.components
     }
@@ -202,13 +202,13 @@ def answered(config, headers):
     return describe(header.build(config, headers, "org/name"), ModelIdentity("org/name"), "header")
 
 
-def test_a_head_that_is_not_stored_is_the_embedding_where_the_configuration_says_so():
+def test_a_head_that_is_not_stored_is_tied_if_the_configuration_says_so():
     record = answered({"tie_word_embeddings": True}, small())
     head = record.by_role(Role.LM_HEAD)[0]
     assert (head.paths, head.parameters, head.head.tied_to) == (("lm_head",), 0, "model.embed_tokens.weight")
 
 
-def test_a_head_in_the_old_layout_is_tied_beside_the_inner_model():
+def test_a_tied_head_in_the_old_layout_is_next_to_the_inner_model():
     headers = small(names=("language_model.model.embed_tokens.weight",))
     record = answered({"text_config": {"tie_word_embeddings": True}}, headers)
     assert record.by_role(Role.LM_HEAD)[0].paths == ("language_model.lm_head",)
@@ -221,13 +221,13 @@ def test_a_stored_head_that_is_tied_counts_once():
     assert apart.parameters.total - tied.parameters.total == 800
 
 
-def test_without_a_word_of_the_configuration_a_missing_head_is_unknown():
+def test_a_missing_head_is_unknown_if_the_configuration_does_not_say():
     record = answered({}, small())
     assert "lm_head" in record.unknown
     assert "lm_head" not in record.absent
 
 
-def test_a_model_that_is_said_to_have_its_own_head_and_stores_none_has_none():
+def test_an_untied_head_that_is_not_stored_is_absent():
     assert Role.LM_HEAD.value in answered({"tie_word_embeddings": False}, small()).absent
 
 
@@ -256,11 +256,11 @@ def test_buffers_are_no_parameters():
 
 def without(headers, tensor):
     missing = {"model-00002.safetensors": (headers.tensors[tensor].name,)}
-    kept = [each for index, each in enumerate(headers.tensors) if index != tensor % len(headers.tensors)]
-    return TensorHeaders(tuple(kept), missing=missing)
+    others = [each for index, each in enumerate(headers.tensors) if index != tensor % len(headers.tensors)]
+    return TensorHeaders(tuple(others), missing=missing)
 
 
-def test_tensors_of_a_file_that_is_not_there_leave_counts_unknown():
+def test_tensors_of_a_missing_file_make_counts_unknown():
     record = answered({"tie_word_embeddings": False}, without(small(), -1))
     language = record.by_role(Role.LANGUAGE_MODEL)[0]
     reason = "model-00002.safetensors is not there"
@@ -269,7 +269,7 @@ def test_tensors_of_a_file_that_is_not_there_leave_counts_unknown():
     assert language.layer_count == 2
 
 
-def test_a_part_that_may_be_in_a_missing_file_is_not_said_to_be_absent():
+def test_a_part_that_may_be_in_a_missing_file_is_unknown():
     record = answered({"tie_word_embeddings": False}, without(small(), 0))
     assert not record.absent
     assert record.unknown["language_model"] == "model-00002.safetensors is not there"

@@ -38,31 +38,31 @@ def test_the_tree_counts_what_torch_counts():
     assert dict(tree.root.parameter_paths()) == {
         name: tuple(tensor.shape) for name, tensor in model.named_parameters(remove_duplicate=False)
     }
-    kept = {f"{path}.{name}" for path, node in tree.root.walk() for name, _ in node.buffers}
-    assert kept == set(model.state_dict()) - {
+    buffers = {f"{path}.{name}" for path, node in tree.root.walk() for name, _ in node.buffers}
+    assert buffers == set(model.state_dict()) - {
         name for name, _ in model.named_parameters(remove_duplicate=False)
     }
 
 
-def test_the_configuration_that_was_given_is_left_as_it_was():
+def test_the_given_configuration_is_not_changed():
     before = json.dumps(GEMMA_3_4B)
     build.build(GEMMA_3_4B, "org/name")
     assert json.dumps(GEMMA_3_4B) == before
 
 
-def test_a_kernel_that_is_not_installed_stops_nobody_from_looking():
-    asking = {**LLAVA, "_attn_implementation": "flash_attention_2", "torch_dtype": "float4_of_tomorrow"}
-    assert build.build(asking, "org/name").total == build.build(LLAVA, "org/name").total
+def test_a_kernel_need_not_be_installed():
+    config = {**LLAVA, "_attn_implementation": "flash_attention_2", "torch_dtype": "float4_of_tomorrow"}
+    assert build.build(config, "org/name").total == build.build(LLAVA, "org/name").total
 
 
 @pytest.mark.slow
-def test_a_235b_model_builds_within_half_a_gibibyte_beside_the_libraries():
+def test_a_235b_model_builds_within_half_a_gibibyte_on_top_of_the_libraries():
     script = (
         "import json, resource, sys\n"
         "from vlm_inspect.builders.transformers import build, missing\n"
         "def most():\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "missing.require()\n"  # a torch with CUDA takes more than one without
+        "missing.require_libraries()\n"  # a torch with CUDA takes more than one without
         "before = most()\n"
         "total = build.build(json.load(sys.stdin), 'org/name').total\n"
         "print(total, most() - before)\n"
@@ -105,13 +105,13 @@ def test_a_235b_model_builds_within_half_a_gibibyte_beside_the_libraries():
         ({"architectures": [5], "model_type": 7}, "neither model_type nor architectures"),
     ],
 )
-def test_what_transformers_does_not_have_is_said(config, sentence):
+def test_a_class_that_transformers_does_not_have_is_an_error(config, sentence):
     with pytest.raises(NotNativeError) as raised:
         build.build(config, "org/name")
     assert sentence in raised.value.message
 
 
-def test_a_type_without_an_architecture_is_built_as_its_auto_class_says():
+def test_a_type_without_an_architecture_is_built_by_its_auto_class():
     tree = build.build({"model_type": "llava"}, "org/name")
     assert tree.root.class_name == "LlavaForConditionalGeneration"
     assert "names no architecture" in tree.notes[0]
@@ -123,7 +123,7 @@ def test_an_architecture_without_a_type_is_built_from_its_own_configuration():
     assert "says no model_type" in tree.notes[0]
 
 
-def test_of_a_type_and_an_architecture_that_disagree_the_architecture_is_built():
+def test_the_architecture_is_built_if_the_type_disagrees():
     config = {"model_type": "llava_next", "architectures": ["LlavaNextVideoForConditionalGeneration"]}
     tree = build.build(config, "org/name")
     assert tree.root.class_name == "LlavaNextVideoForConditionalGeneration"
@@ -167,7 +167,7 @@ def test_a_part_that_is_no_configuration_is_refused(part):
         )
 
 
-def test_the_build_says_nothing(capfd):
+def test_a_build_prints_nothing(capfd):
     config = {
         **LLAVA,
         "text_config": {"model_type": "llama", "rope_scaling": {"type": "linear", "factor": 2.0}},

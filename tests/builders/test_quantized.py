@@ -1,9 +1,9 @@
-"""Packed weights, scheme by scheme: the shape that the model has, or why it is not known."""
+"""Packed weights, by packing: the shape in the model, or the reason why it is unknown."""
 
 import pytest
 
 from vlm_inspect.builders.headers import build as header
-from vlm_inspect.builders.headers.quantized import Quantisation, logical
+from vlm_inspect.builders.headers.quantized import Quantisation, model_tensors
 from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
 
 IN, OUT = 4096, 11008
@@ -16,7 +16,7 @@ def headers(tensors):
 
 
 def only(tensors, config):
-    found = logical(headers(tensors), Quantisation.of_config(config))
+    found = model_tensors(headers(tensors), Quantisation.of_config(config))
     assert [each.name for each in found if not each.name.endswith("bias")] == ["up.weight"]
     return found[0]
 
@@ -45,7 +45,7 @@ KNOWN = {
         {"quantization_config": {"quant_method": "gptq", "bits": 4, "group_size": 128}},
     ),
     "awq": (AWQ, {"quantization_config": {"quant_method": "awq", "bits": 4}}),
-    "awq, bits unsaid": (AWQ, {}),
+    "awq without bits": (AWQ, {}),
     "compressed-tensors": (
         COMPRESSED,
         {"quantization_config": {"quant_method": "compressed-tensors", **INT4}},
@@ -99,7 +99,7 @@ KNOWN = {
 
 
 @pytest.mark.parametrize(("tensors", "config"), KNOWN.values(), ids=KNOWN)
-def test_a_known_packing_is_undone(tensors, config):
+def test_a_known_packing_gives_the_shape(tensors, config):
     weight = only(tensors, config)
     assert weight.shape == (OUT, IN)
     assert sum(weight.stored.values()) == 64 * len(tensors)
@@ -115,17 +115,17 @@ FOUR_BITS = {
 }
 
 
-def test_four_bits_in_a_row_are_counted_and_have_no_shape():
+def test_four_bits_in_a_row_have_a_count_and_no_shape():
     weight = only(FOUR_BITS, {})
     assert (weight.shape, weight.count) == (None, OUT * IN)
     assert "not the shape" in weight.reason
 
 
-def test_four_bits_beside_a_bias_have_the_shape_that_it_leaves():
+def test_four_bits_with_a_bias_have_a_shape():
     assert only({**FOUR_BITS, "up.bias": ("F16", (OUT,))}, {}).shape == (OUT, IN)
 
 
-def test_a_row_of_known_length_leaves_the_model_countable():
+def test_four_bits_in_a_row_count_towards_the_total():
     tree = header.build({}, headers(FOUR_BITS), "org/name")
     assert tree.total == OUT * IN
     assert not tree.unknowns.shapes
@@ -151,12 +151,12 @@ def test_an_unknown_packing_has_no_shape_and_a_reason(tensors):
     assert "(its own)" in weight.reason
 
 
-def test_sizes_that_contradict_each_other_are_not_believed():
+def test_contradictory_sizes_give_no_shape():
     tensors = KNOWN["mlx, 4 bits"][0]
     assert only(tensors, {"quantization": {"group_size": 64, "bits": 8}}).shape is None
 
 
-def test_an_unknown_packing_leaves_counts_unknown_and_says_why():
+def test_an_unknown_packing_is_a_reason_for_unknown_counts():
     tree = header.build({}, headers(UNKNOWN["hqq"]), "org/name")
     assert list(tree.unknowns.shapes) == ["up.weight"]
 
@@ -175,7 +175,7 @@ def test_microscaled_experts_are_unpacked():
     assert dict(experts.attributes) == {"num_experts": 32, "hidden_dim": 2880, "intermediate_dim": 2880}
 
 
-def test_a_patch_convolution_of_mlx_has_its_channels_last():
+def test_an_mlx_convolution_has_its_channels_last():
     tensors = TensorHeaders(
         (TensorInfo("patch_embedding.weight", "F16", (1152, 14, 14, 3), 64),), metadata={"format": "mlx"}
     )
@@ -183,7 +183,7 @@ def test_a_patch_convolution_of_mlx_has_its_channels_last():
     assert (node.attribute("in_channels"), node.attribute("kernel_size")) == (3, (14, 14))
 
 
-def test_quantised_weights_beside_plain_ones_are_told_apart():
+def test_quantised_and_plain_weights_can_be_mixed():
     plain = {"norm.weight": ("F16", (IN,)), "head.weight": ("F16", (100, IN))}
     tree = header.build({}, headers({**GPTQ, **plain}), "org/name")
     assert tree.total == IN * OUT + IN + 100 * IN

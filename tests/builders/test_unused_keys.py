@@ -1,4 +1,4 @@
-"""Which keys of a config.json the built classes did not read, and which of those make it another model."""
+"""Keys of a config.json that the built classes do not use, and those among them that are structural."""
 
 from types import MappingProxyType
 
@@ -48,12 +48,12 @@ SMALL_LLAVA = {
 }
 
 
-def unread(config):
+def unused(config):
     return {key.path: key for key in build.build(config, "org/name").unused_config_keys}
 
 
 def structural(config):
-    return {path: key.built_instead for path, key in unread(config).items() if key.structural}
+    return {path: key.built_instead for path, key in unused(config).items() if key.structural}
 
 
 def with_key(part, key, value):
@@ -62,20 +62,20 @@ def with_key(part, key, value):
     return {**SMALL_LLAVA, part: extended} if part else extended
 
 
-def test_widths_under_a_name_that_the_class_does_not_know_are_told_with_what_was_built():
+def test_widths_under_an_unknown_key_are_structural():
     assert structural(FLORENCE_2_LARGE) == {
         "vision_config.dim_embed": "vision_config.embed_dim [128, 256, 512, 1024]"
     }
-    assert unread(FLORENCE_2_LARGE)["vision_config.dim_embed"].value == "[256, 512, 1024, 2048]"
+    assert unused(FLORENCE_2_LARGE)["vision_config.dim_embed"].value == "[256, 512, 1024, 2048]"
 
 
-def test_the_same_widths_under_another_name_are_what_was_built():
-    keys = unread(FLORENCE_2_BASE)
+def test_widths_under_an_unknown_key_that_were_built_are_not_structural():
+    keys = unused(FLORENCE_2_BASE)
     assert not keys["vision_config.dim_embed"].structural
     assert structural(FLORENCE_2_BASE) == {}
 
 
-def test_a_width_of_experts_that_is_built_as_another_is_told():
+def test_a_width_of_experts_that_is_built_as_another_is_structural():
     assert structural(ARIA) == {"text_config.moe_intermediate_size": "text_config.intermediate_size 13568"}
     # 25.3B, and what the class makes of it
     text = ARIA["text_config"]
@@ -85,7 +85,7 @@ def test_a_width_of_experts_that_is_built_as_another_is_told():
 
 
 @pytest.mark.parametrize("named", [{}, NAMED], ids=["no architectures", "architectures"])
-def test_a_layout_with_flat_keys_that_is_built_as_another_size_is_told_size_by_size(named):
+def test_flat_keys_of_another_size_are_structural_one_by_one(named):
     assert structural({**LLAVA_ORIGINAL_13B, **named}) == {
         "hidden_size": "text_config.hidden_size 4096",
         "intermediate_size": "text_config.intermediate_size 11008",
@@ -96,33 +96,33 @@ def test_a_layout_with_flat_keys_that_is_built_as_another_size_is_told_size_by_s
     }
 
 
-def test_of_flat_keys_that_happen_to_be_the_defaults_the_tower_is_still_told():
+def test_flat_keys_with_default_sizes_leave_the_tower_structural():
     assert structural(LLAVA_ORIGINAL_7B) == {"mm_vision_tower": ""}
 
 
-def test_flat_keys_that_the_class_hands_on_to_a_part_were_read():
-    assert unread(QWEN2_5_VL_7B) == {}
+def test_flat_keys_that_the_class_passes_to_a_part_are_used():
+    assert unused(QWEN2_5_VL_7B) == {}
 
 
 @pytest.mark.parametrize(
     "config", [LLAVA_1_5_7B, PALIGEMMA_3B, GEMMA_3_4B, KIMI_K2_5, *(config for config, _ in TOTALS.values())]
 )
-def test_published_models_of_the_native_classes_are_read_in_full(config):
+def test_published_models_have_no_structural_unused_keys(config):
     assert structural(config) == {}
 
 
-def test_what_the_configuration_says_beside_its_structure_is_listed_and_no_misreading():
-    assert set(unread(PALIGEMMA_3B)) == {
+def test_unused_keys_that_are_not_structural_are_listed():
+    assert set(unused(PALIGEMMA_3B)) == {
         "text_config.num_image_tokens",
         "vision_config.num_image_tokens",
         "vision_config.projector_hidden_act",
     }
 
 
-def test_a_key_that_is_only_asked_for_was_read():
-    # BLIP-2's configuration declares no such key, and its code asks for it
+def test_a_key_that_code_reads_without_declaring_it_is_used():
+    # BLIP-2's configuration declares no such key, and its code reads it
     config = {"model_type": "blip-2", "use_decoder_only_language_model": False}
-    assert "use_decoder_only_language_model" not in unread(config)
+    assert "use_decoder_only_language_model" not in unused(config)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_a_key_that_is_only_asked_for_was_read():
         ("", "vision_tower", "google/siglip-so400m-patch14-384", ""),
     ],
 )
-def test_a_size_that_was_not_built_is_told_whatever_it_is_called(part, key, value, instead):
+def test_a_size_that_was_not_built_is_structural_under_any_key(part, key, value, instead):
     path = f"{part}.{key}" if part else key
     found = structural(with_key(part, key, value))
     assert list(found) == [path]
@@ -156,7 +156,7 @@ def test_a_size_that_was_not_built_is_told_whatever_it_is_called(part, key, valu
 @pytest.mark.parametrize(
     ("part", "key", "value"),
     [
-        # what was built has it, under another name or as the side of a parameter
+        # the model has it, under another key or as the side of a parameter
         ("text_config", "n_layer", 2),
         ("text_config", "n_embd", 64),
         ("text_config", "block_ff_dim", 160),
@@ -165,10 +165,10 @@ def test_a_size_that_was_not_built_is_told_whatever_it_is_called(part, key, valu
         ("", "hidden_size", 64),
         ("", "mm_hidden_size", 32),
         ("", "encoder_patch_size", 14),
-        # of a tower's pretraining
+        # a tower's pretraining
         ("vision_config", "vocab_size", 49408),
         ("vision_config", "projection_dim", 777),
-        # of running, training, tokens, pictures, bookkeeping
+        # running, training, tokens, images, bookkeeping
         ("text_config", "attention_dropout_rate", 0.5),
         ("text_config", "tile_size", 512),
         ("text_config", "ep_size", 7),
@@ -177,51 +177,51 @@ def test_a_size_that_was_not_built_is_told_whatever_it_is_called(part, key, valu
         ("", "image_grid_pinpoints", [[336, 672]]),
         ("", "router_z_loss_coef", 0.001),
         ("", "quantization_config", {"quant_method": "gptq", "bits": 4, "group_size": 128}),
-        # a switch, and a kind that the class may have unasked
+        # a switch, and a kind that the class may have by default
         ("text_config", "use_qk_norm", True),
         ("", "mm_projector_type", "linear"),
-        # what says nothing
+        # no value
         ("text_config", "num_experts", 0),
         ("text_config", "mlp_only_layers", []),
     ],
 )
-def test_what_makes_no_other_model_is_not_warned_of(part, key, value):
+def test_keys_that_change_no_module_are_not_structural(part, key, value):
     assert structural(with_key(part, key, value)) == {}
 
 
-def test_a_null_states_nothing():
-    assert unread(with_key("text_config", "num_experts", None)) == unread(SMALL_LLAVA)
+def test_a_null_is_ignored():
+    assert unused(with_key("text_config", "num_experts", None)) == unused(SMALL_LLAVA)
 
 
-def test_what_an_unknown_part_says_is_told_key_by_key():
+def test_an_unknown_part_is_listed_key_by_key():
     config = with_key("", "projector_config", {"n_embed": 1280, "model_type": "mlp_projector"})
-    keys = unread(config)
+    keys = unused(config)
     assert keys["projector_config.n_embed"].structural
     assert not keys["projector_config.model_type"].structural
 
 
 def test_a_long_value_is_cut():
-    keys = unread(with_key("", "supported_things", list(range(1000))))
+    keys = unused(with_key("", "supported_things", list(range(1000))))
     assert len(keys["supported_things"].value) == 80
     assert keys["supported_things"].value.endswith("…")
 
 
-def test_a_key_that_was_renamed_by_the_library_was_read():
+def test_a_key_that_the_library_renames_is_used():
     rope = {"type": "linear", "factor": 2.0}
-    assert unread(with_key("text_config", "rope_scaling", rope)) == unread(SMALL_LLAVA)
-    assert unread(with_key("text_config", "torch_dtype", "float16")) == unread(SMALL_LLAVA)
+    assert unused(with_key("text_config", "rope_scaling", rope)) == unused(SMALL_LLAVA)
+    assert unused(with_key("text_config", "torch_dtype", "float16")) == unused(SMALL_LLAVA)
 
 
-def test_a_key_that_the_configuration_takes_apart_by_name_was_read():
-    # Gemma 4 makes a width per layer of it, and keeps it under no name
+def test_a_key_that_the_configuration_pops_is_used():
+    # Gemma 4 makes a width per layer of it, and stores it under no name
     text = {"num_key_value_heads": 8, "num_global_key_value_heads": 1, "attention_k_eq_v": True}
-    keys = unread(
+    keys = unused(
         {"model_type": "gemma4_unified", "text_config": {"model_type": "gemma4_unified_text", **text}}
     )
     assert "text_config.num_global_key_value_heads" not in keys
 
 
-def test_the_configuration_class_is_left_as_it_was():
+def test_the_configuration_class_is_restored():
     base = transformers.PretrainedConfig
     before = base.__getattribute__
     build.build(SMALL_LLAVA, "org/name")
@@ -233,7 +233,7 @@ def test_the_configuration_class_is_left_as_it_was():
 
 
 class PlainConfig:
-    """As transformers 4 has them: a constructor that keeps whatever it is given."""
+    """As in transformers 4: a constructor that stores every key."""
 
     attribute_map = MappingProxyType({})
 
@@ -255,52 +255,52 @@ class PlainText(PlainConfig):
 
 
 class PlainWhole(PlainConfig):
-    """Hands its flat keys on to its text part, as Qwen2-VL's of transformers 4 does, and keeps them too."""
+    """Passes its flat keys to its text part, as Qwen2-VL's in transformers 4, and stores them too."""
 
     def __init__(self, text_config=None, **kwargs):
         self.text_config = PlainText(**(text_config or kwargs))
         super().__init__(**kwargs)
 
 
-class DeafWhole(PlainWhole):
-    """Keeps its flat keys, and builds its text part without them."""
+class IgnoringWhole(PlainWhole):
+    """Stores its flat keys, and builds its text part without them."""
 
     def __init__(self, text_config=None, **kwargs):
         super().__init__(text_config or {"hidden_size": 64}, **kwargs)
 
 
-def unread_of(stated, config_class):
+def unused_of(stated, config_class):
     node = ModuleNode("Model", parameters=(("weight", (99, 64)),))
     resolved = config_class(**stated)
-    with unused_keys.recorded(PlainConfig) as reads:
-        assert getattr(resolved, "asked_for", None) is None or resolved.asked_for
-    keys = unused_keys.unread_keys(stated, resolved, PlainConfig, reads, node)
+    with unused_keys.recorded_reads(PlainConfig) as reads:
+        assert getattr(resolved, "read_by_code", None) is None or resolved.read_by_code
+    keys = unused_keys.unused_keys(stated, resolved, PlainConfig, reads, node)
     return {key.path: key.structural for key in keys}
 
 
-def test_of_plain_classes_the_parameters_of_every_constructor_are_known():
+def test_plain_classes_declare_the_parameters_of_every_constructor():
     stated = {"text_config": {"hidden_size": 64, "is_decoder": True, "n_embd": 64, "head_dim": 16}}
-    assert unread_of(stated, PlainWhole) == {}
+    assert unused_of(stated, PlainWhole) == {}
 
 
-def test_of_plain_classes_what_they_keep_and_do_not_know_is_unread():
-    stated = {"asked_for": 5, "text_config": {"width": 7, "colour": "blue"}}
-    assert unread_of(stated, PlainWhole) == {"text_config.width": True, "text_config.colour": False}
+def test_plain_classes_do_not_use_keys_that_they_only_store():
+    stated = {"read_by_code": 5, "text_config": {"width": 7, "colour": "blue"}}
+    assert unused_of(stated, PlainWhole) == {"text_config.width": True, "text_config.colour": False}
 
 
-def test_of_plain_classes_flat_keys_were_read_where_the_part_was_made_of_them():
-    assert unread_of({"hidden_size": 128, "num_hidden_layers": 2}, PlainWhole) == {}
+def test_plain_classes_use_flat_keys_that_a_part_was_made_from():
+    assert unused_of({"hidden_size": 128, "num_hidden_layers": 2}, PlainWhole) == {}
 
 
-def test_of_plain_classes_flat_keys_were_not_read_where_the_part_has_its_defaults():
+def test_plain_classes_do_not_use_flat_keys_if_the_part_has_its_defaults():
     stated = {"hidden_size": 128, "num_hidden_layers": 2}
-    assert unread_of(stated, DeafWhole) == {"hidden_size": True, "num_hidden_layers": False}
+    assert unused_of(stated, IgnoringWhole) == {"hidden_size": True, "num_hidden_layers": False}
 
 
-def test_experts_per_token_are_the_same_under_both_of_their_names():
+def test_experts_per_token_are_the_same_under_both_keys():
     experts = {"moe_num_experts": 4, "moe_topk": 2, "num_hidden_layers": 1, "vocab_size": 99}
     aria = {"model_type": "aria", "text_config": {"model_type": "aria_text", **experts}}
-    read = {**aria, "text_config": {**aria["text_config"], "num_experts_per_tok": 2}}
-    misread = {**aria, "text_config": {**aria["text_config"], "num_experts_per_tok": 6}}
-    assert structural(read) == {}
-    assert structural(misread) == {"text_config.num_experts_per_tok": "text_config.moe_topk 2"}
+    alike = {**aria, "text_config": {**aria["text_config"], "num_experts_per_tok": 2}}
+    unlike = {**aria, "text_config": {**aria["text_config"], "num_experts_per_tok": 6}}
+    assert structural(alike) == {}
+    assert structural(unlike) == {"text_config.num_experts_per_tok": "text_config.moe_topk 2"}

@@ -1,10 +1,12 @@
+"""Libraries are as they were after a build, whether it succeeded or failed."""
+
 import pytest
 import torch
 import transformers
 from torch.nn import init
 
 from vlm_inspect.builders.transformers import build
-from vlm_inspect.builders.transformers.patches import rates_in_memory, uninitialised, unprinted
+from vlm_inspect.builders.transformers.patches import linspace_on_cpu, no_config_repr, no_init
 from vlm_inspect.core.errors import UnbuildableConfigError
 
 DONUT = {
@@ -13,33 +15,32 @@ DONUT = {
 }
 
 
-def replaced():
-    """What a build puts something else in the place of."""
-    names = [name for name in vars(init) if name.endswith("_")]
-    own = transformers.PreTrainedModel, transformers.PretrainedConfig
+def patched_attributes():
+    """The attributes of torch and transformers that a build patches."""
+    initialisers = [name for name in vars(init) if name.endswith("_")]
     return [
         torch.linspace,
-        *(getattr(init, name) for name in names),
-        own[0]._initialize_weights,  # noqa: SLF001 - transformers has no public name for it
-        own[1].__repr__,
+        *(getattr(init, name) for name in initialisers),
+        transformers.PreTrainedModel._initialize_weights,  # noqa: SLF001 - transformers has no public name for it
+        transformers.PretrainedConfig.__repr__,
     ]
 
 
-def test_after_a_build_everything_is_in_its_place():
-    before = replaced()
+def test_a_build_restores_what_it_patches():
+    before = patched_attributes()
     build.build({"model_type": "vision-encoder-decoder", **DONUT}, "donut")
-    assert replaced() == before
+    assert patched_attributes() == before
 
 
-def test_after_a_build_that_failed_too():
-    before = replaced()
+def test_a_failed_build_restores_what_it_patches():
+    before = patched_attributes()
     with pytest.raises(UnbuildableConfigError):
         build.build({"model_type": "llava", "text_config": {"pad_token_id": 10**8}}, "wrong")
-    assert replaced() == before
+    assert patched_attributes() == before
 
 
-def test_values_are_not_drawn_and_what_is_made_of_them_is():
-    with uninitialised():
+def test_initialisers_leave_values_unchanged():
+    with no_init():
         layer = torch.nn.Linear(2, 3)
         drawn = init.normal_(torch.zeros(4))
     assert layer.weight.shape == (3, 2)
@@ -47,20 +48,20 @@ def test_values_are_not_drawn_and_what_is_made_of_them_is():
     assert init.ones_(torch.zeros(1)).tolist() == [1.0]
 
 
-def test_the_rates_of_layers_have_values_on_meta():
-    with torch.device("meta"), rates_in_memory():
+def test_linspace_has_values_on_the_meta_device():
+    with torch.device("meta"), linspace_on_cpu():
         rates = [rate.item() for rate in torch.linspace(0, 0.1, 3)]
         other = torch.linspace(0, 1, 3, device="meta")
     assert rates == pytest.approx([0, 0.05, 0.1])
     assert other.device.type == "meta"
 
 
-def test_a_configuration_is_not_written_out():
+def test_a_configuration_does_not_format_itself():
     class Unprintable(transformers.PretrainedConfig):
         def to_diff_dict(self):
             raise AttributeError("a part that is None")
 
-    with unprinted(transformers.PretrainedConfig):
+    with no_config_repr(transformers.PretrainedConfig):
         assert "Unprintable object" in str(Unprintable())
     with pytest.raises(AttributeError):
         str(Unprintable())
