@@ -12,7 +12,7 @@ from vlm_inspect.core.errors import SnapshotError
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.snapshot import Snapshot
 from vlm_inspect.storage import snapshots
-from vlm_inspect.storage.snapshots import Stored, file_name, from_text, to_text
+from vlm_inspect.storage.snapshots import SnapshotFile, file_name, from_text, to_text
 
 
 def snapshot(model_type):
@@ -24,7 +24,7 @@ def snapshot(model_type):
     scope="module", params=["llava", "florence2", "mllama", "vision-encoder-decoder", "qwen3_vl_moe"]
 )
 def stored(request):
-    return Stored(snapshot(request.param), "main")
+    return SnapshotFile(snapshot(request.param), "main")
 
 
 def test_a_snapshot_survives_its_file(stored):
@@ -99,7 +99,7 @@ def wide(runs):
 
 
 def content():
-    return to_text(Stored(snapshot("llava")))
+    return to_text(SnapshotFile(snapshot("llava")))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from vlm_inspect.render.table import build_table
 from vlm_inspect.render.tree import tree_data, tree_text
 from vlm_inspect.settings import tomllib
 from vlm_inspect.storage import snapshots
-from vlm_inspect.storage.snapshots import Stored
+from vlm_inspect.storage.snapshots import SnapshotFile
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 TOWER = "model.vision_tower"
@@ -151,7 +151,7 @@ def test_a_change_in_another_part_is_still_a_difference(without):
 
 def test_a_snapshot_stores_the_missing_modules(without):
     _, tree, record = without
-    text = snapshots.to_text(Stored(Snapshot.of(record, tree)))
+    text = snapshots.to_text(SnapshotFile(Snapshot.of(record, tree)))
     again = snapshots.from_text(text.encode(), "x.json").snapshot.architecture
     assert again.missing_modules == tree.missing_modules
     assert again.parameters == record.parameters
@@ -162,7 +162,7 @@ def test_a_check_of_a_model_with_a_missing_part_fails(tmp_path):
     folder.mkdir()
     stored.mkdir()
     Path(folder, "config.json").write_text(json.dumps(config_of("fast_vlm")), encoding="utf-8")
-    full = Stored(Snapshot.of(record_of("fast_vlm"), tree_of("fast_vlm")))
+    full = SnapshotFile(Snapshot.of(record_of("fast_vlm"), tree_of("fast_vlm")))
     Path(stored, snapshots.file_name("fast_vlm")).write_text(snapshots.to_text(full), encoding="utf-8")
     (checked,) = app_snapshots.check([Request(str(folder))], stored)
     assert checked.verdict.status == "failed"

@@ -10,7 +10,7 @@ from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.checkpoint import Checkpoint
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
-from vlm_inspect.render.cells import Row, plain
+from vlm_inspect.render.cells import Row, plain_text
 from vlm_inspect.render.table import build_table
 
 REASON = "unknown (headers hold tensors, not classes)"
@@ -117,7 +117,9 @@ def described(config, headers):
 
 
 def row_of(record):
-    return [plain(cell) for cell in build_table("architectures", [Row("model", architecture=record)]).rows[0]]
+    return [
+        plain_text(cell) for cell in build_table("architectures", [Row("model", architecture=record)]).rows[0]
+    ]
 
 
 def column_titles():

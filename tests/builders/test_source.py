@@ -18,7 +18,7 @@ from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.checkpoint import Checkpoint
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
-from vlm_inspect.render.cells import Row, plain
+from vlm_inspect.render.cells import Row, plain_text
 from vlm_inspect.render.table import build_table
 
 IDENTITY = ModelIdentity("microsoft/Phi-3-vision-128k-instruct")
@@ -37,7 +37,7 @@ def tree():
 def test_row_of_phi_3_vision_is_complete(tree):
     record = describe(tree, IDENTITY, "header")
     row = build_table("architectures", [Row("Phi-3-vision", architecture=record)]).rows[0]
-    assert [plain(cell) for cell in row] == [
+    assert [plain_text(cell) for cell in row] == [
         "Phi-3-vision",
         "Phi3VForCausalLM",
         "CLIPVisionModel",

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlm_inspect.builders.forward.order import used_in_order
+from vlm_inspect.builders.forward.order import read_forward_order
 
 
 def apply_rotary_pos_emb(queries):
@@ -78,41 +78,41 @@ class Config:
 
 
 def test_arguments_of_a_call_come_first():
-    assert used_in_order(Nested()) == ("norm1", "attn", "norm2", "mlp")
+    assert read_forward_order(Nested()) == ("norm1", "attn", "norm2", "mlp")
 
 
 @pytest.mark.parametrize(
     ("first", "used"), [(True, ("norm1", "attn", "mlp")), (False, ("attn", "norm1", "mlp"))]
 )
 def test_condition_on_own_attributes_takes_one_side(first, used):
-    assert used_in_order(Branching(norm_first=first)) == used
+    assert read_forward_order(Branching(norm_first=first)) == used
 
 
 def test_own_methods_are_inlined():
-    assert used_in_order(Helped()) == ("attn", "norm1", "norm2", "mlp")
+    assert read_forward_order(Helped()) == ("attn", "norm1", "norm2", "mlp")
 
 
 @pytest.mark.parametrize(
     ("window", "always", "turns"), [(8, False, True), (None, False, False), (None, True, True)]
 )
 def test_condition_on_own_attributes_decides_about_a_rotary_function(window, always, turns):
-    used = used_in_order(Turning(window=window, config=Config(always=always)))
+    used = read_forward_order(Turning(window=window, config=Config(always=always)))
     assert ("apply_rotary_pos_emb" in used) is turns
 
 
 def test_other_conditions_take_both_sides():
-    assert used_in_order(Undecided()) == ("norm1", "norm2", "attn", "mlp")
+    assert read_forward_order(Undecided()) == ("norm1", "norm2", "attn", "mlp")
 
 
 def test_torch_modules_are_not_read():
-    assert used_in_order(nn.Sequential(Norm(), nn.Linear(4, 4))) == ()
+    assert read_forward_order(nn.Sequential(Norm(), nn.Linear(4, 4))) == ()
 
 
 def test_class_without_source_has_no_order():
     made = {}
     exec("def forward(self, x):\n    return self.mlp(self.norm1(x))", made)  # noqa: S102 - code without a file
     bare = type("Bare", (Block,), {"forward": made["forward"]})
-    assert used_in_order(bare()) == ()
+    assert read_forward_order(bare()) == ()
 
 
 def test_forward_is_not_run():
@@ -122,7 +122,7 @@ def test_forward_is_not_run():
             return self.mlp(self.norm1(x))
 
     with torch.device("meta"):
-        assert used_in_order(Touchy()) == ("norm1", "mlp")
+        assert read_forward_order(Touchy()) == ("norm1", "mlp")
 
 
 class Functional(Block):
@@ -138,4 +138,4 @@ class Functional(Block):
 
 
 def test_metadata_of_a_weight_is_no_use_of_its_module():
-    assert used_in_order(Functional()) == ("attn", "gelu", "mlp", "scale")
+    assert read_forward_order(Functional()) == ("attn", "gelu", "mlp", "scale")

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from tests.compare.conftest import of_catalogue, of_type
 from tests.compare.trees import edited, node, snapshot, with_children, without_pairs
-from vlm_inspect.compare.compare import compare, of_roles
+from vlm_inspect.compare.compare import compare, filter_roles
 from vlm_inspect.core.architecture import Attention, Component, Layer, LayerStack, Mlp, Norm, Role
 from vlm_inspect.core.difference import Change, PathChange
 
@@ -183,14 +183,14 @@ def test_an_added_component():
 
 def test_a_difference_of_some_roles():
     difference = compare(of_catalogue(CLIP), of_catalogue(SIGLIP))
-    projector = of_roles(difference, {PROJECTOR})
+    projector = filter_roles(difference, {PROJECTOR})
     assert [change.field for change in projector.changes] == ["input width"]
     assert [projector.pairs[index].role for change in projector.changes for index in change.pairs] == [
         PROJECTOR
     ]
     assert projector.total_before is None
-    assert of_roles(difference, {TEXT}).empty
-    head = of_roles(compare(of_catalogue(BASE), of_catalogue(TUNED)), {HEAD})
+    assert filter_roles(difference, {TEXT}).empty
+    head = filter_roles(compare(of_catalogue(BASE), of_catalogue(TUNED)), {HEAD})
     assert [change.field for change in head.changes] == ["vocabulary"]
 
 
@@ -206,6 +206,6 @@ def test_only_the_moves_and_paths_of_some_roles():
     new = replace(old, architecture=replace(old.architecture, components=parts), modules=moved)
     difference = compare(old, new)
     assert difference.counts() == {"changed": 0, "moved": 3, "added": 0, "removed": 0}
-    (move,) = of_roles(difference, {VISION}).moves
+    (move,) = filter_roles(difference, {VISION}).moves
     assert (move.before, move.after) == ("model.vision_tower", "model.new_vision_tower")
-    assert of_roles(difference, {HEAD}).empty
+    assert filter_roles(difference, {HEAD}).empty

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tests.compare.conftest import TYPES, of_type
 from tests.compare.trees import node, snapshot, trees, two_models, two_trees, without_pairs
 from tests.examples import examples
-from vlm_inspect.compare.compare import compare, of_roles
+from vlm_inspect.compare.compare import compare, filter_roles
 from vlm_inspect.compare.paths import apply_moves
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import NodePool, folded_path
@@ -53,7 +53,9 @@ def assert_mirrored(before, after):
     counts = there.counts()
     assert back.counts() == counts | {"added": counts["removed"], "removed": counts["added"]}
     for roles in ({Role.VISION_ENCODER}, {Role.PROJECTOR, Role.LANGUAGE_MODEL}, {Role.OTHER}):
-        assert as_sets(of_roles(there, roles)) == as_sets(of_roles(back, roles), swapped, swapped_path)
+        assert as_sets(filter_roles(there, roles)) == as_sets(
+            filter_roles(back, roles), swapped, swapped_path
+        )
 
 
 def copy(root, pool):

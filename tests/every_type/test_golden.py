@@ -26,7 +26,7 @@ from vlm_inspect.render.cells import Row
 from vlm_inspect.render.columns import KINDS
 from vlm_inspect.render.table import build_table
 from vlm_inspect.storage import snapshots
-from vlm_inspect.storage.snapshots import Stored
+from vlm_inspect.storage.snapshots import SnapshotFile
 
 GOLDEN = Path(__file__).parent / "golden"
 SNAPSHOTS = Path(__file__).parent.parent.parent / "snapshots"
@@ -36,7 +36,7 @@ MAX_BYTES = 2_000_000
 
 def record_text(record):
     bare = replace(record, versions={})
-    text = snapshots.to_text(Stored(Snapshot.of(bare, None)))
+    text = snapshots.to_text(SnapshotFile(Snapshot.of(bare, None)))
     # records are deep: a third of the text would be indentation
     return re.sub(r"^ +", lambda indent: indent[0][::2], text, flags=re.MULTILINE)
 

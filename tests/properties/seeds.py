@@ -15,7 +15,7 @@ from vlm_inspect.core.errors import NotNativeError
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.snapshot import Snapshot
 from vlm_inspect.sources import catalogue
-from vlm_inspect.storage.snapshots import Stored, to_text
+from vlm_inspect.storage.snapshots import SnapshotFile, to_text
 
 ROOT = Path(__file__).parents[2]
 UNKNOWN = {"model_type": "no_type", "architectures": ["NoModel"], "vision_config": {"hidden_size": 8}}
@@ -104,7 +104,7 @@ def snapshots():
     built = Snapshot.of(describe(tree(), identity, "transformers"), tree())
     refusal = NotNativeError("no class", model="org/name")
     described = Snapshot(describe_config(Checkpoint(identity, UNKNOWN), refusal))
-    stored = (Stored(snapshot, "main") for snapshot in (built, described))
+    stored = (SnapshotFile(snapshot, "main") for snapshot in (built, described))
     own = (to_text(each).encode() for each in stored)
     return (*own, *(path.read_bytes() for path in sorted((ROOT / "snapshots").glob("*.json"))))
 

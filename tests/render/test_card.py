@@ -7,7 +7,7 @@ from tests.render.readers import markdown_rows
 from tests.render.records import GEMMA3, LLAVA, MLLAMA, PHI3, RECORDS
 from vlm_inspect.render import FORMATS, render
 from vlm_inspect.render.card import build_card, card_tables
-from vlm_inspect.render.cells import plain
+from vlm_inspect.render.cells import plain_text
 from vlm_inspect.render.terminal.card import card_text
 from vlm_inspect.render.terminal.console import progress_bar
 
@@ -53,7 +53,7 @@ def test_the_displayed_name_can_be_an_alias():
 
 def test_unknown_values_have_reasons():
     card = build_card(PHI3)
-    assert plain(card.headline) == "Phi3VForCausalLM, parameters unknown (needs remote code)"
+    assert plain_text(card.headline) == "Phi3VForCausalLM, parameters unknown (needs remote code)"
     assert [name for name, _ in card.unknown] == ["Projector", "LM head"]
     assert card.total is None
 

@@ -1,6 +1,16 @@
 import pytest
 
-from vlm_inspect.render.cells import Span, Table, code, concat, join, made_visible, plain, text, visible
+from vlm_inspect.render.cells import (
+    Span,
+    Table,
+    code,
+    concat,
+    escape_control_chars,
+    escape_table,
+    join,
+    plain_text,
+    text,
+)
 
 
 def test_adjacent_text_spans_are_merged():
@@ -27,10 +37,10 @@ def test_cells_are_joined_with_a_separator():
     ],
 )
 def test_invisible_characters_are_escaped(hostile, escaped):
-    assert visible(hostile) == escaped
+    assert escape_control_chars(hostile) == escaped
 
 
 def test_all_text_of_a_table_is_escaped():
-    table = made_visible(Table(("a\n",), ((code("b\t"),),), "c\r", ("d\x1b",)))
+    table = escape_table(Table(("a\n",), ((code("b\t"),),), "c\r", ("d\x1b",)))
     assert table == Table(("a\\u000a",), ((code("b\\u0009"),),), "c\\u000d", ("d\\u001b",))
-    assert plain(table.rows[0][0]) == "b\\u0009"
+    assert plain_text(table.rows[0][0]) == "b\\u0009"

@@ -13,7 +13,7 @@ from tests.render.readers import markdown_rows, read_page
 from tests.render.test_formats import HOSTILE
 from vlm_inspect.core.difference import Difference
 from vlm_inspect.render import FORMATS, render
-from vlm_inspect.render.cells import plain
+from vlm_inspect.render.cells import plain_text
 from vlm_inspect.render.diff import build_report, difference_tables
 from vlm_inspect.render.diff_markdown import difference_markdown
 from vlm_inspect.render.diff_text import value_cell
@@ -208,7 +208,7 @@ def test_html_has_the_rows_of_the_terminal():
     ],
 )
 def test_values(field, value, expected):
-    assert plain(value_cell(field, value)) == expected
+    assert plain_text(value_cell(field, value)) == expected
 
 
 def test_classes_are_code_and_prose_is_not():

@@ -9,9 +9,9 @@ from rich.cells import cell_len
 
 from tests.render.readers import csv_rows, latex_rows, markdown_rows, read_page
 from vlm_inspect.render import FORMATS, render
-from vlm_inspect.render.cells import Table, code, concat, link, plain, text, visible
+from vlm_inspect.render.cells import Table, code, concat, escape_control_chars, link, plain_text, text
 from vlm_inspect.render.columns import KINDS
-from vlm_inspect.render.json import json_text
+from vlm_inspect.render.json import to_json
 from vlm_inspect.render.table import build_table
 
 HOSTILE = [
@@ -65,7 +65,7 @@ def table_of(*values):
 
 def expected_text(name, value):
     """The text that a reader gets: CSV quotes formulas, other formats collapse spaces."""
-    shown = visible(value)
+    shown = escape_control_chars(value)
     if name == "csv":
         return "'" + shown if shown.lstrip()[:1] in {*"=+-@", *FULL_WIDTH} else shown
     return " ".join(shown.split())
@@ -107,7 +107,7 @@ def test_any_text_keeps_the_table_structure(name, values):
     assert [len(row) for row in read] == [4] * (len(values) + 1)
     if name in {"markdown", "html"}:
         for row, value in zip(read[1:], values, strict=True):
-            assert normalized(name, row[2]) == " ".join(visible(value).split())
+            assert normalized(name, row[2]) == " ".join(escape_control_chars(value).split())
 
 
 @pytest.mark.parametrize("value", HOSTILE)
@@ -161,7 +161,7 @@ def test_every_format_of_every_kind(kind, name, rows, golden):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_formats_agree(kind, rows):
     table = build_table(kind, rows)
-    cells = [list(table.headers), *([plain(cell) for cell in row] for row in table.rows)]
+    cells = [list(table.headers), *([plain_text(cell) for cell in row] for row in table.rows)]
     for name in ("markdown", "latex", "html"):
         assert READERS[name](render(table, name)) == cells
     spelled_out = [["".join(span.href or span.text for span in cell) for cell in row] for row in table.rows]
@@ -178,6 +178,6 @@ def test_several_tables_are_separated():
 
 def test_hostile_names_survive_json():
     data = {"names": HOSTILE, "eps": float("nan")}
-    written = json_text(data)
+    written = to_json(data)
     assert json.loads(written) == {"names": HOSTILE, "eps": None}
     assert written.replace("\n", "").isprintable()

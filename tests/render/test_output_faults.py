@@ -5,7 +5,7 @@ import pytest
 from tests.render.output_faults import FORMS, faults_of, of_errors
 from tests.render.test_formats import HOSTILE, table_of
 from vlm_inspect.render import FORMATS, render
-from vlm_inspect.render.json import json_text
+from vlm_inspect.render.json import to_json
 
 BROKEN = {
     "markdown": [
@@ -56,7 +56,7 @@ def test_a_table_of_hostile_names_has_no_fault(form):
 
 def test_every_format_is_read():
     assert set(FORMS) <= {*BROKEN}
-    assert faults_of(json_text({"names": HOSTILE}), "json") == []
+    assert faults_of(to_json({"names": HOSTILE}), "json") == []
 
 
 @pytest.mark.parametrize(

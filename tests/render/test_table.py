@@ -6,8 +6,8 @@ from tests.render.records import COMMIT, FUYU, GEMMA3, LLAVA, PHI3, QWEN, RECORD
 from vlm_inspect.core.codec import architecture_from_data, to_data
 from vlm_inspect.core.errors import HubUnavailableError, SettingsError
 from vlm_inspect.core.model_ref import ModelIdentity
-from vlm_inspect.render.cells import Failure, Row, plain
-from vlm_inspect.render.columns import COLUMNS, KINDS, chosen, column_ids
+from vlm_inspect.render.cells import Failure, Row, plain_text
+from vlm_inspect.render.columns import COLUMNS, KINDS, column_ids, select_columns
 from vlm_inspect.render.json import record_json, records_json
 from vlm_inspect.render.table import build_table
 
@@ -45,18 +45,18 @@ SEED_TITLES = {
 
 
 def row_of(record, *ids):
-    return [plain(cell) for cell in build_table("architectures", [Row("m", record)], ids).rows[0]]
+    return [plain_text(cell) for cell in build_table("architectures", [Row("m", record)], ids).rows[0]]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_columns_are_the_seeds(kind):
-    assert [column.title for column in chosen(kind)] == SEED_TITLES[kind]
+    assert [column.title for column in select_columns(kind)] == SEED_TITLES[kind]
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda column: f"{column.kind}-{column.id}")
 @pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
 def test_every_column_has_text_for_every_record(record, column):
-    assert plain(column.cell(Row("a name", record))).strip()
+    assert plain_text(column.cell(Row("a name", record))).strip()
 
 
 @pytest.mark.parametrize("column", COLUMNS, ids=lambda column: f"{column.kind}-{column.id}")
@@ -66,12 +66,12 @@ def test_a_column_can_be_chosen_for_any_table(column):
 
 
 def test_a_column_name_of_both_kinds_means_the_tables_own():
-    assert [chosen(kind, ["model"])[0].kind for kind in KINDS] == list(KINDS)
+    assert [select_columns(kind, ["model"])[0].kind for kind in KINDS] == list(KINDS)
 
 
 def test_an_unknown_column_lists_the_valid_ones():
     with pytest.raises(SettingsError) as error:
-        chosen("architectures", ["model", "colour"])
+        select_columns("architectures", ["model", "colour"])
     assert error.value.message == "there is no column 'colour'."
     assert error.value.hint == f"Choose from: {', '.join(column_ids())}"
 
@@ -103,8 +103,8 @@ FAILED = Row("org/gone", error=Failure("ModelNotFoundError", "org/gone is not on
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_failed_row_keeps_its_position_and_shows_the_error(kind):
     table = build_table(kind, [Row("a", LLAVA), FAILED, Row("b", FUYU)])
-    assert [plain(row[0]) for row in table.rows] == ["a", "org/gone", "b"]
-    assert [plain(cell) for cell in table.rows[1]][1:] == [
+    assert [plain_text(row[0]) for row in table.rows] == ["a", "org/gone", "b"]
+    assert [plain_text(cell) for cell in table.rows[1]][1:] == [
         "error: org/gone is not on the Hub.",
         *["—"] * (len(table.headers) - 2),
     ]
@@ -120,7 +120,7 @@ def test_a_failed_row_keeps_its_position_and_shows_the_error(kind):
 )
 def test_a_failure_is_shown_with_any_columns(columns, cells):
     (row,) = build_table("architectures", [FAILED], columns).rows
-    assert [plain(cell) for cell in row] == cells
+    assert [plain_text(cell) for cell in row] == cells
 
 
 def test_equal_notes_of_several_models_are_merged():

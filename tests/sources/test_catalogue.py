@@ -125,8 +125,8 @@ def test_headers_are_those_of_the_published_index():
 
 def test_headers_and_classes_are_those_of_the_model_without_a_class_in_transformers():
     assert [name for name in catalogue.names() if catalogue.headers(name)] == [REMOTE_CODE]
-    assert [name for name in catalogue.names() if catalogue.code(name)] == [REMOTE_CODE]
-    assert catalogue.headers("org/name") is catalogue.code("org/name") is None
+    assert [name for name in catalogue.names() if catalogue.declared_classes(name)] == [REMOTE_CODE]
+    assert catalogue.headers("org/name") is catalogue.declared_classes("org/name") is None
 
 
 def test_declared_classes_are_those_of_the_printed_tree():
@@ -159,7 +159,9 @@ def test_attention_class_that_the_configuration_does_not_select_is_unknown(selec
 def phi3_vision(**changes):
     checkpoint = catalogue.load(REMOTE_CODE)
     changed = replace(checkpoint, config={**checkpoint.config, **changes})
-    return build_header_tree(changed, catalogue.headers(REMOTE_CODE), declared=catalogue.code(REMOTE_CODE))
+    return build_header_tree(
+        changed, catalogue.headers(REMOTE_CODE), declared=catalogue.declared_classes(REMOTE_CODE)
+    )
 
 
 def assert_part(part, whole):

@@ -4,7 +4,7 @@ import pytest
 
 from vlm_inspect.core.module_tree import NodePool
 from vlm_inspect.verification import adapter_modules
-from vlm_inspect.verification.adapter_modules import match_names, targets_of
+from vlm_inspect.verification.adapter_modules import match_names, target_modules
 
 NAMES = ("model.layers.0.q_proj", "model.layers.1.q_proj", "model.layers.1.v_proj", "lm_head")
 
@@ -35,7 +35,7 @@ def model():
     ids=str,
 )
 def test_targets_are_selected_as_by_peft(config, targets):
-    assert targets_of(config, model(), "lm_head").paths == frozenset(targets)
+    assert target_modules(config, model(), "lm_head").paths == frozenset(targets)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_targets_are_selected_as_by_peft(config, targets):
     ids=str,
 )
 def test_unknown_targets_have_a_reason(config, reason):
-    targets = targets_of(config, model(), None)
+    targets = target_modules(config, model(), None)
     assert targets.paths is None
     assert reason in targets.unknown
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from vlm_inspect.anatomy.leaves import as_int
 from vlm_inspect.core.architecture import Quantization
-from vlm_inspect.core.checkpoint import QUANTISATION_KEYS
+from vlm_inspect.core.checkpoint import QUANTIZATION_KEYS
 
 _METHOD_KEYS = ("quant_method", "quantization_method", "method")
 _BITS_KEYS = ("bits", "w_bit", "num_bits", "nbits", "weight_bits", "wbits")
@@ -41,12 +41,12 @@ def quantization_of(config: Mapping[str, Any]) -> Quantization | None:
 
 def _declared_settings(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Settings]]:
     """Quantization settings with their paths, at the top level and in the configurations of parts."""
-    for key in QUANTISATION_KEYS:
+    for key in QUANTIZATION_KEYS:
         settings = config.get(key)
         if isinstance(settings, Mapping) and settings:
             yield f"{path}{key}", settings
     for name, part in config.items():
-        if not path and isinstance(part, Mapping) and name not in QUANTISATION_KEYS:
+        if not path and isinstance(part, Mapping) and name not in QUANTIZATION_KEYS:
             yield from _declared_settings(part, f"{name}.")
 
 

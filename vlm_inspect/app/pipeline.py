@@ -19,7 +19,7 @@ from vlm_inspect.core.snapshot import Snapshot
 if TYPE_CHECKING:  # comparing snapshot files needs no cache
     from vlm_inspect.builders import Candidate
     from vlm_inspect.storage.cache import CachedResult
-    from vlm_inspect.storage.snapshots import Stored
+    from vlm_inspect.storage.snapshots import SnapshotFile
 
 _DEFAULTS = InspectOptions()
 
@@ -45,7 +45,7 @@ class Inspection(Struct, frozen=True):
 class SnapshotResult(Struct, frozen=True):
     """A model as a snapshot file stores it."""
 
-    stored: Stored
+    stored: SnapshotFile
     notes: tuple[str, ...] = ()
 
     @property
@@ -76,11 +76,11 @@ def take_snapshot(
 
 def snapshot_result(ref: ModelRef, inspection: Inspection) -> SnapshotResult:
     """Turn a result with its tree into a snapshot."""
-    from vlm_inspect.storage.snapshots import Stored
+    from vlm_inspect.storage.snapshots import SnapshotFile
 
     follows = None if ref.is_commit else ref.revision
     snapshot = Snapshot.of(inspection.architecture, inspection.tree)
-    return SnapshotResult(Stored(snapshot, follows), inspection.notes)
+    return SnapshotResult(SnapshotFile(snapshot, follows), inspection.notes)
 
 
 def resolve(model: str, *, revision: str | None = None, options: InspectOptions = _DEFAULTS) -> ResolvedModel:
@@ -153,7 +153,7 @@ def _build(
 ) -> CachedResult:
     """Build and describe a model. The result is cached, and so is that transformers has no class."""
     from vlm_inspect.anatomy.describe import describe
-    from vlm_inspect.builders.transformers.missing import note
+    from vlm_inspect.builders.transformers.missing import missing_part_note
     from vlm_inspect.storage.cache import CachedResult, default_cache
 
     try:
@@ -162,7 +162,7 @@ def _build(
         if key is not None:
             default_cache().put(key, error)
         raise
-    missing = tuple(note(path, why) for path, why in built.tree.missing_modules.items())
+    missing = tuple(missing_part_note(path, why) for path, why in built.tree.missing_modules.items())
     record = describe(built.tree, checkpoint.identity, candidate.builder)
     result = CachedResult(record, built.tree, (*built.notes, *missing))
     if key is not None and built.cacheable:

@@ -20,7 +20,7 @@ from vlm_inspect.core.snapshot import Cause, CheckResult
 from vlm_inspect.settings import Settings
 from vlm_inspect.storage import snapshots
 from vlm_inspect.storage.atomic import write_file
-from vlm_inspect.storage.snapshots import Stored
+from vlm_inspect.storage.snapshots import SnapshotFile
 
 _DEFAULTS = InspectOptions()
 _LONGEST_SHOWN = 200
@@ -73,7 +73,7 @@ def _write(request: Request, answer: Inspection, folder: Path) -> Written:
     return Written(name, path, changed=write(result.stored, path), notes=result.notes)
 
 
-def write(stored: Stored, path: Path) -> bool:
+def write(stored: SnapshotFile, path: Path) -> bool:
     """Write a snapshot file atomically, and its folder. Returns whether the file changed."""
     _make(path.parent)
     return write_file(path, snapshots.to_text(stored).encode())
@@ -133,7 +133,7 @@ class CheckOutcome(Struct, frozen=True):
     """The result for one model, and the snapshot that its file should hold; None where that is unknown."""
 
     verdict: CheckResult
-    now: Stored | None = None
+    now: SnapshotFile | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -216,7 +216,7 @@ def _case_of_file(path: Path) -> _Case:
     return _Case(path.stem, path, request, stored.follows)
 
 
-def _on_the_hub(stored: Stored, path: Path) -> ModelIdentity:
+def _on_the_hub(stored: SnapshotFile, path: Path) -> ModelIdentity:
     """The model of a snapshot. Raises SnapshotError if it is not a model on the Hub."""
     identity = stored.snapshot.architecture.model
     if identity.source == "local":
@@ -233,7 +233,7 @@ def _on_the_hub(stored: Stored, path: Path) -> ModelIdentity:
     return identity
 
 
-def _pinned(stored: Stored) -> str | None:
+def _pinned(stored: SnapshotFile) -> str | None:
     return stored.snapshot.architecture.model.revision
 
 
@@ -245,7 +245,7 @@ def _checked(
         yield CheckOutcome(CheckResult(case.model, case.path.name, "missing"), taken.stored, taken.notes)
         return
     stored = snapshots.read(case.path)
-    now = Stored(taken.snapshot, stored.follows)
+    now = SnapshotFile(taken.snapshot, stored.follows)
     yield _compare(case.path, stored, now, taken.notes)
     if latest and _pinned(stored) is not None:
         newest = pipeline.take_snapshot(case.request.reference, revision=case.revision, options=options)
@@ -263,7 +263,7 @@ def _orphaned(folder: Path, seen: Collection[str]) -> Iterator[CheckOutcome]:
 
 
 def _compare(
-    path: Path, before: Stored, after: Stored, notes: tuple[str, ...], cause: Cause | None = None
+    path: Path, before: SnapshotFile, after: SnapshotFile, notes: tuple[str, ...], cause: Cause | None = None
 ) -> CheckOutcome:
     model = after.snapshot.architecture.model.id
     missing = after.snapshot.architecture.missing_modules

@@ -24,9 +24,9 @@ from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources import adapters, headers
 from vlm_inspect.sources.hub import is_offline
 from vlm_inspect.storage import snapshots
-from vlm_inspect.verification.adapter import Adapter, adapter_keys, fit_adapter
-from vlm_inspect.verification.adapter_modules import targets_of
-from vlm_inspect.verification.checkpoint import fit_checkpoint
+from vlm_inspect.verification.adapter import Adapter, adapter_keys, adapter_report
+from vlm_inspect.verification.adapter_modules import target_modules
+from vlm_inspect.verification.checkpoint import checkpoint_report
 
 _DEFAULTS = InspectOptions()
 # PEFT methods that add vectors before the tokens and change no module
@@ -106,10 +106,10 @@ def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: InspectOptions) 
 
     name = checkpoint.identity.id
     found = headers.load(ref, checkpoint.identity, options)
-    load.refuse_quantised(checkpoint.config, name)
+    load.refuse_quantized(checkpoint.config, name)
     loaded = load.load(checkpoint.config, found, name)
     architecture = describe(loaded.tree, checkpoint.identity, "transformers")
-    return VerifyResult(fit_checkpoint(loaded, found, architecture), checkpoint.notes)
+    return VerifyResult(checkpoint_report(loaded, found, architecture), checkpoint.notes)
 
 
 def _adapter(
@@ -130,9 +130,11 @@ def _adapter(
     keys = adapter_keys(tensor.name for tensor in tensors.tensors)
     loaded = load.rename(under.config, [key.lookup for key in keys], under.identity.id)
     architecture = describe(loaded.tree, under.identity, "transformers")
-    targets = targets_of(found.config, loaded.tree.root, loaded.tree.accessors.get("get_output_embeddings"))
+    targets = target_modules(
+        found.config, loaded.tree.root, loaded.tree.accessors.get("get_output_embeddings")
+    )
     adapter = Adapter(found.identity, found.config, tensors, tuple(keys))
-    return VerifyResult(fit_adapter(adapter, loaded, targets, architecture), (*found.notes, *under.notes))
+    return VerifyResult(adapter_report(adapter, loaded, targets, architecture), (*found.notes, *under.notes))
 
 
 def _base(adapter: Checkpoint, base: str | None) -> ModelRef:

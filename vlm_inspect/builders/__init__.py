@@ -116,7 +116,7 @@ def _remote(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> B
 def _from_headers(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> BuildResult:
     """Build from the headers; an unfinished download counts only if the user names this builder."""
     from vlm_inspect.builders.header_tree import build_header_tree
-    from vlm_inspect.builders.transformers.patches import uncollected
+    from vlm_inspect.builders.transformers.patches import gc_disabled
     from vlm_inspect.sources import headers
 
     found = headers.load(ref, checkpoint.identity, options)
@@ -132,7 +132,7 @@ def _from_headers(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions
     except SourceError as error:  # the shapes are known: only class names are missing
         code, is_complete = {}, False
         notes = (*notes, f"its repository's code could not be read, so classes are unknown: {error.message}")
-    with uncollected():
+    with gc_disabled():
         tree = build_header_tree(checkpoint, found, code, _declared_classes(checkpoint))
     return BuildResult(tree, notes, is_complete)
 
@@ -147,7 +147,7 @@ def _declared_classes(checkpoint: Checkpoint) -> DeclaredClasses | None:
     from vlm_inspect.sources import catalogue
 
     identity = checkpoint.identity
-    return catalogue.code(identity.id) if identity.source == "catalogue" else None
+    return catalogue.declared_classes(identity.id) if identity.source == "catalogue" else None
 
 
 def _remote_class(config: Mapping[str, Any]) -> str | None:

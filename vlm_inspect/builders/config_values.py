@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vlm_inspect.core.checkpoint import QUANTISATION_KEYS
+from vlm_inspect.core.checkpoint import QUANTIZATION_KEYS
 
 TEXT_PARTS = ("text_config", "llm_config", "language_config", "decoder", "thinker_config")
 """The keys under which configurations hold the language model's part."""
@@ -37,7 +37,7 @@ def quantization_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     found = [
         (path, value)
         for path, value in flat_values(config)
-        if path.rpartition(".")[2] in QUANTISATION_KEYS and isinstance(value, Mapping) and value
+        if path.rpartition(".")[2] in QUANTIZATION_KEYS and isinstance(value, Mapping) and value
     ]
     return min(found, key=lambda item: item[0].count("."), default=("", {}))[1]
 

@@ -11,18 +11,18 @@ from vlm_inspect.builders.transformers import missing as libraries
 from vlm_inspect.builders.transformers.patches import silenced
 from vlm_inspect.core import packages
 from vlm_inspect.core.errors import BrokenEnvironmentError
-from vlm_inspect.core.health import Finding, State
+from vlm_inspect.core.health import HealthCheck, State
 
 _OPTIONAL = ("timm", "torchvision")
 # its module imports most of what the modules of other vision-language models do
 _MODEL_CLASS = "LlavaForConditionalGeneration"
 
 
-def run_checks() -> Iterator[Finding]:
+def run_checks() -> Iterator[HealthCheck]:
     """Yield the versions and imports of the packages, then the import of a model class."""
-    yield Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
-    yield Finding("interpreter", sys.executable or "unknown")
-    findings: list[Finding] = []
+    yield HealthCheck("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    yield HealthCheck("interpreter", sys.executable or "unknown")
+    findings: list[HealthCheck] = []
     for package in libraries.NEEDED:  # torch first: the others need it
         findings.append(_check_required(package, findings[0] if findings else None))
         yield findings[-1]
@@ -34,35 +34,37 @@ def run_checks() -> Iterator[Finding]:
     if unmet:
         text = "; ".join(dict.fromkeys(map(str, unmet)))
         state: State = "note" if all(each.state == "ok" for each in findings) else "wrong"
-        yield Finding("requirements", text, state, packages.pip_install(unmet))
+        yield HealthCheck("requirements", text, state, packages.pip_install(unmet))
 
 
-def _check_required(package: str, torch: Finding | None) -> Finding:
+def _check_required(package: str, torch: HealthCheck | None) -> HealthCheck:
     version = packages.version(package)
     if torch is not None and torch.state == "wrong" and version is not None:
-        return Finding(package, f"{version}; not tried, because it needs torch", "wrong", torch.hint)
+        return HealthCheck(package, f"{version}; not tried, because it needs torch", "wrong", torch.hint)
     try:
         module = libraries.import_library(package)
     except BrokenEnvironmentError as error:
-        return Finding(package, error.message, "wrong", error.hint)
-    return Finding(package, version or str(module.__version__))
+        return HealthCheck(package, error.message, "wrong", error.hint)
+    return HealthCheck(package, version or str(module.__version__))
 
 
-def _check_optional(package: str) -> Finding:
+def _check_optional(package: str) -> HealthCheck:
     version = packages.version(package)
     if version is None:
-        return Finding(package, "not installed; only models with a timm tower need it")
+        return HealthCheck(package, "not installed; only models with a timm tower need it")
     mismatches = [str(each) for each in packages.missing_requirements(package)]
     if mismatches:
-        return Finding(package, "; ".join([version, *mismatches]), "note", f"pip install --upgrade {package}")
-    return Finding(package, version)
+        return HealthCheck(
+            package, "; ".join([version, *mismatches]), "note", f"pip install --upgrade {package}"
+        )
+    return HealthCheck(package, version)
 
 
-def _check_model_class() -> Finding:
+def _check_model_class() -> HealthCheck:
     try:  # transformers imports a model's module on first access, and only then raises what is broken
         with silenced():
             getattr(import_module("transformers"), _MODEL_CLASS)
-    except packages.IMPORT_FAULTS as error:
+    except packages.IMPORT_ERRORS as error:
         failure = libraries.broken_import(_MODEL_CLASS, error)
-        return Finding("model classes", failure.message, "wrong", failure.hint)
-    return Finding("model classes", "transformers can import them")
+        return HealthCheck("model classes", failure.message, "wrong", failure.hint)
+    return HealthCheck("model classes", "transformers can import them")

@@ -88,9 +88,9 @@ def _text(verdicts: Sequence[CheckResult], output: Output, folder: Path) -> str:
     from vlm_inspect.render import check
 
     if output.format == "json":
-        from vlm_inspect.render.json import json_text
+        from vlm_inspect.render.json import to_json
 
-        return json_text(check.report_data(verdicts))
+        return to_json(check.report_data(verdicts))
     if output.format == "github":
         return check.report_annotations(verdicts, _in_workspace(folder))
     if output.format == "markdown":

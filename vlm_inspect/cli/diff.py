@@ -59,7 +59,7 @@ def command(
             hint="Use --format or --names-only.",
         )
     from vlm_inspect.app import pipeline
-    from vlm_inspect.compare.compare import compare, of_roles
+    from vlm_inspect.compare.compare import compare, filter_roles
 
     names = (before, after)
     taken = [pipeline.take_snapshot(model, options=options) for model in names]
@@ -68,7 +68,7 @@ def command(
         warn_if_doubtful(name, each.snapshot.architecture, output)
     difference = compare(taken[0].snapshot, taken[1].snapshot)
     if only:
-        difference = of_roles(difference, set(only))
+        difference = filter_roles(difference, set(only))
     text = _names(difference) if names_only else _text(difference, output)
     if text or output.file is not None:  # no names are no output, not an empty line
         output.write(text)

@@ -11,7 +11,7 @@ from vlm_inspect.cli.output import Output
 from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:
-    from vlm_inspect.core.health import Finding
+    from vlm_inspect.core.health import HealthCheck
 
 EXAMPLES = """\
 vlm-inspect doctor
@@ -29,15 +29,15 @@ def command(*, output: Output, options: InspectOptions) -> int:
     return exits.DIFFERENT if any(finding.state == "wrong" for finding in findings) else 0
 
 
-def _text(findings: Sequence[Finding], output: Output) -> str:
-    from vlm_inspect.render.doctor import diagnosis_data, diagnosis_table, diagnosis_text
+def _text(findings: Sequence[HealthCheck], output: Output) -> str:
+    from vlm_inspect.render.doctor import doctor_data, doctor_table, doctor_text
 
     if output.format == "json":
-        from vlm_inspect.render.json import json_text
+        from vlm_inspect.render.json import to_json
 
-        return json_text(diagnosis_data(findings))
+        return to_json(doctor_data(findings))
     if output.format == "terminal":
-        return diagnosis_text(findings, output.width)
+        return doctor_text(findings, output.width)
     from vlm_inspect.render import render
 
-    return render(diagnosis_table(findings), output.format)
+    return render(doctor_table(findings), output.format)

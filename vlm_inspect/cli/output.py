@@ -14,7 +14,7 @@ from typing import NamedTuple, TextIO
 from msgspec import Struct
 
 from vlm_inspect.core.errors import DocumentError, VlmInspectError
-from vlm_inspect.render.cells import visible
+from vlm_inspect.render.cells import escape_control_chars
 
 _MIN_WIDTH = 40
 _PIPED_WIDTH = 100
@@ -132,7 +132,7 @@ def _subject(error: VlmInspectError) -> str:
 def print_stderr(text: str) -> None:
     """Print lines to stderr. Control characters are escaped: a repository must not steer a terminal."""
     with suppress(OSError):  # stderr is closed: the exit code remains
-        _write(sys.stderr, "".join(f"{visible(line)}\n" for line in text.split("\n")))
+        _write(sys.stderr, "".join(f"{escape_control_chars(line)}\n" for line in text.split("\n")))
 
 
 def unwritable(error: OSError) -> DocumentError:

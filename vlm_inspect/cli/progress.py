@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from vlm_inspect.cli import signals
-from vlm_inspect.render.cells import visible
+from vlm_inspect.render.cells import escape_control_chars
 
 
 @contextmanager
@@ -32,4 +32,4 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
         Progress(*columns, console=Console(stderr=True), transient=True) as bar,
     ):
         task = bar.add_task("models", total=total)
-        yield lambda name: bar.update(task, advance=1, description=visible(name))
+        yield lambda name: bar.update(task, advance=1, description=escape_control_chars(name))

@@ -42,9 +42,9 @@ def inspect_one(
 
 def warn_if_doubtful(name: str, architecture: Architecture, output: Output) -> None:
     """Warn that this may be another model: its class ignores parts of the configuration."""
-    from vlm_inspect.render.text.warnings import misreading
+    from vlm_inspect.render.text.warnings import ignored_keys_warning
 
-    doubt = misreading(architecture)
+    doubt = ignored_keys_warning(architecture)
     if doubt:
         output.warn(f"{name}: {doubt}")
 

@@ -146,7 +146,7 @@ def _print(
 def _columns(ids: str | None, kind: Kind, output: Output) -> list[str] | None:
     if ids is None:
         return None
-    from vlm_inspect.render.columns import chosen
+    from vlm_inspect.render.columns import select_columns
 
     if output.format == "json":
         raise InvalidReferenceError(
@@ -154,7 +154,7 @@ def _columns(ids: str | None, kind: Kind, output: Output) -> list[str] | None:
             hint="Use one of the two.",
         )
     names = [name.strip() for name in ids.split(",")]
-    chosen(kind, names)
+    select_columns(kind, names)
     return names
 
 
@@ -189,9 +189,9 @@ def _rows(requests: list[Request], options: InspectOptions, output: Output) -> l
 
 
 def _report(row: Row, output: Output) -> None:
-    from vlm_inspect.render.facts import warnings_for
+    from vlm_inspect.render.facts import fact_warnings
 
-    for warning in warnings_for(row):
+    for warning in fact_warnings(row):
         output.warn(warning)
     if row.architecture:
         warn_if_doubtful(row.name, row.architecture, output)
@@ -230,9 +230,9 @@ def _update(
 
 
 def _written(blocks: Sequence[Block]) -> str:
-    from vlm_inspect.render.text.values import counted
+    from vlm_inspect.render.text.values import plural
 
-    return ": " + ", ".join(f"{block.name} ({counted(len(block.requests), 'model')})" for block in blocks)
+    return ": " + ", ".join(f"{block.name} ({plural(len(block.requests), 'model')})" for block in blocks)
 
 
 def _write_command(path: Path, config: Path | None) -> str:

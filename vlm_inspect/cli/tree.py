@@ -62,13 +62,13 @@ def _text(tree: ModuleTree, focus: str, depth: int | None, output: Output) -> st
     from vlm_inspect.render.tree import tree_data, tree_text
 
     if output.format == "json":
-        from vlm_inspect.render.json import json_text
+        from vlm_inspect.render.json import to_json
 
-        return json_text(tree_data(tree, focus=focus, depth=depth))
+        return to_json(tree_data(tree, focus=focus, depth=depth))
     if output.format == "terminal":
-        from vlm_inspect.render.terminal.tree import terminal_tree
+        from vlm_inspect.render.terminal.tree import tree_terminal_text
 
-        return terminal_tree(tree, focus=focus, depth=depth, width=output.width, colour=output.colour)
-    from vlm_inspect.render.markdown import fenced
+        return tree_terminal_text(tree, focus=focus, depth=depth, width=output.width, colour=output.colour)
+    from vlm_inspect.render.markdown import code_block
 
-    return fenced(tree_text(tree, focus=focus, depth=depth))
+    return code_block(tree_text(tree, focus=focus, depth=depth))

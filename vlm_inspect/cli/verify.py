@@ -65,14 +65,14 @@ def command(
 
 
 def _text(fit: LoadReport, output: Output) -> str:
-    from vlm_inspect.render.verify import fit_json, fit_tables
+    from vlm_inspect.render.verify import load_report_json, load_report_tables
 
     if output.format == "json":
-        return fit_json(fit)
+        return load_report_json(fit)
     if output.format == "terminal":
-        from vlm_inspect.render.terminal.verify import fit_text
+        from vlm_inspect.render.terminal.verify import load_report_text
 
-        return fit_text(fit, width=output.width, colour=output.colour)
+        return load_report_text(fit, width=output.width, colour=output.colour)
     from vlm_inspect.render import render
 
-    return render(fit_tables(fit), output.format)
+    return render(load_report_tables(fit), output.format)

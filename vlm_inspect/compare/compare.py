@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from vlm_inspect.compare.facts import GROUPS, Facts, component_facts, model_facts
 from vlm_inspect.compare.paths import PathDifference, PathMap, compare_paths
-from vlm_inspect.compare.remaining import unexplained_changes
+from vlm_inspect.compare.unexplained import unexplained_changes
 from vlm_inspect.core.architecture import Architecture, Component, Role
 from vlm_inspect.core.difference import (
     Change,
@@ -263,7 +263,7 @@ def _first_path(component: Component | None) -> str | None:
 # --- a part of a difference
 
 
-def of_roles(difference: Difference, roles: AbstractSet[Role]) -> Difference:
+def filter_roles(difference: Difference, roles: AbstractSet[Role]) -> Difference:
     """The difference of the components with these roles, without the totals of the whole model."""
     numbers = [index for index, pair in enumerate(difference.pairs) if pair.role in roles]
     new_index = {number: place for place, number in enumerate(numbers)}

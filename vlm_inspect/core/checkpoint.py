@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from vlm_inspect.core.model_ref import ModelIdentity
 
-QUANTISATION_KEYS = ("quantization_config", "quantization", "compression_config")
+QUANTIZATION_KEYS = ("quantization_config", "quantization", "compression_config")
 """Configuration keys for quantized weights: of transformers, of MLX, and of old compressed-tensors files."""
 
 

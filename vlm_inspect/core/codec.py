@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from vlm_inspect.core.architecture import SCHEMA_VERSION, Architecture
 from vlm_inspect.core.errors import InvalidConfigError
-from vlm_inspect.core.module_tree import Attribute, ModuleNode, ModuleTree, NodePool, Shape, can_be_a_part
+from vlm_inspect.core.module_tree import Attribute, ModuleNode, ModuleTree, NodePool, Shape, is_path_part
 
 MOST_BYTES = 64 * 1024 * 1024
 """Bytes of an encoded tree."""
@@ -231,7 +231,7 @@ def _checked_shapes(shapes: Mapping[str, Shape]) -> tuple[tuple[str, Shape], ...
 
 
 def _checked_name(name: str) -> str:
-    if not can_be_a_part(name):
+    if not is_path_part(name):
         raise ValueError(f"{name!r:.80} is not the name of a module")
     return name
 

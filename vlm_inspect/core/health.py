@@ -9,7 +9,7 @@ from msgspec import Struct
 State = Literal["ok", "note", "wrong"]
 
 
-class Finding(Struct, frozen=True):
+class HealthCheck(Struct, frozen=True):
     """The result of one check."""
 
     subject: str

@@ -203,7 +203,7 @@ class ModuleTree(Struct, frozen=True):
     @property
     def total(self) -> int:
         """Parameters of the model, tied ones counted once."""
-        return self.root.total - sum(self.tied_surplus())
+        return self.root.total - sum(self.duplicate_sizes())
 
     def config_at(self, path: str) -> Mapping[str, Any]:
         """Return the configuration that the module at a path was built from."""
@@ -211,7 +211,7 @@ class ModuleTree(Struct, frozen=True):
             path = path.rpartition(".")[0]
         return self.configs.get(path, self.config)
 
-    def tied_surplus(self) -> Iterator[int]:
+    def duplicate_sizes(self) -> Iterator[int]:
         """Yield the sizes of parameters that are tied to an earlier one, and must not be counted again."""
         shapes = self.shapes_of({path for group in self.ties for path in group})
         for group in self.ties:
@@ -294,7 +294,7 @@ def folded_path(path: str) -> str:
     return text(split(path)[0])
 
 
-def can_be_a_part(name: str) -> bool:
+def is_path_part(name: str) -> bool:
     """Whether a name can be a part of a path, and cannot be confused with a pattern.
 
     A number must have ASCII digits, since int() does not read all of Unicode's, and not too many of them.

@@ -12,7 +12,7 @@ from msgspec import Struct
 from vlm_inspect.core.errors import BrokenEnvironmentError
 
 SELF = "vlm-inspect"
-IMPORT_FAULTS = (Exception, SystemExit)
+IMPORT_ERRORS = (Exception, SystemExit)
 """Exceptions of an import: it runs a library's code, which may even exit."""
 _LONGEST_REASON = 300
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlm_inspect.render.cells import Layout, Renderer, Table, made_visible
+from vlm_inspect.render.cells import Layout, Renderer, Table, escape_table
 
 FORMATS = ("terminal", "markdown", "csv", "latex", "html")
 """The formats of tables. JSON is a format of records: see `vlm_inspect.render.json`."""
@@ -23,7 +23,7 @@ def render(
 ) -> str:
     """Render tables in a format. The output is the same, byte for byte, on every machine."""
     table_list = (tables,) if isinstance(tables, Table) else tables
-    return _renderer(format)([made_visible(table) for table in table_list], Layout(width, colour))
+    return _renderer(format)([escape_table(table) for table in table_list], Layout(width, colour))
 
 
 def _renderer(format: str) -> Renderer:  # noqa: A002
@@ -33,9 +33,9 @@ def _renderer(format: str) -> Renderer:  # noqa: A002
 
             return render_terminal
         case "markdown":
-            from vlm_inspect.render.markdown import markdown
+            from vlm_inspect.render.markdown import render_markdown
 
-            return markdown
+            return render_markdown
         case "csv":
             from vlm_inspect.render.csv import render_csv
 

@@ -16,7 +16,7 @@ from vlm_inspect.core.architecture import (
     LayerStack,
     Norm,
 )
-from vlm_inspect.render.cells import Cell, Line, Table, code, concat, join, plain, text
+from vlm_inspect.render.cells import Cell, Line, Table, code, concat, join, plain_text, text
 from vlm_inspect.render.facts import flash_attention, parameters
 from vlm_inspect.render.text.attention import attention_details, positions_cell
 from vlm_inspect.render.text.components import ROLE_NAMES, component_class, layers
@@ -31,16 +31,16 @@ from vlm_inspect.render.text.steps import (
 )
 from vlm_inspect.render.text.values import (
     ABSENT,
-    NOT_ASKED,
+    NOT_APPLICABLE,
     class_cell,
-    counted,
+    dimensions,
     exact_count,
     missing,
+    plural,
     share,
-    square,
     unknown,
 )
-from vlm_inspect.render.text.warnings import misreading, quantization_text
+from vlm_inspect.render.text.warnings import ignored_keys_warning, quantization_text
 
 _MAX_INDICES = 12
 _MAX_BARE_KINDS = 8  # kinds of layers without attention and MLP, such as convolutions
@@ -105,7 +105,7 @@ def build_card(architecture: Architecture, *, name: str | None = None, explain: 
         unknown=tuple(_roles(architecture.unknown)),
         ties=tie_cells(architecture.parameters.ties),
         notes=architecture.notes,
-        warning=misreading(architecture) or "",
+        warning=ignored_keys_warning(architecture) or "",
     )
 
 
@@ -152,13 +152,13 @@ def component_lines(component: Component) -> Iterator[Line]:
         yield "Other modules", extra_modules_cell(component)
     for stack in component.stacks:
         if len(component.stacks) > 1:
-            yield "Stack", concat(code(stack.path), text(f", {counted(stack.count, 'layer')}"))
+            yield "Stack", concat(code(stack.path), text(f", {plural(stack.count, 'layer')}"))
         yield from _stack_lines(stack)
 
 
 def _image_size_line(image: ImageInput) -> Iterator[Line]:
     if image.size:
-        yield "Image size", text(f"{square(image.size)} pixels")
+        yield "Image size", text(f"{dimensions(image.size)} pixels")
     elif "size" in image.unknown:
         yield "Image size", missing("size", image.unknown)
 
@@ -171,7 +171,7 @@ def tie_cells(groups: Sequence[Sequence[str]]) -> tuple[Cell, ...]:
     return tuple(
         _equation(members[0])
         if len(members) == 1
-        else concat(_equation(subtrees), text(f" ({counted(len(members), 'parameter')})"))
+        else concat(_equation(subtrees), text(f" ({plural(len(members), 'parameter')})"))
         for subtrees, members in by_subtrees.items()
     )
 
@@ -262,17 +262,19 @@ def _component_table(card: Card) -> Table:
         (
             text(section.title),
             section.class_name,
-            join((code(path) for path in section.paths), ", ") if section.paths else NOT_ASKED,
+            join((code(path) for path in section.paths), ", ") if section.paths else NOT_APPLICABLE,
             section.count,
             text(section.percent),
         )
         for section in card.sections
     ]
-    dashes = (NOT_ASKED, NOT_ASKED, NOT_ASKED)
+    dashes = (NOT_APPLICABLE, NOT_APPLICABLE, NOT_APPLICABLE)
     rows += [(text(name), ABSENT, *dashes) for name, _ in card.absent]
-    rows += [(text(name), unknown(plain(reason)), *dashes) for name, reason in card.unknown]
+    rows += [(text(name), unknown(plain_text(reason)), *dashes) for name, reason in card.unknown]
     if card.total is not None:
-        rows.append((text("Total"), NOT_ASKED, NOT_ASKED, text(exact_count(card.total)), text("100.0 %")))
+        rows.append(
+            (text("Total"), NOT_APPLICABLE, NOT_APPLICABLE, text(exact_count(card.total)), text("100.0 %"))
+        )
     headers = ("Component", "Class", "Path", "Parameters", "Share")
     return Table(headers, tuple(rows), title="Components", notes=card.notes)
 
@@ -284,7 +286,7 @@ def _stack_lines(stack: LayerStack) -> Iterator[Line]:
     is_bare = not any(kind.attention or kind.mlp for kind in stack.kinds)
     if is_bare and len(stack.kinds) > _MAX_BARE_KINDS:
         classes = dict.fromkeys(kind.class_name for kind in stack.kinds if kind.class_name)
-        counts = text(f"{counted(stack.count, 'layer')} of {len(stack.kinds)} kinds: ")
+        counts = text(f"{plural(stack.count, 'layer')} of {len(stack.kinds)} kinds: ")
         yield "Layers", concat(counts, join((code(name) for name in classes), ", "))
         return
     for index, kind in enumerate(stack.kinds):
@@ -300,7 +302,7 @@ def _layer(stack: LayerStack, kind: int) -> Cell:
     size = f", {exact_count(layer.parameters)} parameters each" if layer.parameters is not None else ""
     details = text(size + _indices(stack, kind))
     if layer.class_name is None:
-        return concat(text(f"{counted(count, 'layer')}, class "), class_cell(None, layer.unknown), details)
+        return concat(text(f"{plural(count, 'layer')}, class "), class_cell(None, layer.unknown), details)
     return concat(text(f"{count} x "), code(layer.class_name), details)
 
 

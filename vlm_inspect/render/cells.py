@@ -114,12 +114,12 @@ def join(cells: Iterable[Cell], separator: str) -> Cell:
     return concat(*parts)
 
 
-def plain(cell: Cell) -> str:
+def plain_text(cell: Cell) -> str:
     """The text of a cell without styles and links."""
     return "".join(span.text for span in cell)
 
 
-def visible(value: str) -> str:
+def escape_control_chars(value: str) -> str:
     r"""Escape control characters, terminal escapes, newlines, bidi marks and lone surrogates as \u….
 
     Names come from files that anyone may have written. With this, no output format has to care.
@@ -129,19 +129,19 @@ def visible(value: str) -> str:
     return "".join(char if char.isprintable() else _unicode_escape(char) for char in value)
 
 
-def made_visible(table: Table) -> Table:
+def escape_table(table: Table) -> Table:
     """Escape the control characters of all text of a table."""
     return replace(
         table,
-        title=visible(table.title),
-        headers=tuple(visible(header) for header in table.headers),
+        title=escape_control_chars(table.title),
+        headers=tuple(escape_control_chars(header) for header in table.headers),
         rows=tuple(tuple(_escape_cell(cell) for cell in row) for row in table.rows),
-        notes=tuple(visible(note) for note in table.notes),
+        notes=tuple(escape_control_chars(note) for note in table.notes),
     )
 
 
 def _escape_cell(cell: Cell) -> Cell:
-    return tuple(replace(span, text=visible(span.text)) for span in cell)
+    return tuple(replace(span, text=escape_control_chars(span.text)) for span in cell)
 
 
 def _is_plain_text(span: Span) -> bool:

@@ -15,9 +15,9 @@ from msgspec import Struct
 from vlm_inspect.core.codec import to_data
 from vlm_inspect.core.difference import Change, Difference, Move, PathChange, Value
 from vlm_inspect.core.snapshot import CheckResult
-from vlm_inspect.render.cells import text, visible
-from vlm_inspect.render.markdown import inline
-from vlm_inspect.render.text.values import counted, exact_count
+from vlm_inspect.render.cells import escape_control_chars, text
+from vlm_inspect.render.markdown import inline_markdown
+from vlm_inspect.render.text.values import exact_count, plural
 
 Sign = Literal["~", ">", "+", "-", "!", ""]
 
@@ -59,7 +59,7 @@ def report_markdown(results: Sequence[CheckResult]) -> str:
     lines = [f"### vlm-inspect: {summary(results)}", ""]
     for line in report_lines(results):
         sign = f"`{line.sign}` " if line.sign else ""
-        lines.append(f"{' ' * line.indent}- {sign}{inline(text(line.text))}")
+        lines.append(f"{' ' * line.indent}- {sign}{inline_markdown(text(line.text))}")
     return "\n".join(lines) + "\n"
 
 
@@ -84,12 +84,12 @@ def summary(results: Sequence[CheckResult]) -> str:
         statuses[each.model] = each.status
     counts = {status: list(statuses.values()).count(status) for status in _STATUSES}
     parts = [f"{count} {_STATUSES[status]}" for status, count in counts.items() if count]
-    return f"{counted(len(statuses), 'model')}: {', '.join(parts)}" if parts else "no models to check"
+    return f"{plural(len(statuses), 'model')}: {', '.join(parts)}" if parts else "no models to check"
 
 
 def report_lines(results: Sequence[CheckResult]) -> tuple[Line, ...]:
     """The lines of the report, without control characters."""
-    return tuple(Line(line.sign, visible(line.text), line.indent) for line in _lines(results))
+    return tuple(Line(line.sign, escape_control_chars(line.text), line.indent) for line in _lines(results))
 
 
 def plain_lines(lines: Sequence[Line], width: int) -> Iterator[str]:
@@ -147,7 +147,7 @@ def _shared_moves(results: Sequence[CheckResult]) -> Iterator[Line]:
     for (before, after), counts in sorted(models.items(), key=lambda item: (-len(item[1]), item[0])):
         moved = sum(counts.values())
         total = "1 parameter" if moved == 1 else f"{exact_count(moved)} parameters"
-        yield Line(">", f"{before} → {after}: {counted(len(counts), 'model')}, {total} moved")
+        yield Line(">", f"{before} → {after}: {plural(len(counts), 'model')}, {total} moved")
         yield Line(
             "", ", ".join(f"{model} {exact_count(count)}" for model, count in sorted(counts.items())), 2
         )
@@ -231,7 +231,7 @@ def _annotation(level: str, result: CheckResult, folder: str) -> str:
 
 def _escaped_message(value: str) -> str:
     """Escape a message as GitHub's toolkit does; line breaks become %0A."""
-    lines = "\n".join(visible(line) for line in value.split("\n"))
+    lines = "\n".join(escape_control_chars(line) for line in value.split("\n"))
     return lines.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

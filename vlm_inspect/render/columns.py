@@ -14,7 +14,7 @@ from vlm_inspect.render.cells import Cell, Row, code, text
 from vlm_inspect.render.facts import COMPARISON, resolve_fact
 from vlm_inspect.render.text import components
 from vlm_inspect.render.text.fusion import fusion_cell
-from vlm_inspect.render.text.values import ABSENT, NOT_ASKED, exact_count, missing, unknown
+from vlm_inspect.render.text.values import ABSENT, NOT_APPLICABLE, exact_count, missing, unknown
 from vlm_inspect.render.text.warnings import ignored_keys_cell, quantization_text
 
 Kind = Literal["architectures", "comparison"]
@@ -31,7 +31,7 @@ class Column(Struct, frozen=True):
     cell: Callable[[Row], Cell]
 
 
-def chosen(kind: Kind, ids: Sequence[str] | None = None) -> tuple[Column, ...]:
+def select_columns(kind: Kind, ids: Sequence[str] | None = None) -> tuple[Column, ...]:
     """The default columns of a kind of table, or the named columns, which may be of any kind.
 
     Raises SettingsError if there is no column of that name.
@@ -56,7 +56,7 @@ def column_ids() -> tuple[str, ...]:
 
 
 def _record_cell(describe: Callable[[Architecture], Cell], row: Row) -> Cell:
-    return NOT_ASKED if row.architecture is None else describe(row.architecture)
+    return NOT_APPLICABLE if row.architecture is None else describe(row.architecture)
 
 
 def _role(
@@ -114,7 +114,7 @@ def _quantization(record: Architecture) -> Cell:
 
 
 def _code_or_dash(value: str | None) -> Cell:
-    return code(value) if value else NOT_ASKED
+    return code(value) if value else NOT_APPLICABLE
 
 
 _VISION, _LANGUAGE = Role.VISION_ENCODER, Role.LANGUAGE_MODEL

@@ -22,7 +22,7 @@ from vlm_inspect.render.diff_text import (
     value_cell,
     versions,
 )
-from vlm_inspect.render.text.values import NOT_ASKED, counted, exact_count, short_count
+from vlm_inspect.render.text.values import NOT_APPLICABLE, exact_count, plural, short_count
 
 Sign = Literal["~", "+", "-", ">", "?", ""]
 State = Literal["changed", "added", "removed", "moved", "unknown", "unchanged"]
@@ -185,7 +185,7 @@ def _about_cell(pair: ComponentPair) -> Cell:
     layers = pair.layers_after if is_there else pair.layers_before
     count = pair.parameters_after if is_there else pair.parameters_before
     parts = [code(name) if name else text("class unknown")]
-    parts += [text(counted(layers, "layer"))] if layers else []
+    parts += [text(plural(layers, "layer"))] if layers else []
     parts.append(text("parameters unknown" if count is None else short_count(count)))
     return join(parts, ", ")
 
@@ -239,7 +239,7 @@ def _section_rows(section: Section) -> Iterator[tuple[Cell, ...]]:
 
 def _change_row(title: str, line: Line) -> tuple[Cell, ...]:
     after = concat(line.after, text(f" ({line.delta})")) if line.delta else line.after
-    return text(title), text(line.title), line.before, after or NOT_ASKED
+    return text(title), text(line.title), line.before, after or NOT_APPLICABLE
 
 
 def _summary_table(report: Report) -> Table:
@@ -252,7 +252,7 @@ def _summary_table(report: Report) -> Table:
 
 def _components_table(report: Report) -> Table:
     rows = [
-        (text(section.title), section.path or NOT_ASKED, section.about, text(section.state))
+        (text(section.title), section.path or NOT_APPLICABLE, section.about, text(section.state))
         for section in report.sections
         if section.about
     ]

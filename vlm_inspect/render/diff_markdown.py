@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from vlm_inspect.render.cells import Cell, Layout, code, concat, join, made_visible, text
+from vlm_inspect.render.cells import Cell, Layout, code, concat, escape_table, join, text
 from vlm_inspect.render.diff import Report, Section, SignedCell, changes_table
 from vlm_inspect.render.diff_text import escape_cell
-from vlm_inspect.render.markdown import inline, markdown
+from vlm_inspect.render.markdown import inline_markdown, render_markdown
 
 # longer lists are collapsed, so that the comment fits on a screen
 _LONGEST_LIST = 8
@@ -28,7 +28,7 @@ def _blocks(report: Report) -> Iterator[str]:
     yield f"**{_inline(text(report.summary))}**{_inline(text(_totals(report)))}"
     table = changes_table(report)
     if table.rows:
-        yield markdown([made_visible(replace(table, title=""))], Layout()).rstrip("\n")
+        yield render_markdown([escape_table(replace(table, title=""))], Layout()).rstrip("\n")
     yield from _list("Moved", [_signed(each) for each in report.moves])
     yield from _list("Modules and parameters", [_signed(each) for each in report.paths])
     yield from _list(
@@ -76,4 +76,4 @@ def _components_without_changes(sections: Sequence[Section]) -> Iterator[str]:
 
 
 def _inline(cell: Cell) -> str:
-    return inline(escape_cell(cell))
+    return inline_markdown(escape_cell(cell))

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.difference import Change, Difference, Incomparable, Move, PathChange, Value
 from vlm_inspect.core.model_ref import ModelIdentity
-from vlm_inspect.render.cells import Cell, Span, code, concat, join, text, visible
-from vlm_inspect.render.text.values import ABSENT, counted, exact_count, runs, shortest_period, square
+from vlm_inspect.render.cells import Cell, Span, code, concat, escape_control_chars, join, text
+from vlm_inspect.render.text.values import ABSENT, dimensions, exact_count, plural, runs, shortest_period
 
 ROLE_NAMES: Mapping[Role, str] = {
     Role.VISION_ENCODER: "Vision encoder",
@@ -58,7 +58,7 @@ def _not_compared(facts: Sequence[Incomparable]) -> str:
     if not facts:
         return ""
     reasons = dict.fromkeys(why for fact in facts for why in (fact.before, fact.after) if why)
-    return f" {counted(len(facts), 'fact')} could not be compared ({', '.join(reasons)})."
+    return f" {plural(len(facts), 'fact')} could not be compared ({', '.join(reasons)})."
 
 
 def delta(before: int | None, after: int | None) -> str:
@@ -91,7 +91,7 @@ def _tuple_cell(field: str, values: Sequence[int | str]) -> Cell:
     if not values:
         return ABSENT
     if field.endswith(_SIZES):
-        return text(square(tuple(int(value) for value in values)))
+        return text(dimensions(tuple(int(value) for value in values)))
     if field.endswith("layer order"):
         return text(_layer_order(values))
     is_plain = field.endswith(_PLAIN_TEXT)
@@ -104,7 +104,7 @@ def _layer_order(kinds: Sequence[int | str]) -> str:
     period = shortest_period(kinds)
     parts = [f"{count} of kind {kind}" for kind, count in runs(kinds[:period])]
     if len(parts) > _MOST_RUNS:
-        parts = [*parts[:_MOST_RUNS], f"… ({counted(len(kinds), 'layer')})"]
+        parts = [*parts[:_MOST_RUNS], f"… ({plural(len(kinds), 'layer')})"]
     once = ", ".join(parts)
     return once if period == len(kinds) else f"{len(kinds) // period} x ({once})"
 
@@ -151,4 +151,4 @@ def reason_cell(fact: Incomparable) -> Cell:
 
 def escape_cell(cell: Cell) -> Cell:
     """The cell with all control characters escaped."""
-    return tuple(Span(visible(span.text), span.code, span.href) for span in cell)
+    return tuple(Span(escape_control_chars(span.text), span.code, span.href) for span in cell)

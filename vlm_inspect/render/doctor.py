@@ -6,15 +6,15 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vlm_inspect.core.health import Finding, State
-from vlm_inspect.render.cells import Table, text, visible
+from vlm_inspect.core.health import HealthCheck, State
+from vlm_inspect.render.cells import Table, escape_control_chars, text
 
 _MARKS: Mapping[State, str] = {"ok": "ok", "note": "note", "wrong": "WRONG"}
 # in a narrower terminal the text goes below its title
 _NARROWEST_TEXT = 24
 
 
-def diagnosis_text(findings: Sequence[Finding], width: int = 100) -> str:
+def doctor_text(findings: Sequence[HealthCheck], width: int = 100) -> str:
     """A line for each check, and its hint below it."""
     marks = max(map(len, _MARKS.values()))
     subjects = max((len(finding.subject) for finding in findings), default=0)
@@ -30,7 +30,7 @@ def diagnosis_text(findings: Sequence[Finding], width: int = 100) -> str:
 def _wrapped(value: str, width: int, start: str) -> Iterator[str]:
     """Lines with a hanging indent; a path or command is not broken, so that it can be copied."""
     yield from textwrap.wrap(
-        visible(value),
+        escape_control_chars(value),
         max(width, len(start) + _NARROWEST_TEXT),
         initial_indent=start,
         subsequent_indent=" " * len(start),
@@ -39,7 +39,7 @@ def _wrapped(value: str, width: int, start: str) -> Iterator[str]:
     )
 
 
-def diagnosis_table(findings: Sequence[Finding]) -> Table:
+def doctor_table(findings: Sequence[HealthCheck]) -> Table:
     """A row for each check."""
     return Table(
         headers=("State", "Check", "Result", "What to do"),
@@ -52,7 +52,7 @@ def diagnosis_table(findings: Sequence[Finding]) -> Table:
     )
 
 
-def diagnosis_data(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def doctor_data(findings: Sequence[HealthCheck]) -> list[dict[str, Any]]:
     """The results as JSON data."""
     return [
         {"subject": each.subject, "state": each.state, "said": each.said, "hint": each.hint or None}
@@ -60,6 +60,6 @@ def diagnosis_data(findings: Sequence[Finding]) -> list[dict[str, Any]]:
     ]
 
 
-def _summary(findings: Sequence[Finding]) -> str:
+def _summary(findings: Sequence[HealthCheck]) -> str:
     wrong = [finding.subject for finding in findings if finding.state == "wrong"]
     return f"Wrong: {', '.join(wrong)}." if wrong else "Nothing is wrong."

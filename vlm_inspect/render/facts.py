@@ -18,10 +18,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from vlm_inspect.core.architecture import Architecture, Component, ConvStage, LinearStage, Role
-from vlm_inspect.render.cells import Cell, Fact, Row, concat, link, plain, text
+from vlm_inspect.render.cells import Cell, Fact, Row, concat, link, plain_text, text
 from vlm_inspect.render.text import projectors
 from vlm_inspect.render.text.components import depths, of_role
-from vlm_inspect.render.text.values import NOT_ASKED, NOT_STATED, class_cell, missing, short_count, unknown
+from vlm_inspect.render.text.values import (
+    NOT_APPLICABLE,
+    NOT_STATED,
+    class_cell,
+    missing,
+    short_count,
+    unknown,
+)
 from vlm_inspect.render.vit import VisionTransformer, layer_widths
 
 _HUB = "https://huggingface.co"
@@ -66,7 +73,7 @@ def resolve_fact(row: Row, key: str) -> ResolvedFact:
     stated = row.facts.get(key)
     derived = column.derive(row.architecture) if column.derive and row.architecture else None
     if stated is None:
-        return ResolvedFact(derived or (NOT_ASKED if column.derive else NOT_STATED))
+        return ResolvedFact(derived or (NOT_APPLICABLE if column.derive else NOT_STATED))
     contradiction = None
     if column.contradiction and row.architecture:
         contradiction = column.contradiction(stated, row.architecture)
@@ -77,7 +84,7 @@ def resolve_fact(row: Row, key: str) -> ResolvedFact:
     )
 
 
-def warnings_for(row: Row) -> tuple[str, ...]:
+def fact_warnings(row: Row) -> tuple[str, ...]:
     """A sentence for each stated fact that the model contradicts."""
     resolved = (resolve_fact(row, key) for key in COMPARISON if key in row.facts)
     return tuple(fact.warning for fact in resolved if fact.warning)
@@ -171,7 +178,7 @@ def model_card(architecture: Architecture) -> Cell:
     """A link to the model's page on the Hub, if it has one."""
     model = architecture.model
     if model.source not in {"hub", "catalogue"} or not _HUB_ID.fullmatch(model.id):
-        return NOT_ASKED
+        return NOT_APPLICABLE
     return link(model.id.rpartition("/")[2], f"{_HUB}/{model.id}")
 
 
@@ -244,7 +251,7 @@ def _vision_encoder_contradiction(stated: Fact, architecture: Architecture) -> s
     encoders = [VisionTransformer.of(part) for part in architecture.by_role(Role.VISION_ENCODER)]
     if not encoders or any(not _differs(str(stated), encoder) for encoder in encoders):
         return None
-    return f"the model has {plain(_vision_encoder(architecture))}"
+    return f"the model has {plain_text(_vision_encoder(architecture))}"
 
 
 def _stated_count(stated: Fact) -> tuple[float, float] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from vlm_inspect.core.architecture import Architecture
 from vlm_inspect.core.codec import to_data
 from vlm_inspect.core.difference import Difference
-from vlm_inspect.render.cells import Row, visible
+from vlm_inspect.render.cells import Row, escape_control_chars
 from vlm_inspect.render.diff_text import change_name, move_ends
 
 _DIFFERENCE_LISTS = ("pairs", "changes", "moves", "paths", "incomparable")
@@ -18,15 +18,15 @@ _DIFFERENCE_LISTS = ("pairs", "changes", "moves", "paths", "incomparable")
 
 def record_json(architecture: Architecture) -> str:
     """One record."""
-    return json_text(to_data(architecture))
+    return to_json(to_data(architecture))
 
 
 def records_json(rows: Sequence[Row]) -> str:
     """A list of records; a model that could not be inspected has its error instead."""
-    return json_text([_record(row) for row in rows])
+    return to_json([_record(row) for row in rows])
 
 
-def json_text(data: Any) -> str:
+def to_json(data: Any) -> str:
     """Indented JSON. Control characters are escaped, infinite and NaN numbers are null."""
     lines = json.dumps(_without_infinities(data), indent=2, ensure_ascii=False).splitlines(keepends=True)
     return "".join(map(_escape_line, lines)) + "\n"
@@ -60,7 +60,7 @@ def difference_json(difference: Difference) -> str:
     number. `path` of a changed path is the new one, `moved_from` the old one if it differs. A move with an
     empty end is a move of the whole model.
     """
-    return json_text(difference_data(difference))
+    return to_json(difference_data(difference))
 
 
 def difference_data(difference: Difference) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def difference_data(difference: Difference) -> dict[str, Any]:
 
 def difference_names(difference: Difference) -> str:
     """The names of all differences, one per line: `vision_encoder.layers`, `a.b.* -> a.*`, or a path."""
-    return "".join(f"{visible(name)}\n" for name in _names(difference))
+    return "".join(f"{escape_control_chars(name)}\n" for name in _names(difference))
 
 
 def _names(difference: Difference) -> Iterator[str]:

@@ -21,18 +21,18 @@ _CODE_ENTITIES = {ord(char): f"&#{ord(char)};" for char in "|\\`*_[]~$"}
 _URL_SAFE = ":/?#@!&=+,;~%-._"
 
 
-def markdown(tables: Sequence[Table], _layout: Layout) -> str:
+def render_markdown(tables: Sequence[Table], _layout: Layout) -> str:
     """Pipe tables. A single table has no title: its document has a heading."""
     blocks = [_table(table, titled=len(tables) > 1) for table in tables]
     return "\n\n".join(blocks) + "\n"
 
 
-def inline(cell: Cell) -> str:
+def inline_markdown(cell: Cell) -> str:
     """A cell as part of a line of Markdown."""
     return "".join(_span(span) for span in cell)
 
 
-def fenced(lines: str) -> str:
+def code_block(lines: str) -> str:
     """Lines as a code block, with a fence longer than any in the lines."""
     fence = "`" * max(3, _longest_backticks(lines) + 1)
     return f"{fence}text\n{lines}{fence}\n"
@@ -41,7 +41,7 @@ def fenced(lines: str) -> str:
 def _table(table: Table, *, titled: bool) -> str:
     head = _row([_escape(header) for header in table.headers])
     rule = _row(["---"] * len(table.headers))
-    body = [_row([inline(cell) for cell in row]) for row in table.rows]
+    body = [_row([inline_markdown(cell) for cell in row]) for row in table.rows]
     heading = f"### {_escape(table.title)}\n\n" if titled and table.title else ""
     notes = "\n".join(f"- {_escape(note)}" for note in table.notes)
     return heading + "\n".join([head, rule, *body]) + (f"\n\n{notes}" if notes else "")
@@ -64,7 +64,7 @@ def _escape(value: str) -> str:
 def _code_span(value: str) -> str:
     """A code span of any text, also inside a table."""
     if not value.strip():
-        return inline(text(repr(value)))
+        return inline_markdown(text(repr(value)))
     if "|" in value and "\\" in value:  # parsers differ on which backslash escapes which bar
         return f"<code>{escape(value).translate(_CODE_ENTITIES)}</code>"
     fence = "`" * (_longest_backticks(value) + 1)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from vlm_inspect.core.architecture import Architecture
 from vlm_inspect.render.cells import Cell, Row, Table, concat, text
-from vlm_inspect.render.columns import Column, Kind, chosen
-from vlm_inspect.render.text.values import NOT_ASKED, is_truncated
-from vlm_inspect.render.text.warnings import MARK, misreading
+from vlm_inspect.render.columns import Column, Kind, select_columns
+from vlm_inspect.render.text.values import NOT_APPLICABLE, is_truncated
+from vlm_inspect.render.text.warnings import MARK, ignored_keys_warning
 
 _TITLES: Mapping[Kind, str] = {"architectures": "Model architectures", "comparison": "Model comparison"}
 
@@ -22,7 +22,7 @@ def build_table(kind: Kind, rows: Sequence[Row], columns: Sequence[str] | None =
 
     Raises SettingsError if there is no column of that name.
     """
-    selected = chosen(kind, columns)
+    selected = select_columns(kind, columns)
     return Table(
         headers=tuple(column.title for column in selected),
         rows=tuple(_error_cells(row, selected) or _cells(row, selected) for row in rows),
@@ -48,7 +48,7 @@ def _error_cells(row: Row, columns: Sequence[Column]) -> tuple[Cell, ...] | None
     if position is None:  # the name is the only column
         return tuple(concat(column.cell(row), text(" — "), message) for column in columns)
     return tuple(
-        column.cell(row) if column.id == "model" else message if index == position else NOT_ASKED
+        column.cell(row) if column.id == "model" else message if index == position else NOT_APPLICABLE
         for index, column in enumerate(columns)
     )
 
@@ -60,7 +60,7 @@ def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
     for row in rows:
         if row.architecture is None:
             continue
-        if warning := misreading(row.architecture):
+        if warning := ignored_keys_warning(row.architecture):
             warnings[f"{MARK.strip()} {row.name}: {warning}"] = None
         for sentence in _sentences(row.architecture):
             models.setdefault(sentence, {})[row.name] = None

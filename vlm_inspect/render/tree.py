@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from vlm_inspect.core.errors import InvalidReferenceError
 from vlm_inspect.core.module_tree import UNKNOWN_CLASS, ModuleNode, ModuleTree, Shape, is_below, join
-from vlm_inspect.render.cells import visible
+from vlm_inspect.render.cells import escape_control_chars
 from vlm_inspect.render.text.values import exact_count
 
 _MAX_SEARCHED_PATHS = 50_000
@@ -178,20 +178,20 @@ def _no_such_module(tree: ModuleTree, focus: str) -> InvalidReferenceError:
 
 
 def _lines(node: FoldedModule, indent: int) -> Iterator[TreeLine]:
-    prefix = f"({visible(node.name)}): " if node.name else ""
+    prefix = f"({escape_control_chars(node.name)}): " if node.name else ""
     prefix += f"{node.count} x " if node.count > 1 else ""
-    class_name = visible(node.class_name) if node.class_name else UNKNOWN_CLASS
+    class_name = escape_control_chars(node.class_name) if node.class_name else UNKNOWN_CLASS
     if not node.children and not node.own:
-        inside = "..." if node.is_cut else visible(node.detail)
+        inside = "..." if node.is_cut else escape_control_chars(node.detail)
         yield TreeLine(indent, prefix, class_name, f"({inside})", _counts(node))
         return
     yield TreeLine(indent, prefix, class_name, "(", _counts(node))
     if node.detail:
-        yield TreeLine(indent + 1, "", "", visible(node.detail))
+        yield TreeLine(indent + 1, "", "", escape_control_chars(node.detail))
     for name, shape in node.own:
         sizes = f"({', '.join(str(size) for size in shape)})"
         count = exact_count(math.prod(shape))
-        yield TreeLine(indent + 1, f"({visible(name)}): ", "Parameter", sizes, count)
+        yield TreeLine(indent + 1, f"({escape_control_chars(name)}): ", "Parameter", sizes, count)
     for child in node.children:
         yield from _lines(child, indent + 1)
     yield TreeLine(indent, "", "", ")")
@@ -207,7 +207,7 @@ def _counts(node: FoldedModule) -> str:
     counts = (
         f"{exact_count(node.count * node.parameters)} = {node.count} x {each}" if node.count > 1 else each
     )
-    return f"{counts} tied to {visible(node.tied_to)}" if node.tied_to else counts
+    return f"{counts} tied to {escape_control_chars(node.tied_to)}" if node.tied_to else counts
 
 
 def _with_counts(line: TreeLine, width: int, digits: int) -> str:

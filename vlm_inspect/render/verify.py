@@ -9,20 +9,20 @@ from vlm_inspect.core.load_report import Kind, LoadReport, Mismatch
 from vlm_inspect.core.module_tree import split
 from vlm_inspect.render.cells import Cell, Table, code, text
 from vlm_inspect.render.diff_text import ROLE_NAMES, model_name
-from vlm_inspect.render.json import json_text
-from vlm_inspect.render.text.values import NOT_ASKED, counted, exact_count, short_count, square
+from vlm_inspect.render.json import to_json
+from vlm_inspect.render.text.values import NOT_APPLICABLE, dimensions, exact_count, plural, short_count
 
 MISSING_FILES = "Missing or incomplete files"
 _MOST_RANGES = 6
 
 
-def fit_json(report: LoadReport) -> str:
+def load_report_json(report: LoadReport) -> str:
     """The report as JSON: the verdict first, with the name of every mismatched tensor."""
     counts = dict(report.counts())
-    return json_text({"verdict": report.verdict, "counts": counts, "mismatches": [], **to_data(report)})
+    return to_json({"verdict": report.verdict, "counts": counts, "mismatches": [], **to_data(report)})
 
 
-def fit_tables(report: LoadReport) -> tuple[Table, ...]:
+def load_report_tables(report: LoadReport) -> tuple[Table, ...]:
     """The verdict, missing files, mismatches, components and renamed keys."""
     candidates = (
         _verdict_table(report),
@@ -48,7 +48,7 @@ def verdict(report: LoadReport) -> str:
     """`mismatch: 1 missing, 1 mismatched`."""
     parts = [f"{exact_count(count)} {kind}" for kind, count in report.counts().items() if count]
     if report.missing_files:
-        parts.insert(0, f"{counted(len(report.missing_files), 'file')} missing or incomplete")
+        parts.insert(0, f"{plural(len(report.missing_files), 'file')} missing or incomplete")
     return report.verdict + (f": {', '.join(parts)}" if parts else "")
 
 
@@ -90,7 +90,7 @@ def component_title(mismatch: Mismatch) -> str:
 
 def name_cell(name: str) -> Cell:
     """A path or a key; a dash if it is empty."""
-    return code(name) if name else NOT_ASKED
+    return code(name) if name else NOT_APPLICABLE
 
 
 def about(mismatch: Mismatch) -> str:
@@ -110,7 +110,7 @@ def _size(mismatch: Mismatch) -> str:
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    return square(shape) if shape else "scalar"
+    return dimensions(shape) if shape else "scalar"
 
 
 def _numbers(mismatch: Mismatch) -> str:
@@ -144,7 +144,7 @@ def _ranges(numbers: Iterable[int]) -> str:
 def missing_file_rows(report: LoadReport) -> Iterator[tuple[Cell, Cell]]:
     """Each missing file with its number of tensors."""
     for file, count in report.missing_files.items():
-        yield name_cell(file), text(counted(count, "tensor") if count else "tensors unknown")
+        yield name_cell(file), text(plural(count, "tensor") if count else "tensors unknown")
 
 
 def component_rows(report: LoadReport) -> Iterator[tuple[Cell, Cell, str]]:
@@ -158,7 +158,7 @@ def renaming_rows(report: LoadReport) -> Iterator[tuple[Cell, Cell, Cell]]:
     """Each renamed prefix with its path in the model and its number of tensors."""
     for each in report.renamings:
         converted = ", converted" if each.is_converted else ""
-        yield name_cell(each.key), name_cell(each.path), text(f"{counted(each.count, 'tensor')}{converted}")
+        yield name_cell(each.key), name_cell(each.path), text(f"{plural(each.count, 'tensor')}{converted}")
 
 
 def _verdict_table(report: LoadReport) -> Table:

@@ -77,7 +77,7 @@ def headers(name: str) -> TensorHeaders | None:
     )
 
 
-def code(name: str) -> DeclaredClasses | None:
+def declared_classes(name: str) -> DeclaredClasses | None:
     """The classes of the repository's own code; None if the catalogue does not have them."""
     from vlm_inspect.core.checkpoint import DeclaredClasses
 

@@ -10,7 +10,7 @@ from tempfile import TemporaryFile
 
 from vlm_inspect.core import packages
 from vlm_inspect.core.errors import SourceError, TokenError, VlmInspectError
-from vlm_inspect.core.health import Finding
+from vlm_inspect.core.health import HealthCheck
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources import hub
@@ -22,30 +22,30 @@ _NO_MODEL = "vlm-inspect/doctor"
 _SPACE = 1 << 20
 
 
-def run_checks(options: InspectOptions) -> Iterator[Finding]:
+def run_checks(options: InspectOptions) -> Iterator[HealthCheck]:
     """Check huggingface_hub, its cache, whether there is a token, proxies, and whether the Hub responds."""
     try:
         from huggingface_hub import constants, file_download  # noqa: F401
-    except packages.IMPORT_FAULTS as error:
+    except packages.IMPORT_ERRORS as error:
         failure = packages.import_failure("huggingface_hub", error)
-        yield Finding("huggingface_hub", failure.message, "wrong", failure.hint)
+        yield HealthCheck("huggingface_hub", failure.message, "wrong", failure.hint)
         return
     from vlm_inspect.sources.hub_errors import proxy_variables
 
-    yield Finding("huggingface_hub", packages.version("huggingface_hub") or "of an unknown version")
+    yield HealthCheck("huggingface_hub", packages.version("huggingface_hub") or "of an unknown version")
     try:
         hub.check_endpoint()
     except SourceError as error:
-        yield Finding("Hub", error.message.rstrip("."), "wrong", error.hint)
+        yield HealthCheck("Hub", error.message.rstrip("."), "wrong", error.hint)
         return
     yield _check_cache(options)
     yield _check_token(options)
     if proxy_variables():
-        yield Finding("proxy", f"set by {', '.join(proxy_variables())}", "note")
+        yield HealthCheck("proxy", f"set by {', '.join(proxy_variables())}", "note")
     yield _check_hub(options)
 
 
-def _check_cache(options: InspectOptions) -> Finding:
+def _check_cache(options: InspectOptions) -> HealthCheck:
     from huggingface_hub import constants
 
     folder = options.cache_folder or Path(constants.HF_HUB_CACHE).expanduser()
@@ -56,11 +56,11 @@ def _check_cache(options: InspectOptions) -> Finding:
         unreadable = _first_unreadable(folder)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        return Finding("Hub cache", f"{folder} cannot be written: {reason}", "wrong", _OTHER_CACHE)
+        return HealthCheck("Hub cache", f"{folder} cannot be written: {reason}", "wrong", _OTHER_CACHE)
     if unreadable is not None:
         message = f"{folder}: this user cannot read or write {unreadable}"
-        return Finding("Hub cache", message, "wrong", _OTHER_CACHE)
-    return Finding("Hub cache", f"{folder}{'' if folder.is_dir() else ', created when needed'}")
+        return HealthCheck("Hub cache", message, "wrong", _OTHER_CACHE)
+    return HealthCheck("Hub cache", f"{folder}{'' if folder.is_dir() else ', created when needed'}")
 
 
 def _first_unreadable(folder: Path) -> Path | None:
@@ -74,30 +74,32 @@ def _first_unreadable(folder: Path) -> Path | None:
     return None
 
 
-def _check_token(options: InspectOptions) -> Finding:
+def _check_token(options: InspectOptions) -> HealthCheck:
     try:
         token = hub.token_to_send(options.token)
     except TokenError as error:
-        return Finding("token", error.message, "wrong", error.hint)
+        return HealthCheck("token", error.message, "wrong", error.hint)
     if token is None:
-        return Finding("token", "none; private and gated models are not available", "note", "hf auth login")
+        return HealthCheck(
+            "token", "none; private and gated models are not available", "note", "hf auth login"
+        )
     source = "--token" if options.token else "HF_TOKEN" if os.environ.get("HF_TOKEN") else "hf auth login"
-    return Finding("token", f"sent, from {source}")
+    return HealthCheck("token", f"sent, from {source}")
 
 
-def _check_hub(options: InspectOptions) -> Finding:
+def _check_hub(options: InspectOptions) -> HealthCheck:
     from vlm_inspect.sources.hub_errors import HubRequest
 
     request = HubRequest(ModelRef(name=_NO_MODEL))
     if hub.is_offline(options):
-        return Finding("Hub", f"{request.endpoint} was not checked (offline)", "note")
+        return HealthCheck("Hub", f"{request.endpoint} was not checked (offline)", "note")
     try:
         request.run(replace(options, timeout=_TIMEOUT), _ping)
     except VlmInspectError as error:
         message = error.message.removeprefix(f"{_NO_MODEL}: ").rstrip(".")
         hint = error.hint if "--offline" in error.hint else f"{error.hint} Or use --offline."
-        return Finding("Hub", message, "wrong", hint)
-    return Finding("Hub", f"{request.endpoint} responds")
+        return HealthCheck("Hub", message, "wrong", hint)
+    return HealthCheck("Hub", f"{request.endpoint} responds")
 
 
 def _ping() -> None:

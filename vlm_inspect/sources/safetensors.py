@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from vlm_inspect.core.errors import BadHeaderError, NoHeadersError
-from vlm_inspect.core.module_tree import can_be_a_part
+from vlm_inspect.core.module_tree import is_path_part
 from vlm_inspect.core.tensors import TensorFile, TensorHeaders, TensorInfo
 
 SINGLE = "model.safetensors"
@@ -261,7 +261,7 @@ def _check_name(name: str) -> str:
     """Return the name if it can be a parameter's: module names that are joined by dots."""
     if len(name) > _LONGEST_NAME:
         raise _FormatError(f"has a tensor whose name has {len(name):,} characters")
-    if not all(map(can_be_a_part, name.split("."))) or not name.isprintable():
+    if not all(map(is_path_part, name.split("."))) or not name.isprintable():
         raise _FormatError(f"has a tensor named {_quoted(name)}, which is not a valid parameter name")
     return name
 

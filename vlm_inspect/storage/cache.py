@@ -24,7 +24,7 @@ from msgspec.structs import replace
 
 from vlm_inspect.core.architecture import SCHEMA_VERSION, Architecture
 from vlm_inspect.core.errors import NotNativeError
-from vlm_inspect.core.health import Finding
+from vlm_inspect.core.health import HealthCheck
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.core.options import Builder
@@ -241,18 +241,18 @@ def _tree_codec() -> ModuleType:
 # --- doctor
 
 
-def run_checks() -> Iterator[Finding]:
+def run_checks() -> Iterator[HealthCheck]:
     """Check whether results are cached, and how many; nothing if huggingface_hub does not work."""
     with suppress(Exception):  # the check of huggingface_hub reports the error
         yield _check_cache()
 
 
-def _check_cache() -> Finding:
+def _check_cache() -> HealthCheck:
     from tempfile import TemporaryFile
 
     subject = "result cache"
     if library_versions.library_versions() is None:
-        return Finding(subject, "off: a library is installed in editable mode and may change", "note")
+        return HealthCheck(subject, "off: a library is installed in editable mode and may change", "note")
     folder = cache_dir()
     try:
         existing = next(path for path in (folder, *folder.parents) if path.exists())
@@ -262,5 +262,5 @@ def _check_cache() -> Finding:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         hint = "Choose another folder: HF_ASSETS_CACHE=DIR, or HF_HOME=DIR"
-        return Finding(subject, f"off: {folder} is not writable: {reason}", "note", hint)
-    return Finding(subject, f"{len(sizes)} in {folder}, {sum(sizes) / _MIB:.1f} MiB")
+        return HealthCheck(subject, f"off: {folder} is not writable: {reason}", "note", hint)
+    return HealthCheck(subject, f"{len(sizes)} in {folder}, {sum(sizes) / _MIB:.1f} MiB")

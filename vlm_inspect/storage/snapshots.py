@@ -34,7 +34,7 @@ _NUMBERS = re.compile(r"\[\s+((?:-?\d+,\s+)*-?\d+)\s+\]")
 _REWRITE = "Write it again: vlm-inspect snapshot"
 
 
-class Stored(Struct, frozen=True, eq=False):
+class SnapshotFile(Struct, frozen=True, eq=False):
     """The content of a snapshot file."""
 
     snapshot: Snapshot
@@ -76,7 +76,7 @@ def is_snapshot(data: Any) -> bool:
     return isinstance(data, Mapping) and "schema_version" in data and "components" in data
 
 
-def to_text(stored: Stored) -> str:
+def to_text(stored: SnapshotFile) -> str:
     """Return the content of a snapshot file."""
     modules = stored.snapshot.modules
     data = {
@@ -89,7 +89,7 @@ def to_text(stored: Stored) -> str:
     return _NUMBERS.sub(lambda match: "[" + re.sub(r"\s+", " ", match[1]) + "]", text) + "\n"
 
 
-def from_text(content: bytes, name: str) -> Stored:
+def from_text(content: bytes, name: str) -> SnapshotFile:
     """Parse the content of a snapshot file called `name`. Raises SnapshotError."""
     try:
         data = _parse(content)
@@ -100,10 +100,10 @@ def from_text(content: bytes, name: str) -> Stored:
     except (InvalidConfigError, ValueError, RecursionError) as error:
         hint = getattr(error, "hint", "") or _REWRITE
         raise SnapshotError(f"{name}: {str(error)[:_LONGEST_REASON]}", hint=hint) from error
-    return Stored(Snapshot(architecture, root), follows if isinstance(follows, str) else None)
+    return SnapshotFile(Snapshot(architecture, root), follows if isinstance(follows, str) else None)
 
 
-def read(path: Path) -> Stored:
+def read(path: Path) -> SnapshotFile:
     """Read a snapshot file. Raises SnapshotError."""
     try:
         size = path.stat().st_size
@@ -115,7 +115,7 @@ def read(path: Path) -> Stored:
     return from_text(content, path.name)
 
 
-def read_if_snapshot(path: Path) -> Stored | None:
+def read_if_snapshot(path: Path) -> SnapshotFile | None:
     """Read a snapshot file; None if the file is anything else, such as a config.json."""
     try:
         if not path.is_file() or path.stat().st_size > LARGEST_FILE:

@@ -87,7 +87,7 @@ def adapter_keys(keys: Iterable[str]) -> list[AdapterKey]:
     return [_adapter_key(key) for key in keys]
 
 
-def fit_adapter(
+def adapter_report(
     adapter: Adapter, loading: LoadingInfo, targets: TargetModules, architecture: Architecture
 ) -> LoadReport:
     """Return whether an adapter's tensors target existing modules of its base model, in the right shapes.

@@ -32,7 +32,7 @@ class TargetModules(Struct, frozen=True):
     """The reason, if they are unknown."""
 
 
-def targets_of(config: Mapping[str, Any], root: ModuleNode, head: str | None) -> TargetModules:
+def target_modules(config: Mapping[str, Any], root: ModuleNode, head: str | None) -> TargetModules:
     """Return the modules that an adapter's configuration targets.
 
     Args:

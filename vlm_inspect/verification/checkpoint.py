@@ -12,7 +12,7 @@ from vlm_inspect.core.tensors import TensorHeaders
 from vlm_inspect.verification.keys import KeyMap, TensorMismatch, group_mismatches, owning_component
 
 
-def fit_checkpoint(loading: LoadingInfo, headers: TensorHeaders, architecture: Architecture) -> LoadReport:
+def checkpoint_report(loading: LoadingInfo, headers: TensorHeaders, architecture: Architecture) -> LoadReport:
     """Return which tensors of a checkpoint load, and which are missing, unexpected or mismatched."""
     components = architecture.components
     shapes = {tensor.name: tensor.shape for tensor in headers.tensors}

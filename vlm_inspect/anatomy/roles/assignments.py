@@ -50,7 +50,7 @@ def owned_parameters(tree: ModuleTree, groups: Sequence[tuple[str, ...]]) -> lis
         nested = sum(_parameter_count(tree, inner) for inner in _directly_inside(path, owner))
         counts[index] += _parameter_count(tree, path) - nested
     repeated = (path for group in tree.ties for path in group[1:])
-    for path, surplus in zip(repeated, tree.tied_surplus(), strict=True):
+    for path, surplus in zip(repeated, tree.duplicate_sizes(), strict=True):
         holder = owning_path(path, owner)
         if holder is not None:
             counts[owner[holder]] -= surplus

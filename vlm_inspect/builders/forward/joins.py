@@ -51,7 +51,7 @@ Sources = Mapping[str, frozenset[str]]
 # --- classes
 
 
-def read_forwards(model: nn.Module) -> Iterator[ForwardInfo]:
+def read_forward_info(model: nn.Module) -> Iterator[ForwardInfo]:
     """The sequence operations of a model's modules, in the order of the tree.
 
     Of numbered modules only the first is read: a stack has many layers of one class.

@@ -30,7 +30,7 @@ _MAX_CALL_DEPTH = 4
 _MIN_CHILDREN = 2
 
 
-def used_in_order(module: nn.Module) -> tuple[str, ...]:
+def read_forward_order(module: nn.Module) -> tuple[str, ...]:
     """The names that a module's `forward` uses, in order.
 
     Children, own parameters, activation functions, and functions that apply positions. A name that is used

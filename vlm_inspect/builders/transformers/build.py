@@ -17,18 +17,18 @@ from vlm_inspect.builders.transformers.missing import (
     advice,
     build_available_parts,
     empty_module_paths,
-    note,
+    missing_part_note,
     require_libraries,
 )
 from vlm_inspect.builders.transformers.not_built import not_built
 from vlm_inspect.builders.transformers.patches import (
     attention_selects_classes,
     flash_attention_allowed,
+    gc_disabled,
     linspace_on_cpu,
     no_config_repr,
     no_init,
     silenced,
-    uncollected,
 )
 from vlm_inspect.core.errors import (
     BrokenEnvironmentError,
@@ -87,7 +87,7 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
             tree,
             notes=(
                 *selected.notes,
-                *(note(path, reason) for path, reason in missing.items()),
+                *(missing_part_note(path, reason) for path, reason in missing.items()),
                 *not_built(stated, resolved, tree),
             ),
             missing_modules=missing,
@@ -108,7 +108,7 @@ def selected_class(config: Mapping[str, Any], model: str) -> Iterator[select.Sel
     check_sizes(config, model)
     with _BUILD_LOCK:
         require_libraries()
-        with silenced(), uncollected():
+        with silenced(), gc_disabled():
             selected = select.select(config, model)
             try:
                 with counted_modules(model):

@@ -72,7 +72,7 @@ def empty_model(model_class: Any, resolved: Any) -> Any:
     return live
 
 
-def refuse_quantised(config: Mapping[str, Any], model: str) -> None:
+def refuse_quantized(config: Mapping[str, Any], model: str) -> None:
     """Raise UnverifiableError for a configuration of quantised weights."""
     stated = quantization_config(config)
     if stated:

@@ -14,7 +14,7 @@ from importlib import import_module
 from traceback import walk_tb
 from typing import Any
 
-from vlm_inspect.builders.transformers.patches import no_log_warnings, patched, uncollected
+from vlm_inspect.builders.transformers.patches import gc_disabled, no_log_warnings, patched
 from vlm_inspect.core import packages
 from vlm_inspect.core.errors import BrokenEnvironmentError
 
@@ -31,7 +31,7 @@ EmptyClasses = Mapping[type, str]
 
 def require_libraries() -> None:
     """Import the libraries. Raises BrokenEnvironmentError if one is missing, broken or too old."""
-    with uncollected():
+    with gc_disabled():
         for package in NEEDED:
             import_library(package)
 
@@ -41,7 +41,7 @@ def import_library(package: str) -> Any:
     try:
         with no_log_warnings():  # transformers logs that torch is missing: `_check_transformers` raises it
             module = import_module(package)
-    except packages.IMPORT_FAULTS as error:
+    except packages.IMPORT_ERRORS as error:
         raise packages.import_failure(package, error) from error
     if package == "transformers":
         _check_transformers(module)
@@ -138,7 +138,7 @@ def advice(error: ImportError) -> str:
     return f"pip install {' '.join(wanted)}" if wanted else "Install the package, then try again."
 
 
-def note(path: str, why: str) -> str:
+def missing_part_note(path: str, why: str) -> str:
     """Return the note for the user about an empty module."""
     matching = " (timm brings torchvision, which must match torch)" if "[timm" in why else ""
     return f"{path} was not built: it {why}{matching}. All other parts are exact."

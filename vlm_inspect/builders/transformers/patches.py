@@ -41,7 +41,7 @@ def no_log_warnings() -> Iterator[None]:
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def gc_disabled() -> Iterator[None]:
     """Switch off garbage collection, which takes much of the time of imports and builds."""
     was_on = gc.isenabled()
     gc.disable()

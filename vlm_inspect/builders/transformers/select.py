@@ -120,7 +120,7 @@ def _model_class(name: str) -> Any | None:
         return None
     try:
         found = getattr(transformers, name, None)
-    except packages.IMPORT_FAULTS as error:  # its module exists and does not import
+    except packages.IMPORT_ERRORS as error:  # its module exists and does not import
         raise broken_import(name, error) from error
     is_model = isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)
     return found if is_model and getattr(found, "config_class", None) is not None else None

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from vlm_inspect.builders.forward.joins import read_forwards
-from vlm_inspect.builders.forward.order import used_in_order
+from vlm_inspect.builders.forward.joins import read_forward_info
+from vlm_inspect.builders.forward.order import read_forward_order
 from vlm_inspect.core.module_tree import Attribute, ModuleNode, ModuleTree, NodePool, Shape, join
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def read_model(live: nn.Module, config: Any, notes: tuple[str, ...] = ()) -> Mod
         config=config.to_dict(),
         configs=walk.configs,
         attention_backends=walk.attention_backends,
-        forward_info=tuple(read_forwards(live)),
+        forward_info=tuple(read_forward_info(live)),
         notes=notes,
         versions={"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]},
     )
@@ -104,7 +104,7 @@ class Walk:
             parameters=parameters,
             buffers=_persistent_buffers(module),
             children=children,
-            forward_order=used_in_order(module),
+            forward_order=read_forward_order(module),
         )
 
 

@@ -10,21 +10,21 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from vlm_inspect.render.card import Card, Section
-from vlm_inspect.render.cells import Layout, Line, text, visible
+from vlm_inspect.render.cells import Layout, Line, escape_control_chars, text
 from vlm_inspect.render.terminal.console import (
     BAR,
     FAINT,
     GAP,
     HEADING,
     INDENT,
+    MIN_WIDTH,
     NAME,
-    NARROWEST,
     WARNING,
     definition_list,
     plain_line,
-    printed,
     progress_bar,
-    styled,
+    render_text,
+    styled_text,
 )
 from vlm_inspect.render.text.values import exact_count, short_count
 
@@ -38,12 +38,12 @@ _MIN_TITLE_WIDTH = len("Flash attention")
 
 def card_text(card: Card, *, width: int = 100, colour: bool = False) -> str:
     """The card as text, never wider than the terminal, readable without colour."""
-    return printed(_parts(card, max(width, NARROWEST)), Layout(width, colour))
+    return render_text(_parts(card, max(width, MIN_WIDTH)), Layout(width, colour))
 
 
 def _parts(card: Card, width: int) -> Iterator[RenderableType]:
     yield plain_line(card.name, NAME)
-    yield styled(card.headline)
+    yield styled_text(card.headline)
     if card.warning:
         yield plain_line(f"Warning: {card.warning}", WARNING)
     yield _properties(card.about, width, indent=0)
@@ -55,7 +55,7 @@ def _parts(card: Card, width: int) -> Iterator[RenderableType]:
         yield _properties(_section_lines(section, width), width)
     yield from _group("Not in this model", [_properties(card.absent, width)] if card.absent else [])
     yield from _group("Unknown", [_properties(card.unknown, width)] if card.unknown else [])
-    yield from _group("Tied parameters (counted once)", [_indented(styled(tie)) for tie in card.ties])
+    yield from _group("Tied parameters (counted once)", [_indented(styled_text(tie)) for tie in card.ties])
     yield from _group("Notes", [_indented(plain_line(note)) for note in card.notes])
 
 
@@ -69,7 +69,7 @@ def _group(title: str, body: Sequence[RenderableType]) -> Iterator[RenderableTyp
 def _heading(section: Section) -> Text:
     heading = Text(section.title, style=HEADING, overflow="fold")
     if section.paths:
-        heading.append(f"  {visible(', '.join(section.paths))}", style=f"not bold {FAINT}")
+        heading.append(f"  {escape_control_chars(', '.join(section.paths))}", style=f"not bold {FAINT}")
     return heading
 
 
@@ -89,8 +89,8 @@ def _shares(card: Card, width: int) -> RenderableType:
     if has_bars:
         grid.add_column(overflow="fold")
     for section in card.sections:
-        class_name = [styled(section.class_name)] if is_wide else []
-        count = styled(section.count) if is_wide else Text(_short_count(section.parameters))
+        class_name = [styled_text(section.class_name)] if is_wide else []
+        count = styled_text(section.count) if is_wide else Text(_short_count(section.parameters))
         bars = [_bar(section, card)] if has_bars else []
         grid.add_row(Text(section.title, style=HEADING), *class_name, count, section.percent, *bars)
     if card.total is not None:

@@ -11,9 +11,9 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from vlm_inspect.render.cells import Cell, Layout, Line, Span, visible
+from vlm_inspect.render.cells import Cell, Layout, Line, Span, escape_control_chars
 
-NARROWEST = 20
+MIN_WIDTH = 20
 """Minimum width; a narrower terminal wraps lines itself."""
 # colours of the terminal's own palette suit both light and dark themes
 CODE, HEADING, NAME, FAINT, WARNING, BAR = "cyan", "bold", "bold green", "dim", "yellow", "blue"
@@ -27,12 +27,12 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 _FULL = "█"
 
 
-def printed(parts: Iterable[RenderableType], layout: Layout) -> str:
+def render_text(parts: Iterable[RenderableType], layout: Layout) -> str:
     """Render parts to text, without trailing spaces."""
     stream = io.StringIO()
     console = Console(
         file=stream,
-        width=max(layout.width, NARROWEST),
+        width=max(layout.width, MIN_WIDTH),
         height=1000,
         color_system="standard" if layout.colour else None,
         force_terminal=layout.colour,
@@ -51,7 +51,7 @@ def printed(parts: Iterable[RenderableType], layout: Layout) -> str:
     return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
-def styled(cell: Cell, style: str = "") -> Text:
+def styled_text(cell: Cell, style: str = "") -> Text:
     """A cell, escaped, with its identifiers in colour and its unknown values highlighted."""
     line = Text(style=style, overflow="fold")
     for span in cell:
@@ -61,10 +61,10 @@ def styled(cell: Cell, style: str = "") -> Text:
 
 def plain_line(value: str, style: str = "") -> Text:
     """A text with its control characters escaped."""
-    return Text(visible(value), style=style, overflow="fold")
+    return Text(escape_control_chars(value), style=style, overflow="fold")
 
 
-def width_of(cell: Cell) -> int:
+def cell_width(cell: Cell) -> int:
     """The number of terminal columns of a cell, escaped."""
     return sum(cell_len(_span_text(span)) for span in cell)
 
@@ -92,7 +92,7 @@ def _two_columns(lines: Sequence[Line], min_title: int) -> Grid:
     grid.add_column(style=FAINT, no_wrap=True, min_width=min_title)
     grid.add_column(overflow="fold")
     for title, cell in lines:
-        grid.add_row(Text(title), styled(cell))
+        grid.add_row(Text(title), styled_text(cell))
     return grid
 
 
@@ -102,12 +102,12 @@ def _one_column(lines: Sequence[Line]) -> Grid:
     for title, cell in lines:
         indent = INDENT + len(title) - len(title.lstrip())
         grid.add_row(Text(title, style=FAINT))
-        grid.add_row(Padding(styled(cell), (0, 0, 0, indent)))
+        grid.add_row(Padding(styled_text(cell), (0, 0, 0, indent)))
     return grid
 
 
 def _span_text(span: Span) -> str:
-    return visible(span.href or span.text)
+    return escape_control_chars(span.href or span.text)
 
 
 def _style(span: Span) -> str:

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from vlm_inspect.render.cells import Cell, Layout, concat, plain, text, visible
+from vlm_inspect.render.cells import Cell, Layout, concat, escape_control_chars, plain_text, text
 from vlm_inspect.render.diff import SIGNS, Line, Report, Section, Sign, SignedCell
 from vlm_inspect.render.diff_text import escape_cell
 from vlm_inspect.render.terminal.console import (
@@ -21,10 +21,10 @@ from vlm_inspect.render.terminal.console import (
     GAP,
     HEADING,
     INDENT,
-    NARROWEST,
-    printed,
-    styled,
-    width_of,
+    MIN_WIDTH,
+    cell_width,
+    render_text,
+    styled_text,
 )
 
 _STYLES: dict[Sign, str] = {"~": "yellow", "+": "green", "-": "red", ">": "cyan", "?": "yellow", "": ""}
@@ -48,8 +48,8 @@ class _Columns(Struct, frozen=True):
 
 def difference_text(report: Report, *, width: int = 100, colour: bool = False) -> str:
     """The report as text, never wider than the terminal, readable without colours."""
-    width = max(width, NARROWEST)
-    return printed(_report(report, _columns(report, width)), Layout(width, colour))
+    width = max(width, MIN_WIDTH)
+    return render_text(_report(report, _columns(report, width)), Layout(width, colour))
 
 
 def _report(report: Report, columns: _Columns) -> Iterator[RenderableType]:
@@ -86,7 +86,7 @@ def _columns(report: Report, width: int) -> _Columns:
         lines.append(report.total)
     title = min(max((len(line.title) for line in lines), default=0), _WIDEST_TITLE)
     room = width - INDENT - _SIGN - title - 2 * GAP
-    before = max((width_of(escape_cell(line.before)) for line in lines), default=0)
+    before = max((cell_width(escape_cell(line.before)) for line in lines), default=0)
     return _Columns(title, min(before, room // 2), width, room // 2 >= _NARROWEST_VALUE)
 
 
@@ -115,10 +115,10 @@ def _header(report: Report, columns: _Columns) -> Iterator[RenderableType]:
 
 def _section(section: Section, columns: _Columns) -> Iterator[RenderableType]:
     heading = Text(overflow="fold")
-    heading.append(visible(section.title), style=HEADING)
+    heading.append(escape_control_chars(section.title), style=HEADING)
     if section.path:
         heading.append("  ")
-        heading.append_text(styled(escape_cell(section.path), FAINT))
+        heading.append_text(styled_text(escape_cell(section.path), FAINT))
     yield _with_sign(SIGNS[section.state], heading, 0)
     lines = _section_lines(section)
     grid = (
@@ -174,15 +174,15 @@ def _whole_line(line: Line) -> Text:
 def _one_line(section: Section) -> Text:
     """`Language model  LlamaModel, 32 layers, 7.50B  unchanged`."""
     line = Text(overflow="fold")
-    line.append(visible(section.title), style=HEADING)
+    line.append(escape_control_chars(section.title), style=HEADING)
     line.append("  ")
-    line.append_text(styled(escape_cell(section.about), FAINT))
+    line.append_text(styled_text(escape_cell(section.about), FAINT))
     return line.append(f"  {section.state}", style=_STYLES[SIGNS[section.state]] or FAINT)
 
 
 def _total(total: Line, columns: _Columns) -> RenderableType:
     fits_title = columns.are_two and columns.title >= len(total.title)
-    if fits_title and min(columns.value, columns.width) >= width_of(total.before):
+    if fits_title and min(columns.value, columns.width) >= cell_width(total.before):
         return Padding(_two_columns([total], columns, _OLD, _NEW), (0, 0, 0, INDENT))
     return _one_column([total], columns.width)
 
@@ -192,7 +192,7 @@ def _paths(title: str, paths: Sequence[SignedCell]) -> Iterator[RenderableType]:
         yield ""
         yield Text(title, style=HEADING)
     for path in paths:
-        yield _with_sign(path.sign, styled(escape_cell(path.cell)), INDENT)
+        yield _with_sign(path.sign, styled_text(escape_cell(path.cell)), INDENT)
 
 
 def _with_sign(sign: Sign, line: Text, indent: int) -> RenderableType:
@@ -209,8 +209,8 @@ def _sign(sign: Sign) -> Text:
 
 
 def _value(cell: Cell, style: str) -> Text:
-    return _escaped(plain(cell), style)
+    return _escaped(plain_text(cell), style)
 
 
 def _escaped(value: str, style: str = "") -> Text:
-    return Text(visible(value), style=style, overflow="fold")
+    return Text(escape_control_chars(value), style=style, overflow="fold")

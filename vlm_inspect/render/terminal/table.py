@@ -13,18 +13,18 @@ from vlm_inspect.render.terminal.console import (
     FAINT,
     GAP,
     HEADING,
+    MIN_WIDTH,
     NAME,
-    NARROWEST,
+    cell_width,
     definition_list,
-    printed,
-    styled,
-    width_of,
+    render_text,
+    styled_text,
 )
 
 
 def render_terminal(tables: Sequence[Table], layout: Layout) -> str:
     """Text that is never wider than the terminal, readable without colour."""
-    return printed(_parts(tables, max(layout.width, NARROWEST)), layout)
+    return render_text(_parts(tables, max(layout.width, MIN_WIDTH)), layout)
 
 
 def _parts(tables: Sequence[Table], width: int) -> Iterator[RenderableType]:
@@ -36,12 +36,12 @@ def _parts(tables: Sequence[Table], width: int) -> Iterator[RenderableType]:
         yield from [_grid(table)] if _natural_width(table) <= width else _records(table, width)
         if table.notes:
             yield ""
-        yield from (styled(text(note), FAINT) for note in table.notes)
+        yield from (styled_text(text(note), FAINT) for note in table.notes)
 
 
 def _natural_width(table: Table) -> int:
     columns = zip(*([[text(header) for header in table.headers], *table.rows]), strict=True)
-    return sum(max(width_of(cell) for cell in column) + GAP for column in columns) - GAP
+    return sum(max(cell_width(cell) for cell in column) + GAP for column in columns) - GAP
 
 
 def _grid(table: Table) -> RenderableType:
@@ -49,7 +49,7 @@ def _grid(table: Table) -> RenderableType:
     for index, header in enumerate(table.headers):
         grid.add_column(Text(header, style=HEADING), style=NAME if not index else "", overflow="fold")
     for row in table.rows:
-        grid.add_row(*(styled(cell) for cell in row))
+        grid.add_row(*(styled_text(cell) for cell in row))
     return grid
 
 
@@ -58,5 +58,5 @@ def _records(table: Table, width: int) -> Iterator[RenderableType]:
     for index, row in enumerate(table.rows):
         if index:
             yield ""
-        yield styled(row[0], NAME)
+        yield styled_text(row[0], NAME)
         yield definition_list(list(zip(table.headers[1:], row[1:], strict=True)), width)

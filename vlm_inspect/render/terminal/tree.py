@@ -10,19 +10,19 @@ from rich.text import Text
 
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.render.cells import Layout
-from vlm_inspect.render.terminal.console import CODE, FAINT, GAP, INDENT, NARROWEST, printed
+from vlm_inspect.render.terminal.console import CODE, FAINT, GAP, INDENT, MIN_WIDTH, render_text
 from vlm_inspect.render.tree import TreeLine, tree_lines
 
 # the modules are cut to make room for the counts, but not below this
 _MIN_MODULE_WIDTH = 40
 
 
-def terminal_tree(
+def tree_terminal_text(
     tree: ModuleTree, *, focus: str = "", depth: int | None = None, width: int = 100, colour: bool = False
 ) -> str:
     """The tree, never wider than the terminal. Raises InvalidReferenceError if `focus` does not exist."""
     lines = tree_lines(tree, focus=focus, depth=depth)
-    return printed(_parts(lines, max(width, NARROWEST)), Layout(width, colour))
+    return render_text(_parts(lines, max(width, MIN_WIDTH)), Layout(width, colour))
 
 
 def _parts(lines: Sequence[TreeLine], width: int) -> Iterator[RenderableType]:

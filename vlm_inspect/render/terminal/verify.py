@@ -11,9 +11,17 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from vlm_inspect.core.load_report import Kind, LoadReport, Mismatch
-from vlm_inspect.render.cells import Cell, Layout, text, visible
+from vlm_inspect.render.cells import Cell, Layout, escape_control_chars, text
 from vlm_inspect.render.diff_text import escape_cell
-from vlm_inspect.render.terminal.console import FAINT, GAP, HEADING, INDENT, NARROWEST, printed, styled
+from vlm_inspect.render.terminal.console import (
+    FAINT,
+    GAP,
+    HEADING,
+    INDENT,
+    MIN_WIDTH,
+    render_text,
+    styled_text,
+)
 from vlm_inspect.render.verify import (
     MISSING_FILES,
     about,
@@ -44,9 +52,9 @@ _OTHER_NAME: dict[Kind, str] = {
 _MOST_RENAMINGS = 12
 
 
-def fit_text(report: LoadReport, *, width: int = 100, colour: bool = False) -> str:
+def load_report_text(report: LoadReport, *, width: int = 100, colour: bool = False) -> str:
     """The report as text, never wider than the terminal, readable without colours."""
-    return printed(_report(report), Layout(max(width, NARROWEST), colour))
+    return render_text(_report(report), Layout(max(width, MIN_WIDTH), colour))
 
 
 def _report(report: LoadReport) -> Iterator[RenderableType]:
@@ -92,7 +100,7 @@ def _mismatch(mismatch: Mismatch) -> RenderableType:
     grid = Grid.grid(padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True, style=style)
     grid.add_column(overflow="fold")
-    grid.add_row(sign, styled(escape_cell(name_cell(first))))
+    grid.add_row(sign, styled_text(escape_cell(name_cell(first))))
     if second and second != first:
         grid.add_row("", _escaped(f"{_OTHER_NAME[mismatch.kind]}: {second}", FAINT))
     grid.add_row("", _escaped(about(mismatch)))
@@ -112,9 +120,9 @@ def _grid(rows: Sequence[Sequence[Cell]]) -> RenderableType:
     for _ in rows[0]:
         grid.add_column(overflow="fold")
     for row in rows:
-        grid.add_row(*(styled(escape_cell(cell)) for cell in row))
+        grid.add_row(*(styled_text(escape_cell(cell)) for cell in row))
     return grid
 
 
 def _escaped(value: str, style: str = "") -> Text:
-    return Text(visible(value), style=style, overflow="fold")
+    return Text(escape_control_chars(value), style=style, overflow="fold")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from vlm_inspect.core.architecture import Attention, Latent, Norm, Rotary
 from vlm_inspect.render.cells import Cell, concat, join, text
 from vlm_inspect.render.text.steps import norm_cell
-from vlm_inspect.render.text.values import counted, missing
+from vlm_inspect.render.text.values import missing, plural
 
 _ALL_PROJECTIONS = 4
 _POSITIONS = {
@@ -22,9 +22,9 @@ def heads(attention: Attention) -> str:
     counts = []
     if attention.heads:
         width = f" of {attention.head_width}" if attention.head_width else ""
-        counts.append(counted(attention.heads, "head") + width)
+        counts.append(plural(attention.heads, "head") + width)
     if attention.key_value_heads and attention.key_value_heads != attention.heads:
-        counts.append(counted(attention.key_value_heads, "key-value head"))
+        counts.append(plural(attention.key_value_heads, "key-value head"))
     return ", ".join(counts)
 
 

@@ -14,14 +14,7 @@ from vlm_inspect.core.architecture import Architecture, Component, Layer, LayerS
 from vlm_inspect.render.cells import Cell, concat, join, text
 from vlm_inspect.render.text.layers import attention_class, distinct, mlp_cell, norms_cell, stack_cell
 from vlm_inspect.render.text.steps import embeddings_cell, norm_cell, stages_cell, times_cell
-from vlm_inspect.render.text.values import (
-    ABSENT,
-    MAX_VARIANTS,
-    class_cell,
-    collapse_similar,
-    counted,
-    missing,
-)
+from vlm_inspect.render.text.values import ABSENT, MAX_VARIANTS, class_cell, collapse_similar, missing, plural
 
 Describe = Callable[[Component], Cell]
 
@@ -136,7 +129,7 @@ def _stack_names(stacks: Sequence[LayerStack]) -> list[_StackName]:
 
 
 def _named_stack(stack: LayerStack, name: _StackName) -> Cell:
-    return text(counted(stack.count, name.noun)) if name.noun != "layer" else stack_cell(stack)
+    return text(plural(stack.count, name.noun)) if name.noun != "layer" else stack_cell(stack)
 
 
 def _class_or_reason(component: Component) -> Cell:

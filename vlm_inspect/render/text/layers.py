@@ -11,15 +11,15 @@ from vlm_inspect.render.text.attention import heads
 from vlm_inspect.render.text.steps import activation_name, norm_cell, widths
 from vlm_inspect.render.text.values import (
     ABSENT,
-    NOT_ASKED,
+    NOT_APPLICABLE,
     Runs,
     class_cell,
     collapse_similar,
-    counted,
     exact_count,
     find_pattern,
     kind_counts,
     missing,
+    plural,
     unknown,
 )
 
@@ -29,7 +29,7 @@ _MAX_DIFFERENCES = 4
 
 def stack_cell(stack: LayerStack) -> Cell:
     """`24 layers`; of several kinds `32 layers: 3 x linear attention + 1 x full attention, 8 times`."""
-    count = text(counted(stack.count, "layer"))
+    count = text(plural(stack.count, "layer"))
     if len(stack.kinds) < 2:  # noqa: PLR2004 - one kind needs no pattern
         return count
     number_of_kinds = text(f" of {len(stack.kinds)} kinds")
@@ -77,7 +77,7 @@ def _expert_counts(mlp: Mlp) -> list[str]:
     counts = []
     for experts in mlp.experts:
         noun = f"{experts.modality} expert" if experts.modality else "expert"
-        counts.append(counted(experts.count, noun))
+        counts.append(plural(experts.count, noun))
         counts += [f"{experts.per_token} per token"] if experts.per_token else []
         counts += [f"{experts.shared} shared"] if experts.shared else []
     return counts
@@ -97,7 +97,7 @@ def _dense_mlp(mlp: Mlp) -> Cell:
 def _bare_projections(mlp: Mlp, mapping: str) -> Cell:
     """The projections of a layer without an MLP module."""
     if not mapping:
-        return NOT_ASKED
+        return NOT_APPLICABLE
     if mlp.gated:
         return text(f"gated, {mapping}")
     up, down = widths((mlp.input_width, mlp.hidden_width)), widths((mlp.hidden_width, mlp.output_width))
@@ -185,7 +185,7 @@ def _sliding_window(layer: Layer) -> str:
 
 def _number_of_experts(layer: Layer) -> str:
     groups = layer.mlp.experts if layer.mlp else ()
-    return " + ".join(counted(each.count, "expert") for each in groups) or "dense"
+    return " + ".join(plural(each.count, "expert") for each in groups) or "dense"
 
 
 def _attention(layer: Layer) -> Attention:

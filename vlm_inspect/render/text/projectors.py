@@ -20,7 +20,7 @@ from vlm_inspect.core.architecture import (
 )
 from vlm_inspect.render.cells import Cell, text
 from vlm_inspect.render.text.steps import StepGroup, activation_name, query_count, repeated, step_groups
-from vlm_inspect.render.text.values import counted, missing, square
+from vlm_inspect.render.text.values import dimensions, missing, plural
 
 _PERCEPTRON = (LinearStage, ActivationStage, NormStage)
 
@@ -112,13 +112,13 @@ def _stage_name(stage: Stage) -> str | None:
     if isinstance(stage, MlpStage):
         return "MLP"
     if isinstance(stage, BlockStage):
-        layers = f" ({counted(stage.num_layers, 'layer')})" if stage.num_layers else ""
+        layers = f" ({plural(stage.num_layers, 'layer')})" if stage.num_layers else ""
         return f"{_block_name(stage.class_name or '')}{layers}"
     if isinstance(stage, ConvStage):
-        kernel = f" ({square(stage.kernel_size)})" if stage.kernel_size else ""
+        kernel = f" ({dimensions(stage.kernel_size)})" if stage.kernel_size else ""
         return f"convolution{kernel}"
     if isinstance(stage, ParameterStage) and stage.is_matrix:
-        return f"weight matrix ({square(stage.shape)})"
+        return f"weight matrix ({dimensions(stage.shape)})"
     return stage.class_name or "" if isinstance(stage, OtherStage) else None
 
 
@@ -140,7 +140,7 @@ def _pooling_name(stage: Stage) -> str | None:
         return None
     sides = stage.kernel_size * 2 if len(stage.kernel_size) == 1 else stage.kernel_size
     method = "Max" if "Max" in (stage.class_name or "") else "Average"
-    return f"{method} pooling ({square(sides)})" if sides else f"{method} pooling"
+    return f"{method} pooling ({dimensions(sides)})" if sides else f"{method} pooling"
 
 
 def _features_per_token(stages: Sequence[Stage], vision_width: int | None) -> int | None:

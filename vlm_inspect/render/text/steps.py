@@ -25,7 +25,7 @@ from vlm_inspect.core.architecture import (
     Stage,
 )
 from vlm_inspect.render.cells import Cell, code, concat, join, text
-from vlm_inspect.render.text.values import counted, runs, short_count, shortest_period, unknown
+from vlm_inspect.render.text.values import plural, runs, short_count, shortest_period, unknown
 
 _MIN_REPEATED_STEPS = 2
 
@@ -117,7 +117,7 @@ def widths(values: Sequence[int | None]) -> str:
 def query_count(stage: BlockStage) -> str:
     """`64 latents` of a perceiver, `32 query tokens` of any other block."""
     noun = "latent" if _PERCEIVER.search(stage.class_name or "") else "query token"
-    return counted(stage.num_queries or 0, noun)
+    return plural(stage.num_queries or 0, noun)
 
 
 # Grouping: numbered lists of equal items, parallel branches
@@ -274,7 +274,7 @@ def _stage_sizes(stage: Stage) -> str:  # noqa: PLR0911 - one for each kind of s
             sides = set(stage.kernel_size)
             return ", ".join(map(str, sides if len(sides) == 1 else stage.kernel_size))
         case BlockStage():
-            layers = [counted(stage.num_layers, "layer")] if stage.num_layers else []
+            layers = [plural(stage.num_layers, "layer")] if stage.num_layers else []
             return ", ".join([*layers, *([query_count(stage)] if stage.num_queries else [])])
         case ParameterStage() | OtherStage():
             return ", ".join(map(str, stage.shape))

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from vlm_inspect.render.cells import Cell, code, concat, text
 
 ABSENT = text("none")
-NOT_ASKED = text("—")
+NOT_APPLICABLE = text("—")
 NOT_STATED = text("not stated")
 
 _MAX_REASON_LENGTH = 60
@@ -56,7 +56,7 @@ def is_truncated(reason: str) -> bool:
     return len(" ".join(reason.split())) > _MAX_REASON_LENGTH
 
 
-def missing(field: str, reasons: Mapping[str, str], otherwise: Cell = NOT_ASKED) -> Cell:
+def missing(field: str, reasons: Mapping[str, str], otherwise: Cell = NOT_APPLICABLE) -> Cell:
     """The placeholder of a field without a value: `unknown` if there is a reason, else `otherwise`."""
     return unknown(reasons[field]) if field in reasons else otherwise
 
@@ -87,12 +87,12 @@ def share(part: int, total: int) -> str:
     return "<0.1 %" if 0 < percent < _SMALLEST_SHARE else f"{percent:.1f} %"
 
 
-def counted(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
     """`1 layer`, `24 layers`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def square(sides: Sequence[int]) -> str:
+def dimensions(sides: Sequence[int]) -> str:
     """`336 x 336`."""
     return " x ".join(str(side) for side in sides)
 

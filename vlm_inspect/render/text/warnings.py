@@ -5,7 +5,7 @@ from __future__ import annotations
 from vlm_inspect.core.architecture import Architecture, Quantization
 from vlm_inspect.core.module_tree import UnusedConfigKey
 from vlm_inspect.render.cells import Cell, code, join
-from vlm_inspect.render.text.values import NOT_ASKED, counted, square
+from vlm_inspect.render.text.values import NOT_APPLICABLE, dimensions, plural
 
 MARK = " (!)"
 """Follows the name of a model that has a warning."""
@@ -13,7 +13,7 @@ MARK = " (!)"
 _MAX_KEYS = 8
 
 
-def misreading(architecture: Architecture) -> str | None:
+def ignored_keys_warning(architecture: Architecture) -> str | None:
     """The warning that the result may describe another model; None if no structural key was ignored."""
     keys = architecture.ignored_structural_keys
     if not keys:
@@ -23,7 +23,7 @@ def misreading(architecture: Architecture) -> str | None:
     name = architecture.model_class or "the model class"
     verb = "defines" if len(keys) == 1 else "define"
     return (
-        f"this may not be the model: {name} ignores {counted(len(keys), 'key')} of config.json that {verb} "
+        f"this may not be the model: {name} ignores {plural(len(keys), 'key')} of config.json that {verb} "
         f"its structure, and was built with its own values instead: {listed}{more}."
     )
 
@@ -31,18 +31,18 @@ def misreading(architecture: Architecture) -> str | None:
 def ignored_keys_cell(architecture: Architecture) -> Cell:
     """The ignored structural keys, for a column."""
     keys = architecture.ignored_structural_keys
-    return join((code(key.path) for key in keys), ", ") if keys else NOT_ASKED
+    return join((code(key.path) for key in keys), ", ") if keys else NOT_APPLICABLE
 
 
 def quantization_text(quantization: Quantization) -> str:
     """`compressed-tensors, 4 bits, int, groups of 32, pack-quantized`."""
     parts = [quantization.method]
-    parts += [counted(quantization.bits, "bit")] if quantization.bits else []
+    parts += [plural(quantization.bits, "bit")] if quantization.bits else []
     parts += [quantization.number] if quantization.number else []
     if len(quantization.group) == 1:
         parts.append(f"groups of {quantization.group[0]}")
     elif quantization.group:
-        parts.append(f"blocks of {square(quantization.group)}")
+        parts.append(f"blocks of {dimensions(quantization.group)}")
     parts += [quantization.packing] if quantization.packing and quantization.packing not in parts else []
     component = quantization.path.rpartition(".")[0]
     return ", ".join(parts) + (f" ({component})" if component else "")

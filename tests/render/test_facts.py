@@ -25,21 +25,21 @@ from vlm_inspect.core.architecture import (
     Role,
 )
 from vlm_inspect.core.model_ref import ModelIdentity
-from vlm_inspect.render.cells import Row, Span, plain
+from vlm_inspect.render.cells import Row, Span, plain_text
 from vlm_inspect.render.columns import COLUMNS
-from vlm_inspect.render.facts import COMPARISON, FACT_KEYS, model_card, resolve_fact, warnings_for
+from vlm_inspect.render.facts import COMPARISON, FACT_KEYS, fact_warnings, model_card, resolve_fact
 from vlm_inspect.render.text.projectors import projection
 from vlm_inspect.render.vit import VisionTransformer, family
 
 
 def derived(record, key):
-    return plain(COMPARISON[key].derive(record))
+    return plain_text(COMPARISON[key].derive(record))
 
 
 def shown(record, **facts):
     row = Row("m", record, facts=facts)
     (key,) = facts
-    return plain(resolve_fact(row, key).cell), warnings_for(row)
+    return plain_text(resolve_fact(row, key).cell), fact_warnings(row)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_a_hierarchical_encoder_is_not_called_vit():
     ],
 )
 def test_projections(stages, words):
-    assert plain(projection(Component(Role.PROJECTOR, stages=stages))) == words
+    assert plain_text(projection(Component(Role.PROJECTOR, stages=stages))) == words
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_a_fact_without_contradiction_is_shown(record, key):
 
 @pytest.mark.parametrize("key", ["architecture", "fine_tuning"])
 def test_facts_that_cannot_be_derived_are_not_stated_by_default(key):
-    assert plain(resolve_fact(Row("m", LLAVA), key).cell) == "not stated"
+    assert plain_text(resolve_fact(Row("m", LLAVA), key).cell) == "not stated"
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_lowercase_g_and_uppercase_g_are_different_sizes():
 
 def test_the_seed_facts_agree_with_idefics2():
     facts = {"parameters": "8B", "vision_encoder": "SigLIP-SO400M", "backbone": "Mistral-7B"}
-    assert warnings_for(Row("m", IDEFICS2, facts=facts)) == ()
+    assert fact_warnings(Row("m", IDEFICS2, facts=facts)) == ()
 
 
 def test_only_http_addresses_become_links():

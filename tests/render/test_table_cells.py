@@ -32,7 +32,7 @@ from vlm_inspect.core.architecture import (
     PoolingStage,
     Role,
 )
-from vlm_inspect.render.cells import Row, code, plain
+from vlm_inspect.render.cells import Row, code, plain_text
 from vlm_inspect.render.table import build_table
 from vlm_inspect.render.text import components
 from vlm_inspect.render.text.layers import kind_names, mlp_cell, stack_cell
@@ -52,7 +52,7 @@ MERGED = "Linear(4608 -> 4608) + GELU + Linear(4608 -> 2048)"
 
 def cells(record):
     table = build_table("architectures", [Row(record.model.id, record)])
-    return dict(zip(table.headers, map(plain, table.rows[0]), strict=True))
+    return dict(zip(table.headers, map(plain_text, table.rows[0]), strict=True))
 
 
 def test_the_seed_row_of_llava():
@@ -102,9 +102,9 @@ def test_a_long_reason_is_truncated_in_its_cell_and_complete_in_the_notes():
     reason = "the config names a text_config of a type that this transformers does not have at all"
     record = replace(PHI3, unknown={**PHI3.unknown, "projector": reason}, notes=())
     table = build_table("architectures", [Row("a", record), Row("b", record)])
-    assert plain(table.rows[0][8]) == "unknown (the config names a text_config of a type that this …)"
+    assert plain_text(table.rows[0][8]) == "unknown (the config names a text_config of a type that this …)"
     assert table.notes == (f"a, b: {reason}",)
-    assert plain(unknown("")) == "unknown"
+    assert plain_text(unknown("")) == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_cells_of_real_models(record, title, words):
     ],
 )
 def test_stages(stages, words):
-    assert plain(stages_cell(stages)) == words
+    assert plain_text(stages_cell(stages)) == words
 
 
 @pytest.mark.parametrize(
@@ -216,15 +216,15 @@ def test_activation_names(name, short):
     ],
 )
 def test_pytorch_norms(norm, words):
-    assert plain(norm_cell(norm)) == words
+    assert plain_text(norm_cell(norm)) == words
     assert not norm_cell(norm)[0].code
 
 
 def test_an_mlp_without_a_module_is_its_two_projections():
     layer = Layer(mlp=Mlp(None, 8, 32, 8, gated=False, activation="relu"))
-    assert plain(mlp_cell(layer)) == "Linear(8 -> 32) + ReLU + Linear(32 -> 8)"
-    assert plain(mlp_cell(Layer(mlp=Mlp(None, 8, 32, 8, gated=True)))) == "gated, 8 -> 32 -> 8"
-    assert plain(mlp_cell(Layer(mlp=Mlp("M", 8, None, 8)))) == "M (8 -> ? -> 8)"
+    assert plain_text(mlp_cell(layer)) == "Linear(8 -> 32) + ReLU + Linear(32 -> 8)"
+    assert plain_text(mlp_cell(Layer(mlp=Mlp(None, 8, 32, 8, gated=True)))) == "gated, 8 -> 32 -> 8"
+    assert plain_text(mlp_cell(Layer(mlp=Mlp("M", 8, None, 8)))) == "M (8 -> ? -> 8)"
 
 
 @pytest.mark.parametrize(
@@ -265,14 +265,14 @@ def test_the_shortest_period():
 def test_kinds_that_differ_only_in_size():
     alike = Layer("L", 5)
     stack = LayerStack("", 4, (alike, replace(alike, parameters=6)), (0, 1, 0, 1))
-    assert plain(stack_cell(stack)) == "4 layers: 1 x 5 parameters + 1 x 6 parameters, 2 times"
-    assert plain(stack_cell(replace(stack, order=()))) == "4 layers of 2 kinds"
+    assert plain_text(stack_cell(stack)) == "4 layers: 1 x 5 parameters + 1 x 6 parameters, 2 times"
+    assert plain_text(stack_cell(replace(stack, order=()))) == "4 layers of 2 kinds"
 
 
 def test_kinds_that_look_the_same_are_numbered():
     norms = [(Norm("A"),), (Norm("B"),)]
     stack = LayerStack("", 2, tuple(Layer("L", 5, norms=each) for each in norms), (0, 1))
-    assert plain(stack_cell(stack)) == "2 layers of 2 kinds: 1 x kind 1 + 1 x kind 2"
+    assert plain_text(stack_cell(stack)) == "2 layers of 2 kinds: 1 x kind 1 + 1 x kind 2"
 
 
 def test_many_kinds_are_named_by_the_main_difference():
@@ -282,7 +282,7 @@ def test_many_kinds_are_named_by_the_main_difference():
 
     kinds = tuple(layer(count) for count in (0, 4, 8, 12, 16, 20))
     stack = LayerStack("", 8, kinds, (0, 0, 0, 1, 2, 3, 4, 5))
-    assert plain(stack_cell(stack)) == "8 layers of 6 kinds: 3 x dense + 5 x mixture of experts"
+    assert plain_text(stack_cell(stack)) == "8 layers of 6 kinds: 3 x dense + 5 x mixture of experts"
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_many_kinds_are_named_by_the_main_difference():
 )
 def test_kinds_are_named_by_their_difference(first, second, names):
     kinds = [Layer("L", 1, first), Layer("L", 2, second)]
-    assert [plain(name) for name in kind_names(kinds)] == names
+    assert [plain_text(name) for name in kind_names(kinds)] == names
 
 
 def test_kinds_are_named_by_several_differences_if_needed():
@@ -308,7 +308,7 @@ def test_kinds_are_named_by_several_differences_if_needed():
         return Layer("L", 1, Attention("A", sliding_window=window), Mlp("M", 1, hidden, 1))
 
     names = kind_names([layer(8, 1), layer(8, 2), layer(None, 2)])
-    assert [plain(name) for name in names] == [
+    assert [plain_text(name) for name in names] == [
         "sliding attention, MLP width 1",
         "sliding attention, MLP width 2",
         "full attention, MLP width 2",
@@ -320,7 +320,7 @@ def test_different_encoders_are_joined_with_a_plus():
     other = replace(tower, class_name="SiglipVisionModel")
     record = replace(LLAVA, components=(tower, other))
     cell = components.of_role(record, Role.VISION_ENCODER, components.component_class, show_counts=True)
-    assert plain(cell) == "CLIPVisionModel + SiglipVisionModel"
+    assert plain_text(cell) == "CLIPVisionModel + SiglipVisionModel"
 
 
 @pytest.mark.parametrize(
@@ -350,4 +350,4 @@ def test_shares():
 def test_patch_embedding_comes_before_position_embedding():
     declared = (table(257, 8, "Parameter"), ConvStage("Conv2d", in_channels=3, out_channels=8))
     component = Component(Role.VISION_ENCODER, embeddings=declared)
-    assert plain(components.embeddings(component)) == "Conv2d(3, 8) + Parameter(257)"
+    assert plain_text(components.embeddings(component)) == "Conv2d(3, 8) + Parameter(257)"

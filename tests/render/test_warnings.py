@@ -9,10 +9,10 @@ from vlm_inspect.core.codec import architecture_from_data, to_data
 from vlm_inspect.core.module_tree import UnusedConfigKey
 from vlm_inspect.render import FORMATS, render
 from vlm_inspect.render.card import build_card, card_tables
-from vlm_inspect.render.cells import Row, plain
+from vlm_inspect.render.cells import Row, plain_text
 from vlm_inspect.render.table import build_table
 from vlm_inspect.render.terminal.card import card_text
-from vlm_inspect.render.text.warnings import misreading, quantization_text
+from vlm_inspect.render.text.warnings import ignored_keys_warning, quantization_text
 
 HARMLESS = UnusedConfigKey("vision_config.vocab_size", "32000")
 DIM_EMBED = UnusedConfigKey(
@@ -31,7 +31,7 @@ def flat(text):
 
 
 def test_the_warning_names_the_keys_their_values_and_what_was_built():
-    assert misreading(IGNORING) == (
+    assert ignored_keys_warning(IGNORING) == (
         "this may not be the model: LlavaForConditionalGeneration ignores 2 keys of config.json that define "
         "its structure, and was built with its own values instead: vision_config.dim_embed [256, 512] "
         '(built: vision_config.embed_dim [128, 256]), mm_vision_tower "openai/clip-vit-large-patch14-336".'
@@ -39,20 +39,20 @@ def test_the_warning_names_the_keys_their_values_and_what_was_built():
 
 
 def test_harmless_keys_are_no_warning():
-    assert misreading(CLEAN) is None
+    assert ignored_keys_warning(CLEAN) is None
     assert CLEAN.ignored_structural_keys == ()
 
 
 def test_many_keys_are_truncated():
     keys = tuple(UnusedConfigKey(f"key_{number}_size", "1", structural=True) for number in range(40))
-    assert misreading(replace(LLAVA, unused_config_keys=keys)).endswith("key_7_size 1 and 32 more.")
+    assert ignored_keys_warning(replace(LLAVA, unused_config_keys=keys)).endswith("key_7_size 1 and 32 more.")
 
 
 @pytest.mark.parametrize("kind", ["architectures", "comparison"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_table_marks_the_model_and_explains_below(name, kind):
     table = build_table(kind, [Row("good", LLAVA), Row("odd", IGNORING)])
-    assert [plain(row[0]) for row in table.rows] == ["good", "odd (!)"]
+    assert [plain_text(row[0]) for row in table.rows] == ["good", "odd (!)"]
     text = flat(render(table, name))
     assert "(!)" in text
     # notes are no data, and CSV leaves them out
@@ -70,7 +70,7 @@ def test_rows_of_models_without_a_warning_do_not_change(name):
 
 def test_a_column_lists_the_keys():
     table = build_table("architectures", [Row("odd", IGNORING), Row("good", CLEAN)], ["ignored_config_keys"])
-    assert [plain(row[0]) for row in table.rows] == ["vision_config.dim_embed, mm_vision_tower", "—"]
+    assert [plain_text(row[0]) for row in table.rows] == ["vision_config.dim_embed, mm_vision_tower", "—"]
 
 
 @pytest.mark.parametrize("width", [20, 40, 100])
@@ -124,9 +124,9 @@ def test_quantization_text(quantization, words):
     assert quantization_text(quantization) == words
     record = replace(LLAVA, quantization=quantization)
     assert architecture_from_data(to_data(record)) == record
-    assert ("Quantization", words) in [(name, plain(cell)) for name, cell in build_card(record).about]
+    assert ("Quantization", words) in [(name, plain_text(cell)) for name, cell in build_card(record).about]
     table = build_table("architectures", [Row("m", record), Row("n", LLAVA)], ["quantization"])
-    assert [plain(row[0]) for row in table.rows] == [words, "none"]
+    assert [plain_text(row[0]) for row in table.rows] == [words, "none"]
 
 
 def test_cards_without_quantization_have_no_line_for_it():

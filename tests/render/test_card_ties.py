@@ -1,11 +1,11 @@
 """Tied parameters on a card: a shared subtree is one line."""
 
 from vlm_inspect.render.card import tie_cells
-from vlm_inspect.render.cells import plain
+from vlm_inspect.render.cells import plain_text
 
 
 def lines(*groups):
-    return [plain(cell) for cell in tie_cells(groups)]
+    return [plain_text(cell) for cell in tie_cells(groups)]
 
 
 def test_a_single_tie_has_its_full_paths():

@@ -24,12 +24,12 @@ from vlm_inspect.render.check import report_annotations, report_data, report_mar
 from vlm_inspect.render.columns import KINDS
 from vlm_inspect.render.diff import build_report, difference_tables
 from vlm_inspect.render.diff_markdown import difference_markdown
-from vlm_inspect.render.json import difference_json, difference_names, json_text, record_json
-from vlm_inspect.render.markdown import fenced
+from vlm_inspect.render.json import difference_json, difference_names, record_json, to_json
+from vlm_inspect.render.markdown import code_block
 from vlm_inspect.render.table import build_table
 from vlm_inspect.render.terminal.card import card_text
 from vlm_inspect.render.terminal.diff import difference_text
-from vlm_inspect.render.terminal.tree import terminal_tree
+from vlm_inspect.render.terminal.tree import tree_terminal_text
 from vlm_inspect.render.tree import tree_data, tree_text
 
 ALPHABET = (
@@ -129,7 +129,7 @@ def test_a_difference_of_hostile_text_adds_no_markup_in_any_format(words, name):
 def check_report(verdicts):
     no_faults(report_text(verdicts), "terminal")
     no_faults(report_markdown(verdicts), "markdown")
-    no_faults(json_text(report_data(verdicts)), "json")
+    no_faults(to_json(report_data(verdicts)), "json")
     no_faults(report_annotations(verdicts, "snapshots"), "github")
 
 
@@ -141,8 +141,8 @@ def test_a_tree_of_hostile_text_adds_no_markup_in_any_format(words):
     tree = ModuleTree(
         pool.node(words[1], detail=words[-1], children=((words[2], leaf), ("0", leaf), ("1", leaf)))
     )
-    no_faults(terminal_tree(tree, width=60, colour=True), "terminal")
-    no_faults(json_text(tree_data(tree)), "json")
-    no_faults(fenced(tree_text(tree)), "text")
-    (block,) = MarkdownIt("commonmark").parse(fenced(tree_text(tree)))
+    no_faults(tree_terminal_text(tree, width=60, colour=True), "terminal")
+    no_faults(to_json(tree_data(tree)), "json")
+    no_faults(code_block(tree_text(tree)), "text")
+    (block,) = MarkdownIt("commonmark").parse(code_block(tree_text(tree)))
     assert (block.type, block.content) == ("fence", tree_text(tree))

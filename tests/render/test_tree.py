@@ -7,8 +7,8 @@ from rich.cells import cell_len
 
 from vlm_inspect.core.errors import InvalidReferenceError
 from vlm_inspect.core.module_tree import ModuleTree, NodePool
-from vlm_inspect.render.json import json_text
-from vlm_inspect.render.terminal.tree import terminal_tree
+from vlm_inspect.render.json import to_json
+from vlm_inspect.render.terminal.tree import tree_terminal_text
 from vlm_inspect.render.tree import fold, tree_data, tree_lines, tree_text
 
 PRINTS = sorted((Path(__file__).parent / "trees").glob("*.txt"))
@@ -75,7 +75,7 @@ def test_without_counts_it_is_pytorchs_own_print(path):
 def test_prints(path, golden):
     tree = read_print(path.read_text(encoding="utf-8"))
     golden(f"tree.{path.stem}.txt", tree_text(tree))
-    golden(f"tree.{path.stem}.80.txt", terminal_tree(tree, width=80))
+    golden(f"tree.{path.stem}.80.txt", tree_terminal_text(tree, width=80))
     golden(f"tree.{path.stem}.depth-2.txt", tree_text(tree, depth=2))
 
 
@@ -129,7 +129,7 @@ def test_an_unknown_path_suggests_the_closest(focus, closest):
 @pytest.mark.parametrize("width", [20, 40, 80, 120, 200])
 def test_a_tree_is_never_wider_than_the_terminal(width):
     for path in PRINTS:
-        lines = terminal_tree(read_print(path.read_text(encoding="utf-8")), width=width).splitlines()
+        lines = tree_terminal_text(read_print(path.read_text(encoding="utf-8")), width=width).splitlines()
         assert max(cell_len(line) for line in lines) <= width
         assert not any("\x1b" in line for line in lines)
 
@@ -144,7 +144,7 @@ def test_hostile_names_cannot_reach_the_terminal():
     pool = NodePool()
     leaf = pool.node("Evil\x1b[2J", detail="a\nb", parameters=(("w\r", (2,)),))
     tree = ModuleTree(pool.node("Root\n", parameters=(("p\x07", (1,)),), children=(("x\u202e", leaf),)))
-    for text in (tree_text(tree), terminal_tree(tree), json_text(tree_data(tree))):
+    for text in (tree_text(tree), tree_terminal_text(tree), to_json(tree_data(tree))):
         assert text.replace("\n", "").isprintable()
     assert len(tree_text(tree).splitlines()) == 4
 

@@ -19,7 +19,7 @@ from vlm_inspect.core.architecture import (
     Rotary,
 )
 from vlm_inspect.render.card import component_lines
-from vlm_inspect.render.cells import plain
+from vlm_inspect.render.cells import plain_text
 from vlm_inspect.render.text.attention import attention_details, positions_cell
 
 
@@ -62,7 +62,7 @@ from vlm_inspect.render.text.attention import attention_details, positions_cell
     ],
 )
 def test_attention_details(attention, words):
-    assert plain(attention_details(attention)) == words
+    assert plain_text(attention_details(attention)) == words
 
 
 @pytest.mark.parametrize(
@@ -77,19 +77,19 @@ def test_attention_details(attention, words):
     ],
 )
 def test_rotary_positions(rotary, words):
-    assert plain(positions_cell(Attention(head_width=8, positions="rotary", rotary=rotary))) == words
+    assert plain_text(positions_cell(Attention(head_width=8, positions="rotary", rotary=rotary))) == words
 
 
 def test_other_positions():
-    assert plain(positions_cell(Attention(positions="relative"))) == "relative position bias"
-    assert plain(positions_cell(Attention(positions="none"))) == "none in attention"
-    assert plain(positions_cell(Attention(unknown={"positions": "why"}))) == "unknown (why)"
+    assert plain_text(positions_cell(Attention(positions="relative"))) == "relative position bias"
+    assert plain_text(positions_cell(Attention(positions="none"))) == "none in attention"
+    assert plain_text(positions_cell(Attention(unknown={"positions": "why"}))) == "unknown (why)"
     assert positions_cell(Attention(mechanism="state space")) is None
 
 
 def lines_of(layer, **fields):
     component = Component(Role.LANGUAGE_MODEL, stacks=(LayerStack("m.layers", 2, (layer,)),), **fields)
-    return [(label.strip(), plain(cell)) for label, cell in component_lines(component)]
+    return [(label.strip(), plain_text(cell)) for label, cell in component_lines(component)]
 
 
 def test_active_parameters_are_shown_if_they_are_not_all():
@@ -137,7 +137,7 @@ def test_extra_attention_has_its_own_lines():
 def test_several_stacks_are_listed_by_path():
     stacks = tuple(LayerStack(path, 2, (Layer("L", 5),)) for path in ("encoder.layers", "decoder.layers"))
     lines = [
-        plain(cell)
+        plain_text(cell)
         for label, cell in component_lines(Component(Role.LANGUAGE_MODEL, stacks=stacks))
         if label == "Stack"
     ]

@@ -16,7 +16,7 @@ from vlm_inspect.core.architecture import (
     OtherStage,
     Role,
 )
-from vlm_inspect.render.cells import code, concat, plain, text
+from vlm_inspect.render.cells import code, concat, plain_text, text
 from vlm_inspect.render.facts import COMPARISON
 from vlm_inspect.render.text import components
 from vlm_inspect.render.text.projectors import projection
@@ -29,7 +29,7 @@ def branched(branch, in_features, out_features, path="Linear"):
 
 
 def cell_of(model_type, role, word):
-    return plain(word(record_of(model_type).by_role(role)[0]))
+    return plain_text(word(record_of(model_type).by_role(role)[0]))
 
 
 PARALLEL = (branched(0, 768, 2048), branched(1, 1024, 2048), act(), linear(4096, 4096))
@@ -59,7 +59,7 @@ LIST = (
     ],
 )
 def test_steps_in_words(stages, words):
-    assert plain(stages_cell(stages)) == words
+    assert plain_text(stages_cell(stages)) == words
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_steps_in_words(stages, words):
     ],
 )
 def test_projections_in_words(stages, words):
-    assert plain(projection(Component(Role.PROJECTOR, stages=stages))) == words
+    assert plain_text(projection(Component(Role.PROJECTOR, stages=stages))) == words
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_projections_in_words(stages, words):
     ],
 )
 def test_pooling(model_type, words):
-    assert plain(COMPARISON["pooling"].derive(record_of(model_type))) == words
+    assert plain_text(COMPARISON["pooling"].derive(record_of(model_type))) == words
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_pooling(model_type, words):
     ],
 )
 def test_an_encoder_with_a_convolutional_stem_has_no_patch_size(model_type, words):
-    assert plain(COMPARISON["vision_encoder"].derive(record_of(model_type))) == words
+    assert plain_text(COMPARISON["vision_encoder"].derive(record_of(model_type))) == words
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_cells_that_differ_in_one_number_become_a_range():
         concat(code("Some2MoE"), text(f" (8 -> 8), {count} experts, 2 per token"))
         for count in (4, 64, 8, 16, 32)
     ]
-    assert [plain(cell) for cell in collapse_similar(cells)] == [
+    assert [plain_text(cell) for cell in collapse_similar(cells)] == [
         "Some2MoE (8 -> 8), 4 to 64 experts, 2 per token"
     ]
     assert collapse_similar(cells[:4]) == cells[:4]
@@ -142,7 +142,7 @@ def test_cells_that_differ_in_one_number_become_a_range():
 
 def test_cells_that_differ_in_several_numbers_become_first_to_last():
     cells = [text(f"MLP ({width} -> {4 * width})") for width in (8, 16, 32, 64, 128)]
-    assert [plain(cell) for cell in collapse_similar([*cells, text("none")])] == [
+    assert [plain_text(cell) for cell in collapse_similar([*cells, text("none")])] == [
         "MLP (8 -> 32) to MLP (128 -> 512)",
         "none",
     ]
@@ -153,7 +153,7 @@ def test_norms_of_many_widths_become_a_range():
         Layer("Block", norms=(Norm("GroupNorm", width, 1e-06),)) for width in (64, 128, 256, 512, 1024)
     )
     tower = Component(Role.VISION_ENCODER, stacks=(LayerStack("blocks", 5, kinds, (0, 1, 2, 3, 4)),))
-    assert plain(components.norms(tower)) == "GroupNorm(64 to 1024, eps=1e-06)"
+    assert plain_text(components.norms(tower)) == "GroupNorm(64 to 1024, eps=1e-06)"
 
 
 def test_extra_modules_have_names_and_large_sizes():
@@ -167,6 +167,6 @@ def test_extra_modules_have_names_and_large_sizes():
         ),
     )
     component = Component(Role.LANGUAGE_MODEL, parameters=300_000_000, extra_modules=extra_modules)
-    assert plain(extra_modules_cell(component)) == (
+    assert plain_text(extra_modules_cell(component)) == (
         "a.norm SomeNorm, b.norm OtherNorm, 2 x down Down (5M parameters), table Embedding(1000)"
     )
