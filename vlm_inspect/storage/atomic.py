@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from vlm_inspect.core.errors import DocumentError
@@ -36,6 +38,8 @@ def atomic_write(path: Path, data: bytes, *, durable: bool = True, temp_dir: Pat
 
     """
     temp = (temp_dir or path.parent) / f".vlm-inspect-{os.urandom(8).hex()}.tmp"
+    remove = partial(temp.unlink, missing_ok=True)
+    atexit.register(remove)  # a signal ends the program without unwinding
     try:
         with temp.open("xb") as file:
             with suppress(OSError):  # before the first byte, so that a private file stays private
@@ -47,8 +51,10 @@ def atomic_write(path: Path, data: bytes, *, durable: bool = True, temp_dir: Pat
         temp.replace(path)
     except BaseException:
         with suppress(OSError):
-            temp.unlink()
+            remove()
         raise
+    finally:
+        atexit.unregister(remove)
 
 
 def write_file(path: Path, data: bytes) -> bool:
