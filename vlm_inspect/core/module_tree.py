@@ -153,7 +153,7 @@ class Unknowns(Struct, frozen=True):
     def why_class_unknown(self, path: str) -> str:
         """Why the class at a path is not known: the reason at the nearest ancestor."""
         while path and path not in self.classes:
-            path = path.rpartition(".")[0]
+            path = parent_path(path)
         return self.classes.get(path, "its builder could not tell")
 
 
@@ -200,20 +200,19 @@ class ModuleTree(Struct, frozen=True):
     @property
     def total(self) -> int:
         """Parameters of the model, tied ones counted once."""
-        return self.root.total - sum(self.tied_surplus())
+        return self.root.total - sum(self.tied_surplus().values())
 
     def config_at(self, path: str) -> Mapping[str, Any]:
         """The configuration that the module at a path was built from."""
         while path and path not in self.configs:
-            path = path.rpartition(".")[0]
+            path = parent_path(path)
         return self.configs.get(path, self.config)
 
-    def tied_surplus(self) -> Iterator[int]:
-        """The parameters of each path that is tied to an earlier one, which must not be counted again."""
-        shapes = self.shapes_of({path for group in self.ties for path in group})
-        for group in self.ties:
-            for path in group[1:]:
-                yield math.prod(shapes[path])
+    def tied_surplus(self) -> dict[str, int]:
+        """The paths that are tied to an earlier one, with their parameters, which count only once."""
+        repeated = [path for group in self.ties for path in group[1:]]
+        shapes = self.shapes_of(set(repeated))
+        return {path: math.prod(shapes[path]) for path in repeated}
 
     def shapes_of(self, paths: set[str]) -> dict[str, Shape]:
         """The shapes of some parameters by their paths; a path that is not a parameter's is left out."""
@@ -263,6 +262,16 @@ class NodePool:
 def join(path: str, name: str) -> str:
     """`model.vision_tower` + `encoder`; the root's path is empty."""
     return f"{path}.{name}" if path else name
+
+
+def last_name(path: str) -> str:
+    """The last name of a path: `model.visual.merger` → `merger`."""
+    return path.rpartition(".")[2]
+
+
+def parent_path(path: str) -> str:
+    """The path without its last name; empty for a child of the root."""
+    return path.rpartition(".")[0]
 
 
 def is_below(path: str, ancestor: str) -> bool:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from vlm_inspect.anatomy.layers.projections import MlpWidths, mlp_widths
 from vlm_inspect.anatomy.leaves import as_int, convolution_channels, first_int, is_list
 from vlm_inspect.core.architecture import Experts, Layer, LayerStack
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, Shape, is_below, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, Shape, is_below, join, last_name
 
 _PER_TOKEN_ATTRIBUTES = (
     "top_k",
@@ -69,7 +69,7 @@ def find_experts(
     node: ModuleNode, path: str = "", holders: tuple[ModuleNode, ...] = ()
 ) -> Iterator[ExpertGroup]:
     """The groups of routed experts at and below a node; `holders` are the modules above it, nearest first."""
-    name = path.rpartition(".")[2]
+    name = last_name(path)
     if _SHARED_NAME.search(name) or not node.total:
         return
     if name == "experts" and is_list(node) and len(node.children) > 1:
@@ -228,7 +228,7 @@ def inactive_parameters(tree: ModuleTree, stacks: tuple[LayerStack, ...]) -> tup
 
     Tied experts count at the path where their parameters count.
     """
-    tied = {path for group in tree.ties for path in group[1:]}
+    tied = tree.tied_surplus()
     total = 0
     for stack in stacks:
         for path, layer in _sparse_layers(tree, stack):

@@ -10,7 +10,7 @@ from vlm_inspect.anatomy.layers.experts import ExpertGroup, find_experts, read_e
 from vlm_inspect.anatomy.layers.projections import MlpWidths, combined_widths, linear_paths, mlp_widths
 from vlm_inspect.anatomy.leaves import breadth_first, is_activation, is_list, is_norm, used_activations
 from vlm_inspect.core.architecture import Mlp
-from vlm_inspect.core.module_tree import ModuleNode, is_below
+from vlm_inspect.core.module_tree import ModuleNode, is_below, last_name
 
 _MLP_CLASS = re.compile(r"(MLP|Mlp|FeedForward|FFN|GLU|_?FF$|DenseActDense|(MoE|Moe|MOE)(Block|Layer)?$)")
 _MLP_NAMES = frozenset({"mlp", "ffn", "ff", "feed_forward", "feedforward", "block_sparse_moe"})
@@ -71,7 +71,7 @@ def _mlp_module(
             continue
         if _is_in(path, experts - {path}):
             continue
-        if path.rpartition(".")[2] in _MLP_NAMES or _MLP_CLASS.search(child.class_name):
+        if last_name(path) in _MLP_NAMES or _MLP_CLASS.search(child.class_name):
             return path, child
     return None
 

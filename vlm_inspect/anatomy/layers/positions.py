@@ -9,7 +9,7 @@ from typing import Any
 from vlm_inspect.anatomy.layers.stacks import ROTARY_CLASS, LayerContext
 from vlm_inspect.anatomy.leaves import as_float, as_int, breadth_first
 from vlm_inspect.core.architecture import Latent, Positions, Role, Rotary
-from vlm_inspect.core.module_tree import ModuleNode
+from vlm_inspect.core.module_tree import ModuleNode, last_name
 
 _ROTARY_CALL = re.compile(r"(rotary|rope|rot_embed)", re.IGNORECASE)
 _RELATIVE = re.compile(r"(^|_)(rel_pos|relative|rel_logits|rel_attn)", re.IGNORECASE)
@@ -72,8 +72,8 @@ def _has_relative_positions(node: ModuleNode, *, shared: bool) -> bool:
     """By a table or projection of relative positions; T5's layers may share the first layer's table."""
     if shared and node.attribute(_BIAS_TABLE) is not None:
         return True
-    modules = (path.rpartition(".")[2] for path, _ in breadth_first(node))
-    parameters = (path.rpartition(".")[2] for path, _ in node.parameter_paths())
+    modules = (last_name(path) for path, _ in breadth_first(node))
+    parameters = (last_name(path) for path, _ in node.parameter_paths())
     return any(_RELATIVE.search(name) for name in (*modules, *parameters))
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from vlm_inspect.anatomy.leaves import leaves, linear_widths, pointwise_widths
 from vlm_inspect.core.architecture import Projection
-from vlm_inspect.core.module_tree import ModuleNode, join
+from vlm_inspect.core.module_tree import ModuleNode, join, last_name
 
 # no shape distinguishes a query from a value, so names decide
 _PROJECTION_NAMES = (
@@ -149,7 +149,7 @@ def combined_widths(projections: Sequence[PathWidths]) -> MlpWidths:
     """The widths of an MLP with these projections."""
     if not projections:
         return MlpWidths()
-    named = (widths for path, widths in projections if _DOWN_NAME.search(path.rpartition(".")[2]))
+    named = (widths for path, widths in projections if _DOWN_NAME.search(last_name(path)))
     down = next(named, projections[-1][1])
     ups = [widths for _, widths in projections if widths is not down]
     if not ups:

@@ -20,7 +20,7 @@ from vlm_inspect.anatomy.leaves import (
     leaves,
 )
 from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, parent_path
 
 # attributes that change how a layer works; others (dropout rates) may differ between equal layers
 _FUNCTIONAL_ATTRIBUTES = re.compile(
@@ -258,11 +258,11 @@ def _shared_modules(
 
 def _holders(tree: ModuleTree, path: str, top: str) -> Iterator[tuple[str, ModuleNode]]:
     """The modules that hold a path, nearest first, up to `top`."""
-    holder = path.rpartition(".")[0]
+    holder = parent_path(path)
     while is_below(holder, top):
         node = tree.find(holder)
         if node is not None:
             yield holder, node
         if not holder:
             return
-        holder = holder.rpartition(".")[0]
+        holder = parent_path(holder)

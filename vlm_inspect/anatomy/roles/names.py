@@ -54,13 +54,3 @@ ENCODER_MODALITIES = (
 """The modalities that transformers' `get_encoder` accepts, and the roles of their encoders."""
 NON_TEXT = (VISION, AUDIO, ANOTHER_MODALITY)
 """Names of modules that belong to another modality than text."""
-
-
-def last_name(path: str) -> str:
-    """The last name of a path: `model.visual.merger` → `merger`."""
-    return path.rpartition(".")[2]
-
-
-def parent_path(path: str) -> str:
-    """The path without its last name; empty for a child of the root."""
-    return path.rpartition(".")[0]

@@ -18,7 +18,7 @@ from vlm_inspect.anatomy.steps.leaf import (
     position_table,
 )
 from vlm_inspect.core.architecture import ConvStage, EmbeddingStage, LinearStage, OtherStage, Stage
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name
 
 _EMBEDDING_NAME = re.compile(r"(embed|patch|pos_|position|pos$)", re.IGNORECASE)
 _EMBEDDING_CLASS = re.compile(r"Embed")
@@ -61,7 +61,7 @@ class _EmbeddingReader:
 
     def read(self, node: ModuleNode, path: str, *, inside: bool) -> Iterator[Stage]:
         """The stages at and below a node; `inside` a module that is named like an embedding."""
-        if path in self._without or _CODEBOOK_NAME.search(path.rpartition(".")[2]):
+        if path in self._without or _CODEBOOK_NAME.search(last_name(path)):
             self._passed_layers = self._passed_layers or path in self._stacks
             return
         yield from _bare_position_tables(node, path)
@@ -116,7 +116,7 @@ class _EmbeddingReader:
 
 
 def _bare_position_tables(node: ModuleNode, path: str) -> Iterator[Stage]:
-    is_table = bool(POSITION_NAME.search(path.rpartition(".")[2]))
+    is_table = bool(POSITION_NAME.search(last_name(path)))
     for name, shape in node.parameters:
         if node.children and (POSITION_NAME.search(name) or (is_table and len(shape) > 1)):
             yield position_stage(join(path, name), shape)
@@ -141,7 +141,7 @@ def other_modules(
 
     """
     known = (*parts, *embedded)
-    tied = {path for group in tree.ties for path in group[1:]}
+    tied = tree.tied_surplus()
     for path, node in nodes:
         if node.children:
             yield from _undescribed(node, path, known, tied)

@@ -19,7 +19,7 @@ from vlm_inspect.anatomy.leaves import (
 )
 from vlm_inspect.anatomy.steps.leaf import leaf_stage, learned_queries, parameter_stages
 from vlm_inspect.core.architecture import ActivationStage, BlockStage, ConvStage, LinearStage, MlpStage, Stage
-from vlm_inspect.core.module_tree import ModuleNode, join
+from vlm_inspect.core.module_tree import ModuleNode, join, last_name
 
 _MLP_CLASS = re.compile(r"(MLP|FeedForward|FFN)", re.IGNORECASE)
 _GATE, _UP, _DOWN = _GATED_MLP = ("gate_proj", "up_proj", "down_proj")
@@ -43,7 +43,7 @@ def with_activation(stages: tuple[Stage, ...], holder: ModuleNode | None) -> tup
     if holder is None or not all(isinstance(stage, LinearStage) for stage in stages):
         return stages
     names = [name for name, _ in holder.children]
-    positions = [names.index(stage.path.rpartition(".")[2]) for stage in stages]
+    positions = [names.index(last_name(stage.path)) for stage in stages]
     between = (child for _, child in holder.children[min(positions) : max(positions)])
     found = {child.class_name for child in between if is_activation(child)} or set(used_activations(holder))
     if len(found) != 1:
