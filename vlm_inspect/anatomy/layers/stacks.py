@@ -37,9 +37,6 @@ _FULL_ATTENTION_INDEXES = ("fullatt_block_indexes", "global_attn_indexes")
 Signature = tuple[object, ...]
 
 
-# --- finding stacks ---
-
-
 def find_stacks(
     node: ModuleNode, path: str, without: Collection[str] = ()
 ) -> Iterator[tuple[str, ModuleNode]]:
@@ -103,9 +100,6 @@ def _has_attention_outside_stacks(node: ModuleNode) -> bool:
     )
 
 
-# --- grouping equal layers and modules ---
-
-
 def distinct_layers(
     stack: ModuleNode, declared: Sequence[DeclaredLayerFacts]
 ) -> tuple[list[tuple[ModuleNode, DeclaredLayerFacts]], tuple[int, ...]]:
@@ -146,9 +140,6 @@ def distinct_modules(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleN
         seen.add(id(module))
         yield at, module
         pending.extend((join(at, name), child) for name, child in reversed(module.children))
-
-
-# --- context of a layer ---
 
 
 class DeclaredLayerFacts(Struct, frozen=True):

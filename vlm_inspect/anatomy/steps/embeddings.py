@@ -29,9 +29,6 @@ _MAX_STEM_CONVOLUTIONS = 8
 _MAX_INPUT_CHANNELS = 4  # red, green, blue and one more; sound has one
 
 
-# --- input ---
-
-
 def embedding_stages(node: ModuleNode, path: str, without: Collection[str]) -> tuple[Stage, ...]:
     """How an encoder takes in its input: patch projection, stem, position tables."""
     stacks = {at for at, _ in find_stacks(node, path, without)}
@@ -120,9 +117,6 @@ def _bare_position_tables(node: ModuleNode, path: str) -> Iterator[Stage]:
     for name, shape in node.parameters:
         if node.children and (POSITION_NAME.search(name) or (is_table and len(shape) > 1)):
             yield position_stage(join(path, name), shape)
-
-
-# --- other modules ---
 
 
 def other_modules(

@@ -69,9 +69,6 @@ def with_branches(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     return (*numbered, *tail)
 
 
-# --- order of stages ---
-
-
 def _stages(node: ModuleNode, path: str, *, is_root: bool) -> Iterator[Stage]:
     queries = learned_queries(node)
     if not node.children:
@@ -174,9 +171,6 @@ def _with_activation_between(stages: list[Stage]) -> list[Stage]:
     return stages
 
 
-# --- kinds of stages ---
-
-
 def _stack_stage(holder: ModuleNode, stack: ModuleNode, path: str) -> Stage:
     """A stack of layers, with the layers' class, or the holder's if the layers are lists."""
     layer = stack.children[0][1]
@@ -208,9 +202,6 @@ def _mlp_stage(node: ModuleNode, path: str, class_name: str | None) -> MlpStage:
         hidden_features=mlp.hidden_width,
         out_features=mlp.output_width,
     )
-
-
-# --- branches ---
 
 
 def _segments(stages: Sequence[Stage]) -> list[list[Stage]]:
