@@ -54,7 +54,7 @@ def stacks_are_in_their_component_and_not_larger(record, tree):
             assert len(node.children) >= stack.count, stack.path
             inside += node.total
         # a tied stack is in the tree twice and counts once
-        tied = sum(tree.tied_surplus().values())
+        tied = sum(tree.tied_surplus())
         assert inside <= component.parameters + tied + _owned_by_inner(component, record)
 
 

@@ -29,7 +29,7 @@ from vlm_inspect.core.architecture import (
     Role,
     Stage,
 )
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name, parent_path
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
 
 # components without `extra_modules`: `stages` has all their modules, or they are too varied
 _WITHOUT_EXTRA_MODULES = frozenset({Role.PROJECTOR, Role.LM_HEAD, Role.OTHER})
@@ -158,7 +158,7 @@ def _stages(tree: ModuleTree, assignment: RoleAssignment) -> tuple[Stage, ...]:
         return ()
     stages = tuple(stage for path, node in modules for stage in projector_stages(node, path))
     if len(modules) > 1:
-        stages = with_activation(stages, tree.find(parent_path(modules[0][0])))
+        stages = with_activation(stages, tree.find(modules[0][0].rpartition(".")[0]))
     return with_queries(stages, _bare_queries(tree, assignment.paths[1:]))
 
 
@@ -264,7 +264,7 @@ def _height_and_width(size: object) -> tuple[int, ...]:
 def _position_count(embeddings: Sequence[Stage]) -> int | None:
     """The number of entries in the first position table."""
     for stage in embeddings:
-        if isinstance(stage, EmbeddingStage) and "pos" in last_name(stage.path):
+        if isinstance(stage, EmbeddingStage) and "pos" in stage.path.rpartition(".")[2]:
             return stage.num_embeddings or 1
     return None
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from vlm_inspect.anatomy.leaves import as_int, embedding_sizes
 from vlm_inspect.core.architecture import Component, Evidence, FusionStep, Modality, ModalityInput, Role
-from vlm_inspect.core.module_tree import ForwardInfo, FusionOp, ModuleTree, TokenRead, is_below, last_name
+from vlm_inspect.core.module_tree import ForwardInfo, FusionOp, ModuleTree, TokenRead, is_below
 
 # names of the text's own sequence in models' source
 _TEXT_SEQUENCE = re.compile(
@@ -320,7 +320,7 @@ def _learned_queries(tree: ModuleTree, part: Component) -> Iterator[tuple[str, i
         for at, shape in shapes:
             holder = at.removesuffix(".weight")
             is_table = holder == at or _is_embedding(tree, holder)
-            if len(shape) > 1 and is_table and _QUERIES.search(last_name(holder)):
+            if len(shape) > 1 and is_table and _QUERIES.search(holder.rpartition(".")[2]):
                 yield at, shape[-2]
 
 
@@ -352,7 +352,7 @@ def _cross_attention(tree: ModuleTree, part: Component) -> tuple[str, str] | Non
     for stack in part.stacks:
         node = tree.find(stack.path)
         for path, below in node.walk(stack.path) if node is not None else ():
-            is_named = _CROSS_ATTENTION.search(last_name(path))
+            is_named = _CROSS_ATTENTION.search(path.rpartition(".")[2])
             if below.total and (is_named or _CROSS_ATTENTION_CLASS.search(below.class_name)):
                 return path, below.class_name
     return None

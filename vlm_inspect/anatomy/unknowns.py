@@ -29,7 +29,7 @@ from vlm_inspect.core.architecture import (
     Parameters,
     Role,
 )
-from vlm_inspect.core.module_tree import INFERRED, ModuleTree, Unknowns, is_below, last_name, parent_path
+from vlm_inspect.core.module_tree import INFERRED, ModuleTree, Unknowns, is_below
 
 _ACTIVATION = "activations leave no trace in headers"
 _EPS = "headers hold no eps"
@@ -109,7 +109,7 @@ def _why_class_unknown(unknowns: Unknowns, path: str) -> str:
     """The reason at a path: its own or the nearest above, else one below, else the root's."""
     at = path
     while at and at not in unknowns.classes:
-        at = parent_path(at)
+        at = names.parent_path(at)
     if at:
         return unknowns.classes[at]
     below = (why for place, why in unknowns.classes.items() if path and is_below(place, path))
@@ -214,7 +214,7 @@ def _assign_missing(tree: ModuleTree, path: str) -> RoleAssignment:
         if tree.accessors.get(f"get_encoder({modality})") == path:
             detail = f'get_encoder(modality="{modality}") returned {path}'
             return RoleAssignment(role, (path,), "accessor", detail)
-    name = last_name(path)
+    name = names.last_name(path)
     for role, pattern in names.ROLE_NAMES:
         if pattern.search(name):
             return RoleAssignment(role, (path,), "name", f"the name {name!r}")
@@ -253,7 +253,7 @@ def _in_tree_order(components: Sequence[Component], tree: ModuleTree) -> list[Co
 
     def key(component: Component) -> tuple[bool, int]:
         path = component.paths[0]
-        position = positions[path if path in positions else parent_path(path)]
+        position = positions[path if path in positions else names.parent_path(path)]
         return component.role is Role.OTHER, position
 
     return sorted(components, key=key)

@@ -153,7 +153,7 @@ class Unknowns(Struct, frozen=True):
     def why_class_unknown(self, path: str) -> str:
         """Why the class at a path is not known: the reason at the nearest ancestor."""
         while path and path not in self.classes:
-            path = parent_path(path)
+            path = path.rpartition(".")[0]
         return self.classes.get(path, "its builder could not tell")
 
 
@@ -198,21 +198,27 @@ class ModuleTree(Struct, frozen=True):
         return node
 
     @property
+    def tied_paths(self) -> set[str]:
+        """Paths of parameters that are tied to an earlier one."""
+        return {path for group in self.ties for path in group[1:]}
+
+    @property
     def total(self) -> int:
         """Parameters of the model, tied ones counted once."""
-        return self.root.total - sum(self.tied_surplus().values())
+        return self.root.total - sum(self.tied_surplus())
 
     def config_at(self, path: str) -> Mapping[str, Any]:
         """The configuration that the module at a path was built from."""
         while path and path not in self.configs:
-            path = parent_path(path)
+            path = path.rpartition(".")[0]
         return self.configs.get(path, self.config)
 
-    def tied_surplus(self) -> dict[str, int]:
-        """The paths that are tied to an earlier one, with their parameters, which count only once."""
-        repeated = [path for group in self.ties for path in group[1:]]
-        shapes = self.shapes_of(set(repeated))
-        return {path: math.prod(shapes[path]) for path in repeated}
+    def tied_surplus(self) -> Iterator[int]:
+        """The parameters of each path that is tied to an earlier one, which must not be counted again."""
+        shapes = self.shapes_of({path for group in self.ties for path in group})
+        for group in self.ties:
+            for path in group[1:]:
+                yield math.prod(shapes[path])
 
     def shapes_of(self, paths: set[str]) -> dict[str, Shape]:
         """The shapes of some parameters by their paths; a path that is not a parameter's is left out."""
@@ -265,12 +271,12 @@ def join(path: str, name: str) -> str:
 
 
 def last_name(path: str) -> str:
-    """The last name of a path: `model.visual.merger` → `merger`."""
+    """Return the last name of a path: `merger` of `model.visual.merger`."""
     return path.rpartition(".")[2]
 
 
 def parent_path(path: str) -> str:
-    """The path without its last name; empty for a child of the root."""
+    """Return a path without its last name; empty for a child of the root."""
     return path.rpartition(".")[0]
 
 

@@ -203,7 +203,7 @@ def inactive_parameters(tree: ModuleTree, stacks: tuple[LayerStack, ...]) -> tup
 
     Tied experts count at the path where their parameters count.
     """
-    tied = tree.tied_surplus()
+    tied = tree.tied_paths
     total = 0
     for stack in stacks:
         for path, layer in _layers(tree, stack):

@@ -221,7 +221,9 @@ def _shared_modules(
 
 def _holders(tree: ModuleTree, path: str, top: str) -> Iterator[tuple[str, ModuleNode]]:
     """The modules that hold a path, nearest first, up to `top`."""
-    while path and is_below(path := parent_path(path), top):
+    while is_below(path := parent_path(path), top):
         node = tree.find(path)
         if node is not None:
             yield path, node
+        if not path:
+            return

@@ -11,7 +11,7 @@ from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, all_paths
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, pixel_convolution, quantizer_name
 from vlm_inspect.core.architecture import TEXT_ROLES, Role
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, last_name
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree
 
 _CROSS_ATTENTION = re.compile(r"(cross|enc(oder)?_?(dec(oder)?_?)?att(n|ention))", re.IGNORECASE)
 
@@ -43,7 +43,7 @@ def _takes_audio(_: ModuleTree, assignments: Assignments) -> str | None:
 
 def _pixels_are_projected(tree: ModuleTree, assignments: Assignments) -> str | None:
     for path, node in _modules(tree, assignments, Role.PROJECTOR):
-        name, class_name = last_name(path), node.class_name
+        name, class_name = names.last_name(path), node.class_name
         is_named = names.VISION.search(name) or names.VISION_CLASS.search(class_name)
         if is_named or pixel_convolution(node, path):
             return f"no encoder layers: {path} maps the pixels to the language model's width"

@@ -9,7 +9,7 @@ from vlm_inspect.anatomy.leaves import embedding_sizes, linear_widths
 from vlm_inspect.anatomy.roles import names
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment
 from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, last_name, parent_path
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below
 
 
 class TextBackbone(Struct, frozen=True):
@@ -39,7 +39,7 @@ def text_backbone(tree: ModuleTree) -> TextBackbone | None:
         return None
     path = embedding
     while path:
-        path = parent_path(path)
+        path = names.parent_path(path)
         node = tree.find(path)
         if node is not None and _holds_text_layers(node):
             break
@@ -58,11 +58,11 @@ def find_lm_head(tree: ModuleTree, backbone: TextBackbone | None) -> RoleAssignm
     named = [
         path
         for path, node in tree.root.walk()
-        if names.HEADS.search(last_name(path)) and node.total and not _is_in_generator(path)
+        if names.HEADS.search(names.last_name(path)) and node.total and not _is_in_generator(path)
     ]
     if named:
         path = min(named, key=lambda path: path.count("."))
-        return RoleAssignment(Role.LM_HEAD, (path,), "name", f"the name {last_name(path)!r}")
+        return RoleAssignment(Role.LM_HEAD, (path,), "name", f"the name {names.last_name(path)!r}")
     return _head_by_shape(tree, backbone) if backbone is not None else None
 
 
@@ -74,7 +74,7 @@ def _text_embedding(tree: ModuleTree) -> str | None:
     named = [
         path
         for path, node in tree.root.walk()
-        if names.TEXT_EMBEDDINGS.search(last_name(path))
+        if names.TEXT_EMBEDDINGS.search(names.last_name(path))
         and embedding_sizes(node)
         and not _is_in_generator(path)
     ]
@@ -123,7 +123,7 @@ def _whole_head(tree: ModuleTree, path: str, backbone: TextBackbone | None) -> s
     parameters is only a wrapper and does not count.
     """
     whole = at = path
-    while above := parent_path(at):
+    while above := names.parent_path(at):
         node, inner = tree.find(above), tree.find(whole)
         if node is None or inner is None or contains_stack(node):
             break

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from vlm_inspect.anatomy.roles.names import parent_path
 from vlm_inspect.core.architecture import Evidence, Role, Rule
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, parent_path
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
 
 
 class RoleAssignment(Struct, frozen=True):
@@ -48,7 +49,8 @@ def owned_parameters(tree: ModuleTree, groups: Sequence[tuple[str, ...]]) -> lis
     for path, index in owner.items():
         nested = sum(_parameter_count(tree, inner) for inner in _directly_inside(path, owner))
         counts[index] += _parameter_count(tree, path) - nested
-    for path, surplus in tree.tied_surplus().items():
+    repeated = (path for group in tree.ties for path in group[1:])
+    for path, surplus in zip(repeated, tree.tied_surplus(), strict=True):
         holder = owning_path(path, owner)
         if holder is not None:
             counts[owner[holder]] -= surplus

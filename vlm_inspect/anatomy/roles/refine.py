@@ -18,7 +18,7 @@ from vlm_inspect.anatomy.roles import names
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, owning_path
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, stream_width
 from vlm_inspect.core.architecture import ENCODERS, Role
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name, parent_path
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
 
 # the part of a name in which two Linears of one MLP differ: `img_projection_up`, `img_projection_down`
 _STEP = re.compile(r"(^|_)(up|down|in|out|fc|linear)?_?\d?(?=_|$)")
@@ -79,8 +79,8 @@ def merge_sibling_linears(tree: ModuleTree, assignments: Assignments) -> list[Ro
         path = assignment.paths[0]
         node = tree.find(path)
         is_linear = assignment.role is Role.PROJECTOR and node is not None and linear_widths(node) is not None
-        stem = _STEP.sub("", last_name(path))
-        key = (parent_path(path), stem) if is_linear else (path, "")
+        stem = _STEP.sub("", names.last_name(path))
+        key = (names.parent_path(path), stem) if is_linear else (path, "")
         merged[key] = _with_paths(merged[key], *assignment.paths) if key in merged else assignment
     return list(merged.values())
 
@@ -95,7 +95,7 @@ def merge_parameter_lists(tree: ModuleTree, assignments: Assignments) -> list[Ro
     merged = [assignment for assignment in assignments if assignment not in lists]
     for assignment in lists:
         path = assignment.paths[0]
-        index = _sibling_projector(merged, parent_path(path), last_name(path))
+        index = _sibling_projector(merged, names.parent_path(path), names.last_name(path))
         if index is None:
             merged.append(assignment)
         else:
@@ -128,7 +128,7 @@ def add_bare_parameters(tree: ModuleTree, assignments: Assignments) -> list[Role
     extended = list(assignments)
     owner = {path: index for index, assignment in enumerate(extended) for path in assignment.paths}
     projectors = (assignment for assignment in extended if assignment.role is Role.PROJECTOR)
-    for path in sorted({parent_path(projector.paths[0]) for projector in projectors}):
+    for path in sorted({names.parent_path(projector.paths[0]) for projector in projectors}):
         node, holder = tree.find(path), owning_path(path, owner)
         is_spine = holder is None or extended[owner[holder]].role is Role.LANGUAGE_MODEL
         for name, _ in node.parameters if node is not None and is_spine else ():
@@ -195,11 +195,11 @@ def _sibling_projector(assignments: Assignments, parent: str, name: str) -> int 
     siblings = [
         index
         for index, assignment in enumerate(assignments)
-        if assignment.role is Role.PROJECTOR and parent_path(assignment.paths[0]) == parent
+        if assignment.role is Role.PROJECTOR and names.parent_path(assignment.paths[0]) == parent
     ]
 
     def rank(index: int) -> tuple[int, int]:
-        return _common_prefix_length(last_name(assignments[index].paths[0]), name), index
+        return _common_prefix_length(names.last_name(assignments[index].paths[0]), name), index
 
     return max(siblings, key=rank, default=None)
 
@@ -210,12 +210,12 @@ def _common_prefix_length(one: str, other: str) -> int:
 
 def _head_transforms(tree: ModuleTree, head: str, assigned: Sequence[str]) -> Iterator[str]:
     """The head's siblings without a role whose output has the head's input width."""
-    node, holder = tree.find(head), tree.find(parent_path(head))
+    node, holder = tree.find(head), tree.find(names.parent_path(head))
     widths = linear_widths(node) if node is not None else None
     if holder is None or widths is None:
         return
     for name, child in holder.children:
-        path = join(parent_path(head), name)
+        path = join(names.parent_path(head), name)
         is_free = child.total and not any(is_below(at, path) or is_below(path, at) for at in assigned)
         has_linear = any(linear_widths(below) for _, below in distinct_modules(child, ""))
         if is_free and has_linear and not contains_stack(child) and output_width(child) == widths[0]:

@@ -24,7 +24,6 @@ from vlm_inspect.core.module_tree import ModuleNode, join, last_name
 _MLP_CLASS = re.compile(r"(MLP|FeedForward|FFN)", re.IGNORECASE)
 _GATE, _UP, _DOWN = _GATED_MLP = ("gate_proj", "up_proj", "down_proj")
 _MIN_MLP_LINEARS = 2
-_MIN_BRANCHES = 2
 
 Children = Sequence[tuple[str, ModuleNode]]
 
@@ -63,7 +62,8 @@ def with_branches(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """The stages, with the number of their branch on those that run in parallel."""
     segments, tail = _split_tail(_segments(stages))
     ends = {_output_width(segment) for segment in segments}
-    if len(segments) < _MIN_BRANCHES or not all(map(_projects, segments)) or (not tail and len(ends) != 1):
+    have_joint_end = bool(tail) or len(ends) == 1
+    if len(segments) == 1 or not have_joint_end or not all(map(_projects, segments)):
         return tuple(stages)
     numbered = [replace(stage, branch=index) for index, segment in enumerate(segments) for stage in segment]
     return (*numbered, *tail)
@@ -99,9 +99,7 @@ def _child_stages(node: ModuleNode, path: str) -> tuple[Stage, ...]:
 
 def _by_first_use(node: ModuleNode) -> Children:
     """The children in order of first use; an unused one stays after the one declared before it."""
-    positions: dict[str, int] = {}
-    for index, name in enumerate(node.forward_order):
-        positions.setdefault(name, index)
+    positions = {name: index for index, name in enumerate(dict.fromkeys(node.forward_order))}
     keys, last = {}, -1
     for name, _ in node.children:
         keys[name] = last = positions.get(name, last)
@@ -119,7 +117,10 @@ def _stages_in_order(node: ModuleNode, path: str, children: Children) -> Iterato
             is_whole_module = not any(child.total for other, child in children if other not in _GATED_MLP)
             yield _mlp_stage(node, path, node.class_name if is_whole_module else None)
         elif is_stack(child):
-            yield _stack_stage(node, child, join(path, name))
+            # lists of parts instead of layers: the holder is the block
+            layer = child.children[0][1]
+            block = node if is_list(layer) else layer
+            yield BlockStage(block.class_name, join(path, name), num_layers=len(child.children))
         else:
             yield from _stages(child, join(path, name), is_root=False)
 
@@ -163,19 +164,11 @@ def _with_activation_between(stages: list[Stage]) -> list[Stage]:
     activations = [index for index, stage in enumerate(stages) if isinstance(stage, ActivationStage)]
     if len(activations) != 1 or len(linears) < _MIN_MLP_LINEARS:
         return stages
-    if linears[0] < activations[0] < linears[-1]:
-        return stages
-    activation = stages.pop(activations[0])
-    first = next(index for index, stage in enumerate(stages) if isinstance(stage, LinearStage))
-    stages.insert(first + 1, activation)
+    if not linears[0] < activations[0] < linears[-1]:
+        activation = stages.pop(activations[0])
+        first = next(index for index, stage in enumerate(stages) if isinstance(stage, LinearStage))
+        stages.insert(first + 1, activation)
     return stages
-
-
-def _stack_stage(holder: ModuleNode, stack: ModuleNode, path: str) -> Stage:
-    """A stack of layers, with the layers' class, or the holder's if the layers are lists."""
-    layer = stack.children[0][1]
-    class_name = holder.class_name if is_list(layer) else layer.class_name
-    return BlockStage(class_name, path, num_layers=len(stack.children))
 
 
 def _has_linear_outside_stacks(node: ModuleNode) -> bool:
@@ -186,11 +179,9 @@ def _has_linear_outside_stacks(node: ModuleNode) -> bool:
 
 
 def _is_mlp(node: ModuleNode) -> bool:
-    if is_list(node):
-        return False
-    linears = sum(1 for _, leaf in leaves(node, "") if linear_widths(leaf) is not None)
-    is_named = bool(_MLP_CLASS.search(node.class_name))
-    return _has_gated_mlp(node) or (linears >= _MIN_MLP_LINEARS and is_named)
+    linears = sum(linear_widths(leaf) is not None for _, leaf in leaves(node, ""))
+    is_named = linears >= _MIN_MLP_LINEARS and _MLP_CLASS.search(node.class_name) and not is_list(node)
+    return _has_gated_mlp(node) or bool(is_named)
 
 
 def _mlp_stage(node: ModuleNode, path: str, class_name: str | None) -> MlpStage:
