@@ -20,7 +20,6 @@ _WIDTHS = ("hidden_size", "d_model", "embed_dim", "n_embd", "dim", "hidden_dim",
 _DEPTHS = re.compile(
     r"(^|_)(num_(hidden_|global_)?layers|n_layers?|depths?|(encoder|decoder|num_encoder)_layers)$"
 )
-_WORD = re.compile(r"[a-z]+")
 _ROLE_WORDS: Mapping[Role, frozenset[str]] = {
     Role.VISION_ENCODER: frozenset({"vision", "visual", "image", "vit"}),
     Role.AUDIO_ENCODER: frozenset({"audio", "speech", "sound", "encoder"}),
@@ -66,4 +65,4 @@ def _stack_width(stack: ModuleNode) -> int | None:
 
 
 def _path_words(path: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(path.lower())) - _GENERIC_WORDS
+    return frozenset(re.findall(r"[a-z]+", path.lower())) - _GENERIC_WORDS

@@ -45,7 +45,6 @@ _CROSS = re.compile(r"(cross|enc_?dec|encoder_attn|encoder_decoder|x_attn|merged
 _QUERY_KEY_NORM = re.compile(r"^(q|k|qk|query|key)_?(head_)?(layer_?)?(norm|ln)s?$|^(norm|ln)_(q|k)$")
 _GATE = re.compile(r"^(g_proj|gate_proj|output_gate|g_b_proj|z_proj|in_proj_z|in_proj_qkvz)$")
 _SINKS = re.compile(r"^sinks?(_proj|_logits|_bias)?$")
-_NO_PROJECTIONS = "its projections have names that are not known"
 _NO_ANGLES = (
     "its code turns queries and keys where it is given angles, and no module was seen that makes them"
 )
@@ -69,7 +68,7 @@ def read_attention(path: str, node: ModuleNode, layer: ModuleNode, context: Laye
     rotary = None
     if embedding is not None:
         rotary = read_rotary(embedding, node, context, head_width, latent, sliding=sliding)
-    unknown = {} if projections.any else {"bias": _NO_PROJECTIONS}
+    unknown = {} if projections.any else {"bias": "its projections have names that are not known"}
     if positions is None:
         unknown["positions"] = _NO_ANGLES
     return Attention(

@@ -34,9 +34,9 @@ def layer_mlp(layer: ModuleNode, mixers: Collection[str], config: Mapping[str, A
     return _mlp_without_module(layer, mixers, config)
 
 
-def read_mlp(node: ModuleNode, config: Mapping[str, Any]) -> Mlp:
+def read_mlp(node: ModuleNode) -> Mlp:
     """The MLP that a module is; the widths of a sparse one are those of one expert."""
-    return _build_mlp(node, node.class_name, list(find_experts(node)), config)
+    return _build_mlp(node, node.class_name, list(find_experts(node)), {})
 
 
 def _build_mlp(

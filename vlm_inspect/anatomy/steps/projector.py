@@ -185,7 +185,7 @@ def _is_mlp(node: ModuleNode) -> bool:
 
 
 def _mlp_stage(node: ModuleNode, path: str, class_name: str | None) -> MlpStage:
-    mlp = read_mlp(node, {})
+    mlp = read_mlp(node)
     return MlpStage(
         class_name,
         path,
