@@ -20,7 +20,6 @@ _WIDTHS = ("hidden_size", "d_model", "embed_dim", "n_embd", "dim", "hidden_dim",
 _DEPTHS = re.compile(
     r"(^|_)(num_(hidden_|global_)?layers|n_layers?|depths?|(encoder|decoder|num_encoder)_layers)$"
 )
-_WORD = re.compile(r"[a-z]+")
 _ROLE_WORDS: Mapping[Role, frozenset[str]] = {
     Role.VISION_ENCODER: frozenset({"vision", "visual", "image", "vit"}),
     Role.AUDIO_ENCODER: frozenset({"audio", "speech", "sound", "encoder"}),
@@ -33,28 +32,20 @@ Config = Mapping[str, Any]
 
 
 def part_config(config: Config, role: Role, path: str = "", stack: ModuleNode | None = None) -> Config:
-    """The configuration of a part: the nested one that matches best, or the whole one.
+    """The configuration of the part at a path with these layers: the best nested match, or the whole.
 
     Layer count and width come first, then the words that the keys share with the path, then with the
     role. Of equal matches the outer configuration is taken.
-
-    Args:
-        config: The whole configuration.
-        role: The part's role.
-        path: The part's path in the model.
-        stack: The part's layers.
-
     """
     width, depth = (_stack_width(stack), len(stack.children)) if stack is not None else (None, None)
 
     def match(candidate: tuple[str, Config]) -> tuple[int, int, int]:
         keys, part = candidate
         words = _path_words(keys)
-        return (
-            _count_equal_numbers(part, width, depth),
-            len(words & _path_words(path)),
-            len(words & _ROLE_WORDS.get(role, frozenset())),
-        )
+        has_width = width is not None and any(part.get(name) == width for name in _WIDTHS)
+        has_depth = depth is not None and depth in [part[key] for key in part if _DEPTHS.search(key)]
+        role_words = _ROLE_WORDS.get(role, frozenset())
+        return has_width + has_depth, len(words & _path_words(path)), len(words & role_words)
 
     return max([("", config), *_nested_configs(config, "")], key=match)[1]
 
@@ -67,12 +58,6 @@ def _nested_configs(config: Config, path: str) -> Iterator[tuple[str, Config]]:
             yield from _nested_configs(value, join(path, key))
 
 
-def _count_equal_numbers(config: Config, width: int | None, depth: int | None) -> int:
-    has_width = width is not None and any(config.get(name) == width for name in _WIDTHS)
-    depths = [value for key, value in config.items() if _DEPTHS.search(key)]
-    return has_width + (depth is not None and depth in depths)
-
-
 def _stack_width(stack: ModuleNode) -> int | None:
     """The width of a stack's layers, read from their norms."""
     norms = (child for _, layer in stack.children for _, child in layer.children if is_norm(child))
@@ -80,4 +65,4 @@ def _stack_width(stack: ModuleNode) -> int | None:
 
 
 def _path_words(path: str) -> frozenset[str]:
-    return frozenset(_WORD.findall(path.lower())) - _GENERIC_WORDS
+    return frozenset(re.findall(r"[a-z]+", path.lower())) - _GENERIC_WORDS

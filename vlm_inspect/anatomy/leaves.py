@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from vlm_inspect.core.module_tree import ModuleNode, join
@@ -22,14 +23,10 @@ _NO_MIXER = re.compile(r"(Norm|MLP|FeedForward|Experts|Router)", re.IGNORECASE)
 _LAYER = re.compile(r"(Layer|Block|Residual)$")
 
 
-# --- modules with weights ---
-
-
 def linear_widths(node: ModuleNode) -> tuple[int, int] | None:
     """(in, out) features of a Linear, of any module with the same attributes, or of GPT-2's Conv1D."""
-    if node.class_name == "Conv1D":
-        return _int_pair(node, "nx", "nf")
-    return _int_pair(node, "in_features", "out_features")
+    names = ("nx", "nf") if node.class_name == "Conv1D" else ("in_features", "out_features")
+    return _int_pair(node, *names)
 
 
 def convolution_channels(node: ModuleNode) -> tuple[int, int] | None:
@@ -48,11 +45,9 @@ def pointwise_widths(node: ModuleNode) -> tuple[int, int] | None:
 
 def embedding_sizes(node: ModuleNode) -> tuple[int, int] | None:
     """(entries, width) of an embedding table, or of an "…Embedding" class with a 2-D weight."""
-    sizes = _int_pair(node, "num_embeddings", "embedding_dim")
-    if sizes is None and "Embedding" in node.class_name:
-        weight = node.shape("weight") or ()
-        return (weight[0], weight[1]) if len(weight) == 2 else None  # noqa: PLR2004 - a table
-    return sizes
+    weight = node.shape("weight") if "Embedding" in node.class_name else None
+    in_weight = (weight[0], weight[1]) if weight is not None and len(weight) == 2 else None  # noqa: PLR2004
+    return _int_pair(node, "num_embeddings", "embedding_dim") or in_weight
 
 
 def _int_pair(node: ModuleNode, first: str, second: str) -> tuple[int, int] | None:
@@ -60,13 +55,10 @@ def _int_pair(node: ModuleNode, first: str, second: str) -> tuple[int, int] | No
     return (left, right) if isinstance(left, int) and isinstance(right, int) else None
 
 
-# --- kinds of modules ---
-
-
 def is_norm(node: ModuleNode) -> bool:
     """Whether the class is named like a norm, and has only vectors as parameters."""
-    only_vectors = all(len(shape) == 1 for _, shape in node.parameters)
-    return bool(_NORM.search(node.class_name)) and only_vectors and not node.children
+    has_norm_name = bool(_NORM.search(node.class_name)) and not node.children
+    return has_norm_name and all(len(shape) == 1 for _, shape in node.parameters)
 
 
 def is_activation(node: ModuleNode) -> bool:
@@ -100,8 +92,8 @@ def is_mixer(node: ModuleNode) -> bool:
 
 def is_named_mixer(node: ModuleNode) -> bool:
     """Whether the class is named like a mixer that is not attention; it may also contain one."""
-    named = _MIXER.search(node.class_name) and not _NO_MIXER.search(node.class_name)
-    return bool(named) and node.total > 0
+    name = node.class_name
+    return bool(_MIXER.search(name)) and not _NO_MIXER.search(name) and node.total > 0
 
 
 def is_layer(node: ModuleNode) -> bool:
@@ -114,14 +106,13 @@ def is_list(node: ModuleNode) -> bool:
     return bool(node.children) and all(name.isdigit() for name, _ in node.children)
 
 
+# each module above an attention is tested several times
+@lru_cache(maxsize=1 << 12)
 def contains_attention(node: ModuleNode) -> bool:
     """Whether attention or a mixer is strictly below a node."""
     return any(
         is_attention(child) or is_mixer(child) or contains_attention(child) for _, child in node.children
     )
-
-
-# --- traversal ---
 
 
 def leaves(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:
@@ -140,9 +131,6 @@ def breadth_first(node: ModuleNode, path: str = "") -> Iterator[tuple[str, Modul
         level = [(join(at, name), child) for at, parent in level for name, child in parent.children]
 
 
-# --- numbers ---
-
-
 def as_int(value: object) -> int | None:
     """The value if it is an integer; None for anything else, booleans included."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None
@@ -153,6 +141,11 @@ def as_float(value: object) -> float | None:
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return None
     return float(value) if math.isfinite(value) else None
+
+
+def first_attribute(modules: Iterable[ModuleNode], names: tuple[str, ...]) -> int | None:
+    """The first non-zero integer that one of the modules has under one of the names."""
+    return next(filter(None, (as_int(module.attribute(*names)) for module in modules)), None)
 
 
 def first_int(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:

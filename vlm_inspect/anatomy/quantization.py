@@ -14,11 +14,8 @@ from vlm_inspect.anatomy.leaves import as_int
 from vlm_inspect.core.architecture import Quantization
 from vlm_inspect.core.checkpoint import QUANTIZATION_KEYS
 
-_METHOD_KEYS = ("quant_method", "quantization_method", "method")
 _BITS_KEYS = ("bits", "w_bit", "num_bits", "nbits", "weight_bits", "wbits")
 _GROUP_KEYS = ("group_size", "q_group_size", "weight_block_size")
-_PACKING_KEYS = ("format", "checkpoint_format", "packing_format", "version")
-_NUMBER_KEYS = ("bnb_4bit_quant_type", "fmt", "data_type", "mode", "weights_dtype")
 _TYPE_NAME_KEYS = ("quant_algo", "quant_type", "weights", "weight_dtype", "dtype", "linear_class", "format")
 # number format and bits in the name of a method or type: int4_weight_only, NVFP4, FP8, float8
 _NUMBER_IN_NAME = re.compile(
@@ -33,9 +30,11 @@ Settings = Mapping[str, Any]
 def quantization_of(config: Mapping[str, Any]) -> Quantization | None:
     """The quantization that a configuration declares; None if there is none or it is switched off."""
     for path, settings in _declared_settings(config):
-        method = _method(path, settings)
-        if method:
-            return _read_settings(path, method, settings)
+        if method := _method(path, settings):
+            weights = _weight_settings(settings)
+            number, bits = _number_and_bits(method, settings, weights)
+            packing = _first_string(settings, "format", "checkpoint_format", "packing_format", "version")
+            return Quantization(method, bits, number, _group_size(settings, weights), packing, path)
     return None
 
 
@@ -50,26 +49,13 @@ def _declared_settings(config: Mapping[str, Any], path: str = "") -> Iterator[tu
             yield from _declared_settings(part, f"{name}.")
 
 
-def _read_settings(path: str, method: str, settings: Settings) -> Quantization:
-    weights = _weight_settings(settings)
-    number, bits = _number_and_bits(method, settings, weights)
-    return Quantization(
-        method=method,
-        bits=bits,
-        number=number,
-        group=_group_size(settings, weights),
-        packing=_first_string(settings, _PACKING_KEYS),
-        path=path,
-    )
-
-
 def _method(path: str, settings: Settings) -> str | None:
     if settings.get("load_in_4bit") or settings.get("load_in_8bit"):
         return "bitsandbytes"
-    method = _first_string(settings, _METHOD_KEYS)
+    method = _first_string(settings, "quant_method", "quantization_method", "method")
     if method == "bitsandbytes":  # switched off where both flags are false
         return None if "load_in_4bit" in settings or "load_in_8bit" in settings else method
-    if method is None and path.endswith("quantization") and _first_positive(settings, _BITS_KEYS):
+    if method is None and path.endswith("quantization") and _first_positive(settings, *_BITS_KEYS):
         return "mlx"  # only MLX writes this key without a method
     return method
 
@@ -87,16 +73,16 @@ def _number_and_bits(
 ) -> tuple[str | None, int | None]:
     """The number format of a weight and its bits; each is None if groups differ in it."""
     if weights:
-        formats = {_first_string(each, ("type",)) for each in weights}
-        widths = {_first_positive(each, ("num_bits",)) for each in weights}
+        formats = {_first_string(each, "type") for each in weights}
+        widths = {_first_positive(each, "num_bits") for each in weights}
         return (formats.pop() if len(formats) == 1 else None), (widths.pop() if len(widths) == 1 else None)
-    number = _first_string(settings, _NUMBER_KEYS)
+    number = _first_string(settings, "bnb_4bit_quant_type", "fmt", "data_type", "mode", "weights_dtype")
     if settings.get("load_in_4bit"):
         return number, 4
     if settings.get("load_in_8bit"):
         return "int", 8
     bits = next(
-        (found for each in _nested_settings(settings) if (found := _first_positive(each, _BITS_KEYS))), None
+        (found for each in _nested_settings(settings) if (found := _first_positive(each, *_BITS_KEYS))), None
     )
     if bits:
         return number, bits
@@ -126,7 +112,7 @@ def _group_size(settings: Settings, weights: tuple[Settings, ...]) -> tuple[int,
     for each in (*weights, *_nested_settings(settings)):
         for key in _GROUP_KEYS:
             value = each.get(key)
-            if (size := _first_positive(each, (key,))) is not None:
+            if size := _first_positive(each, key):
                 return (size,)
             if isinstance(value, list) and value and all(isinstance(side, int) for side in value):
                 return tuple(value)
@@ -141,11 +127,11 @@ def _nested_settings(settings: Settings, depth: int = 0) -> Iterator[Settings]:
             yield from _nested_settings(value, depth + 1)
 
 
-def _first_string(settings: Settings, keys: tuple[str, ...]) -> str | None:
+def _first_string(settings: Settings, *keys: str) -> str | None:
     values = (settings.get(key) for key in keys)
     return next((value.lower() for value in values if isinstance(value, str) and value), None)
 
 
-def _first_positive(settings: Settings, keys: tuple[str, ...]) -> int | None:
+def _first_positive(settings: Settings, *keys: str) -> int | None:
     values = (as_int(settings.get(key)) for key in keys)
     return next((value for value in values if value and value > 0), None)

@@ -201,6 +201,11 @@ class ModuleTree(Struct, frozen=True):
         return node
 
     @property
+    def tied_paths(self) -> set[str]:
+        """Paths of parameters that are tied to an earlier one."""
+        return {path for group in self.ties for path in group[1:]}
+
+    @property
     def total(self) -> int:
         """Parameters of the model, tied ones counted once."""
         return self.root.total - sum(self.duplicate_sizes())
@@ -267,6 +272,16 @@ class NodePool:
 def join(path: str, name: str) -> str:
     """Join `model.vision_tower` and `encoder`; the root's path is empty."""
     return f"{path}.{name}" if path else name
+
+
+def last_name(path: str) -> str:
+    """Return the last name of a path: `merger` of `model.visual.merger`."""
+    return path.rpartition(".")[2]
+
+
+def parent_path(path: str) -> str:
+    """Return a path without its last name; empty for a child of the root."""
+    return path.rpartition(".")[0]
 
 
 def is_below(path: str, ancestor: str) -> bool:

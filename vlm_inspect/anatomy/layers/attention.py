@@ -20,6 +20,7 @@ from vlm_inspect.anatomy.leaves import (
     as_int,
     breadth_first,
     embedding_sizes,
+    first_attribute,
     first_int,
     is_attention,
     is_norm,
@@ -28,7 +29,6 @@ from vlm_inspect.core.architecture import Attention, AttentionFeature, Attention
 from vlm_inspect.core.module_tree import ModuleNode
 
 _HEADS = ("num_heads", "num_attention_heads", "n_heads", "heads", "num_v_heads")
-_CHANNEL_GROUPS = "groups"
 _HEAD_WIDTHS = (
     "qk_head_dim",
     "head_dim",
@@ -42,12 +42,9 @@ _KEY_VALUE_HEADS = ("num_key_value_heads", "num_kv_heads")
 _HEADS_KEYS = ("num_attention_heads", "num_heads", "n_head", "encoder_attention_heads")
 _STATE_WIDTHS = ("ssm_state_size", "state_size", "d_state")
 _CROSS = re.compile(r"(cross|enc_?dec|encoder_attn|encoder_decoder|x_attn|merged)", re.IGNORECASE)
-_MERGED = re.compile(r"merged", re.IGNORECASE)
 _QUERY_KEY_NORM = re.compile(r"^(q|k|qk|query|key)_?(head_)?(layer_?)?(norm|ln)s?$|^(norm|ln)_(q|k)$")
 _GATE = re.compile(r"^(g_proj|gate_proj|output_gate|g_b_proj|z_proj|in_proj_z|in_proj_qkvz)$")
 _SINKS = re.compile(r"^sinks?(_proj|_logits|_bias)?$")
-_POSITION_TABLE = re.compile(r"relative")
-_NO_PROJECTIONS = "its projections have names that are not known"
 _NO_ANGLES = (
     "its code turns queries and keys where it is given angles, and no module was seen that makes them"
 )
@@ -66,12 +63,12 @@ def read_attention(path: str, node: ModuleNode, layer: ModuleNode, context: Laye
     window = sliding_window(node, context)
     sliding = window is not None
     # a merged attention is self-attention and cross-attention in one
-    no_positions = cross and not _MERGED.search(node.class_name)
+    no_positions = cross and "merged" not in node.class_name.lower()
     positions, embedding = read_positions(node, context, cross=no_positions, sliding=sliding)
     rotary = None
-    if positions == "rotary":
+    if embedding is not None:
         rotary = read_rotary(embedding, node, context, head_width, latent, sliding=sliding)
-    unknown = {} if projections.any else {"bias": _NO_PROJECTIONS}
+    unknown = {} if projections.any else {"bias": "its projections have names that are not known"}
     if positions is None:
         unknown["positions"] = _NO_ANGLES
     return Attention(
@@ -115,8 +112,8 @@ def _heads(
     The output of the query projection comes last because it may include a gate.
     """
     modules = [node, *(child for _, child in breadth_first(node) if is_attention(child))]
-    heads = _first_attribute(modules, _HEADS) or as_int(node.attribute(_CHANNEL_GROUPS))
-    width = _first_attribute(modules, _HEAD_WIDTHS)
+    heads = first_attribute(modules, _HEADS) or as_int(node.attribute("groups"))  # of channels
+    width = first_attribute(modules, _HEAD_WIDTHS)
     query_width = projections.query.out_features if projections.query else None
     total = (projections.output.in_features if projections.output else None) or query_width
     if heads is None and width and total:
@@ -127,23 +124,15 @@ def _heads(
     return heads, width
 
 
-def _first_attribute(modules: list[ModuleNode], names: tuple[str, ...]) -> int | None:
-    return next((value for each in modules if (value := as_int(each.attribute(*names)))), None)
-
-
 def _key_value_heads(
-    node: ModuleNode,
-    projections: Projections,
-    heads: int | None,
-    head_width: int | None,
-    context: LayerContext,
+    node: ModuleNode, found: Projections, heads: int | None, head_width: int | None, context: LayerContext
 ) -> int | None:
-    if projections.key and head_width:
-        return projections.key.out_features // head_width
-    if projections.key_value and head_width:
-        return projections.key_value.out_features // head_width // 2
-    if projections.fused and head_width and heads:
-        return (projections.fused.out_features // head_width - heads) // 2
+    if found.key and head_width:
+        return found.key.out_features // head_width
+    if found.key_value and head_width:
+        return found.key_value.out_features // head_width // 2
+    if found.fused and head_width and heads:
+        return (found.fused.out_features // head_width - heads) // 2
     return as_int(node.attribute(*_KEY_VALUE_HEADS)) or first_int(context.config, _KEY_VALUE_HEADS)
 
 
@@ -174,9 +163,8 @@ def _latent(node: ModuleNode, projections: Projections) -> Latent | None:
 
 def _is_cross(path: str, node: ModuleNode, projections: Projections) -> bool:
     """By a flag, a name, or a key projection with another input width than the query projection."""
-    if any(module.attribute("is_cross_attention") is True for _, module in node.walk()):
-        return True
-    if _CROSS.search(f"{path} {node.class_name}"):
+    is_flagged = any(module.attribute("is_cross_attention") is True for _, module in node.walk())
+    if is_flagged or _CROSS.search(f"{path} {node.class_name}"):
         return True
     query, key = projections.query, projections.key
     return bool(query and key and query.in_features != key.in_features and not projections.expanded)
@@ -193,22 +181,19 @@ def _query_key_norms(node: ModuleNode) -> Iterator[Norm]:
 
 def _features(node: ModuleNode, layer: ModuleNode, projections: Projections) -> Iterator[AttentionFeature]:
     names = [name for name, _ in (*node.children, *node.parameters)]
-    if any(_SINKS.search(name) for name in names):
+    if any(map(_SINKS.search, names)):
         yield "sinks"
-    if any(_GATE.search(name) for name in names) or _has_gate_in_query(projections):
+    query, output = projections.query, projections.output
+    # the query projection of a gated attention is twice as wide: it includes the gate
+    is_doubled = query and output and query.out_features == 2 * output.in_features
+    if any(map(_GATE.search, names)) or (is_doubled and not projections.expanded):
         yield "output gate"
     if any("Indexer" in child.class_name for _, child in node.children):
         yield "indexer"
-    if any(_POSITION_TABLE.search(name) and embedding_sizes(child) for name, child in node.children):
+    if any("relative" in name and embedding_sizes(child) for name, child in node.children):
         yield "position table"
     if node.attribute("is_kv_shared_layer") is True:
         yield "shared key-values"
     shift = layer.attribute("shift_size") or node.attribute("shift_size")
     if shift and (not isinstance(shift, tuple) or any(shift)):
         yield "shifted windows"
-
-
-def _has_gate_in_query(projections: Projections) -> bool:
-    query, output = projections.query, projections.output
-    doubled = query and output and query.out_features == 2 * output.in_features
-    return bool(doubled and not projections.expanded)

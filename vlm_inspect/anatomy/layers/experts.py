@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from vlm_inspect.anatomy.layers.projections import MlpWidths, mlp_widths
-from vlm_inspect.anatomy.leaves import as_int, convolution_channels, first_int, is_list
+from vlm_inspect.anatomy.leaves import convolution_channels, first_attribute, first_int, is_list
 from vlm_inspect.core.architecture import Experts, Layer, LayerStack
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, Shape, is_below, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, Shape, is_below, join, last_name
 
 _PER_TOKEN_ATTRIBUTES = (
     "top_k",
@@ -31,10 +31,7 @@ _SHARED_NAME = re.compile(r"shared_?(expert|mlp)")
 _ROUTER_NAME = re.compile(r"(^|_)(gate|router|wg|gating)$")
 _ROUTER_CLASS = re.compile(r"(Router|Gating)")
 _DOWN_NAME = re.compile(r"(down|w2|output|fc2|wo)")
-_SCORE_CORRECTION = "e_score_correction_bias"
-_STACKED_DIMENSIONS = 3
 _WHY_UNKNOWN = "neither a module nor the configuration says how many experts a token is routed to"
-_WHY_UNEVEN = "its experts are not alike"
 
 
 class ExpertGroup(Struct, frozen=True):
@@ -62,25 +59,26 @@ class _ExpertWeight(Struct, frozen=True):
     holder: ModuleNode
 
 
-# --- finding and reading experts ---
-
-
 def find_experts(
     node: ModuleNode, path: str = "", holders: tuple[ModuleNode, ...] = ()
 ) -> Iterator[ExpertGroup]:
     """The groups of routed experts at and below a node; `holders` are the modules above it, nearest first."""
-    name = path.rpartition(".")[2]
+    name = last_name(path)
     if _SHARED_NAME.search(name) or not node.total:
         return
-    if name == "experts" and is_list(node) and len(node.children) > 1:
-        yield _listed_group(node, path, holders)
-        return
-    weights = _stacked_weights(node)
-    if len(weights) > 1:
-        yield _stacked_group(weights, path, holders if node.parameters else (node, *holders))
-        return
-    for key, child in node.children:
-        yield from find_experts(child, join(path, key), (node, *holders))
+    modules = [child for _, child in node.children]
+    if name == "experts" and is_list(node) and len(modules) > 1:
+        are_equal = len(set(map(id, modules))) == 1
+        size = modules[0].total if are_equal else None
+        yield ExpertGroup(path, len(modules), size, mlp_widths(modules[0]), holders)
+    elif len(weights := _stacked_weights(node)) > 1:
+        size = sum(math.prod(each.shape[1:]) for each in weights)
+        holders = holders if node.parameters else (node, *holders)
+        widths = _stacked_widths((each.name, each.shape) for each in weights)
+        yield ExpertGroup(path, weights[0].shape[0], size, widths, holders)
+    else:
+        for key, child in node.children:
+            yield from find_experts(child, join(path, key), (node, *holders))
 
 
 def read_experts(group: ExpertGroup, config: Mapping[str, Any]) -> Experts:
@@ -89,10 +87,11 @@ def read_experts(group: ExpertGroup, config: Mapping[str, Any]) -> Experts:
     # if text and vision have experts each, the shared ones are listed with the text's
     shared, shared_width = _shared_experts(group, config) if modality != "vision" else (None, None)
     router = _router(group)
-    per_token = _per_token(group) or first_int(config, _PER_TOKEN_KEYS)
+    near = (module for holder in group.holders for module in (holder, *dict(holder.children).values()))
+    per_token = first_attribute(near, _PER_TOKEN_ATTRIBUTES) or first_int(config, _PER_TOKEN_KEYS)
     unknown = {} if per_token else {"per_token": _WHY_UNKNOWN}
     if group.size is None:
-        unknown["parameters"] = _WHY_UNEVEN
+        unknown["parameters"] = "its experts are not alike"
     return Experts(
         count=group.count,
         per_token=per_token,
@@ -106,13 +105,6 @@ def read_experts(group: ExpertGroup, config: Mapping[str, Any]) -> Experts:
         modality=modality,
         unknown=unknown,
     )
-
-
-def _listed_group(node: ModuleNode, path: str, holders: tuple[ModuleNode, ...]) -> ExpertGroup:
-    distinct = {id(child) for _, child in node.children}
-    sample = node.children[0][1]
-    size = sample.total if len(distinct) == 1 else None
-    return ExpertGroup(path, len(node.children), size, mlp_widths(sample), holders)
 
 
 def _stacked_weights(node: ModuleNode) -> list[_ExpertWeight]:
@@ -130,7 +122,7 @@ def _stacked_weights(node: ModuleNode) -> list[_ExpertWeight]:
         for _, shape in child.parameters
     ]
     for weights in (own, inner):
-        cubes = {each.name: each.shape for each in weights if _stacks_matrices(each.shape)}
+        cubes = {each.name: each.shape for each in weights if _is_stack(each.shape) and each.shape[0] > 1}
         counts = {shape[0] for shape in cubes.values()}
         if len(cubes) > 1 and len(counts) == 1 and _names_experts(node, weights):
             return [
@@ -141,8 +133,8 @@ def _stacked_weights(node: ModuleNode) -> list[_ExpertWeight]:
     return []
 
 
-def _stacks_matrices(shape: Shape) -> bool:
-    return len(shape) == _STACKED_DIMENSIONS and shape[0] > 1
+def _is_stack(shape: Shape) -> bool:
+    return len(shape) == 3  # noqa: PLR2004 - a matrix per expert
 
 
 def _names_experts(node: ModuleNode, weights: list[_ExpertWeight]) -> bool:
@@ -153,14 +145,9 @@ def _names_experts(node: ModuleNode, weights: list[_ExpertWeight]) -> bool:
     )
 
 
-def _stacked_group(weights: list[_ExpertWeight], path: str, holders: tuple[ModuleNode, ...]) -> ExpertGroup:
-    cubes = {each.name: each.shape for each in weights if len(each.shape) == _STACKED_DIMENSIONS}
-    size = sum(math.prod(each.shape[1:]) for each in weights)
-    return ExpertGroup(path, weights[0].shape[0], size, _stacked_widths(cubes), holders)
-
-
-def _stacked_widths(cubes: Mapping[str, Shape]) -> MlpWidths:
+def _stacked_widths(parameters: Iterable[tuple[str, Shape]]) -> MlpWidths:
     """The widths of one expert. Matrices may be transposed: the side that up and down share is the input."""
+    cubes = {name: shape for name, shape in parameters if _is_stack(shape)}
     down = next((shape[1:] for name, shape in cubes.items() if _DOWN_NAME.search(name)), None)
     ups = [shape[1:] for name, shape in cubes.items() if not _DOWN_NAME.search(name)]
     if down is None or not ups:
@@ -178,9 +165,9 @@ def _shared_experts(group: ExpertGroup, config: Mapping[str, Any]) -> tuple[int 
     node = next((child for name, child in named if not name.endswith("gate")), None)
     if node is None:
         return None, None
-    cubes = {name: shape for name, shape in node.parameters if len(shape) == _STACKED_DIMENSIONS}
-    if cubes:
-        count, width = next(iter(cubes.values()))[0], _stacked_widths(cubes).hidden
+    count = next((shape[0] for _, shape in node.parameters if _is_stack(shape)), None)
+    if count is not None:
+        width = _stacked_widths(node.parameters).hidden
     elif is_list(node):
         count, width = len(node.children), mlp_widths(node.children[0][1]).hidden
     else:
@@ -202,16 +189,7 @@ def _scoring(router: ModuleNode | None, config: Mapping[str, Any]) -> str | None
     if isinstance(declared, str):
         return declared
     tensors = (*router.buffers, *router.parameters) if router is not None else ()
-    return "sigmoid" if _SCORE_CORRECTION in {name for name, _ in tensors} else None
-
-
-def _per_token(group: ExpertGroup) -> int | None:
-    for holder in group.holders:
-        for module in (holder, *(child for _, child in holder.children)):
-            value = as_int(module.attribute(*_PER_TOKEN_ATTRIBUTES))
-            if value:
-                return value
-    return None
+    return "sigmoid" if "e_score_correction_bias" in dict(tensors) else None
 
 
 def _modality(path: str) -> Literal["text", "vision"] | None:
@@ -220,22 +198,21 @@ def _modality(path: str) -> Literal["text", "vision"] | None:
     return "text" if "text" in path else None
 
 
-# --- active parameters ---
-
-
 def inactive_parameters(tree: ModuleTree, stacks: tuple[LayerStack, ...]) -> tuple[int, str | None]:
     """The parameters of experts that a text token is not routed to, or 0 and why they cannot be counted.
 
     Tied experts count at the path where their parameters count.
     """
-    tied = {path for group in tree.ties for path in group[1:]}
+    tied = tree.tied_paths
     total = 0
     for stack in stacks:
-        for path, layer in _sparse_layers(tree, stack):
-            reason = _why_uncounted(layer)
+        for path, layer in _layers(tree, stack):
+            groups = layer.mlp.experts if layer.mlp else ()
+            reasons = (reason for group in groups for reason in group.unknown.values())
+            reason = layer.unknown.get("active") or next(reasons, None)
             if reason is not None:
                 return 0, reason
-            for group in _expert_groups(layer):
+            for group in groups:
                 at = join(path, group.path)
                 total += 0 if any(is_below(other, at) for other in tied) else inactive_in_group(group)
     return total, None
@@ -247,20 +224,9 @@ def inactive_in_group(experts: Experts) -> int:
     return (experts.count - chosen) * (experts.parameters or 0)
 
 
-def _sparse_layers(tree: ModuleTree, stack: LayerStack) -> Iterator[tuple[str, Layer]]:
-    """The layers that have experts, or whose active parameters are unknown; each with its path."""
+def _layers(tree: ModuleTree, stack: LayerStack) -> Iterator[tuple[str, Layer]]:
+    """Each layer of a stack with its path."""
     node = tree.find(stack.path)
     order = stack.order or (0,) * stack.count
     for (name, _), kind in zip(node.children if node else (), order, strict=True):
-        layer = stack.kinds[kind]
-        if layer.unknown.get("active") or _expert_groups(layer):
-            yield join(stack.path, name), layer
-
-
-def _expert_groups(layer: Layer) -> tuple[Experts, ...]:
-    return layer.mlp.experts if layer.mlp else ()
-
-
-def _why_uncounted(layer: Layer) -> str | None:
-    reasons = (reason for group in _expert_groups(layer) for reason in group.unknown.values())
-    return layer.unknown.get("active") or next(reasons, None)
+        yield join(stack.path, name), stack.kinds[kind]

@@ -11,12 +11,10 @@ from vlm_inspect.core.module_tree import ModuleNode, is_below
 
 _LINEAR_ATTENTION = re.compile(r"(Linear_?Attn|LinearAttention|DeltaNet|DeltaAttention|Lightning)")
 _STATE_SPACE = re.compile(r"(Mamba|SSM|StateSpace)")
-_CONVOLUTION = re.compile(r"(ShortConv|Convolution|ConvModule|ConvMixer)")
-_RECURRENCE = re.compile(r"(Recurrent|Rglru|RgLru|RNN|LSTM|Rwkv|RWKV)", re.IGNORECASE)
 _MECHANISM_CLASSES: tuple[tuple[re.Pattern[str], Mechanism], ...] = (
     (_STATE_SPACE, "state space"),
-    (_CONVOLUTION, "convolution"),
-    (_RECURRENCE, "recurrence"),
+    (re.compile(r"(ShortConv|Convolution|ConvModule|ConvMixer)"), "convolution"),
+    (re.compile(r"(Recurrent|RgLru|RNN|LSTM|Rwkv)", re.IGNORECASE), "recurrence"),
 )
 
 
@@ -32,9 +30,12 @@ def find_mixers(layer: ModuleNode) -> list[tuple[str, ModuleNode]]:
 
 def mechanism(node: ModuleNode) -> Mechanism:
     """The mechanism of a mixer, by its parameters, then its attributes, then its class name."""
-    by_parameters, name = _mechanism_by_parameters(node), node.class_name
-    if by_parameters is not None:
-        return by_parameters
+    # a decay `A_log` with a skip `D` is a state space, without it linear attention; `time_decay` is RWKV
+    if node.shape("A_log") is not None:
+        return "state space" if node.shape("D") is not None else "linear attention"
+    if node.shape("time_decay") is not None:
+        return "recurrence"
+    name = node.class_name
     projections = attention_projections(node)
     if projections.expanded is not None:
         return "attention"
@@ -42,10 +43,8 @@ def mechanism(node: ModuleNode) -> Mechanism:
         return "state space" if _STATE_SPACE.search(name) else "linear attention"
     if is_attention(node):
         return "attention"
-    for pattern, result in _MECHANISM_CLASSES:
-        if pattern.search(name):
-            return result
-    return "convolution" if convolution_length(node) and not projections.any else "attention"
+    default: Mechanism = "convolution" if convolution_length(node) and not projections.any else "attention"
+    return next((result for pattern, result in _MECHANISM_CLASSES if pattern.search(name)), default)
 
 
 def convolution_length(node: ModuleNode) -> int | None:
@@ -57,17 +56,8 @@ def convolution_length(node: ModuleNode) -> int | None:
     return None
 
 
-def _mechanism_by_parameters(node: ModuleNode) -> Mechanism | None:
-    """A decay `A_log` with a skip `D` is a state space, without it linear attention; `time_decay` is RWKV."""
-    if node.shape("A_log") is not None:
-        return "state space" if node.shape("D") is not None else "linear attention"
-    return "recurrence" if node.shape("time_decay") is not None else None
-
-
 def _unwrap(path: str, node: ModuleNode) -> tuple[str, ModuleNode]:
     """The attention inside a sublayer of norm and attention that is itself named attention (T5)."""
     inner = next((pair for pair in breadth_first(node, path) if is_attention(pair[1])), None)
     has_norm = any(is_norm(child) for _, child in node.children)
-    if inner and has_norm and attention_projections(inner[1]).output is not None:
-        return inner
-    return path, node
+    return inner if inner and has_norm and attention_projections(inner[1]).output else (path, node)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from itertools import chain
 from typing import Any
 
 from vlm_inspect.anatomy.layers.experts import ExpertGroup, find_experts, read_experts
 from vlm_inspect.anatomy.layers.projections import MlpWidths, combined_widths, linear_paths, mlp_widths
 from vlm_inspect.anatomy.leaves import breadth_first, is_activation, is_list, is_norm, used_activations
 from vlm_inspect.core.architecture import Mlp
-from vlm_inspect.core.module_tree import ModuleNode, is_below
+from vlm_inspect.core.module_tree import ModuleNode, is_below, last_name
 
 _MLP_CLASS = re.compile(r"(MLP|Mlp|FeedForward|FFN|GLU|_?FF$|DenseActDense|(MoE|Moe|MOE)(Block|Layer)?$)")
 _MLP_NAMES = frozenset({"mlp", "ffn", "ff", "feed_forward", "feedforward", "block_sparse_moe"})
@@ -18,7 +19,6 @@ _ROUTER_PATH = re.compile(r"(^|\.)(\w*router\w*|gate|shared_expert_gate)(\.|$)")
 _ATTENTION_PATH = re.compile(r"(attn|attention)")
 _ACTIVATION_ATTRIBUTES = ("act_fn", "activation_fn", "activation", "act", "hidden_act", "intermediate_act_fn")
 _ACTIVATION_KEYS = ("hidden_act", "hidden_activation", "activation_function", "activation", "dense_act_fn")
-_NO_ACTIVATION = "no module, attribute or configuration names it"
 
 
 def layer_mlp(layer: ModuleNode, mixers: Collection[str], config: Mapping[str, Any]) -> Mlp | None:
@@ -34,9 +34,9 @@ def layer_mlp(layer: ModuleNode, mixers: Collection[str], config: Mapping[str, A
     return _mlp_without_module(layer, mixers, config)
 
 
-def read_mlp(node: ModuleNode, config: Mapping[str, Any]) -> Mlp:
+def read_mlp(node: ModuleNode) -> Mlp:
     """The MLP that a module is; the widths of a sparse one are those of one expert."""
-    return _build_mlp(node, node.class_name, list(find_experts(node)), config)
+    return _build_mlp(node, node.class_name, list(find_experts(node)), {})
 
 
 def _build_mlp(
@@ -56,7 +56,7 @@ def _build_mlp(
         gated=widths.gated,
         activation=activation,
         experts=tuple(read_experts(group, config) for group in groups),
-        unknown={} if activation else {"activation": _NO_ACTIVATION},
+        unknown={} if activation else {"activation": "no module, attribute or configuration names it"},
     )
 
 
@@ -65,24 +65,19 @@ def _mlp_module(
 ) -> tuple[str, ModuleNode] | None:
     experts = {group.path for group in groups}
     for path, child in breadth_first(layer):
-        if not child.total or is_norm(child) or is_list(child) or not _has_matrix(child):
+        is_named = last_name(path) in _MLP_NAMES or _MLP_CLASS.search(child.class_name)
+        if not is_named or not child.total or is_norm(child) or is_list(child):
             continue
-        if _is_in(path, mixers) or any(is_below(mixer, path) for mixer in mixers):
-            continue
-        if _is_in(path, experts - {path}):
-            continue
-        if path.rpartition(".")[2] in _MLP_NAMES or _MLP_CLASS.search(child.class_name):
+        # classes are named after their model, so a norm or a router may have MoE in its name
+        has_matrix = any(len(shape) > 1 for _, shape in child.parameter_paths())
+        overlaps_mixer = _is_in(path, mixers) or any(is_below(mixer, path) for mixer in mixers)
+        if has_matrix and not overlaps_mixer and not _is_in(path, experts - {path}):
             return path, child
     return None
 
 
 def _is_in(path: str, modules: Collection[str]) -> bool:
     return any(is_below(path, module) for module in modules)
-
-
-def _has_matrix(node: ModuleNode) -> bool:
-    """Classes are named after their model, so a norm or a router may have MoE in its name."""
-    return any(len(shape) > 1 for _, shape in node.parameter_paths())
 
 
 def _mlp_without_module(layer: ModuleNode, mixers: Collection[str], config: Mapping[str, Any]) -> Mlp | None:
@@ -106,13 +101,10 @@ def _mlp_without_module(layer: ModuleNode, mixers: Collection[str], config: Mapp
 def _activation(node: ModuleNode, config: Mapping[str, Any]) -> str | None:
     # a router's function on its scores is not the activation of the MLP
     modules = [child for path, child in node.walk() if not _ROUTER_PATH.search(path)]
-    for module in modules:
-        if is_activation(module):
-            return module.class_name
-    for module in modules:
-        name = module.attribute(*_ACTIVATION_ATTRIBUTES)
-        if isinstance(name, str):
-            return name
-    if functions := used_activations(node):
-        return functions[0]
-    return next((config[key] for key in _ACTIVATION_KEYS if isinstance(config.get(key), str)), None)
+    names = chain(
+        (module.class_name for module in modules if is_activation(module)),
+        (module.attribute(*_ACTIVATION_ATTRIBUTES) for module in modules),
+        used_activations(node),
+        (config.get(key) for key in _ACTIVATION_KEYS),
+    )
+    return next((name for name in names if isinstance(name, str)), None)

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-from vlm_inspect.anatomy.leaves import (
-    as_float,
-    breadth_first,
-    contains_attention,
-    is_attention,
-    is_list,
-    is_named_mixer,
-    is_norm,
-    linear_widths,
-)
+from vlm_inspect.anatomy import leaves
+from vlm_inspect.anatomy.leaves import is_norm
 from vlm_inspect.core.architecture import Norm, Placement
 from vlm_inspect.core.module_tree import ModuleNode, join
 
-_PRE_NORM = re.compile(r"^(pre_norm|norm_pre)$")
 _BOTH_SIDES = frozenset({"pre_feedforward_layernorm", "post_feedforward_layernorm"})
 _NORM, _MIXER, _MLP = "norm", "mixer", "mlp"
-_BETWEEN_BOTH = 2
 
 Use = tuple[str, str]
 """What is used (`norm`, `mixer` or `mlp`), and its path."""
@@ -30,20 +19,18 @@ Use = tuple[str, str]
 
 def read_norm(name: str, node: ModuleNode) -> Norm:
     """A norm with its name in the layer, its width and its eps."""
-    eps = as_float(node.attribute("eps", "variance_epsilon", "epsilon", "norm_eps"))
+    eps = leaves.as_float(node.attribute("eps", "variance_epsilon", "epsilon", "norm_eps"))
     width = next((shape[0] for _, shape in node.parameters if shape), None)
     return Norm(node.class_name, width, eps, name)
 
 
-def layer_norms(layer: ModuleNode) -> Iterator[Norm]:
+def layer_norms(layer: ModuleNode) -> tuple[Norm, ...]:
     """The norms that a layer holds itself, or else those in its sublayers (BERT, T5)."""
-    norms = [(name, child) for name, child in layer.children if is_norm(child)]
+    norms = {name: child for name, child in layer.children if is_norm(child)}
     if not norms:
-        used = dict.fromkeys(path for kind, path in _uses(layer) if kind == _NORM)
-        below = dict(breadth_first(layer))
-        norms = [(path, below[path]) for path in used]
-    for name, child in norms:
-        yield read_norm(name, child)
+        below = dict(leaves.breadth_first(layer))
+        norms = {path: below[path] for kind, path in _uses(layer) if kind == _NORM}
+    return tuple(read_norm(name, norm) for name, norm in norms.items())
 
 
 def norm_placement(layer: ModuleNode) -> tuple[Placement | None, bool]:
@@ -56,20 +43,17 @@ def norm_placement(layer: ModuleNode) -> tuple[Placement | None, bool]:
     declared_parallel = layer.attribute("use_parallel_residual", "parallel_attn") is True
     if {name for name, _ in layer.children} >= _BOTH_SIDES:
         return "both", declared_parallel
-    if not parts or _NORM not in kinds or not _has_known_order(layer):
+    # containers run their children in order
+    has_known_order = bool(layer.forward_order) or len(layer.children) == 1 or leaves.is_list(layer)
+    if not parts or _NORM not in kinds or not has_known_order:
         return None, declared_parallel
     norm_first, norm_last = kinds[0] == _NORM, kinds[-1] == _NORM
     between = kinds[parts[0] : parts[-1]].count(_NORM)
     if norm_first and norm_last:
-        return ("both" if len(parts) == 1 or between >= _BETWEEN_BOTH else None), declared_parallel
+        return ("both" if len(parts) == 1 or between > 1 else None), declared_parallel
     if norm_first:
         return "before", declared_parallel or (_MIXER, _MLP) in pairwise(kinds)
     return ("after" if norm_last else None), declared_parallel
-
-
-def _has_known_order(node: ModuleNode) -> bool:
-    """From the class's own code, or because containers run their children in order."""
-    return bool(node.forward_order) or len(node.children) == 1 or is_list(node)
 
 
 def _uses(layer: ModuleNode) -> Iterator[Use]:
@@ -91,9 +75,9 @@ def _steps(node: ModuleNode, path: str, *, in_mixer: bool) -> Iterator[Use]:
             continue
         if is_norm(child):
             yield _NORM, at
-        elif is_attention(child) or is_named_mixer(child):
+        elif leaves.is_attention(child) or leaves.is_named_mixer(child):
             yield from _mixer_steps(child, at)
-        elif not child.children or linear_widths(child):
+        elif not child.children or leaves.linear_widths(child):
             if any(len(shape) > 1 for _, shape in child.parameters):  # a vector only scales
                 yield (_MIXER if in_mixer else _MLP), at
         else:
@@ -106,10 +90,10 @@ def _mixer_steps(node: ModuleNode, path: str) -> Iterator[Use]:
     Two kinds are the layer's: norms next to the attention that it wraps (BERT's `output.LayerNorm`), and a
     norm named `pre_norm`.
     """
-    if contains_attention(node):
+    if leaves.contains_attention(node):
         yield from _steps(node, path, in_mixer=True)
         return
     for name, child in node.children:
-        if is_norm(child) and _PRE_NORM.search(name):
+        if is_norm(child) and name in {"pre_norm", "norm_pre"}:
             yield _NORM, join(path, name)
     yield _MIXER, path

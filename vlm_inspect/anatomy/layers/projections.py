@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from vlm_inspect.anatomy.leaves import leaves, linear_widths, pointwise_widths
 from vlm_inspect.core.architecture import Projection
-from vlm_inspect.core.module_tree import ModuleNode, join
+from vlm_inspect.core.module_tree import ModuleNode, join, last_name
 
 # no shape distinguishes a query from a value, so names decide
 _PROJECTION_NAMES = (
@@ -32,9 +32,6 @@ _DOWN_NAME = re.compile(
     r"(^|_)(down_proj|fc2|c_proj|w2|wo|linear_?2|linear_fc2|lin2|dense_4h_to_h|fc_out|proj_out|linear_out)$"
 )
 _LORA = re.compile(r"(^|\.)lora_")
-
-
-# --- attention ---
 
 
 class Linear(Struct, frozen=True):
@@ -75,7 +72,7 @@ class Projections(Struct, frozen=True):
     @property
     def any(self) -> bool:
         """Whether at least one projection was found."""
-        return any(getattr(self, name) is not None for name in self.__struct_fields__)
+        return self != Projections()
 
 
 def attention_projections(node: ModuleNode) -> Projections:
@@ -86,9 +83,8 @@ def attention_projections(node: ModuleNode) -> Projections:
         found["fused"] = Linear(weight[1], weight[0], node.shape("in_proj_bias") is not None)
     for path, child in _outside_indexers(node, ""):
         widths = linear_widths(child) or pointwise_widths(child)
-        name = _projection_name(path) if widths else None
-        if name is not None and widths is not None and name not in found:
-            found[name] = Linear(*widths, child.shape("bias") is not None)
+        if widths and (name := _projection_name(path)):
+            found.setdefault(name, Linear(*widths, child.shape("bias") is not None))
     return Projections(**found)
 
 
@@ -97,12 +93,9 @@ def _projection_name(path: str) -> str | None:
 
     `proj` is considered last: `query.proj` is a query.
     """
-    nearest_first = path.split(".")[::-1]
-    for part in sorted(nearest_first, key=lambda part: part == "proj"):
-        for name, pattern in _PROJECTION_NAMES:
-            if pattern.search(part):
-                return name
-    return None
+    parts = path.split(".")[::-1]
+    parts.sort(key=lambda part: part == "proj")
+    return next((name for part in parts for name, pattern in _PROJECTION_NAMES if pattern.search(part)), None)
 
 
 def _outside_indexers(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:
@@ -113,8 +106,6 @@ def _outside_indexers(node: ModuleNode, path: str) -> Iterator[tuple[str, Module
             yield at, child
             yield from _outside_indexers(child, at)
 
-
-# --- MLP ---
 
 PathWidths = tuple[str, tuple[int, int]]
 """Path and (in, out) widths of a projection."""
@@ -133,7 +124,8 @@ class MlpWidths(Struct, frozen=True):
 
 def mlp_widths(node: ModuleNode) -> MlpWidths:
     """The widths of an MLP, read from its Linears, or else from its pointwise convolutions."""
-    return combined_widths(linear_paths(node) or _pointwise_paths(node))
+    pointwise = [(path, widths) for path, leaf in leaves(node, "") if (widths := pointwise_widths(leaf))]
+    return combined_widths(linear_paths(node) or pointwise)
 
 
 def linear_paths(node: ModuleNode) -> list[PathWidths]:
@@ -149,19 +141,12 @@ def combined_widths(projections: Sequence[PathWidths]) -> MlpWidths:
     """The widths of an MLP with these projections."""
     if not projections:
         return MlpWidths()
-    named = (widths for path, widths in projections if _DOWN_NAME.search(path.rpartition(".")[2]))
+    named = (widths for path, widths in projections if _DOWN_NAME.search(last_name(path)))
     down = next(named, projections[-1][1])
     ups = [widths for _, widths in projections if widths is not down]
     if not ups:
         return MlpWidths(down[0], down[0], down[1], gated=False)
-    return MlpWidths(ups[0][0], down[0], down[1], _is_gated(ups, down))
-
-
-def _pointwise_paths(node: ModuleNode) -> list[PathWidths]:
-    return [(path, widths) for path, leaf in leaves(node, "") if (widths := pointwise_widths(leaf))]
-
-
-def _is_gated(ups: Sequence[tuple[int, int]], down: tuple[int, int]) -> bool:
-    """Two projections have the hidden width, or a fused one has twice as much."""
-    to_hidden = [up for up in ups if up[1] == down[0]]
-    return len(to_hidden) > 1 or any(up[1] == 2 * down[0] for up in ups)
+    # two projections have the hidden width, or a fused one has twice as much
+    outputs = [up[1] for up in ups]
+    gated = outputs.count(down[0]) > 1 or 2 * down[0] in outputs
+    return MlpWidths(ups[0][0], down[0], down[1], gated)

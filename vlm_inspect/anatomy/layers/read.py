@@ -15,17 +15,20 @@ from vlm_inspect.core.architecture import Layer, LayerStack
 from vlm_inspect.core.module_tree import ModuleNode, is_below
 
 _EXPERT_COUNTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
-_NO_ORDER = "the order in which its code uses them does not say"
-_UNREAD_EXPERTS = "its experts lie in its weights in a way that is not read"
-_ROUTED_ATTENTION = "its attention is routed among experts, which are not counted"
 
 
 def read_stack(path: str, stack: ModuleNode, context: LayerContext) -> LayerStack:
     """A stack of layers, with one record per kind of layer."""
     declared = declared_layer_facts(context.config, len(stack.children))
     examples, order = distinct_layers(stack, declared)
-    layers = tuple(read_layer(layer, replace(context, declared=facts)) for layer, facts in examples)
-    return _merge_equal_kinds(path, layers, order)
+    layers = [read_layer(layer, replace(context, declared=facts)) for layer, facts in examples]
+    # modules that differ may be equal as records
+    kinds: list[Layer] = []
+    for layer in layers:
+        if layer not in kinds:
+            kinds.append(layer)
+    merged = tuple(kinds.index(layers[kind]) for kind in order)
+    return LayerStack(path, len(order), tuple(kinds), merged if len(kinds) > 1 else ())
 
 
 def read_layer(node: ModuleNode, context: LayerContext) -> Layer:
@@ -35,14 +38,15 @@ def read_layer(node: ModuleNode, context: LayerContext) -> Layer:
     main = next((each for each in attentions if not each.cross), attentions[0] if attentions else None)
     placement, parallel = norm_placement(node)
     groups = list(find_experts(node))
-    norms = tuple(layer_norms(node))
+    norms = layer_norms(node)
     unknown = {}
     if any(is_below(group.path, path) for group in groups for path, _ in mixers):
-        unknown["active"] = _ROUTED_ATTENTION
-    if not groups and any(_declares_experts(child) for _, child in breadth_first(node)):
-        unknown["active"] = _UNREAD_EXPERTS
+        unknown["active"] = "its attention is routed among experts, which are not counted"
+    declared = (child.attribute(*_EXPERT_COUNTS) for _, child in breadth_first(node) if child.total)
+    if not groups and any((as_int(count) or 0) > 1 for count in declared):
+        unknown["active"] = "its experts lie in its weights in a way that is not read"
     if norms and placement is None:
-        unknown["norm_placement"] = _NO_ORDER
+        unknown["norm_placement"] = "the order in which its code uses them does not say"
     return Layer(
         class_name=node.class_name,
         parameters=node.total,
@@ -54,17 +58,3 @@ def read_layer(node: ModuleNode, context: LayerContext) -> Layer:
         extra_attention=tuple(each for each in attentions if each is not main),
         unknown=unknown,
     )
-
-
-def _merge_equal_kinds(path: str, layers: tuple[Layer, ...], order: tuple[int, ...]) -> LayerStack:
-    """Modules that differ may be equal as records."""
-    kinds: list[Layer] = []
-    for layer in layers:
-        if layer not in kinds:
-            kinds.append(layer)
-    merged = tuple(kinds.index(layers[kind]) for kind in order)
-    return LayerStack(path, len(order), tuple(kinds), merged if len(kinds) > 1 else ())
-
-
-def _declares_experts(node: ModuleNode) -> bool:
-    return node.total > 0 and (as_int(node.attribute(*_EXPERT_COUNTS)) or 0) > 1

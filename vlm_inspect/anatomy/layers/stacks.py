@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from msgspec import Struct, field
@@ -20,7 +21,7 @@ from vlm_inspect.anatomy.leaves import (
     leaves,
 )
 from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, parent_path
 
 # attributes that change how a layer works; others (dropout rates) may differ between equal layers
 _FUNCTIONAL_ATTRIBUTES = re.compile(
@@ -31,13 +32,6 @@ _NO_OP = re.compile(r"(Drop|Identity)")
 _PIXEL_CHANNELS = 3
 ROTARY_CLASS = re.compile(r"(Rotary|RoPE|Rope)")
 _RELATIVE_BIAS = re.compile(r"Relative\w*(Bias|Position)")
-_LAYER_TYPES = ("layer_types", "layers_block_type", "attention_types")
-_FULL_ATTENTION_INDEXES = ("fullatt_block_indexes", "global_attn_indexes")
-
-Signature = tuple[object, ...]
-
-
-# --- finding stacks ---
 
 
 def find_stacks(
@@ -49,17 +43,12 @@ def find_stacks(
     """
     if path in without or not node.total:
         return
-    below = (
+    below = [
         found for name, child in node.children for found in find_stacks(child, join(path, name), without)
-    )
-    if not is_stack(node):
-        yield from below
-        return
-    inner = list(below)
-    if inner and not any(_has_attention_outside_stacks(child) for _, child in node.children):
-        yield from inner
-    else:
-        yield path, node
+    ]
+    children = [child for _, child in node.children]
+    is_outermost = is_stack(node) and (not below or any(map(_has_attention_outside_stacks, children)))
+    yield from [(path, node)] if is_outermost else below
 
 
 def is_stack(node: ModuleNode) -> bool:
@@ -68,9 +57,9 @@ def is_stack(node: ModuleNode) -> bool:
         return False
     # T5 numbers the parts of one layer: a list of attention and MLP is not a stack
     candidates = [child for _, child in node.children if not is_attention(child)]
-    with_attention = sum(map(contains_attention, candidates))
     layers = sum(is_layer(child) or contains_attention(child) for child in candidates)
-    if not with_attention and (len(node.children) == 1 or _takes_pixels(candidates)):
+    has_attention = any(map(contains_attention, candidates))
+    if not has_attention and (len(node.children) == 1 or _takes_pixels(candidates)):
         return False  # a part of a block, or a stem
     attentions = len(node.children) - len(candidates) if layers else 0
     # convolutions and activations with a block here and there are not a stack
@@ -92,8 +81,7 @@ def last_stack(node: ModuleNode) -> ModuleNode | None:
 def _takes_pixels(modules: Sequence[ModuleNode]) -> bool:
     """Whether the first convolution has the channels of an image as input."""
     channels = (convolution_channels(leaf) for module in modules for _, leaf in leaves(module, ""))
-    first = next((pair for pair in channels if pair), None)
-    return first is not None and first[0] == _PIXEL_CHANNELS
+    return next((pair[0] == _PIXEL_CHANNELS for pair in channels if pair), False)
 
 
 def _has_attention_outside_stacks(node: ModuleNode) -> bool:
@@ -103,52 +91,41 @@ def _has_attention_outside_stacks(node: ModuleNode) -> bool:
     )
 
 
-# --- grouping equal layers and modules ---
-
-
 def distinct_layers(
     stack: ModuleNode, declared: Sequence[DeclaredLayerFacts]
 ) -> tuple[list[tuple[ModuleNode, DeclaredLayerFacts]], tuple[int, ...]]:
     """The distinct layers of a stack with their declared facts, and for each layer the index of its kind."""
-    indexes: dict[Hashable, int] = {}
-    examples: list[tuple[ModuleNode, DeclaredLayerFacts]] = []
-    order = []
-    known: dict[int, Signature] = {}
+    kinds: dict[Hashable, tuple[ModuleNode, DeclaredLayerFacts]] = {}
+    keys = []
     for (_, layer), facts in zip(stack.children, declared, strict=True):
-        index = indexes.setdefault((layer_signature(layer, known), facts), len(examples))
-        if index == len(examples):
-            examples.append((layer, facts))
-        order.append(index)
-    return examples, tuple(order)
+        keys.append((_signature(layer), facts))
+        kinds.setdefault(keys[-1], (layer, facts))
+    index = {key: number for number, key in enumerate(kinds)}
+    return list(kinds.values()), tuple(index[key] for key in keys)
 
 
-def layer_signature(node: ModuleNode, known: dict[int, Signature]) -> Signature:
-    """Class names, shapes and functional attributes of a module and all below; `known` is a cache by id."""
-    if id(node) not in known:
-        functional = tuple(pair for pair in node.attributes if _FUNCTIONAL_ATTRIBUTES.search(pair[0]))
-        below = tuple(
-            (name, layer_signature(child, known))
-            for name, child in node.children
-            if child.total or child.children or not _NO_OP.search(child.class_name)
-        )
-        known[id(node)] = (node.class_name, functional, node.parameters, node.forward_order, below)
-    return known[id(node)]
+@lru_cache(maxsize=1 << 12)
+def _signature(node: ModuleNode) -> tuple[object, ...]:
+    """Class names, shapes and functional attributes of a module and all below."""
+    functional = tuple(pair for pair in node.attributes if _FUNCTIONAL_ATTRIBUTES.search(pair[0]))
+    below = tuple(
+        (name, _signature(child))
+        for name, child in node.children
+        if child.total or child.children or not _NO_OP.search(child.class_name)
+    )
+    return (node.class_name, functional, node.parameters, node.forward_order, below)
 
 
 def distinct_modules(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:
     """A node and all below, parents first; of equal modules only the first, with its path."""
-    seen: set[int] = set()
+    seen: set[ModuleNode] = set()
     pending = [(path, node)]
     while pending:
         at, module = pending.pop()
-        if id(module) in seen:
-            continue
-        seen.add(id(module))
-        yield at, module
-        pending.extend((join(at, name), child) for name, child in reversed(module.children))
-
-
-# --- context of a layer ---
+        if module not in seen:
+            seen.add(module)
+            yield at, module
+            pending.extend((join(at, name), child) for name, child in reversed(module.children))
 
 
 class DeclaredLayerFacts(Struct, frozen=True):
@@ -184,44 +161,31 @@ def layer_context(  # noqa: PLR0913 - the stack's place, its component and its c
     *,
     claimed: Collection[str] = (),
 ) -> LayerContext:
-    """The context that the layers of a stack share.
-
-    Args:
-        tree: The model's modules.
-        stack: Path of the stack.
-        top: Path of the component that holds it.
-        role: The component's role.
-        config: The configuration that the stack was built from.
-        claimed: Paths of components, which are not searched.
-
-    """
-    others = {path for path in claimed if path != top}
-    shared = list(_shared_modules(tree, stack, top, others))
+    """The context that a stack's layers share, from its component at `top` without the paths in `claimed`."""
+    holders = list(_holders(tree, stack, top))
+    shared = list(_shared_modules(holders, stack, [path for path in claimed if path != top]))
     return LayerContext(
         config,
         role,
         tuple((name, node) for name, node in shared if ROTARY_CLASS.search(node.class_name)),
         any(_RELATIVE_BIAS.search(node.class_name) for _, node in shared),
-        _window_in_patches(tree, stack, top, config),
+        _window_in_patches(holders, config),
     )
 
 
 def declared_layer_facts(config: Mapping[str, Any], count: int) -> tuple[DeclaredLayerFacts, ...]:
     """What the configuration declares for each of `count` layers."""
-    types = _layer_types(config, count)
-    thetas = _per_layer(config, "layer_rope_theta", count)
-    return tuple(
-        DeclaredLayerFacts(types[index] if types else None, as_float(thetas[index]) if thetas else None)
-        for index in range(count)
-    )
+    types: Sequence[str | None] = _layer_types(config, count) or [None] * count
+    thetas = _per_layer(config, "layer_rope_theta", count) or [None] * count
+    return tuple(map(DeclaredLayerFacts, types, map(as_float, thetas)))
 
 
 def _layer_types(config: Mapping[str, Any], count: int) -> Sequence[str] | None:
-    for key in _LAYER_TYPES:
+    for key in ("layer_types", "layers_block_type", "attention_types"):
         types = _per_layer(config, key, count)
         if types and all(isinstance(each, str) for each in types):
             return types
-    for key in _FULL_ATTENTION_INDEXES:
+    for key in ("fullatt_block_indexes", "global_attn_indexes"):
         full = config.get(key)
         if isinstance(full, (list, tuple)) and full and all(isinstance(each, int) for each in full):
             return ["full_attention" if index in full else "window_attention" for index in range(count)]
@@ -234,21 +198,20 @@ def _per_layer(config: Mapping[str, Any], key: str, count: int) -> Sequence[Any]
     return value if isinstance(value, (list, tuple)) and len(value) == count else None
 
 
-def _window_in_patches(tree: ModuleTree, stack: str, top: str, config: Mapping[str, Any]) -> int | None:
+def _window_in_patches(holders: Sequence[tuple[str, ModuleNode]], config: Mapping[str, Any]) -> int | None:
     """A tower declares its window in pixels, as a multiple of its patch size."""
-    for _, node in _holders(tree, stack, top):
-        size = as_int(node.attribute("window_size"))
-        if size:
+    for _, node in holders:
+        if size := as_int(node.attribute("window_size")):
             patch = as_int(node.attribute("patch_size")) or as_int(config.get("patch_size"))
             return size // patch if patch else None
     return None
 
 
 def _shared_modules(
-    tree: ModuleTree, stack: str, top: str, others: Collection[str]
+    holders: Sequence[tuple[str, ModuleNode]], stack: str, others: Sequence[str]
 ) -> Iterator[tuple[str, ModuleNode]]:
     """The siblings of the stack and of the modules that hold it, nearest first, with all below them."""
-    for holder, node in _holders(tree, stack, top):
+    for holder, node in holders:
         for name, child in node.children:
             at = join(holder, name)
             if not is_below(stack, at) and not any(is_below(other, at) for other in others):
@@ -258,11 +221,9 @@ def _shared_modules(
 
 def _holders(tree: ModuleTree, path: str, top: str) -> Iterator[tuple[str, ModuleNode]]:
     """The modules that hold a path, nearest first, up to `top`."""
-    holder = path.rpartition(".")[0]
-    while is_below(holder, top):
-        node = tree.find(holder)
+    while is_below(path := parent_path(path), top):
+        node = tree.find(path)
         if node is not None:
-            yield holder, node
-        if not holder:
+            yield path, node
+        if not path:
             return
-        holder = holder.rpartition(".")[0]

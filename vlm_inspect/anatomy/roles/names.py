@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from vlm_inspect.core import module_tree
 from vlm_inspect.core.architecture import Role
 
 TEXT_EMBEDDINGS = re.compile(r"^(embed_tokens|word_embeddings|wte|tok_embeddings|embed_in|shared)$")
@@ -55,12 +56,4 @@ ENCODER_MODALITIES = (
 NON_TEXT = (VISION, AUDIO, ANOTHER_MODALITY)
 """Names of modules that belong to another modality than text."""
 
-
-def last_name(path: str) -> str:
-    """The last name of a path: `model.visual.merger` → `merger`."""
-    return path.rpartition(".")[2]
-
-
-def parent_path(path: str) -> str:
-    """The path without its last name; empty for a child of the root."""
-    return path.rpartition(".")[0]
+last_name, parent_path = module_tree.last_name, module_tree.parent_path

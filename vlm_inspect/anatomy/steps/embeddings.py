@@ -18,7 +18,7 @@ from vlm_inspect.anatomy.steps.leaf import (
     position_table,
 )
 from vlm_inspect.core.architecture import ConvStage, EmbeddingStage, LinearStage, OtherStage, Stage
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name
 
 _EMBEDDING_NAME = re.compile(r"(embed|patch|pos_|position|pos$)", re.IGNORECASE)
 _EMBEDDING_CLASS = re.compile(r"Embed")
@@ -27,9 +27,6 @@ _CODEBOOK_NAME = re.compile(r"(quanti[sz]e|codebook)")
 _ADDED_NAME = re.compile(r"(pos(ition)?s?(_|$)|token_type|segment)")
 _MAX_STEM_CONVOLUTIONS = 8
 _MAX_INPUT_CHANNELS = 4  # red, green, blue and one more; sound has one
-
-
-# --- input ---
 
 
 def embedding_stages(node: ModuleNode, path: str, without: Collection[str]) -> tuple[Stage, ...]:
@@ -61,7 +58,7 @@ class _EmbeddingReader:
 
     def read(self, node: ModuleNode, path: str, *, inside: bool) -> Iterator[Stage]:
         """The stages at and below a node; `inside` a module that is named like an embedding."""
-        if path in self._without or _CODEBOOK_NAME.search(path.rpartition(".")[2]):
+        if path in self._without or _CODEBOOK_NAME.search(last_name(path)):
             self._passed_layers = self._passed_layers or path in self._stacks
             return
         yield from _bare_position_tables(node, path)
@@ -69,11 +66,8 @@ class _EmbeddingReader:
             at = join(path, name)
             is_embedding = _EMBEDDING_NAME.search(name) or _EMBEDDING_CLASS.search(child.class_name)
             # an input projection before the layers may have any name
-            here = (
-                inside
-                or bool(is_embedding)
-                or (self._has_layers_ahead(node, path) and self._is_stem(child, at))
-            )
+            is_stem = self._has_layers_ahead(node, path) and self._is_stem(child, at)
+            here = inside or bool(is_embedding) or is_stem
             if child.children or at in self._without:
                 yield from self.read(child, at, inside=here)
             elif here:
@@ -82,12 +76,11 @@ class _EmbeddingReader:
 
     def _read_leaf(self, node: ModuleNode, path: str) -> Iterator[Stage]:
         stage = position_table(node, path) or leaf_stage(node, path)
-        if not isinstance(stage, LinearStage | ConvStage | EmbeddingStage):
-            return
-        is_table = isinstance(stage, EmbeddingStage)
-        if is_table or not self._passed_layers:
-            self._found_input = self._found_input or not is_table
+        if isinstance(stage, EmbeddingStage):
             yield replace(stage, path=path)
+        elif isinstance(stage, LinearStage | ConvStage) and not self._passed_layers:
+            self._found_input = True
+            yield stage
 
     def _has_layers_ahead(self, node: ModuleNode, path: str) -> bool:
         below = [join(path, name) for name, _ in node.children]
@@ -116,13 +109,10 @@ class _EmbeddingReader:
 
 
 def _bare_position_tables(node: ModuleNode, path: str) -> Iterator[Stage]:
-    is_table = bool(POSITION_NAME.search(path.rpartition(".")[2]))
+    is_table = bool(POSITION_NAME.search(last_name(path)))
     for name, shape in node.parameters:
         if node.children and (POSITION_NAME.search(name) or (is_table and len(shape) > 1)):
             yield position_stage(join(path, name), shape)
-
-
-# --- other modules ---
 
 
 def other_modules(
@@ -133,39 +123,27 @@ def other_modules(
 ) -> Iterator[Stage]:
     """A component's modules that no other field describes: final norm, pooling head, per-layer tables.
 
-    Args:
-        tree: The model's modules.
-        nodes: The component's modules, with their paths.
-        parts: Paths of its stacks, and of components inside it.
-        embedded: Paths of its embeddings.
-
+    `parts` are the paths of its stacks and of components inside it, `embedded` those of its embeddings.
     """
-    known = (*parts, *embedded)
-    tied = {path for group in tree.ties for path in group[1:]}
-    for path, node in nodes:
-        if node.children:
-            yield from _undescribed(node, path, known, tied)
-        elif path not in embedded:
-            yield from _module_stage(node, path, tied)
+    tied = tree.tied_paths
+    for top, holder in nodes:
+        alone = [] if top in embedded else [(top, holder)]
+        found = _undescribed(holder, top, (*parts, *embedded)) if holder.children else alone
+        for path, node in found:
+            # a module is left out if all of its parameters are tied to others
+            own = sum(math.prod(shape) for at, shape in node.parameter_paths(path) if at not in tied)
+            stage = leaf_stage(node, path) if own and not node.children else None
+            if own:
+                yield replace(stage or OtherStage(node.class_name, path), parameters=own)
 
 
-def _undescribed(
-    node: ModuleNode, path: str, known: Collection[str], tied: Collection[str]
-) -> Iterator[Stage]:
+def _undescribed(node: ModuleNode, path: str, known: Collection[str]) -> Iterator[tuple[str, ModuleNode]]:
     """The largest modules below a node that neither are known nor contain a known one."""
     for name, child in node.children:
         at = join(path, name)
         if at in known or not child.total:
             continue
         if any(is_below(other, at) for other in known):
-            yield from _undescribed(child, at, known, tied)
+            yield from _undescribed(child, at, known)
         else:
-            yield from _module_stage(child, at, tied)
-
-
-def _module_stage(node: ModuleNode, path: str, tied: Collection[str]) -> Iterator[Stage]:
-    """A whole module as one stage, unless all of its parameters are tied to others."""
-    own = sum(math.prod(shape) for at, shape in node.parameter_paths(path) if at not in tied)
-    if own:
-        stage = leaf_stage(node, path) if not node.children else None
-        yield replace(stage or OtherStage(node.class_name, path), parameters=own)
+            yield at, child

@@ -63,9 +63,7 @@ def parameter_stages(node: ModuleNode, path: str) -> Iterator[Stage]:
 
 def position_table(node: ModuleNode, path: str) -> EmbeddingStage | None:
     """The stage of a module that holds one bare position table."""
-    tables = [
-        (name, shape) for name, shape in node.parameters if POSITION_NAME.search(name) and len(shape) > 1
-    ]
+    tables = [pair for pair in node.parameters if POSITION_NAME.search(pair[0]) and len(pair[1]) > 1]
     if len(tables) != 1 or embedding_sizes(node) is not None:
         return None
     name, shape = tables[0]
@@ -91,19 +89,16 @@ def embedding_stage(class_name: str, path: str, sizes: Sequence[int]) -> Embeddi
 
 def learned_queries(node: ModuleNode) -> int | None:
     """The number of query tokens (latents) that a module holds as a parameter."""
-    return next(
-        (shape[-2] for name, shape in node.parameters if _QUERY_NAME.search(name) and len(shape) > 1), None
-    )
+    shapes = (shape for name, shape in node.parameters if _QUERY_NAME.search(name) and len(shape) > 1)
+    return next((shape[-2] for shape in shapes), None)
 
 
 def _sized_stage(node: ModuleNode, path: str) -> Stage | None:
     if (widths := linear_widths(node)) is not None:
         return LinearStage(node.class_name, path, in_features=widths[0], out_features=widths[1])
     if (channels := convolution_channels(node)) is not None:
-        kernel = _kernel_size(node)
-        return ConvStage(
-            node.class_name, path, in_channels=channels[0], out_channels=channels[1], kernel_size=kernel
-        )
+        kernel, (inputs, outputs) = _kernel_size(node), channels
+        return ConvStage(node.class_name, path, in_channels=inputs, out_channels=outputs, kernel_size=kernel)
     if is_norm(node):
         norm = read_norm("", node)
         return NormStage(node.class_name, path, width=norm.width or None, eps=norm.eps)

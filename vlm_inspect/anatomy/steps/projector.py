@@ -19,12 +19,11 @@ from vlm_inspect.anatomy.leaves import (
 )
 from vlm_inspect.anatomy.steps.leaf import leaf_stage, learned_queries, parameter_stages
 from vlm_inspect.core.architecture import ActivationStage, BlockStage, ConvStage, LinearStage, MlpStage, Stage
-from vlm_inspect.core.module_tree import ModuleNode, join
+from vlm_inspect.core.module_tree import ModuleNode, join, last_name
 
 _MLP_CLASS = re.compile(r"(MLP|FeedForward|FFN)", re.IGNORECASE)
 _GATE, _UP, _DOWN = _GATED_MLP = ("gate_proj", "up_proj", "down_proj")
 _MIN_MLP_LINEARS = 2
-_MIN_BRANCHES = 2
 
 Children = Sequence[tuple[str, ModuleNode]]
 
@@ -43,7 +42,7 @@ def with_activation(stages: tuple[Stage, ...], holder: ModuleNode | None) -> tup
     if holder is None or not all(isinstance(stage, LinearStage) for stage in stages):
         return stages
     names = [name for name, _ in holder.children]
-    positions = [names.index(stage.path.rpartition(".")[2]) for stage in stages]
+    positions = [names.index(last_name(stage.path)) for stage in stages]
     between = (child for _, child in holder.children[min(positions) : max(positions)])
     found = {child.class_name for child in between if is_activation(child)} or set(used_activations(holder))
     if len(found) != 1:
@@ -63,13 +62,11 @@ def with_branches(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """The stages, with the number of their branch on those that run in parallel."""
     segments, tail = _split_tail(_segments(stages))
     ends = {_output_width(segment) for segment in segments}
-    if len(segments) < _MIN_BRANCHES or not all(map(_projects, segments)) or (not tail and len(ends) != 1):
+    have_joint_end = bool(tail) or len(ends) == 1
+    if len(segments) == 1 or not have_joint_end or not all(map(_projects, segments)):
         return tuple(stages)
     numbered = [replace(stage, branch=index) for index, segment in enumerate(segments) for stage in segment]
     return (*numbered, *tail)
-
-
-# --- order of stages ---
 
 
 def _stages(node: ModuleNode, path: str, *, is_root: bool) -> Iterator[Stage]:
@@ -102,9 +99,7 @@ def _child_stages(node: ModuleNode, path: str) -> tuple[Stage, ...]:
 
 def _by_first_use(node: ModuleNode) -> Children:
     """The children in order of first use; an unused one stays after the one declared before it."""
-    positions: dict[str, int] = {}
-    for index, name in enumerate(node.forward_order):
-        positions.setdefault(name, index)
+    positions = {name: index for index, name in enumerate(dict.fromkeys(node.forward_order))}
     keys, last = {}, -1
     for name, _ in node.children:
         keys[name] = last = positions.get(name, last)
@@ -122,7 +117,10 @@ def _stages_in_order(node: ModuleNode, path: str, children: Children) -> Iterato
             is_whole_module = not any(child.total for other, child in children if other not in _GATED_MLP)
             yield _mlp_stage(node, path, node.class_name if is_whole_module else None)
         elif is_stack(child):
-            yield _stack_stage(node, child, join(path, name))
+            # lists of parts instead of layers: the holder is the block
+            layer = child.children[0][1]
+            block = node if is_list(layer) else layer
+            yield BlockStage(block.class_name, join(path, name), num_layers=len(child.children))
         else:
             yield from _stages(child, join(path, name), is_root=False)
 
@@ -166,22 +164,11 @@ def _with_activation_between(stages: list[Stage]) -> list[Stage]:
     activations = [index for index, stage in enumerate(stages) if isinstance(stage, ActivationStage)]
     if len(activations) != 1 or len(linears) < _MIN_MLP_LINEARS:
         return stages
-    if linears[0] < activations[0] < linears[-1]:
-        return stages
-    activation = stages.pop(activations[0])
-    first = next(index for index, stage in enumerate(stages) if isinstance(stage, LinearStage))
-    stages.insert(first + 1, activation)
+    if not linears[0] < activations[0] < linears[-1]:
+        activation = stages.pop(activations[0])
+        first = next(index for index, stage in enumerate(stages) if isinstance(stage, LinearStage))
+        stages.insert(first + 1, activation)
     return stages
-
-
-# --- kinds of stages ---
-
-
-def _stack_stage(holder: ModuleNode, stack: ModuleNode, path: str) -> Stage:
-    """A stack of layers, with the layers' class, or the holder's if the layers are lists."""
-    layer = stack.children[0][1]
-    class_name = holder.class_name if is_list(layer) else layer.class_name
-    return BlockStage(class_name, path, num_layers=len(stack.children))
 
 
 def _has_linear_outside_stacks(node: ModuleNode) -> bool:
@@ -192,15 +179,13 @@ def _has_linear_outside_stacks(node: ModuleNode) -> bool:
 
 
 def _is_mlp(node: ModuleNode) -> bool:
-    if is_list(node):
-        return False
-    linears = sum(1 for _, leaf in leaves(node, "") if linear_widths(leaf) is not None)
-    is_named = bool(_MLP_CLASS.search(node.class_name))
-    return _has_gated_mlp(node) or (linears >= _MIN_MLP_LINEARS and is_named)
+    linears = sum(linear_widths(leaf) is not None for _, leaf in leaves(node, ""))
+    is_named = linears >= _MIN_MLP_LINEARS and _MLP_CLASS.search(node.class_name) and not is_list(node)
+    return _has_gated_mlp(node) or bool(is_named)
 
 
 def _mlp_stage(node: ModuleNode, path: str, class_name: str | None) -> MlpStage:
-    mlp = read_mlp(node, {})
+    mlp = read_mlp(node)
     return MlpStage(
         class_name,
         path,
@@ -208,9 +193,6 @@ def _mlp_stage(node: ModuleNode, path: str, class_name: str | None) -> MlpStage:
         hidden_features=mlp.hidden_width,
         out_features=mlp.output_width,
     )
-
-
-# --- branches ---
 
 
 def _segments(stages: Sequence[Stage]) -> list[list[Stage]]:
