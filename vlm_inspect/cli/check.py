@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.options import MANY_MODELS, Config, shared_options
+from vlm_inspect.cli.options import MANY_MODELS, Config, option, shared_options
 from vlm_inspect.cli.output import Note, Output
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.cli.snapshot import Folder
@@ -26,18 +24,17 @@ vlm-inspect check --update
 vlm-inspect check --format github"""
 
 Update = Annotated[
-    bool, typer.Option("--update", help="Write snapshot files that differ or are missing, and exit with 0.")
+    bool, option("--update", help="Write snapshot files that differ or are missing, and exit with 0.")
 ]
 Latest = Annotated[
-    bool, typer.Option("--latest", help="Also compare pinned commits with the newest of their branch.")
+    bool, option("--latest", help="Also compare pinned commits with the newest of their branch.")
 ]
 SummaryFile = Annotated[
     Path | None,
-    typer.Option(
+    option(
         "--summary",
         metavar="FILE",
         help="Append the report as Markdown to FILE, for example $GITHUB_STEP_SUMMARY.",
-        show_default=False,
     ),
 ]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.options import MODEL_HELP, ONE_MODEL, shared_options
+from vlm_inspect.cli.options import MODEL_HELP, ONE_MODEL, option, shared_options
 from vlm_inspect.cli.output import Note, Output
 from vlm_inspect.cli.show import warn_if_doubtful
 from vlm_inspect.core.architecture import Role
@@ -26,18 +26,17 @@ Before = Annotated[str, typer.Argument(metavar="A", help=MODEL_HELP)]
 After = Annotated[str, typer.Argument(metavar="B", help="The model to compare A with.")]
 Only = Annotated[
     list[Role] | None,
-    typer.Option(
+    option(
         "--only",
         metavar="ROLE",
         help="Show only components with this role. Can be repeated. One of: "
         + ", ".join(role.value for role in Role),
-        show_default=False,
     ),
 ]
 NamesOnly = Annotated[
-    bool, typer.Option("--names-only", help="Print only the names of what differs, one per line.")
+    bool, option("--names-only", help="Print only the names of what differs, one per line.")
 ]
-ExitZero = Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 even if the models differ.")]
+ExitZero = Annotated[bool, option("--exit-zero", help="Exit with 0 even if the models differ.")]
 
 
 @exits.handle_errors

@@ -25,6 +25,21 @@ _HUB = "Hub and cache"
 
 MODEL_HELP = "org/name, org/name@revision, a folder with a config.json, a config.json, or a snapshot file."
 
+
+def option(
+    *names: str,
+    help: str,
+    metavar: str | None = None,
+    group: str | None = None,
+    min: int | None = None,
+    show_default: bool = False,
+) -> Any:
+    """Return an option: its help names the default, where the default says something."""
+    return typer.Option(
+        *names, help=help, metavar=metavar, rich_help_panel=group, min=min, show_default=show_default
+    )
+
+
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
 Models = Annotated[
     list[str] | None,
@@ -36,22 +51,15 @@ Models = Annotated[
 ]
 Revision = Annotated[
     str | None,
-    typer.Option(
-        "--revision",
-        metavar="REV",
-        help="Branch, tag or commit on the Hub.",
-        show_default=False,
-        rich_help_panel=_MODEL,
-    ),
+    option("--revision", metavar="REV", help="Branch, tag or commit on the Hub.", group=_MODEL),
 ]
 Config = Annotated[
     Path | None,
-    typer.Option(
+    option(
         "--config",
         metavar="FILE",
         help="pyproject.toml or vlm-inspect.toml. Default: the nearest in this folder or above it.",
-        show_default=False,
-        rich_help_panel=_MODEL,
+        group=_MODEL,
     ),
 ]
 
@@ -59,95 +67,75 @@ Config = Annotated[
 _INSPECT: dict[str, Any] = {
     "builder": Annotated[
         Builder | None,
-        typer.Option(
+        option(
             "--builder",
             metavar="BUILDER",
             help="Use only transformers (its own class), remote-code (the repository's class), header (the "
             "checkpoint's safetensors headers) or config (config.json alone). Default: the first that can "
             "build the model.",
-            show_default=False,
-            rich_help_panel=_MODEL,
+            group=_MODEL,
         ),
     ],
     "trust_remote_code": Annotated[
         bool,
-        typer.Option(
+        option(
             "--trust-remote-code",
             help="Run the repository's code where transformers has no class, in a sandbox: no network, no "
             "files, limited time and memory. The sandbox is not perfect, see docs/security.md.",
-            rich_help_panel=_MODEL,
+            group=_MODEL,
         ),
     ],
     "jobs": Annotated[
         int,
-        typer.Option(
+        option(
             "--jobs",
             "-j",
             min=1,
             metavar="N",
             help="Build in N processes. Each takes seconds to start: for dozens of models.",
-            rich_help_panel=_MODEL,
+            group=_MODEL,
+            show_default=True,
         ),
     ],
     "token": Annotated[
         str | None,
-        typer.Option(
+        option(
             "--token",
             metavar="TOKEN",
             help="Hub token. Default: HF_TOKEN, or the token of `hf auth login`.",
-            show_default=False,
-            rich_help_panel=_HUB,
+            group=_HUB,
         ),
     ],
     "cache_dir": Annotated[
         Path | None,
-        typer.Option(
-            "--cache-dir",
-            metavar="DIR",
-            help="Hub cache. Default: HF_HUB_CACHE.",
-            show_default=False,
-            rich_help_panel=_HUB,
-        ),
+        option("--cache-dir", metavar="DIR", help="Hub cache. Default: HF_HUB_CACHE.", group=_HUB),
     ],
     "offline": Annotated[
         bool,
-        typer.Option(
-            "--offline",
-            help="Do not use the network; use cached files and built-in models only.",
-            rich_help_panel=_HUB,
+        option(
+            "--offline", help="Do not use the network; use cached files and built-in models only.", group=_HUB
         ),
     ],
     "use_cache": Annotated[
         bool,
-        typer.Option(
-            " /--no-cache",
-            help="Ignore the result cache and do not write to it.",
-            show_default=False,
-            rich_help_panel=_HUB,
-        ),
+        option(" /--no-cache", help="Ignore the result cache and do not write to it.", group=_HUB),
     ],
 }
-_JSON = Annotated[bool, typer.Option("--json", help="Short for --format json.", rich_help_panel=_OUTPUT)]
+_JSON = Annotated[bool, option("--json", help="Short for --format json.", group=_OUTPUT)]
 _FILE = Annotated[
     Path | None,
-    typer.Option(
-        "--output",
-        metavar="FILE",
-        help="Write to FILE instead of stdout.",
-        show_default=False,
-        rich_help_panel=_OUTPUT,
-    ),
+    option("--output", metavar="FILE", help="Write to FILE instead of stdout.", group=_OUTPUT),
 ]
 _QUIET = Annotated[
     bool,
-    typer.Option(
+    option(
         "--quiet",
         "-q",
         help="No progress bar and no notes. Warnings and errors are still printed.",
-        rich_help_panel=_OUTPUT,
+        group=_OUTPUT,
     ),
 ]
-_DEBUG = Annotated[bool, typer.Option("--debug", help="Print the traceback of an internal error.")]
+_DEBUG = Annotated[bool, option("--debug", help="Print the traceback of an internal error.")]
 
 Command = Callable[..., int]
 
@@ -199,12 +187,11 @@ def _parameter(name: str, default: Any, annotation: Any) -> Parameter:
 
 
 def _format_option(formats: Sequence[str]) -> Any:
-    info = typer.Option(
+    info = option(
         "--format",
         metavar="FORMAT",
         help=f"{', '.join(formats[:-1])} or {formats[-1]}. Default: terminal in a terminal, else markdown.",
-        show_default=False,
-        rich_help_panel=_OUTPUT,
+        group=_OUTPUT,
     )
     return Annotated[Literal[tuple(formats)] | None, info]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.options import ONE_MODEL, Config, Model, Revision, shared_options
+from vlm_inspect.cli.options import ONE_MODEL, Config, Model, Revision, option, shared_options
 from vlm_inspect.cli.output import Note, Output
 from vlm_inspect.core.options import InspectOptions
 
@@ -54,9 +52,7 @@ vlm-inspect show llava-hf/llava-1.5-7b-hf
 vlm-inspect show ./my-model --explain
 vlm-inspect show org/name@main --json"""
 
-Explain = Annotated[
-    bool, typer.Option("--explain", help="Show how the role of each component was determined.")
-]
+Explain = Annotated[bool, option("--explain", help="Show how the role of each component was determined.")]
 
 
 @exits.handle_errors

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.options import MANY_MODELS, Config, Models, Revision, shared_options
+from vlm_inspect.cli.options import MANY_MODELS, Config, Models, Revision, option, shared_options
 from vlm_inspect.cli.output import Note, Output
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.core.errors import InvalidReferenceError
@@ -21,15 +19,14 @@ vlm-inspect snapshot org/name --folder tests/snapshots"""
 
 Folder = Annotated[
     Path | None,
-    typer.Option(
+    option(
         "--folder",
         metavar="DIR",
         help="Folder of the snapshot files. Default: the configuration's, or snapshots.",
-        show_default=False,
     ),
 ]
 Prune = Annotated[
-    bool, typer.Option("--prune", help="Remove snapshot files of models that are no longer configured.")
+    bool, option("--prune", help="Remove snapshot files of models that are no longer configured.")
 ]
 
 

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.options import MANY_MODELS, Config, Models, Revision, shared_options
+from vlm_inspect.cli.options import MANY_MODELS, Config, Models, Revision, option, shared_options
 from vlm_inspect.cli.output import Note, Output, print_stderr
 from vlm_inspect.cli.progress import progress
 from vlm_inspect.cli.show import warn_if_doubtful
@@ -32,50 +30,40 @@ Kind = Literal["architectures", "comparison"]
 
 KindOption = Annotated[
     Kind,
-    typer.Option(
+    option(
         "--kind",
         metavar="KIND",
         help="architectures (components and layers) or comparison (models side by side).",
+        show_default=True,
     ),
 ]
 Columns = Annotated[
     str | None,
-    typer.Option(
-        "--columns", metavar="ID,ID,…", help="Only these columns, in this order.", show_default=False
-    ),
+    option("--columns", metavar="ID,ID,…", help="Only these columns, in this order."),
 ]
 _FILES = "Files with marked blocks"
 Write = Annotated[
     list[Path] | None,
-    typer.Option(
-        "--write",
-        metavar="FILE",
-        help="Regenerate the marked blocks of FILE. Can be repeated.",
-        show_default=False,
-        rich_help_panel=_FILES,
+    option(
+        "--write", metavar="FILE", help="Regenerate the marked blocks of FILE. Can be repeated.", group=_FILES
     ),
 ]
 Check = Annotated[
     list[Path] | None,
-    typer.Option(
+    option(
         "--check",
         metavar="FILE",
         help="Exit with 1 if --write would change FILE. Can be repeated.",
-        show_default=False,
-        rich_help_panel=_FILES,
+        group=_FILES,
     ),
 ]
 WriteFiles = Annotated[
     bool,
-    typer.Option(
-        "--write-files", help="--write for every file of the configuration.", rich_help_panel=_FILES
-    ),
+    option("--write-files", help="--write for every file of the configuration.", group=_FILES),
 ]
 CheckFiles = Annotated[
     bool,
-    typer.Option(
-        "--check-files", help="--check for every file of the configuration.", rich_help_panel=_FILES
-    ),
+    option("--check-files", help="--check for every file of the configuration.", group=_FILES),
 ]
 
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.options import ONE_MODEL, Config, Model, Revision, shared_options
+from vlm_inspect.cli.options import ONE_MODEL, Config, Model, Revision, option, shared_options
 from vlm_inspect.cli.output import Output
 from vlm_inspect.cli.show import inspect_one, warn_if_doubtful
 from vlm_inspect.core.errors import NotNativeError
@@ -23,13 +21,11 @@ vlm-inspect tree ./my-model --focus model.vision_tower"""
 
 Depth = Annotated[
     int | None,
-    typer.Option("--depth", min=0, metavar="N", help="Levels below the root to show.", show_default=False),
+    option("--depth", min=0, metavar="N", help="Levels below the root to show."),
 ]
 Focus = Annotated[
     str,
-    typer.Option(
-        "--focus", metavar="PATH", help="Show only this module and its children.", show_default=False
-    ),
+    option("--focus", metavar="PATH", help="Show only this module and its children."),
 ]
 
 

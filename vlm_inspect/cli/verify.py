@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlm_inspect.cli import exits
-from vlm_inspect.cli.options import HUB, Config, Revision, shared_options
+from vlm_inspect.cli.options import HUB, Config, Revision, option, shared_options
 from vlm_inspect.cli.output import Note, Output
 from vlm_inspect.core.options import InspectOptions
 
@@ -25,12 +25,7 @@ Model = Annotated[
 ]
 Base = Annotated[
     str | None,
-    typer.Option(
-        "--base",
-        metavar="MODEL",
-        help="Base model of the adapter. Default: `base_model_name_or_path`.",
-        show_default=False,
-    ),
+    option("--base", metavar="MODEL", help="Base model of the adapter. Default: `base_model_name_or_path`."),
 ]
 
 _CODES: dict[LoadStatus, int] = {
