@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -42,16 +42,6 @@ _CROSS_ATTENTION = re.compile(
 )
 _CROSS_ATTENTION_CLASS = re.compile(r"(CrossAttention|CrossAttn|MergedAttention)")
 _ENCODER_ROLES = dict(ENCODER_MODALITIES)
-# the steps that put features into the text's sequence, in the order of the record
-_SEQUENCE_STEPS: tuple[FusionStep, ...] = (
-    "codes",
-    "placeholders",
-    "added placeholders",
-    "addition",
-    "prefix",
-    "suffix",
-    "layers",
-)
 _STEPS_WITH_TOKEN = frozenset({"placeholders", "added placeholders", "layers"})
 _PIXEL_CHANNELS = 3
 _FEATURES = "the features, which no statement inserts into the text"
@@ -162,7 +152,7 @@ def _encoder_modality(modality: Modality) -> Modality:
 
 
 def _steps_in_source(statements: Sequence[FusionStatement], token: TokenRead | None) -> Iterator[Step]:
-    """The first statement of each step.
+    """The first statement of each step, in the order of the record.
 
     Source with two ways (a prefix for older models, placeholders for newer ones) takes the one that the
     configuration has a token for.
@@ -172,7 +162,7 @@ def _steps_in_source(statements: Sequence[FusionStatement], token: TokenRead | N
         first.setdefault(statement.step, statement)
     if "prefix" in first and "placeholders" in first:
         del first["prefix" if token is not None and token.number is not None else "placeholders"]
-    for step in sorted(first, key=_SEQUENCE_STEPS.index):
+    for step in sorted(first, key=get_args(FusionStep).index):
         operation = first[step].operation
         yield step, "code", f"{operation.where}: {operation.statement}"
 
