@@ -10,9 +10,10 @@ from vlm_inspect.anatomy.configs import part_config
 from vlm_inspect.anatomy.layers.experts import inactive_parameters
 from vlm_inspect.anatomy.layers.read import read_stack
 from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules, find_stacks, layer_context
-from vlm_inspect.anatomy.leaves import is_activation, is_norm, linear_widths
+from vlm_inspect.anatomy.leaves import as_int, is_activation, is_norm, linear_widths
 from vlm_inspect.anatomy.roles.anchors import text_backbone
-from vlm_inspect.anatomy.roles.assignments import RoleAssignment
+from vlm_inspect.anatomy.roles.assignments import RoleAssignment, modules_at
+from vlm_inspect.anatomy.roles.names import last_name, parent_path
 from vlm_inspect.anatomy.steps.embeddings import embedding_stages, other_modules, text_stages
 from vlm_inspect.anatomy.steps.leaf import embedding_stage, leaf_stage, learned_queries
 from vlm_inspect.anatomy.steps.projector import projector_stages, with_activation, with_queries
@@ -47,26 +48,26 @@ _FEATURE_LAYERS = (
 def describe_component(
     tree: ModuleTree, assignment: RoleAssignment, count: int, assigned: Collection[str]
 ) -> Component:
-    """Describe the modules of one role assignment.
+    """Describe the modules of one role assignment, which owns `count` parameters.
 
-    Args:
-        tree: The model.
-        assignment: The role and its paths.
-        count: The number of parameters that it owns.
-        assigned: The paths of all assignments; those inside this one belong to other components.
-
+    Of `assigned`, the paths of all assignments, those inside this one belong to other components.
     """
-    role, paths = assignment.role, assignment.paths
-    main = _main_module(tree, assignment)
-    if main is None:  # a bare parameter
-        evidence = (assignment.evidence(),)
-        return Component(role, paths, "Parameter", count, active=count, evidence=evidence)
+    role, paths, evidence = assignment.role, assignment.paths, [assignment.evidence()]
+    modules = tuple(modules_at(tree, paths))
+    if not modules:  # a bare parameter
+        return Component(role, paths, "Parameter", count, active=count, evidence=tuple(evidence))
+    # a language model that is spread over the root begins with its embedding
+    main = next((node for _, node in modules if contains_stack(node)), modules[0][1])
     others = {path for path in assigned if path not in paths and any(is_below(path, own) for own in paths)}
     stacks = tuple(_stacks(tree, assignment, others))
     described = {stack.path for stack in stacks} | others
     embeddings = tuple(_embeddings(tree, assignment, others, described))
+    embedded = {stage.path for stage in embeddings}
+    extra = other_modules(tree, modules, described, embedded) if role not in _WITHOUT_EXTRA_MODULES else ()
     inactive, why_unknown = inactive_parameters(tree, stacks)
     tied = _tied_parameter(tree, paths[0]) if role is Role.LM_HEAD else None
+    if tied:
+        evidence.append(Evidence(f"weight tied to {tied}", "structure", "one parameter at both paths"))
     return Component(
         role=role,
         paths=paths,
@@ -76,38 +77,18 @@ def describe_component(
         stacks=() if role is Role.PROJECTOR else stacks,
         embeddings=embeddings,
         stages=_stages(tree, assignment),
-        extra_modules=tuple(_extra_modules(tree, assignment, described, embeddings)),
-        image=_image_input(tree, assignment, stacks, embeddings) if role is Role.VISION_ENCODER else None,
+        extra_modules=tuple(extra),
+        image=_image_input(tree, modules, stacks, embeddings) if role is Role.VISION_ENCODER else None,
         head=HeadInfo(tied) if tied else None,
         active=None if why_unknown else count - inactive,
         unknown={"active": why_unknown} if why_unknown else {},
-        evidence=(assignment.evidence(), *_tie_evidence(tied)),
+        evidence=tuple(evidence),
     )
-
-
-def _modules(tree: ModuleTree, assignment: RoleAssignment) -> Iterator[tuple[str, ModuleNode]]:
-    """The assignment's modules, without its bare parameters."""
-    for path in assignment.paths:
-        node = tree.find(path)
-        if node is not None:
-            yield path, node
-
-
-def _main_module(tree: ModuleTree, assignment: RoleAssignment) -> ModuleNode | None:
-    """The module that gives a component its class: the first with layers, else the first.
-
-    (A language model that is spread over the root begins with its embedding.)
-    """
-    nodes = [node for _, node in _modules(tree, assignment)]
-    return next((node for node in nodes if contains_stack(node)), nodes[0] if nodes else None)
-
-
-# --- layers, embeddings and steps
 
 
 def _stacks(tree: ModuleTree, assignment: RoleAssignment, others: Collection[str]) -> Iterator[LayerStack]:
     role, top = assignment.role, assignment.paths[0] if len(assignment.paths) == 1 else ""
-    for path, node in _modules(tree, assignment):
+    for path, node in modules_at(tree, assignment.paths):
         for at, stack in find_stacks(node, path, others):
             context = layer_context(tree, at, top, role, _config(tree, role, at, stack), claimed=others)
             yield read_stack(at, stack, context)
@@ -124,42 +105,33 @@ def _embeddings(
     tree: ModuleTree, assignment: RoleAssignment, others: Collection[str], described: Collection[str]
 ) -> Iterator[Stage]:
     if assignment.role in ENCODERS:
-        for path, node in _modules(tree, assignment):
-            yield from embedding_stages(node, path, others) if node.children else _lone_table(node, path)
+        for path, node in modules_at(tree, assignment.paths):
+            if node.children:
+                yield from embedding_stages(node, path, others)
+            elif isinstance(stage := leaf_stage(node, path), EmbeddingStage):
+                yield stage  # a table next to the encoder, for example queries
     backbone = text_backbone(tree) if assignment.role is Role.LANGUAGE_MODEL else None
     table = tree.find(backbone.embedding) if backbone is not None else None
     if backbone is not None and table is not None:
         yield embedding_stage(table.class_name, backbone.embedding, backbone.sizes)
-        for path, node in _modules(tree, assignment):
+        for path, node in modules_at(tree, assignment.paths):
             yield from text_stages(node, path, backbone.embedding, described)
-
-
-def _lone_table(leaf: ModuleNode, path: str) -> Iterator[Stage]:
-    """An embedding with a path of its own in the assignment, for example queries next to an encoder."""
-    stage = leaf_stage(leaf, path)
-    if isinstance(stage, EmbeddingStage):
-        yield stage
-
-
-def _extra_modules(
-    tree: ModuleTree, assignment: RoleAssignment, described: Collection[str], embeddings: Sequence[Stage]
-) -> Iterator[Stage]:
-    if assignment.role not in _WITHOUT_EXTRA_MODULES:
-        embedded = {stage.path for stage in embeddings}
-        yield from other_modules(tree, list(_modules(tree, assignment)), described, embedded)
 
 
 def _stages(tree: ModuleTree, assignment: RoleAssignment) -> tuple[Stage, ...]:
     """The steps of a projector or of a head; other components have none."""
-    modules = list(_modules(tree, assignment))
+    modules = list(modules_at(tree, assignment.paths))
     if assignment.role is Role.LM_HEAD:
         return tuple(stage for path, node in modules for stage in _head_stages(node, path))
     if assignment.role is not Role.PROJECTOR:
         return ()
     stages = tuple(stage for path, node in modules for stage in projector_stages(node, path))
     if len(modules) > 1:
-        stages = with_activation(stages, tree.find(modules[0][0].rpartition(".")[0]))
-    return with_queries(stages, _bare_queries(tree, assignment.paths[1:]))
+        stages = with_activation(stages, tree.find(parent_path(modules[0][0])))
+    # a Q-Former's query tokens may be a bare parameter next to it
+    parents = [parent_path(path) for path in assignment.paths[1:] if "quer" in last_name(path)]
+    queries = (learned_queries(node) for _, node in modules_at(tree, parents))
+    return with_queries(stages, next(filter(None, queries), None))
 
 
 def _head_stages(node: ModuleNode, path: str) -> Iterator[Stage]:
@@ -169,20 +141,6 @@ def _head_stages(node: ModuleNode, path: str) -> Iterator[Stage]:
         stage = leaf_stage(child, at) if is_step else None
         if stage is not None:
             yield stage
-
-
-def _bare_queries(tree: ModuleTree, paths: Sequence[str]) -> int | None:
-    """The number of query tokens in a bare parameter next to a Q-Former."""
-    for path in paths:
-        owner, _, name = path.rpartition(".")
-        holder = tree.find(owner)
-        queries = learned_queries(holder) if holder is not None and "quer" in name else None
-        if queries:
-            return queries
-    return None
-
-
-# --- width and ties
 
 
 def _width(tree: ModuleTree, role: Role, stacks: Sequence[LayerStack]) -> int | None:
@@ -207,20 +165,15 @@ def _tied_parameter(tree: ModuleTree, path: str) -> str | None:
     return None
 
 
-def _tie_evidence(tied: str | None) -> Iterator[Evidence]:
-    if tied:
-        yield Evidence(f"weight tied to {tied}", "structure", "one parameter at both paths")
-
-
-# --- image size and feature layers
-
-
 def _image_input(
-    tree: ModuleTree, assignment: RoleAssignment, stacks: Sequence[LayerStack], embeddings: Sequence[Stage]
+    tree: ModuleTree,
+    modules: Sequence[tuple[str, ModuleNode]],
+    stacks: Sequence[LayerStack],
+    embeddings: Sequence[Stage],
 ) -> ImageInput | None:
     stack = tree.find(stacks[0].path) if stacks else None
-    config = _config(tree, assignment.role, stacks[0].path, stack) if stack is not None else tree.config
-    size = image_size([node for _, node in _modules(tree, assignment)], embeddings, config)
+    config = _config(tree, Role.VISION_ENCODER, stacks[0].path, stack) if stack is not None else tree.config
+    size = image_size([node for _, node in modules], embeddings, config)
     layers = _feature_layer_count(tree.config, config) if stack is not None else None
     return ImageInput(size, layers) if size or layers else None
 
@@ -228,14 +181,10 @@ def _image_input(
 def image_size(
     nodes: Sequence[ModuleNode], embeddings: Sequence[Stage], config: Mapping[str, Any]
 ) -> tuple[int, ...]:
-    """Height and width in pixels: from the encoder's modules, else from its configuration.
+    """(height, width) in pixels: from the encoder's modules, else from its configuration; () if unknown.
 
     If the position table is made for another size than the configuration's, the table wins (Radio has 16384
     positions and an unused `image_size` of 224).
-
-    Returns:
-        (height, width), or () if neither is known.
-
     """
     for node in nodes:
         for _, child in distinct_modules(node, ""):
@@ -254,8 +203,8 @@ def image_size(
 
 
 def _height_and_width(size: object) -> tuple[int, ...]:
-    if isinstance(size, int) and not isinstance(size, bool):
-        return (size, size)
+    if (side := as_int(size)) is not None:
+        return (side, side)
     if isinstance(size, (list, tuple)) and len(size) == 2 and all(isinstance(side, int) for side in size):  # noqa: PLR2004
         return tuple(size)
     return ()
@@ -263,10 +212,8 @@ def _height_and_width(size: object) -> tuple[int, ...]:
 
 def _position_count(embeddings: Sequence[Stage]) -> int | None:
     """The number of entries in the first position table."""
-    for stage in embeddings:
-        if isinstance(stage, EmbeddingStage) and "pos" in stage.path.rpartition(".")[2]:
-            return stage.num_embeddings or 1
-    return None
+    tables = (stage for stage in embeddings if isinstance(stage, EmbeddingStage))
+    return next((table.num_embeddings or 1 for table in tables if "pos" in last_name(table.path)), None)
 
 
 def _patch_side(embeddings: Sequence[Stage], config: Mapping[str, Any]) -> int | None:
@@ -280,9 +227,5 @@ def _patch_side(embeddings: Sequence[Stage], config: Mapping[str, Any]) -> int |
 
 def _feature_layer_count(*configs: Mapping[str, Any]) -> int | None:
     """The number of layers whose outputs are concatenated; None if the configuration lists at most one."""
-    for config in configs:
-        for key in _FEATURE_LAYERS:
-            layers = config.get(key)
-            if isinstance(layers, (list, tuple)) and len(layers) > 1:
-                return len(layers)
-    return None
+    lists = (config.get(key) for config in configs for key in _FEATURE_LAYERS)
+    return next((len(each) for each in lists if isinstance(each, (list, tuple)) and len(each) > 1), None)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vlm_inspect.anatomy.kind import with_kind
+from vlm_inspect.anatomy.describe import with_kind
+from vlm_inspect.anatomy.leaves import as_int
 from vlm_inspect.anatomy.quantization import quantization_of
 from vlm_inspect.core.architecture import (
     Architecture,
@@ -34,24 +35,16 @@ _PART_KEYS: Mapping[Role, tuple[str, ...]] = {
 }
 _LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "layers", "depth")
 _WIDTHS = ("hidden_size", "embed_dim", "width", "d_model", "n_embd", "dim")
-_HEADS = ("num_attention_heads", "num_heads", "n_head")
-_MLP_WIDTHS = ("intermediate_size", "ffn_dim", "mlp_dim")
 # no configuration states these about a class
 _UNKNOWN_OF_ATTENTION = ("class_name", "kind", "head_width", "qk_norm", "bias", "positions")
-_UNKNOWN_OF_MLP = ("class_name", "gated", "activation")
 _MAIN_ROLES = (Role.VISION_ENCODER, Role.PROJECTOR, Role.LANGUAGE_MODEL, Role.LM_HEAD)
 
 
 def describe_config(checkpoint: Checkpoint, refusal: NotNativeError) -> Architecture:
     """Describe what a configuration states, for a model that transformers has no class for.
 
-    Args:
-        checkpoint: The model's configuration.
-        refusal: Why the model could not be built; its short form becomes the reason of all unknowns.
-
-    Raises:
-        NotNativeError: The refusal, if the configuration names neither an architecture nor a model type.
-
+    The refusal's short form becomes the reason of all unknowns. If the configuration names neither an
+    architecture nor a model type, the refusal is raised.
     """
     config, reason = checkpoint.config, refusal.short
     model_class, model_type = _first_architecture(config), _string(config.get("model_type"))
@@ -79,19 +72,11 @@ def describe_config(checkpoint: Checkpoint, refusal: NotNativeError) -> Architec
 
 def _components(config: Mapping[str, Any], reason: str) -> Iterator[Component]:
     for role, keys in _PART_KEYS.items():
-        key, part = _first_part(config, keys)
-        if part is None and role is Role.LANGUAGE_MODEL and _positive(config, _LAYERS):
-            key, part = "config.json", config
+        parts = ((key, config[key]) for key in keys if isinstance(config.get(key), Mapping) and config[key])
+        whole = role is Role.LANGUAGE_MODEL and _positive(config, _LAYERS)
+        key, part = next(parts, ("config.json", config if whole else None))
         if part is not None:
             yield _component(role, key, part, reason)
-
-
-def _first_part(config: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, Mapping[str, Any] | None]:
-    for key in keys:
-        part = config.get(key)
-        if isinstance(part, Mapping) and part:
-            return key, part
-    return "", None
 
 
 def _component(role: Role, key: str, part: Mapping[str, Any], reason: str) -> Component:
@@ -115,29 +100,25 @@ def _component(role: Role, key: str, part: Mapping[str, Any], reason: str) -> Co
 
 def _layer(part: Mapping[str, Any], reason: str) -> Layer:
     width = _positive(part, _WIDTHS)
-    return Layer(
-        attention=Attention(
-            heads=_positive(part, _HEADS),
-            key_value_heads=_positive(part, ("num_key_value_heads",)),
-            unknown=dict.fromkeys(_UNKNOWN_OF_ATTENTION, reason),
-        ),
-        mlp=Mlp(
-            input_width=width,
-            hidden_width=_positive(part, _MLP_WIDTHS),
-            output_width=width,
-            unknown=dict.fromkeys(_UNKNOWN_OF_MLP, reason),
-        ),
-        unknown=dict.fromkeys(("class_name", "norms", "norm_placement"), reason),
+    attention = Attention(
+        heads=_positive(part, ("num_attention_heads", "num_heads", "n_head")),
+        key_value_heads=_positive(part, ("num_key_value_heads",)),
+        unknown=dict.fromkeys(_UNKNOWN_OF_ATTENTION, reason),
     )
+    mlp = Mlp(
+        input_width=width,
+        hidden_width=_positive(part, ("intermediate_size", "ffn_dim", "mlp_dim")),
+        output_width=width,
+        unknown=dict.fromkeys(("class_name", "gated", "activation"), reason),
+    )
+    unknown = dict.fromkeys(("class_name", "norms", "norm_placement"), reason)
+    return Layer(attention=attention, mlp=mlp, unknown=unknown)
 
 
 def _positive(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
     """The first of these keys that has a positive integer."""
-    for key in keys:
-        value = config.get(key)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
-    return None
+    values = (as_int(config.get(key)) for key in keys)
+    return next((value for value in values if value is not None and value > 0), None)
 
 
 def _first_architecture(config: Mapping[str, Any]) -> str | None:

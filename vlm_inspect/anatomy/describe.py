@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from msgspec.structs import replace
 
 from vlm_inspect.anatomy.components import describe_component
 from vlm_inspect.anatomy.fusion import modality_inputs
-from vlm_inspect.anatomy.kind import with_kind
 from vlm_inspect.anatomy.quantization import quantization_of
 from vlm_inspect.anatomy.roles.absences import absent_roles
 from vlm_inspect.anatomy.roles.assignments import (
@@ -18,7 +18,7 @@ from vlm_inspect.anatomy.roles.assignments import (
 )
 from vlm_inspect.anatomy.roles.find import find_roles
 from vlm_inspect.anatomy.unknowns import apply_missing_modules, apply_unknowns, assign_missing_modules
-from vlm_inspect.core.architecture import TEXT_ROLES, Architecture, Component, Parameters, Role
+from vlm_inspect.core.architecture import TEXT_ROLES, Architecture, Component, Kind, Parameters, Role
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.core.options import Builder
@@ -28,19 +28,12 @@ _WHY_OTHER = "no accessor, name, class or structure shows the purpose of {}"
 
 
 def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Architecture:
-    """Describe a built model. The parameters of its components add up to the tree's total.
-
-    Args:
-        tree: The model's modules.
-        model: Its ID, revision and source.
-        builder: The builder that made the tree.
-
-    """
+    """Describe a built model. The parameters of its components add up to the tree's total."""
     assignments = find_roles(tree)
-    assigned = all_paths(assignments)
+    assigned = frozenset(all_paths(assignments))
     assignments += tuple(
         RoleAssignment(Role.OTHER, (path,), "structure", _WHY_OTHER.format(class_name))
-        for path, class_name in unassigned_modules(tree, assigned)
+        for path, class_name in unassigned_modules(tree.root, assigned)
     )
     assignments += assign_missing_modules(tree, assigned)
     counts = owned_parameters(tree, [assignment.paths for assignment in assignments])
@@ -49,9 +42,10 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
         for assignment, count in zip(assignments, counts, strict=True)
         if count or assignment.role is not Role.OTHER or assignment.paths[0] in tree.missing_modules
     )
+    model_type = tree.config.get("model_type")
     architecture = Architecture(
         model=model,
-        model_type=_model_type(tree.config),
+        model_type=model_type if isinstance(model_type, str) else None,
         model_class=tree.root.class_name,
         builder=builder,
         components=components,
@@ -75,6 +69,23 @@ def _parameters(tree: ModuleTree, components: Sequence[Component]) -> Parameters
     return Parameters(tree.total, tree.ties, active, unknown={"active": reasons[0]} if reasons else {})
 
 
-def _model_type(config: Mapping[str, Any]) -> str | None:
-    value = config.get("model_type")
-    return value if isinstance(value, str) else None
+def with_kind(architecture: Architecture) -> Architecture:
+    """The record with its kind, or with the reason why the kind is unknown."""
+    reasons = architecture.unknown
+    missing = [role for role in (Role.LANGUAGE_MODEL, Role.LM_HEAD) if not architecture.by_role(role)]
+    reason = next((reasons[role.value] for role in missing if role.value in reasons), None)
+    if reason is not None:
+        return replace(architecture, unknown={**reasons, "kind": reason})
+    return replace(architecture, kind="other" if missing else _generative_kind(architecture))
+
+
+def _generative_kind(architecture: Architecture) -> Kind:
+    modalities = {each.modality for each in architecture.inputs}
+    takes_images = bool(architecture.by_role(Role.VISION_ENCODER) or modalities & {"image", "video"})
+    takes_audio = bool(architecture.by_role(Role.AUDIO_ENCODER) or "audio" in modalities)
+    if takes_images:
+        return "omni" if takes_audio else "vision-language"
+    if takes_audio:
+        return "audio-language"
+    # a projector without image or audio input projects another modality
+    return "other" if architecture.by_role(Role.PROJECTOR) else "text"

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.leaves import as_int, embedding_sizes
-from vlm_inspect.core.architecture import Component, Evidence, FusionStep, Modality, ModalityInput, Role
+from vlm_inspect.anatomy.roles.assignments import modules_at
+from vlm_inspect.anatomy.roles.names import ENCODER_MODALITIES, last_name
+from vlm_inspect.core.architecture import Component, Evidence, FusionStep, Modality, ModalityInput, Role, Rule
 from vlm_inspect.core.module_tree import ForwardInfo, FusionOp, ModuleTree, TokenRead, is_below
 
 # names of the text's own sequence in models' source
@@ -39,23 +41,14 @@ _CROSS_ATTENTION = re.compile(
     r"^(\w*cross_?att\w*|encoder_attn|encoder_decoder_attention|EncDecAttention)$", re.IGNORECASE
 )
 _CROSS_ATTENTION_CLASS = re.compile(r"(CrossAttention|CrossAttn|MergedAttention)")
-_ENCODER_MODALITIES: Mapping[Role, Modality] = {Role.VISION_ENCODER: "image", Role.AUDIO_ENCODER: "audio"}
-# the steps that put features into the text's sequence, in the order of the record
-_SEQUENCE_STEPS: tuple[FusionStep, ...] = (
-    "codes",
-    "placeholders",
-    "added placeholders",
-    "addition",
-    "prefix",
-    "suffix",
-    "layers",
-)
+_ENCODER_ROLES = dict(ENCODER_MODALITIES)
 _STEPS_WITH_TOKEN = frozenset({"placeholders", "added placeholders", "layers"})
 _PIXEL_CHANNELS = 3
 _FEATURES = "the features, which no statement inserts into the text"
 _WHY_UNKNOWN = "neither the source nor the modules show how the features reach the text"
 
-Step = tuple[FusionStep, Evidence]
+Step = tuple[FusionStep, Rule, str]
+"""A step, the kind of rule that found it, and the detail of its evidence."""
 
 
 class FusionStatement(Struct, frozen=True):
@@ -78,6 +71,17 @@ class _Model(Struct, frozen=True):
     def statements_of(self, modality: Modality) -> list[FusionStatement]:
         return [statement for statement in self.statements if statement.modality == modality]
 
+    def encoders_of(self, modality: Modality) -> list[Component]:
+        return [part for part in self.components if part.role is _ENCODER_ROLES[modality]]
+
+    def projectors_of(self, modality: Modality) -> list[Component]:
+        """The projectors of a modality: by their names, or because no other encoder exists."""
+        wanted = {modality, _encoder_modality(modality)}
+        takes_unnamed = modality != "audio" or not self.encoders_of("image")
+        projectors = (part for part in self.components if part.role is Role.PROJECTOR)
+        named = ((part, _modalities_of(_names_in(part))) for part in projectors)
+        return [part for part, found in named if found & wanted or (takes_unnamed and not found)]
+
 
 def modality_inputs(tree: ModuleTree, components: Sequence[Component]) -> tuple[ModalityInput, ...]:
     """The non-text inputs of a model, each with its fusion steps, its placeholder token and its evidence."""
@@ -92,11 +96,11 @@ def modality_inputs(tree: ModuleTree, components: Sequence[Component]) -> tuple[
 def _takes(model: _Model, modality: Modality) -> bool:
     """Whether the built model takes a modality. The source alone is no proof: a part may be left out."""
     in_source = {statement.modality for statement in model.statements if statement.step != "layers"}
-    if _encoders_of(model.components, modality):
+    if model.encoders_of(modality):
         return modality in in_source or (modality != "video" and "video" not in in_source)
-    has_projector = any(_is_projector_of(part, modality, model.components) for part in model.components)
     as_codes = {statement.modality for statement in model.statements if statement.step == "codes"}
-    return modality in in_source and (has_projector or _encoder_modality(modality) in as_codes)
+    has_part = model.projectors_of(modality) or _encoder_modality(modality) in as_codes
+    return modality in in_source and bool(has_part)
 
 
 def _modality_input(model: _Model, modality: Modality) -> ModalityInput:
@@ -104,26 +108,18 @@ def _modality_input(model: _Model, modality: Modality) -> ModalityInput:
     token = _placeholder_token(modality, [*(statement.forward for statement in statements), *model.forwards])
     found = [*_steps_in_source(statements, token), *_cross_attention_step(model, modality)]
     if found:
-        found = [*_steps_before_text(model.tree, model.components, modality), *found]
-    steps = tuple(dict.fromkeys(step for step, _ in found))
-    if not _STEPS_WITH_TOKEN & set(steps):
-        token = None
-    return ModalityInput(
-        modality,
-        steps,
-        token_key=token.key if token else None,
-        token_id=token.number if token else None,
-        unknown=_unknown(steps, token),
-        evidence=(*(evidence for _, evidence in found), *_token_evidence(modality, token)),
-    )
-
-
-def _unknown(steps: Sequence[FusionStep], token: TokenRead | None) -> dict[str, str]:
-    if not steps:
-        return {"steps": _WHY_UNKNOWN}
-    if token is not None and token.number is None:
-        return {"token_id": f"the source reads {token.key}, which the configuration does not set"}
-    return {}
+        found = [*_steps_before_text(model, modality), *found]
+    steps = tuple(dict.fromkeys(step for step, _, _ in found))
+    evidence = [Evidence(f"{modality}: {step}", rule, detail) for step, rule, detail in found]
+    unknown = {} if steps else {"steps": _WHY_UNKNOWN}
+    if token is None or not _STEPS_WITH_TOKEN & set(steps):
+        return ModalityInput(modality, steps, unknown=unknown, evidence=tuple(evidence))
+    if token.number is None:
+        unknown = {"token_id": f"the source reads {token.key}, which the configuration does not set"}
+    else:
+        finding = f"placeholder token of {'audio' if modality == 'audio' else f'{modality}s'}"
+        evidence.append(Evidence(finding, "config", f"{token.key} is {token.number}"))
+    return ModalityInput(modality, steps, token.key, token.number, unknown=unknown, evidence=tuple(evidence))
 
 
 def _placeholder_token(modality: Modality, forwards: Iterable[ForwardInfo]) -> TokenRead | None:
@@ -137,12 +133,6 @@ def _placeholder_token(modality: Modality, forwards: Iterable[ForwardInfo]) -> T
     return next((token for token in tokens if token.number is not None), tokens[0] if tokens else None)
 
 
-def _token_evidence(modality: Modality, token: TokenRead | None) -> Iterator[Evidence]:
-    if token is not None and token.number is not None:
-        finding = f"placeholder token of {'audio' if modality == 'audio' else f'{modality}s'}"
-        yield Evidence(finding, "config", f"{token.key} is {token.number}")
-
-
 def _modalities_of(names: Iterable[str]) -> set[Modality]:
     """The modalities that names are about. `visual` counts as an image."""
     names = list(names)
@@ -150,16 +140,19 @@ def _modalities_of(names: Iterable[str]) -> set[Modality]:
     return found or ({"image"} if any(map(_PIXELS.search, names)) else set())
 
 
+def _names_in(part: Component) -> list[str]:
+    """The names in a component's paths and the words of its class name."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", part.class_name or "").lower().split("_")
+    return [*".".join(part.paths).split("."), *words]
+
+
 def _encoder_modality(modality: Modality) -> Modality:
     """Videos go through the image encoder."""
     return "image" if modality == "video" else modality
 
 
-# --- steps in the source
-
-
 def _steps_in_source(statements: Sequence[FusionStatement], token: TokenRead | None) -> Iterator[Step]:
-    """The first statement of each step.
+    """The first statement of each step, in the order of the record.
 
     Source with two ways (a prefix for older models, placeholders for newer ones) takes the one that the
     configuration has a token for.
@@ -169,10 +162,9 @@ def _steps_in_source(statements: Sequence[FusionStatement], token: TokenRead | N
         first.setdefault(statement.step, statement)
     if "prefix" in first and "placeholders" in first:
         del first["prefix" if token is not None and token.number is not None else "placeholders"]
-    for step in sorted(first, key=_SEQUENCE_STEPS.index):
-        modality, operation = first[step].modality, first[step].operation
-        detail = f"{operation.where}: {operation.statement}"
-        yield step, Evidence(f"{modality}: {step}", "code", detail)
+    for step in sorted(first, key=get_args(FusionStep).index):
+        operation = first[step].operation
+        yield step, "code", f"{operation.where}: {operation.statement}"
 
 
 def _fusion_statements(forwards: Iterable[ForwardInfo]) -> tuple[FusionStatement, ...]:
@@ -218,7 +210,9 @@ def _embedding_step(forward: ForwardInfo, operation: FusionOp) -> FusionStep | N
     if operation.operation == "scatter":
         return "added placeholders" if adds else "placeholders"
     if operation.operation == "add":
-        return None if _is_in_scatter(forward, operation) else "addition"
+        scatters = (other for other in forward.joins if other.operation == "scatter")
+        is_in_scatter = any(other.statement == operation.statement for other in scatters)
+        return None if is_in_scatter else "addition"
     return "prefix" if operation.operation == "prepend" else "suffix"
 
 
@@ -230,67 +224,32 @@ def _adds_to_itself(forward: ForwardInfo, operation: FusionOp) -> bool:
     )
 
 
-def _is_in_scatter(forward: ForwardInfo, operation: FusionOp) -> bool:
-    return any(
-        other.operation == "scatter" and other.statement == operation.statement for other in forward.joins
-    )
-
-
 def _videos_as_images(found: Sequence[FusionStatement]) -> Iterator[FusionStatement]:
     """The statements for images that insert videos, too."""
     has_videos = any(statement.modality == "video" for statement in found)
     for image in found:
-        if image.modality == "image" and _is_for_videos(image, has_videos=has_videos):
+        operation = image.operation
+        if any(map(_VISUAL.search, (*operation.values, *operation.mask))):
+            named = _modalities_of(token.name for token in image.forward.tokens)
+            inserts_videos = has_videos or "video" in named
+        else:
+            inserts_videos = not has_videos and "video" in _modalities_of(operation.sources)
+        if image.modality == "image" and inserts_videos:
             yield replace(image, modality="video")
 
 
-def _is_for_videos(image: FusionStatement, *, has_videos: bool) -> bool:
-    operation = image.operation
-    if any(map(_VISUAL.search, (*operation.values, *operation.mask))):
-        return has_videos or "video" in _modalities_of(token.name for token in image.forward.tokens)
-    return not has_videos and "video" in _modalities_of(operation.sources)
-
-
-# --- steps in the modules
-
-
-def _steps_before_text(
-    tree: ModuleTree, components: Sequence[Component], modality: Modality
-) -> Iterator[Step]:
+def _steps_before_text(model: _Model, modality: Modality) -> Iterator[Step]:
     """The steps before the features meet the text: raw patches and learned queries."""
-    encoders = _encoders_of(components, modality)
-    projectors = [part for part in components if _is_projector_of(part, modality, components)]
+    encoders, projectors = model.encoders_of(modality), model.projectors_of(modality)
     for part in () if encoders else projectors:
-        patch = _raw_patch(tree, part)
+        patch = _raw_patch(model.tree, part)
         if patch is not None:
-            detail = f"no {_encoder_modality(modality)} encoder: {part.paths[0]} reads {patch}"
-            yield "patches", Evidence(f"{modality}: patches", "structure", detail)
+            encoder = f"{_encoder_modality(modality)} encoder"
+            yield "patches", "structure", f"no {encoder}: {part.paths[0]} reads {patch}"
     for part in (*encoders, *projectors):
-        queries = next(_learned_queries(tree, part), None)
+        queries = next(_learned_queries(model.tree, part), None)
         if queries is not None:
-            path, count = queries
-            yield "queries", Evidence(f"{modality}: queries", "structure", f"{count} learned queries: {path}")
-
-
-def _encoders_of(components: Sequence[Component], modality: Modality) -> list[Component]:
-    """The encoders of a modality."""
-    return [part for part in components if _ENCODER_MODALITIES.get(part.role) == _encoder_modality(modality)]
-
-
-def _is_projector_of(part: Component, modality: Modality, components: Sequence[Component]) -> bool:
-    """Whether a component is a projector of a modality: by its names, or because no other encoder exists."""
-    if part.role is not Role.PROJECTOR:
-        return False
-    wanted = _encoder_modality(modality)
-    named = _modalities_of([*".".join(part.paths).split("."), *_snake_case_words(part.class_name or "")])
-    if named:
-        return bool(named & {wanted, modality})
-    encoded = {_ENCODER_MODALITIES[each.role] for each in components if each.role in _ENCODER_MODALITIES}
-    return wanted == "image" or encoded <= {wanted}
-
-
-def _snake_case_words(class_name: str) -> list[str]:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", class_name).lower().split("_")
+            yield "queries", "structure", queries
 
 
 def _raw_patch(tree: ModuleTree, projector: Component) -> str | None:
@@ -312,21 +271,16 @@ def _patch_sides(config: Mapping[str, Any]) -> Iterator[int]:
             yield from (side * factor for factor in (1, *merges))
 
 
-def _learned_queries(tree: ModuleTree, part: Component) -> Iterator[tuple[str, int]]:
-    """The parameters and embeddings that are named for queries: path and number of queries."""
+def _learned_queries(tree: ModuleTree, part: Component) -> Iterator[str]:
+    """The parameters and embeddings that are named for queries."""
     for path in part.paths:
         node = tree.find(path)
         shapes = node.parameter_paths(path) if node is not None else tree.shapes_of({path}).items()
         for at, shape in shapes:
             holder = at.removesuffix(".weight")
-            is_table = holder == at or _is_embedding(tree, holder)
-            if len(shape) > 1 and is_table and _QUERIES.search(holder.rpartition(".")[2]):
-                yield at, shape[-2]
-
-
-def _is_embedding(tree: ModuleTree, path: str) -> bool:
-    node = tree.find(path)
-    return node is not None and embedding_sizes(node) is not None
+            is_table = holder == at or any(embedding_sizes(table) for _, table in modules_at(tree, [holder]))
+            if len(shape) > 1 and is_table and _QUERIES.search(last_name(holder)):
+                yield f"{shape[-2]} learned queries: {at}"
 
 
 def _cross_attention_step(model: _Model, modality: Modality) -> Iterator[Step]:
@@ -334,29 +288,24 @@ def _cross_attention_step(model: _Model, modality: Modality) -> Iterator[Step]:
 
     It does if no statement inserts the features into the text, or if an encoder-decoder's encoder has them.
     """
-    statements = model.statements_of(modality)
+    is_inserted = bool(model.statements_of(modality))
+    source = "the encoder with the inserted features" if is_inserted else _FEATURES
     for part in model.components:
         found = _cross_attention(model.tree, part) if part.role is Role.LANGUAGE_MODEL else None
         if found is None:
             continue
         path, class_name = found
-        source = "the encoder with the inserted features" if statements else _FEATURES
-        if not statements or _is_encoder_decoder(model.tree, path):
-            detail = f"{path} ({class_name}) reads {source}"
-            yield "cross-attention", Evidence(f"{modality}: cross-attention", "structure", detail)
+        configs = (model.tree.config_at(path), model.tree.config)
+        if not is_inserted or any(config.get("is_encoder_decoder") is True for config in configs):
+            yield "cross-attention", "structure", f"{path} ({class_name}) reads {source}"
             return
 
 
 def _cross_attention(tree: ModuleTree, part: Component) -> tuple[str, str] | None:
     """The path and class of the first cross-attention in a component's layers."""
-    for stack in part.stacks:
-        node = tree.find(stack.path)
-        for path, below in node.walk(stack.path) if node is not None else ():
-            is_named = _CROSS_ATTENTION.search(path.rpartition(".")[2])
+    for top, node in modules_at(tree, (stack.path for stack in part.stacks)):
+        for path, below in node.walk(top):
+            is_named = _CROSS_ATTENTION.search(last_name(path))
             if below.total and (is_named or _CROSS_ATTENTION_CLASS.search(below.class_name)):
                 return path, below.class_name
     return None
-
-
-def _is_encoder_decoder(tree: ModuleTree, path: str) -> bool:
-    return any(config.get("is_encoder_decoder") is True for config in (tree.config_at(path), tree.config))

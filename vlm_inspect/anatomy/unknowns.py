@@ -7,14 +7,15 @@ real one; here its class name is replaced by the reason why it is unknown.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.roles import names
-from vlm_inspect.anatomy.roles.assignments import RoleAssignment, owning_path
+from vlm_inspect.anatomy.roles.assignments import RoleAssignment, owner_of
 from vlm_inspect.core.architecture import (
     ENCODERS,
     TEXT_ROLES,
@@ -38,29 +39,20 @@ _HEADS = "headers do not say how many heads share a projection"
 _IMAGE_SIZE = "headers hold no size of images"
 _WITH_STAGES = frozenset({Role.PROJECTOR, Role.LM_HEAD})
 _WITH_EMBEDDINGS = ENCODERS | {Role.LANGUAGE_MODEL}
-_FIELDS = ("parameters", "active", "stacks", "embeddings")
-_FIELDS_WITH_STAGES = ("parameters", "active", "stages")
-
-
-# --- modules with unknown classes, shapes or settings
 
 
 def apply_unknowns(architecture: Architecture, tree: ModuleTree) -> Architecture:
     """Mark what the builder did not know; a record without unknowns is returned as it is."""
-    unknowns = tree.unknowns
+    unknowns, parameters = tree.unknowns, architecture.parameters
     if unknowns == Unknowns() and not tree.stored_bytes:
         return architecture
-    owner = {
-        path: index for index, component in enumerate(architecture.components) for path in component.paths
-    }
-    uncountable, stored = _uncountable(unknowns, owner), _stored_bytes(tree, owner)
-    components = tuple(
-        _mark_component(component, unknowns, uncountable.get(index, ""), stored.get(index, {}))
-        for index, component in enumerate(architecture.components)
-    )
+    components = tuple(_mark_components(architecture.components, tree))
     unknown = dict(unknowns.fields)
-    if unknowns.shapes:  # a module of unknown shape may have the role that was not found
-        unknown |= dict.fromkeys(architecture.absent, next(iter(unknowns.shapes.values())))
+    if unknowns.shapes:
+        why = next(iter(unknowns.shapes.values()))
+        # a module of unknown shape may have the role that was not found
+        unknown |= dict.fromkeys(architecture.absent, why)
+        parameters = _mark_parameters(parameters, ("total", "active"), why)
     if (architecture.model_class or "").startswith(INFERRED):
         unknown["model_class"] = _why_class_unknown(unknowns, "")
     inferred = next((path for path, node in tree.root.walk() if node.inferred), None)
@@ -70,39 +62,31 @@ def apply_unknowns(architecture: Architecture, tree: ModuleTree) -> Architecture
         attention_backends=None if "attention_backends" in unknown else architecture.attention_backends,
         unnamed_modules=_why_class_unknown(unknowns, inferred) if inferred is not None else None,
         components=components,
-        parameters=_mark_parameters(architecture.parameters, unknowns),
+        parameters=parameters,
         absent={role: why for role, why in architecture.absent.items() if role not in unknown},
         unknown={**architecture.unknown, **unknown},
     )
 
 
-def _uncountable(unknowns: Unknowns, owner: Mapping[str, int]) -> dict[int, str]:
-    """The components that own a parameter of unknown shape, by index, each with the first reason."""
-    found: dict[int, str] = {}
-    for path, reason in unknowns.shapes.items():
-        holder = owning_path(path, owner)
-        if holder is not None:
-            found.setdefault(owner[holder], reason)
-    return found
-
-
-def _stored_bytes(tree: ModuleTree, owner: Mapping[str, int]) -> dict[int, dict[str, int]]:
-    """Dtype → bytes of each component, by index."""
-    sums: dict[int, dict[str, int]] = {}
+def _mark_components(components: Sequence[Component], tree: ModuleTree) -> Iterator[Component]:
+    owners = {path: index for index, component in enumerate(components) for path in component.paths}
+    uncountable: dict[int | None, str] = {}
+    for path, reason in tree.unknowns.shapes.items():
+        uncountable.setdefault(owner_of(path, owners), reason)
+    stored: defaultdict[int | None, Counter[str]] = defaultdict(Counter)
     for path, sizes in tree.stored_bytes.items():
-        holder = owning_path(path, owner)
-        for dtype, size in sizes.items() if holder is not None else ():
-            component = sums.setdefault(owner[holder or ""], {})
-            component[dtype] = component.get(dtype, 0) + size
-    return {index: dict(sorted(sizes.items())) for index, sizes in sums.items()}
+        stored[owner_of(path, owners)].update(sizes)
+    for index, component in enumerate(components):
+        why = uncountable.get(index, "")
+        path = component.paths[0] if component.paths else ""
+        sized = _without_sizes(component, why) if why else component
+        marked = _Marker(tree.unknowns, why).mark(sized, path)
+        yield replace(marked, stored_bytes=dict(sorted(stored[index].items())))
 
 
-def _mark_parameters(parameters: Parameters, unknowns: Unknowns) -> Parameters:
-    reason = next(iter(unknowns.shapes.values()), None)
-    if reason is None:
-        return parameters
-    unknown = {**parameters.unknown, "total": reason, "active": reason}
-    return replace(parameters, total=None, active=None, unknown=unknown)
+def _mark_parameters(parameters: Parameters, fields: Sequence[str], why: str) -> Parameters:
+    unknown = {**parameters.unknown, **dict.fromkeys(fields, why)}
+    return replace(parameters, **dict.fromkeys(fields), unknown=unknown)
 
 
 def _why_class_unknown(unknowns: Unknowns, path: str) -> str:
@@ -114,16 +98,6 @@ def _why_class_unknown(unknowns: Unknowns, path: str) -> str:
         return unknowns.classes[at]
     below = (why for place, why in unknowns.classes.items() if path and is_below(place, path))
     return next(below, unknowns.classes.get("", ""))
-
-
-def _mark_component(
-    component: Component, unknowns: Unknowns, uncountable: str, stored: Mapping[str, int]
-) -> Component:
-    if uncountable:
-        component = _without_sizes(component, uncountable)
-    path = component.paths[0] if component.paths else ""
-    marked: Component = _Marker(unknowns, uncountable).mark(component, path)
-    return replace(marked, stored_bytes=stored)
 
 
 def _without_sizes(component: Component, reason: str) -> Component:
@@ -201,10 +175,7 @@ def _unknown_head_fields(attention: Attention) -> list[str]:
     return [name for name in fields if getattr(attention, name) is None]
 
 
-# --- modules that could not be built
-
-
-def assign_missing_modules(tree: ModuleTree, assigned: Sequence[str]) -> tuple[RoleAssignment, ...]:
+def assign_missing_modules(tree: ModuleTree, assigned: Collection[str]) -> tuple[RoleAssignment, ...]:
     """Assign roles to modules that were not built, by accessor or by name: they have no structure."""
     return tuple(_assign_missing(tree, path) for path in tree.missing_modules if path not in assigned)
 
@@ -227,42 +198,30 @@ def apply_missing_modules(architecture: Architecture, tree: ModuleTree) -> Archi
     if not tree.missing_modules:
         return architecture
     why = next(iter(tree.missing_modules.values()))
-    components = tuple(
-        _mark_missing(component, tree) for component in _in_tree_order(architecture.components, tree)
-    )
+    positions = {path: index for index, (path, _) in enumerate(tree.root.walk())}
+
+    def position(component: Component) -> tuple[bool, int]:
+        path = component.paths[0]
+        at = positions[path if path in positions else names.parent_path(path)]
+        return component.role is Role.OTHER, at
+
+    components = [_mark_missing(each, tree) for each in sorted(architecture.components, key=position)]
     text_was_built = all("parameters" not in part.unknown for part in components if part.role in TEXT_ROLES)
     fields = ("total",) if text_was_built else ("total", "active")
-    parameters = architecture.parameters
     return replace(
         architecture,
-        components=components,
-        parameters=replace(
-            parameters,
-            **dict.fromkeys(fields),
-            unknown={**parameters.unknown, **dict.fromkeys(fields, why)},
-        ),
+        components=tuple(components),
+        parameters=_mark_parameters(architecture.parameters, fields, why),
         absent={},
         # a module that was not built may have the role that was not found
         unknown={**architecture.unknown, **dict.fromkeys(architecture.absent, why)},
     )
 
 
-def _in_tree_order(components: Sequence[Component], tree: ModuleTree) -> list[Component]:
-    """In the order of the tree; components without a role come last."""
-    positions = {path: index for index, (path, _) in enumerate(tree.root.walk())}
-
-    def key(component: Component) -> tuple[bool, int]:
-        path = component.paths[0]
-        position = positions[path if path in positions else names.parent_path(path)]
-        return component.role is Role.OTHER, position
-
-    return sorted(components, key=key)
-
-
 def _mark_missing(component: Component, tree: ModuleTree) -> Component:
     why = next((tree.missing_modules[path] for path in component.paths if path in tree.missing_modules), None)
     if why is None:
         return component
-    fields = _FIELDS_WITH_STAGES if component.role in _WITH_STAGES else _FIELDS
-    unknown = {**component.unknown, **dict.fromkeys(fields, why)}
+    fields = ("stages",) if component.role in _WITH_STAGES else ("stacks", "embeddings")
+    unknown = {**component.unknown, **dict.fromkeys(("parameters", "active", *fields), why)}
     return replace(component, parameters=None, active=None, unknown=unknown)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
 from msgspec import Struct
 
 from vlm_inspect.anatomy.layers.stacks import contains_stack, is_stack
@@ -51,33 +54,32 @@ def find_lm_head(tree: ModuleTree, backbone: TextBackbone | None) -> RoleAssignm
     accessor = tree.accessors.get("get_output_embeddings")
     node = tree.find(accessor) if accessor else None
     if accessor and node is not None and linear_widths(node):
-        path = _whole_head(tree, accessor, backbone)
-        return RoleAssignment(
-            Role.LM_HEAD, (path,), "accessor", f"get_output_embeddings() returned {accessor}"
-        )
-    named = [
-        path
-        for path, node in tree.root.walk()
-        if names.HEADS.search(names.last_name(path)) and node.total and not _is_in_generator(path)
-    ]
-    if named:
-        path = min(named, key=lambda path: path.count("."))
-        return RoleAssignment(Role.LM_HEAD, (path,), "name", f"the name {names.last_name(path)!r}")
+        paths = (_whole_head(tree, accessor, backbone),)
+        return RoleAssignment(Role.LM_HEAD, paths, "accessor", f"get_output_embeddings() returned {accessor}")
+    named = _highest_named(tree, names.HEADS, lambda node: node.total > 0)
+    if named is not None:
+        return RoleAssignment(Role.LM_HEAD, (named,), "name", f"the name {names.last_name(named)!r}")
     return _head_by_shape(tree, backbone) if backbone is not None else None
 
 
 def _text_embedding(tree: ModuleTree) -> str | None:
-    """The path of the text embedding. A speech generator's embedding of its codes does not count."""
     accessor = tree.accessors.get("get_input_embeddings")
     if accessor and _embedding_sizes_at(tree, accessor):
         return accessor
-    named = [
+    return _highest_named(tree, names.TEXT_EMBEDDINGS, lambda node: embedding_sizes(node) is not None)
+
+
+def _highest_named(
+    tree: ModuleTree, pattern: re.Pattern[str], fits: Callable[[ModuleNode], bool]
+) -> str | None:
+    """The highest module with a matching name. A speech generator's embedding of its codes does not count."""
+    named = (
         path
         for path, node in tree.root.walk()
-        if names.TEXT_EMBEDDINGS.search(names.last_name(path))
-        and embedding_sizes(node)
-        and not _is_in_generator(path)
-    ]
+        if pattern.search(names.last_name(path))
+        and fits(node)
+        and not any(names.GENERATOR.search(name) for name in path.split("."))
+    )
     return min(named, key=lambda path: path.count("."), default=None)
 
 
@@ -90,20 +92,13 @@ def _embedding_sizes_at(tree: ModuleTree, path: str) -> tuple[int, int] | None:
     return embedding_sizes(node) or next((sizes for sizes in below if sizes), None)
 
 
-def _is_in_generator(path: str) -> bool:
-    return any(names.GENERATOR.search(name) for name in path.split("."))
-
-
 def _holds_text_layers(node: ModuleNode) -> bool:
-    children = [child for _, child in node.children]
-    return any(is_stack(child) for child in children) or any(
-        is_stack(below) for child in children for _, below in child.children if not _has_non_text_class(child)
-    )
-
-
-def _has_non_text_class(node: ModuleNode) -> bool:
-    patterns = (names.VISION_CLASS, names.AUDIO_CLASS, names.PROJECTOR_CLASS)
-    return any(pattern.search(node.class_name) for pattern in patterns)
+    non_text = (names.VISION_CLASS, names.AUDIO_CLASS, names.PROJECTOR_CLASS)
+    for _, child in node.children:
+        is_text = not any(pattern.search(child.class_name) for pattern in non_text)
+        if is_stack(child) or (is_text and any(is_stack(below) for _, below in child.children)):
+            return True
+    return False
 
 
 def _head_by_shape(tree: ModuleTree, backbone: TextBackbone) -> RoleAssignment | None:
@@ -119,16 +114,15 @@ def _head_by_shape(tree: ModuleTree, backbone: TextBackbone) -> RoleAssignment |
 def _whole_head(tree: ModuleTree, path: str, backbone: TextBackbone | None) -> str:
     """The path of the whole head around its last Linear: BERT's transforms the hidden state first.
 
-    Goes up from the Linear until a module contains the text embedding or layers. A module that adds no
-    parameters is only a wrapper and does not count.
+    Goes up until a module contains the text embedding or layers. A module that adds no parameters is only a
+    wrapper and does not count.
     """
     whole = at = path
-    while above := names.parent_path(at):
-        node, inner = tree.find(above), tree.find(whole)
+    while at := names.parent_path(at):
+        node, inner = tree.find(at), tree.find(whole)
         if node is None or inner is None or contains_stack(node):
             break
-        if backbone is not None and is_below(backbone.embedding, above):
+        if backbone is not None and is_below(backbone.embedding, at):
             break
-        whole = above if node.total > inner.total else whole
-        at = above
+        whole = at if node.total > inner.total else whole
     return whole

@@ -30,12 +30,12 @@ Assignments = Sequence[RoleAssignment]
 
 def all_paths(assignments: Iterable[RoleAssignment], *roles: Role) -> list[str]:
     """The paths of the assignments, or of those with one of these roles."""
-    return [
-        path
-        for assignment in assignments
-        if not roles or assignment.role in roles
-        for path in assignment.paths
-    ]
+    return [path for each in assignments if not roles or each.role in roles for path in each.paths]
+
+
+def modules_at(tree: ModuleTree, paths: Iterable[str]) -> Iterator[tuple[str, ModuleNode]]:
+    """The modules at these paths; bare parameters are left out."""
+    return ((path, node) for path in paths if (node := tree.find(path)) is not None)
 
 
 def owned_parameters(tree: ModuleTree, groups: Sequence[tuple[str, ...]]) -> list[int]:
@@ -44,34 +44,35 @@ def owned_parameters(tree: ModuleTree, groups: Sequence[tuple[str, ...]]) -> lis
     Where one path is inside another, the inner path owns the parameters below it. A tied parameter
     belongs to the group of its first path.
     """
-    owner = {path: index for index, paths in enumerate(groups) for path in paths}
+    owners = {path: index for index, paths in enumerate(groups) for path in paths}
     counts = [0] * len(groups)
-    for path, index in owner.items():
-        nested = sum(_parameter_count(tree, inner) for inner in _directly_inside(path, owner))
-        counts[index] += _parameter_count(tree, path) - nested
+    for path, index in owners.items():
+        count = _parameter_count(tree, path)
+        counts[index] += count
+        outer = owner_of(parent_path(path), owners)
+        if outer is not None:
+            counts[outer] -= count
     repeated = (path for group in tree.ties for path in group[1:])
     for path, surplus in zip(repeated, tree.duplicate_sizes(), strict=True):
-        holder = owning_path(path, owner)
-        if holder is not None:
-            counts[owner[holder]] -= surplus
+        owner = owner_of(path, owners)
+        if owner is not None:
+            counts[owner] -= surplus
     return counts
 
 
-def owning_path(path: str, owner: Mapping[str, int]) -> str | None:
-    """The innermost assigned path at or above a path."""
+def owner_of(path: str, owners: Mapping[str, int]) -> int | None:
+    """The index of the innermost assigned path at or above a path."""
     while path:
-        if path in owner:
-            return path
+        if path in owners:
+            return owners[path]
         path = parent_path(path)
     return None
 
 
-def unassigned_modules(tree: ModuleTree, assigned: Collection[str]) -> Iterator[tuple[str, str]]:
+def unassigned_modules(
+    node: ModuleNode, assigned: Collection[str], path: str = ""
+) -> Iterator[tuple[str, str]]:
     """The largest modules and bare parameters without a role: path and class name (or `Parameter`)."""
-    yield from _unassigned(tree.root, "", set(assigned))
-
-
-def _unassigned(node: ModuleNode, path: str, assigned: set[str]) -> Iterator[tuple[str, str]]:
     for name, _ in node.parameters:
         if join(path, name) not in assigned:
             yield join(path, name), "Parameter"
@@ -80,15 +81,9 @@ def _unassigned(node: ModuleNode, path: str, assigned: set[str]) -> Iterator[tup
         if at in assigned or not child.total:
             continue
         if any(is_below(other, at) for other in assigned):
-            yield from _unassigned(child, at, assigned)
+            yield from unassigned_modules(child, assigned, at)
         else:
             yield at, child.class_name
-
-
-def _directly_inside(path: str, owner: Mapping[str, int]) -> Iterator[str]:
-    for other in owner:
-        if other != path and is_below(other, path) and owning_path(parent_path(other), owner) == path:
-            yield other
 
 
 def _parameter_count(tree: ModuleTree, path: str) -> int:

@@ -66,8 +66,26 @@ class Candidate(Struct, frozen=True, dict=True):
 
     @cached_property
     def is_wrapper(self) -> bool:
-        """Whether the module holds an encoder and its projector, or encoders of two modalities (Phi-4's)."""
-        return _is_wrapper(self.node)
+        """Whether the module holds an encoder and its projector, or encoders of two modalities (Phi-4's).
+
+        A child counts as an encoder only if it takes pixels or sound itself. A vision tower whose patches are
+        embedded next to its transformer (Llama 4's) is one encoder, not a wrapper.
+        """
+        children = self.children()
+        if any(child.name.isdigit() for child in children):
+            return False
+        if any(child.is_wrapper for child in children):
+            return True
+        has_projector = any(names.PROJECTOR.search(child.name) for child in children)
+        inputs = {
+            taken.encoder
+            for child in children
+            if not names.PROJECTOR.search(child.name)
+            and not is_list(child.node)
+            and contains_attention(child.node)
+            and (taken := child.input)
+        }
+        return len(inputs) > 1 or bool(inputs and has_projector)
 
     @cached_property
     def belongs_to_text(self) -> bool:
@@ -84,25 +102,3 @@ class Candidate(Struct, frozen=True, dict=True):
         widths = (linear_widths(leaf) or convolution_channels(leaf) for _, leaf in leaves(node, ""))
         input_width = next((pair[0] for pair in widths if pair), None)
         return input_width is None or input_width == backbone.width
-
-
-def _is_wrapper(node: ModuleNode) -> bool:
-    """See `Candidate.is_wrapper`.
-
-    A child counts as an encoder only if it takes pixels or sound itself. A vision tower whose patches are
-    embedded next to its transformer (Llama 4's) is one encoder, not a wrapper.
-    """
-    children = [(name, child) for name, child in node.children if child.total]
-    if any(name.isdigit() for name, _ in children):
-        return False
-    if any(_is_wrapper(child) for _, child in children):
-        return True
-    inputs = {name: taken.encoder for name, child in children if (taken := _encoder_input(name, child))}
-    projectors = [name for name, _ in children if names.PROJECTOR.search(name) and name not in inputs]
-    return bool(inputs and projectors) or len(set(inputs.values())) > 1
-
-
-def _encoder_input(name: str, node: ModuleNode) -> RawInput | None:
-    if is_list(node) or names.PROJECTOR.search(name) or not contains_attention(node):
-        return None
-    return raw_input(node, name)

@@ -9,35 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from vlm_inspect.anatomy.roles import refine
 from vlm_inspect.anatomy.roles.anchors import TextBackbone, find_lm_head, text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment
 from vlm_inspect.anatomy.roles.candidates import Candidate
 from vlm_inspect.anatomy.roles.finders import find_role, holds_parts
 from vlm_inspect.anatomy.roles.inner_projectors import add_inner_projectors
 from vlm_inspect.anatomy.roles.language_model import assign_language_model
-from vlm_inspect.anatomy.roles.refine import (
-    add_bare_parameters,
-    drop_projectors_without_source,
-    extend_head,
-    merge_parameter_lists,
-    merge_sibling_linears,
-    split_codecs,
-    split_encoders,
-)
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below
 
 Refinement = Callable[[ModuleTree, Assignments], Iterable[RoleAssignment]]
 
 REFINEMENTS: tuple[Refinement, ...] = (
-    split_codecs,  # a codec's encoder reads input, its decoder generates output
-    split_encoders,  # one tower may hold two encoders
-    merge_sibling_linears,  # several Linears next to each other may be one projector
-    merge_parameter_lists,  # a ParameterList named like a projector belongs to the projector next to it
-    drop_projectors_without_source,  # without an encoder or another source there is nothing to project
+    refine.split_codecs,  # a codec's encoder reads input, its decoder generates output
+    refine.split_encoders,  # one tower may hold two encoders
+    refine.merge_sibling_linears,  # several Linears next to each other may be one projector
+    refine.merge_parameter_lists,  # a ParameterList named like a projector belongs to the one next to it
+    refine.drop_projectors_without_source,  # without an encoder or another source there is nothing to project
     assign_language_model,  # the text embedding, its layers, and no other part
     add_inner_projectors,  # encoders may contain their projector
-    add_bare_parameters,  # query tokens and separators belong to the projector next to them
-    extend_head,  # a transform next to the LM head belongs to the head
+    refine.add_bare_parameters,  # query tokens and separators belong to the projector next to them
+    refine.extend_head,  # a transform next to the LM head belongs to the head
 )
 
 
@@ -50,11 +42,9 @@ def find_roles(tree: ModuleTree) -> tuple[RoleAssignment, ...]:
     head = find_lm_head(tree, backbone)
     assignments = [head] if head else []
     assignments += _assign_along_spine(tree, backbone, head.paths if head else ())
-    for refine in REFINEMENTS:
-        assignments = list(refine(tree, assignments))
-    return tuple(
-        sorted(assignments, key=lambda assigned: min(_position(tree, path) for path in assigned.paths))
-    )
+    for refinement in REFINEMENTS:
+        assignments = list(refinement(tree, assignments))
+    return tuple(sorted(assignments, key=lambda each: min(_position(tree, path) for path in each.paths)))
 
 
 def _assign_along_spine(

@@ -8,10 +8,12 @@ pixels or sound and has no layers, or one that maps to the text width outside of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
 
 from vlm_inspect.anatomy.leaves import contains_attention, leaves, linear_widths
-from vlm_inspect.anatomy.roles import families, names
+from vlm_inspect.anatomy.roles import names
 from vlm_inspect.anatomy.roles.candidates import Candidate
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, token_table
 from vlm_inspect.core.architecture import ENCODERS, Role, Rule
@@ -22,8 +24,20 @@ Found = tuple[Role, Rule, str]
 Finder = Callable[[Candidate], Found | None]
 
 
+class Family(Struct, frozen=True):
+    """Exceptions: roles in one model class that no finder can derive, by module path."""
+
+    model_class: str
+    roles: Mapping[str, Role]
+    reason: str
+
+
+FAMILIES: tuple[Family, ...] = ()
+"""The only place that names a model class."""
+
+
 def _by_family(candidate: Candidate) -> Found | None:
-    for family in families.FAMILIES:
+    for family in FAMILIES:
         if family.model_class == candidate.tree.root.class_name and candidate.path in family.roles:
             return family.roles[candidate.path], "family", family.reason
     return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from vlm_inspect.anatomy.layers.stacks import distinct_modules, is_stack
 from vlm_inspect.anatomy.leaves import contains_attention, linear_widths
 from vlm_inspect.anatomy.roles.anchors import text_backbone
-from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths
+from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, modules_at
 from vlm_inspect.anatomy.roles.inputs_outputs import last_linear_width, norm_or_table_width, stream_width
 from vlm_inspect.anatomy.roles.names import last_name
 from vlm_inspect.core.architecture import ENCODERS, Role
@@ -31,11 +31,10 @@ def add_inner_projectors(tree: ModuleTree, assignments: Assignments) -> Iterator
         is_encoder = assignment.role in ENCODERS
         if not is_encoder and not (assignment.role is Role.OTHER and assignment.rule == "structure"):
             continue
-        for path in assignment.paths:
-            node = tree.find(path)
-            named = list(_named_projectors(node, path)) if node is not None else []
+        for path, node in modules_at(tree, assignment.paths):
+            named = list(_named_projectors(node, path))
             yield from named
-            if node is not None and not named and is_encoder:
+            if is_encoder and not named:
                 yield from _final_projection(node, path, text_width, _projector_inputs(tree, assignments))
 
 
@@ -55,7 +54,7 @@ def _named_projectors(node: ModuleNode, encoder: str) -> Iterator[RoleAssignment
 
 
 def _final_projection(
-    node: ModuleNode, encoder: str, text_width: int | None, projector_inputs: set[int]
+    node: ModuleNode, encoder: str, text_width: int | None, projector_inputs: Iterable[int]
 ) -> Iterator[RoleAssignment]:
     """The encoder's own Linear to another width than its layers', and the modules at that width.
 
@@ -65,9 +64,8 @@ def _final_projection(
     """
     width = stream_width(node)
     linears = {name: widths for name, child in node.children if (widths := linear_widths(child))}
-    outputs = {
-        name: widths[1] for name, widths in linears.items() if widths[1] not in {width, *projector_inputs}
-    }
+    known = {width, *projector_inputs}
+    outputs = {name: output for name, (_, output) in linears.items() if output not in known}
     last = [name for name, output in outputs.items() if output == text_width]
     last = last or [name for name in outputs if _PROJ.search(name)]
     if width is None or not last:
@@ -80,12 +78,10 @@ def _final_projection(
     yield RoleAssignment(Role.PROJECTOR, paths, "structure", detail)
 
 
-def _projector_inputs(tree: ModuleTree, assignments: Assignments) -> set[int]:
+def _projector_inputs(tree: ModuleTree, assignments: Assignments) -> Iterator[int]:
     """The input widths of the projectors outside the encoders."""
-    nodes = [tree.find(path) for path in all_paths(assignments, Role.PROJECTOR)]
-    widths = (_first_linear_widths(node) for node in nodes if node is not None)
-    return {pair[0] for pair in widths if pair}
-
-
-def _first_linear_widths(node: ModuleNode) -> tuple[int, int] | None:
-    return next((widths for _, child in distinct_modules(node, "") if (widths := linear_widths(child))), None)
+    for _, node in modules_at(tree, all_paths(assignments, Role.PROJECTOR)):
+        widths = (linear_widths(child) for _, child in distinct_modules(node, ""))
+        first = next(filter(None, widths), None)
+        if first is not None:
+            yield first[0]

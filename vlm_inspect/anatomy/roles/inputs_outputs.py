@@ -31,11 +31,10 @@ class RawInput(Struct, frozen=True):
 
 def raw_input(node: ModuleNode, path: str) -> RawInput | None:
     """The pixels that a module takes, or else the sound (a waveform or a spectrogram)."""
-    if (at := pixel_convolution(node, path)) is not None:
-        return RawInput(Role.VISION_ENCODER, "pixels", at)
-    if (at := _first_convolution(node, path, _SOUND_CHANNELS, fewest_dimensions=1)) is not None:
-        return RawInput(Role.AUDIO_ENCODER, "sound", at)
-    return None
+    if (pixels := pixel_convolution(node, path)) is not None:
+        return RawInput(Role.VISION_ENCODER, "pixels", pixels)
+    sound = _first_convolution(node, path, _SOUND_CHANNELS, fewest_dimensions=1)
+    return RawInput(Role.AUDIO_ENCODER, "sound", sound) if sound is not None else None
 
 
 def pixel_convolution(node: ModuleNode, path: str) -> str | None:
@@ -45,10 +44,8 @@ def pixel_convolution(node: ModuleNode, path: str) -> str | None:
 
 def quantizer_name(node: ModuleNode) -> str | None:
     """The name of the first child that is a quantizer; a module with one is a codec."""
-    for name, child in node.children:
-        if names.QUANTIZER.search(name) or names.QUANTIZER.search(child.class_name):
-            return name
-    return None
+    is_quantizer = names.QUANTIZER.search
+    return next((key for key, child in node.children if is_quantizer(f"{key} {child.class_name}")), None)
 
 
 def token_table(node: ModuleNode, path: str) -> tuple[str, tuple[int, int]] | None:
@@ -88,15 +85,11 @@ def _first_convolution(
     node: ModuleNode, path: str, in_channels: frozenset[int], *, fewest_dimensions: int
 ) -> str | None:
     for at, child in distinct_modules(node, path):
-        channels = convolution_channels(child)
-        if channels and channels[0] in in_channels and _dimensions(child) >= fewest_dimensions:
+        channels, kernel = convolution_channels(child), child.attribute("kernel_size")
+        dimensions = len(kernel) if isinstance(kernel, tuple) else 0
+        if channels and channels[0] in in_channels and dimensions >= fewest_dimensions:
             return at
     return None
-
-
-def _dimensions(convolution: ModuleNode) -> int:
-    kernel = convolution.attribute("kernel_size")
-    return len(kernel) if isinstance(kernel, tuple) else 0
 
 
 def _token_tables(node: ModuleNode, path: str) -> Iterator[tuple[str, tuple[int, int]]]:

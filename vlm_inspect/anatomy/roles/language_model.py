@@ -16,40 +16,27 @@ from vlm_inspect.core.module_tree import ModuleTree, is_below
 def assign_language_model(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
     """Replace the language models that the finders found with the one that owns the text embedding.
 
-    Without a text embedding, a single one stays; of several, none can be preferred, and all stay.
+    It is the lowest module with the embedding and layers, or one above it that adds no other part, together
+    with further modules that read text (the encoder of an encoder-decoder). Without a text embedding, a
+    single one stays; of several, none can be preferred, and all stay.
     """
     backbone = text_backbone(tree)
     if backbone is None:
         return list(assignments)
+    embedding = backbone.embedding
     others = [assignment for assignment in assignments if assignment.role is not Role.LANGUAGE_MODEL]
-    separate = all_paths(assignments, Role.LANGUAGE_MODEL)
-    return [*others, _language_model(tree, backbone.embedding, others, separate)]
-
-
-def _language_model(
-    tree: ModuleTree, embedding: str, others: Assignments, separate: Sequence[str]
-) -> RoleAssignment:
-    """The lowest module with the text embedding and layers, or one above it that adds no other part.
-
-    Args:
-        tree: The model.
-        embedding: Path of the text embedding.
-        others: The assignments of other roles.
-        separate: Paths of further modules that read text (the encoder of an encoder-decoder).
-
-    """
     path = _lowest_with_layers(tree, embedding, all_paths(others))
     if not path:
-        return _spread_over_root(tree, embedding, others)
+        return [*others, _spread_over_root(tree, embedding, all_paths(others))]
     heads = all_paths(others, Role.LM_HEAD)
     path = _highest_without_other_parts(path, [at for at in all_paths(others) if at not in heads])
-    outside = [at for at in (*separate, *_tied_root_tables(tree, embedding)) if not is_below(at, path)]
+    outside = (*all_paths(assignments, Role.LANGUAGE_MODEL), *_tied_root_tables(tree, embedding))
+    paths = (path, *(at for at in outside if not is_below(at, path)))
     detail = f"the lowest module with the text embedding {embedding} and layers"
-    return RoleAssignment(Role.LANGUAGE_MODEL, (path, *outside), "structure", detail)
+    return [*others, RoleAssignment(Role.LANGUAGE_MODEL, paths, "structure", detail)]
 
 
-def _lowest_with_layers(tree: ModuleTree, embedding: str, assigned: Collection[str]) -> str:
-    path = embedding
+def _lowest_with_layers(tree: ModuleTree, path: str, assigned: Collection[str]) -> str:
     while path:
         node = tree.find(path)
         if node is not None and next(find_stacks(node, path, assigned), None) is not None:
@@ -78,15 +65,13 @@ def _tied_root_tables(tree: ModuleTree, embedding: str) -> list[str]:
     return [name for name, child in tree.root.children if name in holders and embedding_sizes(child)]
 
 
-def _spread_over_root(tree: ModuleTree, embedding: str, others: Assignments) -> RoleAssignment:
+def _spread_over_root(tree: ModuleTree, embedding: str, assigned: Collection[str]) -> RoleAssignment:
     """A language model without a module of its own: the root's children that have no other role."""
-    assigned = set(all_paths(others))
     paths = tuple(
         name
         for name, child in tree.root.children
         if child.total and not any(is_below(at, name) for at in assigned)
     )
-    detail = (
-        f"the root itself holds the text embedding {embedding}: these are its children without another role"
-    )
+    held = f"the root itself holds the text embedding {embedding}"
+    detail = f"{held}: these are its children without another role"
     return RoleAssignment(Role.LANGUAGE_MODEL, paths or (embedding,), "structure", detail)

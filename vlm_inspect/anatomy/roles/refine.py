@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules
 from vlm_inspect.anatomy.leaves import is_list, linear_widths
 from vlm_inspect.anatomy.roles import names
-from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, owning_path
+from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, modules_at, owner_of
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, stream_width
 from vlm_inspect.core.architecture import ENCODERS, Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
@@ -24,6 +24,7 @@ from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
 _STEP = re.compile(r"(^|_)(up|down|in|out|fc|linear)?_?\d?(?=_|$)")
 _IMAGE_PARAMETER = re.compile(r"(quer(y|ies)|latent|newline|separator|view_)")
 _DECODER_HALF = re.compile(r"^(decoder(_\w+)?|upsample\w*|post_quant_\w+)$")
+_PARAMETER_LISTS = frozenset({"ParameterList", "ParameterDict"})
 _SOURCES = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER, Role.GENERATOR, Role.OTHER})
 
 
@@ -33,24 +34,20 @@ def split_codecs(tree: ModuleTree, assignments: Assignments) -> Iterator[RoleAss
     If the model has another encoder of that modality (Janus), its codec only generates output.
     """
     for assignment in assignments:
-        codec = _codec(tree, assignment)
+        path, codec = assignment.paths[0], _codec(tree, assignment)
         if codec is None:
             yield assignment
             continue
-        encoders = [
-            other for other in assignments if other.role is assignment.role and _codec(tree, other) is None
-        ]
+        encoders = [each for each in assignments if each.role is assignment.role and not _codec(tree, each)]
         if encoders:
             detail = f"a codec, while {encoders[0].paths[0]} encodes the input; {assignment.detail}"
             yield replace(assignment, role=Role.GENERATOR, detail=detail)
             continue
         yield assignment
-        path = assignment.paths[0]
         decoder = tuple(join(path, name) for name, _ in codec.children if _DECODER_HALF.search(name))
         if join(path, "decoder") in decoder:
-            yield RoleAssignment(
-                Role.GENERATOR, decoder, "structure", f"the decoder half of the codec {path}"
-            )
+            detail = f"the decoder half of the codec {path}"
+            yield RoleAssignment(Role.GENERATOR, decoder, "structure", detail)
 
 
 def split_encoders(tree: ModuleTree, assignments: Assignments) -> Iterator[RoleAssignment]:
@@ -60,9 +57,9 @@ def split_encoders(tree: ModuleTree, assignments: Assignments) -> Iterator[RoleA
     (Mllama's local and global layers).
     """
     for assignment in assignments:
-        node = tree.find(assignment.paths[0])
         can_split = assignment.role in ENCODERS and _codec(tree, assignment) is None
-        encoders = _encoders_inside(node) if node is not None and can_split else []
+        node = tree.find(assignment.paths[0]) if can_split else None
+        encoders = _encoders_inside(node) if node is not None else []
         if node is not None and encoders:
             yield from _one_per_encoder(assignment, node, encoders)
         else:
@@ -88,16 +85,17 @@ def merge_sibling_linears(tree: ModuleTree, assignments: Assignments) -> list[Ro
 def merge_parameter_lists(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
     """Give lists of bare parameters (GIT's temporal embeddings) to the projector next to them."""
     lists = [
-        assignment
-        for assignment in assignments
-        if assignment.role is Role.PROJECTOR and _is_parameter_list(tree.find(assignment.paths[0]))
+        each
+        for each in assignments
+        if each.role is Role.PROJECTOR
+        and any(node.class_name in _PARAMETER_LISTS for _, node in modules_at(tree, each.paths[:1]))
     ]
-    merged = [assignment for assignment in assignments if assignment not in lists]
-    for assignment in lists:
-        path = assignment.paths[0]
+    merged = [each for each in assignments if each not in lists]
+    for each in lists:
+        path = each.paths[0]
         index = _sibling_projector(merged, names.parent_path(path), names.last_name(path))
         if index is None:
-            merged.append(assignment)
+            merged.append(each)
         else:
             merged[index] = _with_paths(merged[index], path)
     return merged
@@ -108,14 +106,14 @@ def drop_projectors_without_source(tree: ModuleTree, assignments: Assignments) -
 
     One named for another modality stays: its encoder may be missing from the build, or not needed.
     """
-    if tree.missing_modules or any(assignment.role in _SOURCES for assignment in assignments):
-        return list(assignments)
+    has_source = tree.missing_modules or any(each.role in _SOURCES for each in assignments)
     return [
-        assignment
-        for assignment in assignments
-        if assignment.role is not Role.PROJECTOR
-        or assignment.rule == "structure"
-        or any(pattern.search(path) for pattern in names.NON_TEXT for path in assignment.paths)
+        each
+        for each in assignments
+        if has_source
+        or each.role is not Role.PROJECTOR
+        or each.rule == "structure"
+        or any(pattern.search(path) for pattern in names.NON_TEXT for path in each.paths)
     ]
 
 
@@ -126,14 +124,15 @@ def add_bare_parameters(tree: ModuleTree, assignments: Assignments) -> list[Role
     In the language model's own module, bare parameters belong to the text unless their name is for images.
     """
     extended = list(assignments)
-    owner = {path: index for index, assignment in enumerate(extended) for path in assignment.paths}
+    owners = {path: index for index, assignment in enumerate(extended) for path in assignment.paths}
     projectors = (assignment for assignment in extended if assignment.role is Role.PROJECTOR)
-    for path in sorted({names.parent_path(projector.paths[0]) for projector in projectors}):
-        node, holder = tree.find(path), owning_path(path, owner)
-        is_spine = holder is None or extended[owner[holder]].role is Role.LANGUAGE_MODEL
-        for name, _ in node.parameters if node is not None and is_spine else ():
+    parents = sorted({names.parent_path(projector.paths[0]) for projector in projectors})
+    for path, node in modules_at(tree, parents):
+        owner = owner_of(path, owners)
+        is_spine = owner is None or extended[owner].role is Role.LANGUAGE_MODEL
+        for name, _ in node.parameters if is_spine else ():
             index = _sibling_projector(extended, path, name)
-            if index is not None and (path not in owner or _IMAGE_PARAMETER.search(name)):
+            if index is not None and (path not in owners or _IMAGE_PARAMETER.search(name)):
                 extended[index] = _with_paths(extended[index], join(path, name))
     return extended
 
@@ -186,22 +185,14 @@ def _with_paths(assignment: RoleAssignment, *paths: str) -> RoleAssignment:
     return replace(assignment, paths=(*assignment.paths, *paths))
 
 
-def _is_parameter_list(node: ModuleNode | None) -> bool:
-    return node is not None and node.class_name in {"ParameterList", "ParameterDict"}
-
-
 def _sibling_projector(assignments: Assignments, parent: str, name: str) -> int | None:
     """The index of the projector in a module whose name has the longest common prefix with `name`."""
     siblings = [
-        index
-        for index, assignment in enumerate(assignments)
-        if assignment.role is Role.PROJECTOR and names.parent_path(assignment.paths[0]) == parent
+        (_common_prefix_length(names.last_name(each.paths[0]), name), index)
+        for index, each in enumerate(assignments)
+        if each.role is Role.PROJECTOR and names.parent_path(each.paths[0]) == parent
     ]
-
-    def rank(index: int) -> tuple[int, int]:
-        return _common_prefix_length(names.last_name(assignments[index].paths[0]), name), index
-
-    return max(siblings, key=rank, default=None)
+    return max(siblings)[1] if siblings else None
 
 
 def _common_prefix_length(one: str, other: str) -> int:
