@@ -13,7 +13,6 @@ from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules, 
 from vlm_inspect.anatomy.leaves import as_int, is_activation, is_norm, linear_widths
 from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment, modules_at
-from vlm_inspect.anatomy.roles.names import last_name, parent_path
 from vlm_inspect.anatomy.steps.embeddings import embedding_stages, other_modules, text_stages
 from vlm_inspect.anatomy.steps.leaf import embedding_stage, leaf_stage, learned_queries
 from vlm_inspect.anatomy.steps.projector import projector_stages, with_activation, with_queries
@@ -30,7 +29,7 @@ from vlm_inspect.core.architecture import (
     Role,
     Stage,
 )
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name, parent_path
 
 # components without `extra_modules`: `stages` has all their modules, or they are too varied
 _WITHOUT_EXTRA_MODULES = frozenset({Role.PROJECTOR, Role.LM_HEAD, Role.OTHER})

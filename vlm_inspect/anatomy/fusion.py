@@ -16,9 +16,9 @@ from msgspec.structs import replace
 
 from vlm_inspect.anatomy.leaves import as_int, embedding_sizes
 from vlm_inspect.anatomy.roles.assignments import modules_at
-from vlm_inspect.anatomy.roles.names import ENCODER_MODALITIES, last_name
+from vlm_inspect.anatomy.roles.names import ENCODER_MODALITIES
 from vlm_inspect.core.architecture import Component, Evidence, FusionStep, Modality, ModalityInput, Role, Rule
-from vlm_inspect.core.module_tree import ForwardInfo, FusionOp, ModuleTree, TokenRead, is_below
+from vlm_inspect.core.module_tree import ForwardInfo, FusionOp, ModuleTree, TokenRead, is_below, last_name
 
 # names of the text's own sequence in models' source
 _TEXT_SEQUENCE = re.compile(

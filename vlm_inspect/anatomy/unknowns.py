@@ -30,7 +30,7 @@ from vlm_inspect.core.architecture import (
     Parameters,
     Role,
 )
-from vlm_inspect.core.module_tree import INFERRED, ModuleTree, Unknowns, is_below
+from vlm_inspect.core.module_tree import INFERRED, ModuleTree, Unknowns, is_below, last_name, parent_path
 
 _ACTIVATION = "activations leave no trace in headers"
 _EPS = "headers hold no eps"
@@ -93,7 +93,7 @@ def _why_class_unknown(unknowns: Unknowns, path: str) -> str:
     """The reason at a path: its own or the nearest above, else one below, else the root's."""
     at = path
     while at and at not in unknowns.classes:
-        at = names.parent_path(at)
+        at = parent_path(at)
     if at:
         return unknowns.classes[at]
     below = (why for place, why in unknowns.classes.items() if path and is_below(place, path))
@@ -185,7 +185,7 @@ def _assign_missing(tree: ModuleTree, path: str) -> RoleAssignment:
         if tree.accessors.get(f"get_encoder({modality})") == path:
             detail = f'get_encoder(modality="{modality}") returned {path}'
             return RoleAssignment(role, (path,), "accessor", detail)
-    name = names.last_name(path)
+    name = last_name(path)
     for role, pattern in names.ROLE_NAMES:
         if pattern.search(name):
             return RoleAssignment(role, (path,), "name", f"the name {name!r}")
@@ -202,7 +202,7 @@ def apply_missing_modules(architecture: Architecture, tree: ModuleTree) -> Archi
 
     def position(component: Component) -> tuple[bool, int]:
         path = component.paths[0]
-        at = positions[path if path in positions else names.parent_path(path)]
+        at = positions[path if path in positions else parent_path(path)]
         return component.role is Role.OTHER, at
 
     components = [_mark_missing(each, tree) for each in sorted(architecture.components, key=position)]

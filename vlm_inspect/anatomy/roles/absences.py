@@ -11,7 +11,7 @@ from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, all_paths, modules_at
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, pixel_convolution, quantizer_name
 from vlm_inspect.core.architecture import ENCODERS, TEXT_ROLES, Role
-from vlm_inspect.core.module_tree import ModuleTree
+from vlm_inspect.core.module_tree import ModuleTree, last_name
 
 _CROSS_ATTENTION = re.compile(r"(cross|enc(oder)?_?(dec(oder)?_?)?att(n|ention))", re.IGNORECASE)
 
@@ -39,7 +39,7 @@ def _why_no_vision_encoder(tree: ModuleTree, assignments: Assignments) -> Iterat
     for path in all_paths(assignments, Role.AUDIO_ENCODER):
         yield f"the model takes audio ({path}), and none of its modules takes pixels"
     for path, node in modules_at(tree, all_paths(assignments, Role.PROJECTOR)):
-        is_named = names.VISION.search(names.last_name(path)) or names.VISION_CLASS.search(node.class_name)
+        is_named = names.VISION.search(last_name(path)) or names.VISION_CLASS.search(node.class_name)
         if is_named or pixel_convolution(node, path):
             yield f"no encoder layers: {path} maps the pixels to the language model's width"
     yield from _why_text_only(assignments)

@@ -12,7 +12,7 @@ from vlm_inspect.anatomy.leaves import embedding_sizes, linear_widths
 from vlm_inspect.anatomy.roles import names
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment
 from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, last_name, parent_path
 
 
 class TextBackbone(Struct, frozen=True):
@@ -42,7 +42,7 @@ def text_backbone(tree: ModuleTree) -> TextBackbone | None:
         return None
     path = embedding
     while path:
-        path = names.parent_path(path)
+        path = parent_path(path)
         node = tree.find(path)
         if node is not None and _holds_text_layers(node):
             break
@@ -58,7 +58,7 @@ def find_lm_head(tree: ModuleTree, backbone: TextBackbone | None) -> RoleAssignm
         return RoleAssignment(Role.LM_HEAD, paths, "accessor", f"get_output_embeddings() returned {accessor}")
     named = _highest_named(tree, names.HEADS, lambda node: node.total > 0)
     if named is not None:
-        return RoleAssignment(Role.LM_HEAD, (named,), "name", f"the name {names.last_name(named)!r}")
+        return RoleAssignment(Role.LM_HEAD, (named,), "name", f"the name {last_name(named)!r}")
     return _head_by_shape(tree, backbone) if backbone is not None else None
 
 
@@ -76,7 +76,7 @@ def _highest_named(
     named = (
         path
         for path, node in tree.root.walk()
-        if pattern.search(names.last_name(path))
+        if pattern.search(last_name(path))
         and fits(node)
         and not any(names.GENERATOR.search(name) for name in path.split("."))
     )
@@ -118,7 +118,7 @@ def _whole_head(tree: ModuleTree, path: str, backbone: TextBackbone | None) -> s
     wrapper and does not count.
     """
     whole = at = path
-    while at := names.parent_path(at):
+    while at := parent_path(at):
         node, inner = tree.find(at), tree.find(whole)
         if node is None or inner is None or contains_stack(node):
             break

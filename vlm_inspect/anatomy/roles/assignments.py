@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from vlm_inspect.anatomy.roles.names import parent_path
 from vlm_inspect.core.architecture import Evidence, Role, Rule
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, parent_path
 
 
 class RoleAssignment(Struct, frozen=True):

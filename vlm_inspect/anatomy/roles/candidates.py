@@ -18,7 +18,7 @@ from vlm_inspect.anatomy.roles import names
 from vlm_inspect.anatomy.roles.anchors import TextBackbone
 from vlm_inspect.anatomy.roles.inputs_outputs import RawInput, raw_input
 from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join, last_name, parent_path
 
 
 class Candidate(Struct, frozen=True, dict=True):
@@ -33,7 +33,7 @@ class Candidate(Struct, frozen=True, dict=True):
     @property
     def name(self) -> str:
         """The last name of the path."""
-        return names.last_name(self.path)
+        return last_name(self.path)
 
     def children(self) -> list[Candidate]:
         """The children that have parameters."""
@@ -95,7 +95,7 @@ class Candidate(Struct, frozen=True, dict=True):
         input has the text width, or they have no widths at all. A name for another modality rules this out.
         """
         backbone, node = self.backbone, self.node
-        if backbone is None or names.parent_path(self.path) != backbone.path or contains_attention(node):
+        if backbone is None or parent_path(self.path) != backbone.path or contains_attention(node):
             return False
         if any(pattern.search(name) for pattern in names.NON_TEXT for name in (self.name, node.class_name)):
             return False

@@ -17,7 +17,7 @@ from vlm_inspect.anatomy.roles import names
 from vlm_inspect.anatomy.roles.candidates import Candidate
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, token_table
 from vlm_inspect.core.architecture import ENCODERS, Role, Rule
-from vlm_inspect.core.module_tree import is_below
+from vlm_inspect.core.module_tree import is_below, parent_path
 
 Found = tuple[Role, Rule, str]
 """A role, the kind of rule that gave it, and the evidence."""
@@ -132,7 +132,7 @@ def _by_structure(candidate: Candidate) -> Found | None:
 
 def _by_width(candidate: Candidate) -> Found | None:
     """A projection to the text width, outside of the text backbone (InternVL's `mlp1`)."""
-    backbone, node, holder = candidate.backbone, candidate.node, names.parent_path(candidate.path)
+    backbone, node, holder = candidate.backbone, candidate.node, parent_path(candidate.path)
     if backbone is None or holder == backbone.path or not is_below(backbone.path, holder):
         return None
     has_linear = any(linear_widths(leaf) for _, leaf in leaves(node, candidate.path))

@@ -10,9 +10,8 @@ from vlm_inspect.anatomy.leaves import contains_attention, linear_widths
 from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, modules_at
 from vlm_inspect.anatomy.roles.inputs_outputs import last_linear_width, norm_or_table_width, stream_width
-from vlm_inspect.anatomy.roles.names import last_name
 from vlm_inspect.core.architecture import ENCODERS, Role
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join, last_name
 
 _INNER_PROJECTOR = re.compile(r"(^|_)(merger|merger_list|adapter|projector|connector|aligner|resampler)$")
 _PROJ = re.compile(r"^proj\d?$")

@@ -10,7 +10,7 @@ from vlm_inspect.anatomy.roles import names
 from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths
 from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.module_tree import ModuleTree, is_below
+from vlm_inspect.core.module_tree import ModuleTree, is_below, last_name, parent_path
 
 
 def assign_language_model(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
@@ -41,7 +41,7 @@ def _lowest_with_layers(tree: ModuleTree, path: str, assigned: Collection[str]) 
         node = tree.find(path)
         if node is not None and next(find_stacks(node, path, assigned), None) is not None:
             break
-        path = names.parent_path(path)
+        path = parent_path(path)
     return path
 
 
@@ -52,16 +52,16 @@ def _highest_without_other_parts(path: str, others: Sequence[str]) -> str:
     that this configuration leaves out.
     """
     above = [path]
-    while (at := names.parent_path(above[-1])) and not any(is_below(other, at) for other in others):
+    while (at := parent_path(above[-1])) and not any(is_below(other, at) for other in others):
         above.append(at)
-    named = [at for at in above if names.LANGUAGE_MODULES.search(names.last_name(at))]
+    named = [at for at in above if names.LANGUAGE_MODULES.search(last_name(at))]
     return named[-1] if named else above[-1]
 
 
 def _tied_root_tables(tree: ModuleTree, embedding: str) -> list[str]:
     """The root's embeddings that are tied to the text embedding (Seamless' `shared`)."""
     tied = [group for group in tree.ties if any(is_below(at, embedding) for at in group)]
-    holders = {names.parent_path(at) for group in tied for at in group}
+    holders = {parent_path(at) for group in tied for at in group}
     return [name for name, child in tree.root.children if name in holders and embedding_sizes(child)]
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 
-from vlm_inspect.core import module_tree
 from vlm_inspect.core.architecture import Role
 
 TEXT_EMBEDDINGS = re.compile(r"^(embed_tokens|word_embeddings|wte|tok_embeddings|embed_in|shared)$")
@@ -55,5 +54,3 @@ ENCODER_MODALITIES = (
 """The modalities that transformers' `get_encoder` accepts, and the roles of their encoders."""
 NON_TEXT = (VISION, AUDIO, ANOTHER_MODALITY)
 """Names of modules that belong to another modality than text."""
-
-last_name, parent_path = module_tree.last_name, module_tree.parent_path

@@ -18,7 +18,7 @@ from vlm_inspect.anatomy.roles import names
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, modules_at, owner_of
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, stream_width
 from vlm_inspect.core.architecture import ENCODERS, Role
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name, parent_path
 
 # the part of a name in which two Linears of one MLP differ: `img_projection_up`, `img_projection_down`
 _STEP = re.compile(r"(^|_)(up|down|in|out|fc|linear)?_?\d?(?=_|$)")
@@ -76,8 +76,8 @@ def merge_sibling_linears(tree: ModuleTree, assignments: Assignments) -> list[Ro
         path = assignment.paths[0]
         node = tree.find(path)
         is_linear = assignment.role is Role.PROJECTOR and node is not None and linear_widths(node) is not None
-        stem = _STEP.sub("", names.last_name(path))
-        key = (names.parent_path(path), stem) if is_linear else (path, "")
+        stem = _STEP.sub("", last_name(path))
+        key = (parent_path(path), stem) if is_linear else (path, "")
         merged[key] = _with_paths(merged[key], *assignment.paths) if key in merged else assignment
     return list(merged.values())
 
@@ -93,7 +93,7 @@ def merge_parameter_lists(tree: ModuleTree, assignments: Assignments) -> list[Ro
     merged = [each for each in assignments if each not in lists]
     for each in lists:
         path = each.paths[0]
-        index = _sibling_projector(merged, names.parent_path(path), names.last_name(path))
+        index = _sibling_projector(merged, parent_path(path), last_name(path))
         if index is None:
             merged.append(each)
         else:
@@ -126,7 +126,7 @@ def add_bare_parameters(tree: ModuleTree, assignments: Assignments) -> list[Role
     extended = list(assignments)
     owners = {path: index for index, assignment in enumerate(extended) for path in assignment.paths}
     projectors = (assignment for assignment in extended if assignment.role is Role.PROJECTOR)
-    parents = sorted({names.parent_path(projector.paths[0]) for projector in projectors})
+    parents = sorted({parent_path(projector.paths[0]) for projector in projectors})
     for path, node in modules_at(tree, parents):
         owner = owner_of(path, owners)
         is_spine = owner is None or extended[owner].role is Role.LANGUAGE_MODEL
@@ -188,9 +188,9 @@ def _with_paths(assignment: RoleAssignment, *paths: str) -> RoleAssignment:
 def _sibling_projector(assignments: Assignments, parent: str, name: str) -> int | None:
     """The index of the projector in a module whose name has the longest common prefix with `name`."""
     siblings = [
-        (_common_prefix_length(names.last_name(each.paths[0]), name), index)
+        (_common_prefix_length(last_name(each.paths[0]), name), index)
         for index, each in enumerate(assignments)
-        if each.role is Role.PROJECTOR and names.parent_path(each.paths[0]) == parent
+        if each.role is Role.PROJECTOR and parent_path(each.paths[0]) == parent
     ]
     return max(siblings)[1] if siblings else None
 
@@ -201,12 +201,12 @@ def _common_prefix_length(one: str, other: str) -> int:
 
 def _head_transforms(tree: ModuleTree, head: str, assigned: Sequence[str]) -> Iterator[str]:
     """The head's siblings without a role whose output has the head's input width."""
-    node, holder = tree.find(head), tree.find(names.parent_path(head))
+    node, holder = tree.find(head), tree.find(parent_path(head))
     widths = linear_widths(node) if node is not None else None
     if holder is None or widths is None:
         return
     for name, child in holder.children:
-        path = join(names.parent_path(head), name)
+        path = join(parent_path(head), name)
         is_free = child.total and not any(is_below(at, path) or is_below(path, at) for at in assigned)
         has_linear = any(linear_widths(below) for _, below in distinct_modules(child, ""))
         if is_free and has_linear and not contains_stack(child) and output_width(child) == widths[0]:
