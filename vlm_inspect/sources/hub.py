@@ -115,9 +115,6 @@ def token_to_send(token: str | None) -> str | None:
     return found
 
 
-# --- files on the Hub
-
-
 def download(ref: ModelRef, name: str, options: InspectOptions) -> Path:
     """Resolve the revision to a commit, and download the file if the cache does not have that commit.
 
@@ -183,9 +180,6 @@ def _is_sound(cached: Path, size: int | None, model: str) -> bool:
     except (OSError, InvalidConfigError):
         return False
     return size in {None, len(content)}
-
-
-# --- huggingface_hub's cache: snapshots/<commit>/<file>, and refs/<branch>, which holds the branch's commit
 
 
 def find_cached(ref: ModelRef, name: str, options: InspectOptions) -> Path | None:

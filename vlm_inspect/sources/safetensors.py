@@ -181,9 +181,6 @@ def merge_headers(
     )
 
 
-# --- one header
-
-
 class _FormatError(Exception):
     """The message continues "the header of FILE …" or "the index of FILE …"."""
 
@@ -270,9 +267,6 @@ def _are_sizes(value: Any) -> bool:
     return isinstance(value, list) and all(type(size) is int and 0 <= size < _LARGEST for size in value)
 
 
-# --- the index
-
-
 def parse_index(text: bytes, file: str, model: str) -> dict[str, tuple[str, ...]]:
     """The files of an index, in order, each with the names of its tensors.
 
@@ -325,9 +319,6 @@ def _numbered_shards(names: Sequence[str]) -> list[str]:
             stem, count = match["stem"], int(match["count"])
             return [f"{stem}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
     return []
-
-
-# --- a checkpoint
 
 
 def _without_duplicates(shards: Shards, headers: Mapping[str, Header]) -> dict[str, TensorInfo]:

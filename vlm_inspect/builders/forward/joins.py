@@ -48,9 +48,6 @@ Operation = tuple[FusionKind, ast.expr, ast.expr, "ast.expr | None"]
 Sources = Mapping[str, frozenset[str]]
 
 
-# --- classes
-
-
 def read_forward_info(model: nn.Module) -> Iterator[ForwardInfo]:
     """The sequence operations of a model's modules, in the order of the tree.
 
@@ -165,9 +162,6 @@ def _token(module: nn.Module, name: str) -> TokenRead:
         values = vars(config).values() if config is not None else ()
         pending += [part for part in values if hasattr(part, "to_dict")]
     return TokenRead(name, key)
-
-
-# --- statements
 
 
 def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:

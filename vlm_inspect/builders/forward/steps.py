@@ -115,9 +115,6 @@ def _branch(node: ast.If | ast.IfExp) -> Branch:
     return Branch(node.test, tuple(_steps_of_all(then)), tuple(_steps_of_all(otherwise)))
 
 
-# --- conditions
-
-
 class UndecidedError(Exception):
     """A condition depends on something other than plain attributes of the module."""
 

@@ -89,9 +89,6 @@ def _try_call(function: Callable[..., Value] | None, args: Values) -> Value:
         return Unknown()
 
 
-# --- methods -----------------------------------------------------------------------------------------
-
-
 def _call_bound_method(  # noqa: PLR0911 - one line for each kind
     machine: Machine, method: Bound, args: Values, kwargs: Kwargs
 ) -> Value:
@@ -220,8 +217,6 @@ def _deep_copy(machine: Machine, value: Value, depth: int = 0) -> Value:
         return made
     return value
 
-
-# --- built-in functions of objects -------------------------------------------------------------------
 
 _KINDS = {"int": int, "float": float, "str": str, "bool": bool, "list": Items, "tuple": tuple, "dict": Table}
 

@@ -100,9 +100,6 @@ def _find_method(bases: Values, name: str) -> FunctionRef | None:
     return None
 
 
-# --- attributes --------------------------------------------------------------------------------------
-
-
 def attribute(machine: Machine, value: Value, name: str) -> Value:  # noqa: PLR0911 - one line for each kind
     """The value of `value.name`."""
     if isinstance(value, Instance):
@@ -181,9 +178,6 @@ def _method(machine: Machine, owner: ClassRef, node: ast.FunctionDef, instance: 
     return Bound(function, instance)
 
 
-# --- constructors ------------------------------------------------------------------------------------
-
-
 def instantiate(machine: Machine, what: ClassRef, args: Values, kwargs: Kwargs) -> Value:
     """Create an instance of a class by its constructor."""
     bases = bases_of(machine, what)
@@ -254,8 +248,6 @@ def _arguments(machine: Machine, function: FunctionRef, args: Values, kwargs: Kw
     return bound
 
 
-# --- configurations ----------------------------------------------------------------------------------
-
 _BASE_DEFAULTS: Mapping[str, Value] = {
     "use_return_dict": True,
     "chunk_size_feed_forward": 0,
@@ -284,8 +276,6 @@ def _construct_config(machine: Machine, made: Instance, bases: Values, args: Val
     if after is not None:
         machine.call(Bound(after, made), [], {})
 
-
-# --- torch's modules ---------------------------------------------------------------------------------
 
 _NO_PARAMETERS = word_set(
     "GELU SiLU ReLU ReLU6 LeakyReLU Tanh Sigmoid Mish Hardswish Softmax GLU LogSoftmax Softplus ELU "

@@ -62,9 +62,6 @@ def _lambda(_machine: Machine, node: ast.Lambda, frame: Frame) -> Value:
     return FunctionRef(node, frame.scope, {**frame.closure, **frame.names}, frame.owner)
 
 
-# --- items -------------------------------------------------------------------------------------------
-
-
 def _subscript(machine: Machine, node: ast.Subscript, frame: Frame) -> Value:
     return item(machine, machine.evaluate(node.value, frame), machine.evaluate(node.slice, frame))
 
@@ -101,9 +98,6 @@ def _instantiate_entry(machine: Machine, entry: Value) -> Value:
     return machine.call(entry, [], {})
 
 
-# --- calls -------------------------------------------------------------------------------------------
-
-
 def _call(machine: Machine, node: ast.Call, frame: Frame) -> Value:
     function = machine.evaluate(node.func, frame)
     args: list[Value] = []
@@ -128,9 +122,6 @@ def _call(machine: Machine, node: ast.Call, frame: Frame) -> Value:
             inner = value if isinstance(value, Table) else value.attributes
             kwargs.update({str(key): each for key, each in inner.items()})
     return machine.call(function, args, kwargs)
-
-
-# --- operators ---------------------------------------------------------------------------------------
 
 
 def _binary(machine: Machine, node: ast.BinOp, frame: Frame) -> Value:
@@ -180,9 +171,6 @@ def _conditional(machine: Machine, node: ast.IfExp, frame: Frame) -> Value:
         return machine.evaluate(node.body if test else node.orelse, frame)
     both = (machine.evaluate(node.body, frame), machine.evaluate(node.orelse, frame))
     return Choice.of(both, CONDITIONAL)
-
-
-# --- lists, tuples, dicts, strings -------------------------------------------------------------------
 
 
 def _list(machine: Machine, node: ast.List | ast.Set, frame: Frame) -> Value:

@@ -114,9 +114,6 @@ def _for(machine: Machine, node: ast.For, frame: Frame) -> Flow | None:
     return run(machine, node.orelse, frame)
 
 
-# --- branches ----------------------------------------------------------------------------------------
-
-
 def _run_branches(machine: Machine, bodies: Sequence[Sequence[ast.stmt]], frame: Frame) -> Flow | None:
     """Run each branch from the same state, and merge their changes."""
     flows, changes = [], []
@@ -155,9 +152,6 @@ def _merge_entry(machine: Machine, changes: Sequence[tuple[Any, Any, Any] | None
     there = [value for value in values if value is not machine.MISSING]
     if there:
         machine.set(container, name, Choice.of(there, CONDITIONAL))
-
-
-# --- assignment --------------------------------------------------------------------------------------
 
 
 def store(machine: Machine, target: ast.expr, value: Value, frame: Frame) -> None:

@@ -107,8 +107,6 @@ class Program:
             return Unknown(f"{shown}: {error}")
         return Unknown(f"{shown} was not found")
 
-    # --- the installed transformers ------------------------------------------------------------------
-
     @cached_property
     def _root(self) -> Path | None:
         try:

@@ -94,8 +94,6 @@ class Machine:
         """The value of `value.name`."""
         return self._handlers.attribute(self, value, name)
 
-    # --- changes -------------------------------------------------------------------------------------
-
     def set(self, container: dict[Any, Value], key: object, value: Value) -> None:
         """Set a name, attribute or item."""
         self._journal.append((container, key, container.get(key, self.MISSING)))

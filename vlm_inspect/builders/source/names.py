@@ -138,9 +138,6 @@ def _imported_member(machine: Machine, module: str, name: str) -> Value:
     return found if isinstance(found, Unknown) else Unknown(f"{name} is not in {module.removeprefix('.')}")
 
 
-# --- Auto classes ------------------------------------------------------------------------------------
-
-
 def repository_class(machine: Machine, reference: str) -> Value:
     """The class of a reference in `auto_map`: `modeling_phi3_v.Phi3VForCausalLM`."""
     if "--" in reference:

@@ -150,9 +150,6 @@ def _inner_children(child: ModuleNode, instance: Instance) -> Value:
     return Unknown(instance.incomplete_reason or _NOT_FOUND)
 
 
-# --- attributes --------------------------------------------------------------------------------------
-
-
 def _node_attributes(node: ModuleNode, instance: Instance) -> tuple[tuple[str, Attribute], ...]:
     shaped = dict(node.attributes)
     proven = {name: shaped[name] for name in _PROVEN & set(shaped)}
@@ -191,9 +188,6 @@ def _node_detail(node: ModuleNode, instance: Instance) -> str:
 def _torch_detail(instance: Instance) -> str:
     plain = instance.attributes if isinstance(instance.made_by, External) else {}
     return ", ".join(f"{name}={value!r}" for name, value in plain.items() if _is_plain(value))
-
-
-# --- does an instance match a node? -------------------------------------------------------------------
 
 
 def _is_module(value: Value) -> bool:
