@@ -84,13 +84,10 @@ def _imported(module: str, text: str, *, is_package: bool) -> Iterator[str]:
     package = module.split(".") if is_package else module.split(".")[:-1]
     for dots, submodule, names in _RELATIVE.findall(text):
         depth = len(package) - (len(dots) - 1)
-        if depth < 0:
-            continue
-        candidates = [
-            ".".join([*package[:depth], name])
-            for name in ([submodule] if submodule else _IDENTIFIER.findall(names))
-        ]
-        yield from (each for each in candidates if _MODULE.fullmatch(each))
+        for name in [submodule] if submodule else _IDENTIFIER.findall(names):
+            imported = ".".join([*package[:depth], name])
+            if depth >= 0 and _MODULE.fullmatch(imported):
+                yield imported
 
 
 def _decoded(content: bytes | None) -> str | None:

@@ -24,11 +24,9 @@ class DeadlineExceededError(Exception):
 
 
 def run_with_timeout(seconds: float, work: Callable[[], T]) -> T:
-    """Return the result of `work`, or raise its error.
+    """Return the result of `work`, or raise its error, or DeadlineExceededError if it takes longer.
 
-    Raises:
-        DeadlineExceededError: It takes longer. Its thread stops at its next `check_deadline`.
-
+    Its thread stops at its next `check_deadline`.
     """
 
     def run() -> T:

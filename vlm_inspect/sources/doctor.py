@@ -18,8 +18,6 @@ from vlm_inspect.sources import hub
 _TIMEOUT = 10.0
 _OTHER_CACHE = "Use another folder: --cache-dir DIR, or HF_HUB_CACHE"
 _NO_MODEL = "vlm-inspect/doctor"
-# far more than a config.json and headers take, and written in a moment
-_SPACE = 1 << 20
 
 
 def run_checks(options: InspectOptions) -> Iterator[HealthCheck]:
@@ -52,7 +50,7 @@ def _check_cache(options: InspectOptions) -> HealthCheck:
     try:
         existing = next(place for place in (folder, *folder.parents) if place.exists())
         with TemporaryFile(dir=existing) as file:
-            file.write(bytes(_SPACE))
+            file.write(bytes(1 << 20))  # far more than a config.json and headers take
         unreadable = _first_unreadable(folder)
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -80,9 +78,8 @@ def _check_token(options: InspectOptions) -> HealthCheck:
     except TokenError as error:
         return HealthCheck("token", error.message, "wrong", error.hint)
     if token is None:
-        return HealthCheck(
-            "token", "none; private and gated models are not available", "note", "hf auth login"
-        )
+        message = "none; private and gated models are not available"
+        return HealthCheck("token", message, "note", "hf auth login")
     source = "--token" if options.token else "HF_TOKEN" if os.environ.get("HF_TOKEN") else "hf auth login"
     return HealthCheck("token", f"sent, from {source}")
 

@@ -97,12 +97,7 @@ class RepoInfo(Struct, frozen=True):
 
 
 def head(url: str, token: str | None) -> Response:
-    """Send a HEAD request.
-
-    Returns:
-        The first response that names a commit, even if it is a redirect; else the last one.
-
-    """
+    """Send a HEAD request; return the first response that names a commit, even a redirect, else the last."""
     return retry_once(partial(_send, "HEAD", url, _headers(token), {200: 0}))
 
 
@@ -270,9 +265,7 @@ def _redirected(url: str, location: str, headers: Mapping[str, str]) -> tuple[st
         raise UnexpectedResponseError(f"it redirects to an invalid URL ({error})") from None
     if after.scheme not in _PORTS or (before.scheme, after.scheme) == ("https", "http"):
         raise UnexpectedResponseError(f"it redirects from {before.scheme} to {after.scheme[:20]}")
-    if is_same_origin:
-        return target, headers
-    return target, {name: value for name, value in headers.items() if name != "Authorization"}
+    return target, {name: headers[name] for name in headers if is_same_origin or name != "Authorization"}
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:

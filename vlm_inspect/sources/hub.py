@@ -29,25 +29,18 @@ from vlm_inspect.core.errors import (
 )
 from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 from vlm_inspect.core.options import InspectOptions
-from vlm_inspect.sources.config_file import SIZE_LIMIT, check_size, parse_config, read_config
+from vlm_inspect.sources.config_file import CONFIG, SIZE_LIMIT, check_size, parse_config, read_config
 from vlm_inspect.storage.atomic import atomic_write
 
-_CONFIG = "config.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def load(ref: ModelRef, options: InspectOptions) -> Checkpoint:
-    """Load the configuration at a commit of a repo.
-
-    Raises:
-        HubUnavailableError: The Hub cannot be reached, and the cache does not have the model.
-        SourceError: Any other error.
-
-    """
+    """Load the configuration at a commit of a repo. Raises SourceError."""
     _check_revision(ref)
     offline, cached, damage = is_offline(options), None, ""
     try:
-        if path := find_cached(ref, _CONFIG, options):
+        if path := find_cached(ref, CONFIG, options):
             cached = _checkpoint(ref, path)
     except (InvalidConfigError, ConfigMissingError) as error:
         damage = error.message.removeprefix(f"{ref.name}: ")
@@ -56,11 +49,15 @@ def load(ref: ModelRef, options: InspectOptions) -> Checkpoint:
     try:
         if offline:
             raise _not_cached(ref)
-        return _checkpoint(ref, download(ref, _CONFIG, options))
+        return _checkpoint(ref, download(ref, CONFIG, options))
     except HubUnavailableError as error:
         if damage:
             reason = "Offline." if offline else error.message
-            raise _damaged(ref, f"{reason} The cached copy of {ref.name} is damaged: {damage}") from error
+            raise HubUnavailableError(
+                f"{reason} The cached copy of {ref.name} is damaged: {damage}",
+                hint="Run it again with access to the Hub, and without --offline, to download a new copy.",
+                model=ref.name,
+            ) from error
         if cached is None:
             raise
         commit = (cached.identity.revision or "")[:12]
@@ -92,9 +89,7 @@ def check_endpoint() -> None:
 def token_to_send(token: str | None) -> str | None:
     """The token, or else the one that huggingface_hub finds.
 
-    Raises:
-        TokenError: It cannot be sent in a header. The HTTP library's own error would show it.
-
+    Raises TokenError if it cannot be sent in a header: the HTTP library's own error would show it.
     """
     from huggingface_hub import constants, get_token
 
@@ -116,16 +111,9 @@ def token_to_send(token: str | None) -> str | None:
 
 
 def download(ref: ModelRef, name: str, options: InspectOptions) -> Path:
-    """Resolve the revision to a commit, and download the file if the cache does not have that commit.
+    """Resolve the revision to a commit, and download the file if it is not cached; return its path there.
 
-    Returns:
-        The path in the cache.
-
-    Raises:
-        InvalidConfigError: The file is not a configuration.
-        ConfigMissingError: The repo has no such file.
-        SourceError: Any other error.
-
+    Raises SourceError; ConfigMissingError if the repo has no such file.
     """
     from vlm_inspect.sources.hub_errors import HubRequest
 
@@ -150,10 +138,8 @@ def _download(ref: ModelRef, name: str, options: InspectOptions, token: str | No
     commit, size = response.headers.get(http.COMMIT, ""), http.file_size(response)
     if not _COMMIT.fullmatch(commit):
         raise http.UnexpectedResponseError("it names no commit")
-    if ref.is_commit and commit != ref.revision:
-        raise http.UnexpectedResponseError(
-            f"commit {(ref.revision or '')[:12]} was requested, and it is of another"
-        )
+    if ref.revision and ref.is_commit and commit != ref.revision:
+        raise http.UnexpectedResponseError(f"commit {ref.revision[:12]} was requested, and it is of another")
     check_size(size or 0, ref.name)
     at_commit = ModelRef(ref.name, commit)
     cached = find_cached(at_commit, name, options)
@@ -183,7 +169,7 @@ def _is_sound(cached: Path, size: int | None, model: str) -> bool:
 
 
 def find_cached(ref: ModelRef, name: str, options: InspectOptions) -> Path | None:
-    """The file in the cache, at the commit or at the last known commit of the branch.
+    """The cached file, snapshots/<commit>/<name>, with the commit in refs/<branch> if it is a branch.
 
     As huggingface_hub's `try_to_load_from_cache`, which imports an HTTP library.
     """
@@ -232,11 +218,6 @@ def _check_revision(ref: ModelRef) -> None:
             hint="Use an existing branch, tag or commit, or omit --revision.",
             model=ref.name,
         )
-
-
-def _damaged(ref: ModelRef, message: str) -> HubUnavailableError:
-    hint = "Run it again with access to the Hub, and without --offline, to download a new copy."
-    return HubUnavailableError(message, hint=hint, model=ref.name)
 
 
 def _not_cached(ref: ModelRef) -> HubUnavailableError:

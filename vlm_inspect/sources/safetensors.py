@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any, Protocol
@@ -108,30 +109,22 @@ class HeaderLengths:
         """The length of a header, from the first eight bytes of its file. Raises BadHeaderError."""
         length = int.from_bytes(start[:LENGTH_BYTES], "little")
         if length > HEADER_LIMIT:
-            raise _error(
-                f"has a length of {length:,} bytes; the limit is {HEADER_LIMIT:,}", file, self._model
-            )
-        if length < len("{}"):
-            what = "is empty" if length == 0 else f"has a length of {length} bytes, which is too short"
-            raise _error(what, file, self._model)
-        with self._lock:
-            self._total += length
-            total = self._total
-        if total > ALL_HEADERS_LIMIT:
+            what = f"has a length of {length:,} bytes; the limit is {HEADER_LIMIT:,}"
+        elif length < len("{}"):
+            what = f"has a length of {length} bytes, which is too short" if length else "is empty"
+        else:
+            with self._lock:
+                self._total += length
+                if self._total <= ALL_HEADERS_LIMIT:
+                    return length
             what = f"and the others have more than {ALL_HEADERS_LIMIT:,} bytes in total"
-            raise _error(what, file, self._model)
-        return length
+        raise _error(what, file, self._model)
 
 
 def read_headers(files: Files, model: str, *, adapter: bool = False) -> TensorHeaders:
-    """Read all headers of a model's files, or of its adapter's file.
+    """Read the headers of a model's files, or of its adapter's. A single file has precedence over shards.
 
-    As in transformers, a single file takes precedence over shards.
-
-    Raises:
-        NoHeadersError: There is no safetensors file.
-        BadHeaderError: A file is malformed.
-
+    Raises NoHeadersError or BadHeaderError.
     """
     name = ADAPTER if adapter else SINGLE
     found = files.headers({name: ()})
@@ -166,17 +159,13 @@ def merge_headers(
             raise _missing(raw, name, model)
     tensors = _without_duplicates(shards, headers)
     if len(tensors) > MOST_TENSORS:
-        raise _error(
-            f"and the others have more than {MOST_TENSORS:,} tensors in total", next(iter(shards)), model
-        )
-    metadata: dict[str, str] = {}
-    for header in reversed(headers.values()):
-        metadata |= header.metadata
+        what = f"and the others have more than {MOST_TENSORS:,} tensors in total"
+        raise _error(what, next(iter(shards)), model)
     return TensorHeaders(
         tensors=tuple(tensors.values()),
         files=tuple(files),
         missing=missing,
-        metadata=metadata,
+        metadata=dict(ChainMap(*(header.metadata for header in headers.values()))),
         notes=(*notes, *_disagreements(shards, headers, tensors)),
     )
 
@@ -313,10 +302,9 @@ def _shards(files: Files, model: str) -> tuple[Shards, tuple[str, ...]]:
 
 def _numbered_shards(names: Sequence[str]) -> list[str]:
     """All files of a checkpoint, by the name of one: `model-00001-of-00004.safetensors`."""
-    for name in sorted(names):
-        match = _NUMBERED.fullmatch(name)
-        if match and 0 < int(match["count"]) <= MOST_SHARDS:
-            stem, count = match["stem"], int(match["count"])
+    for match in filter(None, map(_NUMBERED.fullmatch, sorted(names))):
+        stem, count = match["stem"], int(match["count"])
+        if 0 < count <= MOST_SHARDS:
             return [f"{stem}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
     return []
 
@@ -326,9 +314,9 @@ def _without_duplicates(shards: Shards, headers: Mapping[str, Header]) -> dict[s
     tensors: dict[str, TensorInfo] = {}
     for file, header in headers.items():
         indexed = set(shards[file])
-        for tensor in header.tensors:
-            if tensor.name not in tensors or tensor.name in indexed:
-                tensors[tensor.name] = tensor
+        tensors |= {
+            each.name: each for each in header.tensors if each.name not in tensors or each.name in indexed
+        }
     return tensors
 
 
@@ -361,9 +349,8 @@ def _missing(raw: RawHeader | None, name: str, model: str) -> BadHeaderError:
     if raw is None:
         return _error("cannot be read: the index names the file, and it is missing", name, model)
     if not raw.length:
-        return _error(
-            f"is missing: the file has {raw.size} bytes, and the length alone takes eight", name, model
-        )
+        what = f"is missing: the file has {raw.size} bytes, and the length alone takes eight"
+        return _error(what, name, model)
     size = "" if raw.size is None else f", which has {raw.size:,}"
     return _error(f"has a length of {raw.length:,} bytes, beyond the end of the file{size}", name, model)
 

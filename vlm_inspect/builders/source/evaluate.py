@@ -5,15 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping, Sequence
 
+from vlm_inspect.builders.source import operators
 from vlm_inspect.builders.source.execute import store
 from vlm_inspect.builders.source.machine import Machine
-from vlm_inspect.builders.source.operators import (
-    LONGEST_VALUE,
-    binary_operation,
-    compare,
-    items_of,
-    truth_value,
-)
+from vlm_inspect.builders.source.operators import items_of, truth_value
 from vlm_inspect.builders.source.values import (
     CHOSEN_AT_RUN_TIME,
     CONDITIONAL,
@@ -82,8 +77,7 @@ def item(machine: Machine, owner: Value, key: Value) -> Value:
 
 
 def _item_of_instance(machine: Machine, owner: Instance, key: Value) -> Value:
-    table = owner.attributes.get(INSTANTIATING)
-    if table is not None:
+    if (table := owner.attributes.get(INSTANTIATING)) is not None:
         found = item(machine, table, key)
         options = found.options if isinstance(found, Choice) else (found,)
         return Choice.of((_instantiate_entry(machine, option) for option in options), CHOSEN_AT_RUN_TIME)
@@ -125,9 +119,8 @@ def _call(machine: Machine, node: ast.Call, frame: Frame) -> Value:
 
 
 def _binary(machine: Machine, node: ast.BinOp, frame: Frame) -> Value:
-    return binary_operation(
-        type(node.op), machine.evaluate(node.left, frame), machine.evaluate(node.right, frame)
-    )
+    left, right = machine.evaluate(node.left, frame), machine.evaluate(node.right, frame)
+    return operators.binary_operation(type(node.op), left, right)
 
 
 def _unary(machine: Machine, node: ast.UnaryOp, frame: Frame) -> Value:
@@ -158,7 +151,7 @@ def _compare(machine: Machine, node: ast.Compare, frame: Frame) -> Value:
     left = machine.evaluate(node.left, frame)
     for kind, right_node in zip(node.ops, node.comparators, strict=True):
         right = machine.evaluate(right_node, frame)
-        answer = compare(kind, left, right)
+        answer = operators.compare(kind, left, right)
         if answer is not True:
             return Unknown() if answer is None else False
         left = right
@@ -178,7 +171,7 @@ def _list(machine: Machine, node: ast.List | ast.Set, frame: Frame) -> Value:
     for each in node.elts:
         if isinstance(each, ast.Starred):
             spread = machine.evaluate(each.value, frame)
-            known = isinstance(spread, (Items, tuple, range)) and len(spread) <= LONGEST_VALUE
+            known = isinstance(spread, (Items, tuple, range)) and len(spread) <= operators.LONGEST_VALUE
             items += list(spread) if known else []
             items.exact = items.exact and known and getattr(spread, "exact", True)
         else:

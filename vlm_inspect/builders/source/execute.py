@@ -95,10 +95,8 @@ def _for(machine: Machine, node: ast.For, frame: Frame) -> Flow | None:
     over = machine.evaluate(node.iter, frame)
     rounds = items_of(over)
     if rounds is None:  # a loop of unknown length runs once, or not at all
-        if isinstance(over, Items) and over:
-            example = over[0]
-        else:
-            example = over if isinstance(over, Unknown) else Unknown(NOT_FOLLOWED)
+        example = over if isinstance(over, Unknown) else Unknown(NOT_FOLLOWED)
+        example = over[0] if isinstance(over, Items) and over else example
         store(machine, node.target, example, frame)
         machine.unknown_loops += 1
         _run_branches(machine, [node.body, []], frame)

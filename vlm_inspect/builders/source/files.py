@@ -43,12 +43,12 @@ def parse(text: str) -> ast.Module:
             warnings.simplefilter("ignore")  # invalid escapes, `is` with a literal
             return ast.parse(text)
     except SyntaxError as error:
-        place = f"in line {error.lineno}" if error.lineno else "that this version reads"
-        raise UnreadableError(f"no Python {place}") from None
+        reason = f"no Python {f'in line {error.lineno}' if error.lineno else 'that this version reads'}"
     except (RecursionError, MemoryError):
-        raise UnreadableError("nested too deep") from None
+        reason = "nested too deep"
     except ValueError:  # a NUL, a lone surrogate
-        raise UnreadableError("no text") from None
+        reason = "no text"
+    raise UnreadableError(reason)
 
 
 class Program:

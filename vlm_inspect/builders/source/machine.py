@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -34,6 +35,7 @@ class Handlers(Struct, frozen=True):
 
     evaluate: Callable[[Machine, ast.expr, Frame], Value]
     run: Callable[[Machine, Sequence[ast.stmt], Frame], Flow | None]
+    """None if the statements run to their end."""
     call: Callable[[Machine, Value, Values, Kwargs], Value]
     name: Callable[[Machine, Scope, str], Value]
     attribute: Callable[[Machine, Value, str], Value]
@@ -48,6 +50,9 @@ class Machine:
     def __init__(self, program: Program, handlers: Handlers) -> None:
         self.program = program
         self._handlers = handlers
+        self.run = partial(handlers.run, self)
+        self.name = partial(handlers.name, self)
+        self.attribute = partial(handlers.attribute, self)
         self.global_values: dict[tuple[str, str], Value] = {}
         """Evaluated values of global names, by module and name."""
         self.bases: dict[int, list[Value]] = {}
@@ -72,10 +77,6 @@ class Machine:
         if self._steps > MOST_STEPS:
             raise TooLongError
 
-    def run(self, body: Sequence[ast.stmt], frame: Frame) -> Flow | None:
-        """Run statements; None if they run to their end."""
-        return self._handlers.run(self, body, frame)
-
     def call(self, function: Value, args: Values, kwargs: Kwargs) -> Value:
         """The value of a call."""
         if self._depth >= DEEPEST:
@@ -85,14 +86,6 @@ class Machine:
             return self._handlers.call(self, function, args, kwargs)
         finally:
             self._depth -= 1
-
-    def name(self, scope: Scope, name: str) -> Value:
-        """The value of a global name."""
-        return self._handlers.name(self, scope, name)
-
-    def attribute(self, value: Value, name: str) -> Value:
-        """The value of `value.name`."""
-        return self._handlers.attribute(self, value, name)
 
     def set(self, container: dict[Any, Value], key: object, value: Value) -> None:
         """Set a name, attribute or item."""
@@ -121,12 +114,7 @@ class Machine:
         return len(self._journal)
 
     def undo(self, mark: int) -> dict[tuple[int, object], tuple[Any, Any, Any]]:
-        """Return to a state.
-
-        Returns:
-            Each changed entry with its value before the return: container, key, value.
-
-        """
+        """Return to a state; return each changed entry with its value until now: container, key, value."""
         done: dict[tuple[int, object], tuple[Any, Any, Any]] = {}
         while len(self._journal) > mark:
             container, key, before = self._journal.pop()

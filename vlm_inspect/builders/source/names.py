@@ -81,8 +81,7 @@ def _statement_value(machine: Machine, scope: Scope, statement: ast.stmt, name: 
 
 def class_of(machine: Machine, scope: Scope, node: ast.ClassDef) -> Value:
     """A class; unknown if something may replace it."""
-    decorated = _decorated_reason(machine, scope, node)
-    if decorated is not None:
+    if decorated := _decorated_reason(machine, scope, node):
         return decorated
     if any(keyword.arg == "metaclass" for keyword in node.keywords):
         return Unknown(f"{node.name} has a metaclass")

@@ -71,9 +71,8 @@ class _Overlay(Struct):
     def node(self, node: ModuleNode, instance: Value, path: str, replaced: Mapping[str, str]) -> ModuleNode:
         """A node of the header tree, with the class of its instance in the source."""
         if isinstance(instance, Choice):
-            fitting = [
-                each for each in instance.options if _is_module(each) and _matches(node, each, exactly=True)
-            ]
+            modules = filter(_is_module, instance.options)
+            fitting = [each for each in modules if _matches(node, each, exactly=True)]
             instance = fitting[0] if len(fitting) == 1 else instance
         if not _is_module(instance) or not _matches(node, instance):
             self.unknown.setdefault(path, _OTHER if _is_module(instance) else _unknown_reason(instance))
@@ -157,13 +156,11 @@ def _node_attributes(node: ModuleNode, instance: Instance) -> tuple[tuple[str, A
 
 
 def _plain_attributes(instance: Instance) -> tuple[tuple[str, Attribute], ...]:
+    plain = sorted((name, value) for name, value in instance.attributes.items() if _is_plain(value))
     return tuple(
-        sorted(
-            (name, value)
-            for name, value in instance.attributes.items()
-            if not (name.startswith(("_", "*")) or name == "training" or POSITION.search(name))
-            and _is_plain(value)
-        )
+        (name, value)
+        for name, value in plain
+        if not (name.startswith(("_", "*")) or name == "training" or POSITION.search(name))
     )
 
 
@@ -176,13 +173,9 @@ def _is_plain(value: Value) -> bool:
 
 def _node_detail(node: ModuleNode, instance: Instance) -> str:
     eps = instance.attributes.get("eps")
-    if (
-        instance.class_name == "LayerNorm"
-        and isinstance(instance.made_by, External)
-        and isinstance(eps, float)
-    ):
-        return f"{node.detail}, eps={eps}, elementwise_affine=True"
-    return node.detail
+    is_torch_norm = instance.class_name == "LayerNorm" and isinstance(instance.made_by, External)
+    stated = is_torch_norm and isinstance(eps, float)
+    return f"{node.detail}, eps={eps}, elementwise_affine=True" if stated else node.detail
 
 
 def _torch_detail(instance: Instance) -> str:

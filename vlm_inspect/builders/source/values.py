@@ -187,8 +187,7 @@ def is_plain(value: Value) -> bool:
 
 def from_json(data: Any, depth: int = 0) -> Value:
     """Convert a value of config.json."""
-    deepest = 20
-    if depth > deepest:
+    if depth > 20:  # noqa: PLR2004 - nesting
         return Unknown("nested too deep")
     if isinstance(data, Mapping):
         return Table({str(key): from_json(value, depth + 1) for key, value in data.items()})
