@@ -62,7 +62,6 @@ def _check_cache(options: InspectOptions) -> HealthCheck:
 
 
 def _first_unreadable(folder: Path) -> Path | None:
-    """The first folder or file of a cached model that this user cannot read."""
     for repo in sorted(folder.glob("models--*")):
         if not os.access(repo, os.R_OK | os.W_OK | os.X_OK):
             return repo

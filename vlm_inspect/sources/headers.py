@@ -39,14 +39,23 @@ def load(
 
     Raises SourceError: NoHeadersError without a safetensors file, BadHeaderError for a malformed one.
     """
-    if ref.path is None:
-        known = catalogue.headers(identity.id) if identity.source == "catalogue" and not adapter else None
-        return known or _load_from_hub(identity, options, adapter=adapter)
-    try:
-        folder = ref.path if ref.path.is_dir() else ref.path.parent
-        return safetensors.read_headers(LocalFiles(folder, ref.name), ref.name, adapter=adapter)
-    except OSError as error:
-        raise _unreadable(ref.name, error) from error
+    if ref.path is not None:
+        try:
+            folder = ref.path if ref.path.is_dir() else ref.path.parent
+            return safetensors.read_headers(LocalFiles(folder, ref.name), ref.name, adapter=adapter)
+        except OSError as error:
+            raise _unreadable(ref.name, error) from error
+    known = catalogue.headers(identity.id) if identity.source == "catalogue" and not adapter else None
+    if known is not None:
+        return known
+    if identity.revision is None:
+        raise NoHeadersError(
+            f"{identity.id} is answered from the built-in catalogue, which has no headers.",
+            hint="Run it with access to the Hub, and without --offline.",
+            model=identity.id,
+        )
+    files = HubFiles(ModelRef(identity.id, identity.revision), options)
+    return files.request.run(options, partial(safetensors.read_headers, files, identity.id, adapter=adapter))
 
 
 def read_file(path: Path) -> TensorHeaders:
@@ -191,17 +200,6 @@ class HubFiles:
             hint="Run once without --offline (and without HF_HUB_OFFLINE) to cache them.",
             model=self._ref.name,
         )
-
-
-def _load_from_hub(identity: ModelIdentity, options: InspectOptions, *, adapter: bool) -> TensorHeaders:
-    if identity.revision is None:
-        raise NoHeadersError(
-            f"{identity.id} is answered from the built-in catalogue, which has no headers.",
-            hint="Run it with access to the Hub, and without --offline.",
-            model=identity.id,
-        )
-    files = HubFiles(ModelRef(identity.id, identity.revision), options)
-    return files.request.run(options, partial(safetensors.read_headers, files, identity.id, adapter=adapter))
 
 
 def _read_header(path: Path, name: str, model: str, lengths: HeaderLengths) -> RawHeader | None:

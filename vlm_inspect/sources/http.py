@@ -274,7 +274,6 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 def _content_range(headers: Mapping[str, str]) -> tuple[int | None, int | None]:
-    """The first byte of a range, and the size of its file."""
     match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
     return (None, None) if match is None else (_number(match["first"]), _number(match["size"]))
 

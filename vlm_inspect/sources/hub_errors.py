@@ -135,61 +135,43 @@ def _missing_certificates() -> str | None:
 def _status_error(error: http.StatusError, request: HubRequest) -> errors.SourceError:
     name, page = request.ref.name, f"{request.endpoint}/{request.ref.name}"
     code, reason = (error.headers.get(each, "") for each in ("X-Error-Code", "X-Error-Message"))
-    account = "the account of this token" if request.token else "anyone without a token"
     status, unauthorized = error.status, error.status == HTTPStatus.UNAUTHORIZED
-    seconds = http.retry_after(error.headers)
-    duration = f"{seconds} s" if (seconds or 0) <= _DAY_SECONDS else "for more than a day"
-    wait = "" if seconds is None else f": wait {duration}"
-    cases: tuple[tuple[bool, type[errors.SourceError], str, str], ...] = (
-        (
-            code == "GatedRepo",
-            errors.GatedModelError,
-            f"{name} is gated: this account has not accepted its license.",
-            f"Accept it at {page}, then log in with that account: {_LOGIN}",
-        ),
-        (
-            code == "RevisionNotFound",
-            errors.RevisionNotFoundError,
-            f"{name} has no branch, tag or commit {request.ref.revision or 'main'!r}.",
-            f"See {page}/commits, or omit the revision for the newest commit.",
-        ),
-        (
-            code == "EntryNotFound",
-            errors.ConfigMissingError,
-            f"{name} has no config.json.",
-            "An adapter or a GGUF file has none: use the base model instead.",
-        ),
-        (
-            reason == "Access to this resource is disabled.",
-            errors.ModelNotFoundError,
-            f"{name} has been disabled on the Hub.",
-            f"See {page} for the reason.",
-        ),
-        (
-            unauthorized and reason.startswith("Invalid credentials"),
-            errors.TokenError,
-            f"The Hub rejected the token that was sent for {name}.",
-            f"Log in again, or use no token: {_LOGIN}",
-        ),
-        (
-            code == "RepoNotFound" or unauthorized or status == HTTPStatus.NOT_FOUND,
-            errors.ModelNotFoundError,
-            f"The Hub has no model {name}, or none for {account}.",
-            f"Check the spelling. A private model needs a token with read access: {_LOGIN}",
-        ),
-        (
-            status == HTTPStatus.FORBIDDEN,
-            errors.GatedModelError,
-            f"This account has no access to {name}: {request.sanitized(reason or 'no access')}.",
-            f"Use a token with read access: {_LOGIN}",
-        ),
-        (
-            status == HTTPStatus.TOO_MANY_REQUESTS,
+    kind: type[errors.SourceError]
+    if code == "GatedRepo":
+        kind = errors.GatedModelError
+        message = f"{name} is gated: this account has not accepted its license."
+        hint = f"Accept it at {page}, then log in with that account: {_LOGIN}"
+    elif code == "RevisionNotFound":
+        kind = errors.RevisionNotFoundError
+        message = f"{name} has no branch, tag or commit {request.ref.revision or 'main'!r}."
+        hint = f"See {page}/commits, or omit the revision for the newest commit."
+    elif code == "EntryNotFound":
+        kind, message = errors.ConfigMissingError, f"{name} has no config.json."
+        hint = "An adapter or a GGUF file has none: use the base model instead."
+    elif reason == "Access to this resource is disabled.":
+        kind, message = errors.ModelNotFoundError, f"{name} has been disabled on the Hub."
+        hint = f"See {page} for the reason."
+    elif unauthorized and reason.startswith("Invalid credentials"):
+        kind, message = errors.TokenError, f"The Hub rejected the token that was sent for {name}."
+        hint = f"Log in again, or use no token: {_LOGIN}"
+    elif code == "RepoNotFound" or unauthorized or status == HTTPStatus.NOT_FOUND:
+        account = "the account of this token" if request.token else "anyone without a token"
+        kind, message = errors.ModelNotFoundError, f"The Hub has no model {name}, or none for {account}."
+        hint = f"Check the spelling. A private model needs a token with read access: {_LOGIN}"
+    elif status == HTTPStatus.FORBIDDEN:
+        kind = errors.GatedModelError
+        message = f"This account has no access to {name}: {request.sanitized(reason or 'no access')}."
+        hint = f"Use a token with read access: {_LOGIN}"
+    elif status == HTTPStatus.TOO_MANY_REQUESTS:
+        seconds = http.retry_after(error.headers)
+        duration = f"{seconds} s" if (seconds or 0) <= _DAY_SECONDS else "for more than a day"
+        wait = "" if seconds is None else f": wait {duration}"
+        kind, message = (
             errors.HubUnavailableError,
             f"{request.endpoint} answered 429, too many requests{wait}.",
-            f"Try again later. More requests are allowed with a token: {_LOGIN}",
-        ),
-        (True, errors.HubUnavailableError, f"{request.endpoint} answered {status}.", connection_hint("")),
-    )
-    kind, message, hint = next(case[1:] for case in cases if case[0])
+        )
+        hint = f"Try again later. More requests are allowed with a token: {_LOGIN}"
+    else:
+        kind, message = errors.HubUnavailableError, f"{request.endpoint} answered {status}."
+        hint = connection_hint("")
     return kind(message, hint=hint, model=name)

@@ -323,7 +323,6 @@ def _without_duplicates(shards: Shards, headers: Mapping[str, Header]) -> dict[s
 def _disagreements(
     shards: Shards, headers: Mapping[str, Header], tensors: Mapping[str, TensorInfo]
 ) -> list[str]:
-    """Notes about differences between the index and the files."""
     indexed = {name for names in shards.values() for name in names}
     if not indexed:
         return []
@@ -383,7 +382,6 @@ def _error(what: str, file: str, model: str, *, subject: str = "header") -> BadH
 
 
 def _quoted(text: str) -> str:
-    """Untrusted text in quotes, shortened."""
     limit = _SHOWN_CHARACTERS
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
 

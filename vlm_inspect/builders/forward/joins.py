@@ -226,7 +226,6 @@ def _base(expression: ast.expr) -> ast.expr:
 
 
 def _names(expression: ast.AST) -> frozenset[str]:
-    """All names in an expression, with those of attributes, methods and keys."""
     found = set()
     for node in ast.walk(expression):
         if isinstance(node, ast.Name):

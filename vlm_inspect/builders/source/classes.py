@@ -92,7 +92,6 @@ def is_config(bases: Values) -> bool:
 
 
 def _find_method(bases: Values, name: str) -> FunctionRef | None:
-    """The first method of that name in these bases."""
     for base in bases:
         for each in base.node.body if isinstance(base, ClassRef) else ():
             if isinstance(each, ast.FunctionDef) and each.name == name:
@@ -225,26 +224,22 @@ def run_function(machine: Machine, function: FunctionRef, args: Values, kwargs: 
 
 
 def _arguments(machine: Machine, function: FunctionRef, args: Values, kwargs: Kwargs) -> dict[str, Value]:
-    """Arguments by the names of their parameters, with defaults."""
     signature = function.node.args
     places = [*signature.posonlyargs, *signature.args]
-    defaults = [
-        *[None] * (len(places) - len(signature.defaults)),
-        *signature.defaults,
-        *signature.kw_defaults,
-    ]
+    required = [None] * (len(places) - len(signature.defaults))
+    defaults = [*required, *signature.defaults, *signature.kw_defaults]
     around = Frame(function.scope, closure=function.closure)
     bound: dict[str, Value] = {}
     for place, default in zip([*places, *signature.kwonlyargs], defaults, strict=True):
         missing = Unknown(f"{place.arg} is not given")
         bound[place.arg] = missing if default is None else machine.evaluate(default, around)
-    rest = {name: value for name, value in kwargs.items() if name not in bound}
+    rest = Table({name: value for name, value in kwargs.items() if name not in bound})
     bound.update(zip((place.arg for place in places), args, strict=False))
     bound.update({name: value for name, value in kwargs.items() if name not in rest})
     if signature.vararg:
         bound[signature.vararg.arg] = tuple(args[len(places) :])
     if signature.kwarg:
-        bound[signature.kwarg.arg] = Table(rest)
+        bound[signature.kwarg.arg] = rest
     return bound
 
 

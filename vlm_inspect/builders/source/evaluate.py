@@ -34,27 +34,17 @@ INSTANTIATING = "*instantiating"
 
 def evaluate(machine: Machine, node: ast.expr, frame: Frame) -> Value:
     """The value of an expression; unknown if its kind is not supported."""
+    if isinstance(node, ast.Constant):
+        return node.value if is_plain(node.value) else Unknown()
+    if isinstance(node, ast.Name):
+        names = frame.names if node.id in frame.names else frame.closure
+        return names[node.id] if node.id in names else machine.name(frame.scope, node.id)
+    if isinstance(node, ast.Attribute):
+        return machine.attribute(machine.evaluate(node.value, frame), node.attr)
+    if isinstance(node, ast.Lambda):
+        return FunctionRef(node, frame.scope, {**frame.closure, **frame.names}, frame.owner)
     handler = _HANDLERS.get(type(node))
     return handler(machine, node, frame) if handler else Unknown()
-
-
-def _constant(_machine: Machine, node: ast.Constant, _frame: Frame) -> Value:
-    return node.value if is_plain(node.value) else Unknown()
-
-
-def _name(machine: Machine, node: ast.Name, frame: Frame) -> Value:
-    for known in (frame.names, frame.closure):
-        if node.id in known:
-            return known[node.id]
-    return machine.name(frame.scope, node.id)
-
-
-def _attribute(machine: Machine, node: ast.Attribute, frame: Frame) -> Value:
-    return machine.attribute(machine.evaluate(node.value, frame), node.attr)
-
-
-def _lambda(_machine: Machine, node: ast.Lambda, frame: Frame) -> Value:
-    return FunctionRef(node, frame.scope, {**frame.closure, **frame.names}, frame.owner)
 
 
 def _subscript(machine: Machine, node: ast.Subscript, frame: Frame) -> Value:
@@ -257,9 +247,6 @@ def _string(machine: Machine, node: ast.JoinedStr, frame: Frame) -> Value:
 
 
 _HANDLERS: Mapping[type[ast.expr], Callable[..., Value]] = {
-    ast.Constant: _constant,
-    ast.Name: _name,
-    ast.Attribute: _attribute,
     ast.Subscript: _subscript,
     ast.Call: _call,
     ast.BinOp: _binary,
@@ -275,5 +262,4 @@ _HANDLERS: Mapping[type[ast.expr], Callable[..., Value]] = {
     ast.GeneratorExp: _comprehension,
     ast.DictComp: _dict_comprehension,
     ast.JoinedStr: _string,
-    ast.Lambda: _lambda,
 }

@@ -113,7 +113,6 @@ def _for(machine: Machine, node: ast.For, frame: Frame) -> Flow | None:
 
 
 def _run_branches(machine: Machine, bodies: Sequence[Sequence[ast.stmt]], frame: Frame) -> Flow | None:
-    """Run each branch from the same state, and merge their changes."""
     flows, changes = [], []
     for body in bodies:
         mark = machine.mark()

@@ -229,6 +229,5 @@ def _matches(node: ModuleNode, instance: Instance, *, exactly: bool = False) -> 
 
 
 def _same_sizes(node: ModuleNode, instance: Instance) -> bool:
-    """Whether the sizes that both have are equal."""
     pairs = ((value, instance.attributes.get(name)) for name, value in node.attributes if name in _PROVEN)
     return all(one == other or type(one) is not int or type(other) is not int for one, other in pairs)

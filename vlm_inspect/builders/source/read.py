@@ -42,7 +42,7 @@ class Reading(Struct, frozen=True):
 
 
 def read(config: Mapping[str, Any], code: Mapping[str, str]) -> Reading:
-    """Evaluate the constructor of the class that the configuration names. `code`: the files' texts by name."""
+    """Evaluate the constructor of the class that the configuration names; `code`: texts by file names."""
     machine = Machine(Program(code), _HANDLERS)
     try:
         what = _model_class(machine, config)

@@ -69,7 +69,9 @@ class Items(list[Value]):
 class Table(dict[Any, Value]):
     """A dict. If it is not exact, there may be other keys."""
 
-    exact: bool = True
+    def __init__(self, values: Mapping[Any, Value] | Iterable[Any] = (), *, exact: bool = True) -> None:
+        super().__init__(values)
+        self.exact = exact
 
 
 class External(Struct, frozen=True):
