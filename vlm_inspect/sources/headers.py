@@ -184,7 +184,7 @@ class HubFiles:
 
     @cached_property
     def _assets(self) -> Path | None:
-        """The folder of the cached headers; None if it cannot be created."""
+        """None if the folder cannot be created."""
         from huggingface_hub import cached_assets_path
 
         repo, cache = _flat(self._ref.name), self._options.cache_folder

@@ -68,9 +68,10 @@ class HubRequest:
         if isinstance(error, http.TruncatedResponseError):
             return self._unavailable(f"{self.ref.name}: the download failed: {self.sanitized(error)}.")
         if isinstance(error, http.HubConnectionError):
-            name = _missing_certificates()
-            message = f"{self.endpoint} cannot be reached: {self.sanitized(error)}."
-            return self._unavailable(f"{name} does not name a readable file." if name else message)
+            for name in _CERTIFICATES:  # OpenSSL's error does not name the missing file
+                if (path := os.environ.get(name)) and not Path(path).exists():
+                    return self._unavailable(f"{name} does not name a readable file.")
+            return self._unavailable(f"{self.endpoint} cannot be reached: {self.sanitized(error)}.")
         place = f" ({error.filename})" if error.filename else ""
         return errors.SourceError(
             f"{self.ref.name}: the Hub's cache cannot be used: {error.strerror or error}{place}.",
@@ -124,12 +125,6 @@ def connection_hint(message: str) -> str:
         names = " and ".join(proxies)
         return f"Check the connection and the proxy of {names}. NO_PROXY lists hosts that need no proxy."
     return "Check the connection (and HF_ENDPOINT, if set) and try again. Downloaded files are cached."
-
-
-def _missing_certificates() -> str | None:
-    """The variable with the path of a missing certificate file; OpenSSL's error does not name the file."""
-    paths = {name: os.environ.get(name) for name in _CERTIFICATES}
-    return next((name for name, path in paths.items() if path and not Path(path).exists()), None)
 
 
 def _status_error(error: http.StatusError, request: HubRequest) -> errors.SourceError:

@@ -291,22 +291,17 @@ def _check_shard(shard: Any) -> str:
 
 
 def _shards(files: Files, model: str) -> tuple[Shards, tuple[str, ...]]:
-    """The files of the index, or, without an index, those that the number in a file name implies."""
+    """The files of the index, or else those that one name implies: `model-00001-of-00004.safetensors`."""
     text = files.read(INDEX, INDEX_LIMIT)
     if text is not None:
         return parse_index(text, INDEX, model), ()
-    shards = dict.fromkeys(_numbered_shards(files.names()), ())
     note = f"{INDEX} is missing: files are found by their numbers. transformers cannot load them."
-    return shards, (note,) if shards else ()
-
-
-def _numbered_shards(names: Sequence[str]) -> list[str]:
-    """All files of a checkpoint, by the name of one: `model-00001-of-00004.safetensors`."""
-    for match in filter(None, map(_NUMBERED.fullmatch, sorted(names))):
+    for match in filter(None, map(_NUMBERED.fullmatch, sorted(files.names()))):
         stem, count = match["stem"], int(match["count"])
         if 0 < count <= MOST_SHARDS:
-            return [f"{stem}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
-    return []
+            numbers = range(1, count + 1)
+            return {f"{stem}-{number:05d}-of-{count:05d}.safetensors": () for number in numbers}, (note,)
+    return {}, ()
 
 
 def _without_duplicates(shards: Shards, headers: Mapping[str, Header]) -> dict[str, TensorInfo]:

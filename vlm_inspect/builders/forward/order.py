@@ -54,10 +54,9 @@ Step = Union[Use, Branch]  # noqa: UP007 - evaluated at run time, where Python 3
 def read_forward_order(module: nn.Module) -> tuple[str, ...]:
     """The names that a module's `forward` uses, in order.
 
-    Children, own parameters, activation functions, and functions that apply positions. A name that is used
-    several times is repeated. Of a branch on the module's own attributes only the side that is taken counts,
-    of any other branch both sides. Empty where the order does not matter: without norms, functions and
-    positions, and for whole models.
+    Children, own parameters, activation functions, and functions that apply positions, as often as they are
+    used. Of a branch on the module's own attributes only the side that is taken counts. Empty for whole
+    models, and where the order does not matter: without norms, functions and positions.
     """
     kind: Any = type(module)
     children = module._modules  # noqa: SLF001 - named_children() leaves shared ones out

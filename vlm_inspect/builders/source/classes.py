@@ -81,11 +81,6 @@ def _incomplete_reason(bases: Values) -> str:
     return ""
 
 
-def _is_module(bases: Values) -> bool:
-    roots = ("torch.nn.", f"{PACKAGE}.PreTrainedModel")
-    return any(isinstance(each, External) and each.path.startswith(roots) for each in bases)
-
-
 def is_config(bases: Values) -> bool:
     """Whether a class is a configuration of transformers."""
     return any(isinstance(each, External) and each.path in _CONFIG_BASES for each in bases)
@@ -182,7 +177,9 @@ def instantiate(machine: Machine, what: ClassRef, args: Values, kwargs: Kwargs) 
     bases = bases_of(machine, what)
     made = Instance(what)
     if not is_config(bases):
-        made.is_module, made.incomplete_reason = _is_module(bases), _incomplete_reason(bases)
+        roots = ("torch.nn.", f"{PACKAGE}.PreTrainedModel")
+        made.is_module = any(isinstance(base, External) and base.path.startswith(roots) for base in bases)
+        made.incomplete_reason = _incomplete_reason(bases)
     if what.name == "ClassInstantier" and args:
         made.attributes[INSTANTIATING] = args[0]
     else:
@@ -272,12 +269,13 @@ def _construct_config(machine: Machine, made: Instance, bases: Values, args: Val
         machine.call(Bound(after, made), [], {})
 
 
-_NO_PARAMETERS = word_set(
+NO_PARAMETERS = word_set(
     "GELU SiLU ReLU ReLU6 LeakyReLU Tanh Sigmoid Mish Hardswish Softmax GLU LogSoftmax Softplus ELU "
     "Dropout Dropout1d Dropout2d AlphaDropout Identity Flatten Unflatten PixelShuffle PixelUnshuffle "
     "Upsample AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d AdaptiveAvgPool1d "
     "AdaptiveAvgPool2d AdaptiveMaxPool2d ZeroPad2d CrossEntropyLoss MSELoss Fold Unfold"
 )
+"""Torch's modules without parameters."""
 _CONVOLUTION = "in_channels out_channels kernel_size stride padding dilation groups bias"
 _POOL = "kernel_size stride padding"
 _SIGNATURES: Mapping[str, str] = {
@@ -308,11 +306,6 @@ def is_torch_module(what: External) -> bool:
     """Whether it is one of torch's module classes."""
     is_class = what.name[:1].isupper() and what.name not in {"Parameter", "Buffer"}
     return what.path.startswith("torch.nn.") and is_class
-
-
-def has_no_parameters(name: str) -> bool:
-    """Whether torch's module of that name has no parameters."""
-    return name in _NO_PARAMETERS
 
 
 def set_torch_attributes(made: Instance, what: External, args: Values, kwargs: Kwargs) -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from vlm_inspect.builders.headers.classes import LIST, MLP, MODULE_CLASS
-from vlm_inspect.builders.source.classes import has_no_parameters
+from vlm_inspect.builders.source.classes import NO_PARAMETERS
 from vlm_inspect.builders.source.files import PACKAGE
 from vlm_inspect.builders.source.read import Reading
 from vlm_inspect.builders.source.values import (
@@ -42,12 +42,6 @@ _PROVEN = word_set(
     "in_features out_features num_embeddings embedding_dim in_channels out_channels kernel_size "
     "normalized_shape nf nx num_features num_channels"
 )
-
-
-class _InnerChildren(Struct, frozen=True):
-    """An instance whose children are one level deeper in the checkpoint than in the installed class."""
-
-    instance: Instance
 
 
 def overlay(tree: ModuleTree, reading: Reading) -> ModuleTree:
@@ -102,18 +96,20 @@ class _Overlay(Struct):
                 yield name, self._parameterless_node(value)
         for name, child in held.items():
             any_one = instance.attributes.get("*") if name.isdigit() else None
-            yield name, self._child(child, name, any_one or _inner_children(child, instance), path, replaced)
+            if any_one or name in replaced or not _is_one_level_deeper(child, instance):
+                value = any_one or Unknown(instance.incomplete_reason or _NOT_FOUND)
+                yield name, self._child(child, name, value, path, replaced)
+            else:
+                at = join(path, name)
+                self.unknown.setdefault(at, f"{instance.class_name} holds no such module any more")
+                inner = tuple(self._children(child, instance, at, replaced))
+                yield name, self._changed(child, children=inner)
 
     def _child(
         self, child: ModuleNode, name: str, value: Value, path: str, replaced: Mapping[str, str]
     ) -> ModuleNode:
-        at = join(path, name)
-        if name in replaced:
-            value = Unknown(replaced[name])
-        if isinstance(value, _InnerChildren):
-            self.unknown.setdefault(at, f"{value.instance.class_name} holds no such module any more")
-            return self._changed(child, children=tuple(self._children(child, value.instance, at, replaced)))
-        return self.node(child, value, at, replaced)
+        value = Unknown(replaced[name]) if name in replaced else value
+        return self.node(child, value, join(path, name), replaced)
 
     def _parameterless_node(self, instance: Instance) -> ModuleNode:
         return self.pool.node(
@@ -139,14 +135,12 @@ def _unknown_reason(instance: Value) -> str:
     return instance.reason if isinstance(instance, Unknown) else _NOT_FOUND
 
 
-def _inner_children(child: ModuleNode, instance: Instance) -> Value:
-    """A level of modules that the installed version of the class no longer has (CLIP's `vision_model`)."""
+def _is_one_level_deeper(child: ModuleNode, instance: Instance) -> bool:
+    """Whether a child is a level that the installed version of the class no longer has (`vision_model`)."""
     names = {name for name, value in _modules_of(instance) if not _is_parameterless(value)}
     library = isinstance(instance.made_by, ClassRef) and instance.made_by.scope.name.startswith(PACKAGE)
     inner = {name for name, node in child.children if node.total}
-    if library and inner and inner <= names:
-        return _InnerChildren(instance)
-    return Unknown(instance.incomplete_reason or _NOT_FOUND)
+    return library and bool(inner) and inner <= names
 
 
 def _node_attributes(node: ModuleNode, instance: Instance) -> tuple[tuple[str, Attribute], ...]:
@@ -208,7 +202,7 @@ def _parameterless_size(value: Value, depth: int) -> int:
         return beyond
     held = _modules_of(value)
     if isinstance(value.made_by, External) and not held:
-        return 1 if has_no_parameters(value.class_name) else beyond
+        return 1 if value.class_name in NO_PARAMETERS else beyond
     owns = "*" in value.attributes or any(isinstance(each, Parameter) for each in value.attributes.values())
     if owns or len(held) > _LARGEST_PARAMETERLESS:
         return beyond

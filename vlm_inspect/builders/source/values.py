@@ -198,12 +198,9 @@ def from_json(data: Any, depth: int = 0) -> Value:
     return data if is_plain(data) else Unknown("no plain value")
 
 
-def is_same(one: Value, other: Value) -> bool:
+def is_same(one: Value, other: Value, left: list[int] | None = None, depth: int = 0) -> bool:
     """Whether two values give the same class names. Values that are too large to compare are different."""
-    return _is_same(one, other, [_MOST_COMPARED], 0)
-
-
-def _is_same(one: Value, other: Value, left: list[int], depth: int) -> bool:
+    left = left or [_MOST_COMPARED]  # comparisons, counted down
     left[0] -= 1
     if one is other:
         return True
@@ -212,13 +209,13 @@ def _is_same(one: Value, other: Value, left: list[int], depth: int) -> bool:
     if isinstance(one, Instance) and isinstance(other, Instance):
         held = other.attributes
         return (
-            _is_same(one.made_by, other.made_by, left, depth)
+            is_same(one.made_by, other.made_by, left, depth)
             and one.attributes.keys() == held.keys()
-            and all(_is_same(value, held[name], left, depth + 1) for name, value in one.attributes.items())
+            and all(is_same(value, held[name], left, depth + 1) for name, value in one.attributes.items())
         )
     if isinstance(one, ClassRef) and isinstance(other, ClassRef):
         return one.node is other.node
     if isinstance(one, (list, tuple)) and type(one) is type(other):
         pairs = zip(one, other, strict=False)
-        return len(one) == len(other) and all(_is_same(*pair, left, depth + 1) for pair in pairs)
+        return len(one) == len(other) and all(is_same(*pair, left, depth + 1) for pair in pairs)
     return type(one) is type(other) and bool(one == other)
