@@ -17,8 +17,7 @@ from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources.headers import HubFiles
 
-LARGEST_FILE = 2 * 1024 * 1024
-"""Bytes of one file; longer ones are skipped."""
+LARGEST_FILE = 2 * 1024 * 1024  # bytes of one file; longer ones are skipped
 MOST_FILES = 50
 
 _DEFAULTS = InspectOptions()

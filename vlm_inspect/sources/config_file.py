@@ -12,18 +12,13 @@ from vlm_inspect.core.checkpoint import Checkpoint
 from vlm_inspect.core.errors import ConfigMissingError, InvalidConfigError
 from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 
-SIZE_LIMIT = 16 * 2**20
-"""Bytes of a file. Published ones stay below 1 MiB."""
+SIZE_LIMIT = 16 * 2**20  # bytes of a file; published ones stay below 1 MiB
 DEPTH_LIMIT = 64
 """Nesting. Published ones nest five deep; later readers are recursive, with room for this depth."""
-MOST_VALUES = 400_000
-"""Values in total. The longest known map has 184,622 entries."""
-LONGEST_TEXT = 200_000
-"""Characters of a value: chat templates have about ten thousand."""
-LONGEST_KEY = 1_000
-"""Characters of a key."""
-LARGEST_NUMBER = 2**128
-"""Any number. Some keys have 10**30 for "unlimited"."""
+MOST_VALUES = 400_000  # values in total; the longest known map has 184,622 entries
+LONGEST_TEXT = 200_000  # characters of a value: chat templates have about ten thousand
+LONGEST_KEY = 1_000  # characters of a key
+LARGEST_NUMBER = 2**128  # any number; some keys have 10**30 for "unlimited"
 
 CONFIG = "config.json"
 _HINT = 'A config.json is one JSON object: {"model_type": "llava", ...}'

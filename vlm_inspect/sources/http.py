@@ -77,10 +77,8 @@ class Response(Struct, frozen=True):
 class Part(Struct, frozen=True):
     """A range of a file's bytes."""
 
-    content: bytes
-    """Fewer bytes than requested where the file ends."""
-    size: int | None
-    """Bytes of the whole file, where the server states them."""
+    content: bytes  # fewer bytes than requested where the file ends
+    size: int | None  # bytes of the whole file, where the server states them
 
 
 class RepoFile(Struct, frozen=True):

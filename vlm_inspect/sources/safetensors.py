@@ -23,18 +23,12 @@ from vlm_inspect.core.tensors import TensorFile, TensorHeaders, TensorInfo
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_model.safetensors"
-LENGTH_BYTES = 8
-"""A file starts with the length of its header, little-endian."""
-HEADER_LIMIT = 25_000_000
-"""Bytes of a header, as in huggingface_hub. The largest published one has a million."""
-ALL_HEADERS_LIMIT = 250_000_000
-"""Bytes of all headers of a checkpoint."""
-INDEX_LIMIT = 100_000_000
-"""Bytes of an index. That of a trillion parameters has thirty million."""
-MOST_SHARDS = 2_000
-"""Files of a checkpoint. The largest published ones have about two hundred."""
-MOST_TENSORS = 1_000_000
-"""Tensors of a checkpoint. The largest models have about two hundred thousand."""
+LENGTH_BYTES = 8  # a file starts with the length of its header, little-endian
+HEADER_LIMIT = 25_000_000  # bytes of a header, as in huggingface_hub; the largest published one has a million
+ALL_HEADERS_LIMIT = 250_000_000  # bytes of all headers of a checkpoint
+INDEX_LIMIT = 100_000_000  # bytes of an index; that of a trillion parameters has thirty million
+MOST_SHARDS = 2_000  # files of a checkpoint; the largest published ones have about two hundred
+MOST_TENSORS = 1_000_000  # tensors of a checkpoint; the largest models have about two hundred thousand
 
 _BITS = {
     **dict.fromkeys(("F4",), 4),
@@ -62,22 +56,17 @@ Shards = Mapping[str, tuple[str, ...]]
 class Header(Struct, frozen=True):
     """The parsed header of one file."""
 
-    tensors: tuple[TensorInfo, ...]
-    """In the order of their offsets."""
+    tensors: tuple[TensorInfo, ...]  # in the order of their offsets
     metadata: dict[str, str]
-    data_bytes: int
-    """Bytes that must follow the header."""
+    data_bytes: int  # bytes that must follow the header
 
 
 class RawHeader(Struct, frozen=True):
     """A file's header before it is parsed."""
 
-    text: bytes | None
-    """The JSON; None if the file ends before its header."""
-    length: int = 0
-    """Bytes of JSON, as the file states them."""
-    size: int | None = None
-    """Bytes of the whole file."""
+    text: bytes | None  # the JSON; None if the file ends before its header
+    length: int = 0  # bytes of JSON, as the file states them
+    size: int | None = None  # bytes of the whole file
 
 
 class Files(Protocol):

@@ -40,8 +40,7 @@ _SCATTER_OPERANDS, _WHERE_OPERANDS = 2, 3
 _STATEMENTS = (ast.Assign, ast.AugAssign, ast.Return, ast.Expr)
 
 Statement = ast.Assign | ast.AugAssign | ast.Return | ast.Expr
-Operation = tuple[FusionKind, ast.expr, ast.expr, "ast.expr | None"]
-"""Kind, sequence, value, mask."""
+Operation = tuple[FusionKind, ast.expr, ast.expr, "ast.expr | None"]  # kind, sequence, value, mask
 Sources = Mapping[str, frozenset[str]]
 
 

@@ -17,10 +17,8 @@ from vlm_inspect.builders.source.scope import Scope
 from vlm_inspect.builders.source.values import External, Unknown, Value
 
 PACKAGE = "transformers"
-LARGEST_FILE = 2 * 1024 * 1024
-"""Characters of one source file. The longest one of transformers has a tenth."""
-MOST_FILES = 150
-"""Files that are parsed for one model, including those of transformers."""
+LARGEST_FILE = 2 * 1024 * 1024  # characters of one source file; the longest one of transformers has a tenth
+MOST_FILES = 150  # files that are parsed for one model, including those of transformers
 MOST_SEARCHES = 20
 """Classes that are searched in all folders of transformers; later ones only in folders of a matching name."""
 

@@ -19,8 +19,7 @@ from vlm_inspect.builders.source.values import Flow, Frame, Items, Kwargs, Unkno
 
 MOST_STEPS = 500_000
 """Expressions that are evaluated. Phi-3-vision takes 12,000, a large mixture of experts 400,000."""
-DEEPEST = 24
-"""Nested calls."""
+DEEPEST = 24  # nested calls
 _APPENDED = object()
 _ITEMS_PER_STEP = 8
 _LOADED = (ast.Name, ast.Attribute, ast.Subscript, ast.Constant)
@@ -44,8 +43,7 @@ class Handlers(Struct, frozen=True):
 class Machine:
     """One evaluation of a program."""
 
-    MISSING = object()
-    """Stands for an entry that did not exist."""
+    MISSING = object()  # stands for an entry that did not exist
 
     def __init__(self, program: Program, handlers: Handlers) -> None:
         self.program = program
@@ -55,10 +53,8 @@ class Machine:
         self.attribute = partial(handlers.attribute, self)
         self.global_values: dict[tuple[str, str], Value] = {}
         """Evaluated values of global names, by module and name."""
-        self.bases: dict[int, list[Value]] = {}
-        """A class and its bases, by the identity of its syntax node."""
-        self.unknown_loops = 0
-        """Loops of unknown length around the current statement."""
+        self.bases: dict[int, list[Value]] = {}  # a class and its bases, by the identity of its syntax node
+        self.unknown_loops = 0  # loops of unknown length around the current statement
         self._steps = 0
         self._depth = 0
         self._journal: list[tuple[Any, object, object]] = []

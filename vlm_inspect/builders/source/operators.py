@@ -20,10 +20,8 @@ from vlm_inspect.builders.source.values import (
 )
 
 LARGEST_NUMBER = 2**63
-LONGEST_VALUE = 100_000
-"""Items of a list, characters of a string."""
-LONGEST_LOOP = 4096
-"""Iterations of a loop."""
+LONGEST_VALUE = 100_000  # items of a list, characters of a string
+LONGEST_LOOP = 4096  # iterations of a loop
 _LARGEST_POWER = 64
 
 

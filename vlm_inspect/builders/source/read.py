@@ -35,8 +35,7 @@ _ATTENTION_FLAGS = {
 class Reading(Struct, frozen=True):
     """The model that the source describes."""
 
-    model: Value
-    """An `Instance`, or `Unknown` with the reason."""
+    model: Value  # an `Instance`, or `Unknown` with the reason
     supports: tuple[str, ...] | None = None
     """Attention backends that the class supports; None if not all of its bases were read."""
 

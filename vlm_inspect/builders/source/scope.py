@@ -14,14 +14,12 @@ _REPLACING = {"__init__", "__new__", "__class__"}
 class Scope(Struct, eq=False):
     """The names at the top level of one source file."""
 
-    name: str
-    """`transformers.models.clip.modeling_clip`; names of the repository's modules begin with a dot."""
+    name: str  # `transformers.models.clip.modeling_clip`; names of the repository's modules begin with a dot
     is_package: bool = False
     definitions: dict[str, list[tuple[ast.stmt, bool]]] = field(default_factory=dict)
     """Name → the statements that define it, in order, each with whether it is conditional."""
     stars: list[ast.ImportFrom] = field(default_factory=list)
-    changed: set[str] = field(default_factory=set)
-    """Names whose values are modified in place."""
+    changed: set[str] = field(default_factory=set)  # names whose values are modified in place
 
     @classmethod
     def of(cls, name: str, tree: ast.Module, *, is_package: bool = False) -> Scope:

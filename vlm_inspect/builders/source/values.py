@@ -14,8 +14,7 @@ from msgspec import Struct, field
 
 from vlm_inspect.builders.source.scope import Scope
 
-Value = Any
-"""A Python number, string, None, range or tuple, or one of the classes here."""
+Value = Any  # a Python number, string, None, range or tuple, or one of the classes here
 Values = Sequence[Value]
 Kwargs = Mapping[str, Value]
 
@@ -103,8 +102,7 @@ class FunctionRef(Struct, frozen=True, eq=False):
     node: ast.FunctionDef | ast.Lambda
     scope: Scope
     closure: Mapping[str, Value] = field(default_factory=dict)
-    owner: ClassRef | None = None
-    """The class that declares it."""
+    owner: ClassRef | None = None  # the class that declares it
 
 
 class Bound(Struct, frozen=True, eq=False):
@@ -141,8 +139,7 @@ class Instance(Struct, eq=False):
     is_module: bool = False
     replaced: dict[str, str] = field(default_factory=dict)
     """Names of modules below it that are replaced later, with the reason."""
-    incomplete_reason: str = ""
-    """Why it may have more attributes than these; empty if these are all."""
+    incomplete_reason: str = ""  # why it may have more attributes than these; empty if these are all
 
     @property
     def class_name(self) -> str:
@@ -157,10 +154,8 @@ class Frame(Struct, eq=False):
     names: dict[str, Value] = field(default_factory=dict)
     closure: Mapping[str, Value] = field(default_factory=dict)
     owner: ClassRef | None = None
-    first: Value = None
-    """The first argument: `self` of a method."""
-    returns: list[Value] = field(default_factory=list)
-    """Values that conditional branches return."""
+    first: Value = None  # the first argument: `self` of a method
+    returns: list[Value] = field(default_factory=list)  # values that conditional branches return
 
 
 class Flow(Struct, frozen=True):
