@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,9 +58,11 @@ def collect(config: Mapping[str, Any], read: ReadFile) -> dict[str, str]:
             if name in seen or len(seen) >= MOST_FILES:
                 continue
             seen.add(name)
-            text = _decoded(read(name))
-            if text is not None:
-                found[name] = text
+            content = read(name)
+            if content is None or len(content) > LARGEST_FILE:
+                continue
+            with suppress(UnicodeDecodeError):
+                found[name] = text = content.decode("utf-8")
                 pending += _imported(module, text, is_package=name.endswith("__init__.py"))
                 break
     return found
@@ -87,15 +90,6 @@ def _imported(module: str, text: str, *, is_package: bool) -> Iterator[str]:
             imported = ".".join([*package[:depth], name])
             if depth >= 0 and _MODULE.fullmatch(imported):
                 yield imported
-
-
-def _decoded(content: bytes | None) -> str | None:
-    if content is None or len(content) > LARGEST_FILE:
-        return None
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
 
 
 class _LocalFolder:

@@ -24,10 +24,7 @@ class DeadlineExceededError(Exception):
 
 
 def run_with_timeout(seconds: float, work: Callable[[], T]) -> T:
-    """Return the result of `work`, or raise its error, or DeadlineExceededError if it takes longer.
-
-    Its thread stops at its next `check_deadline`.
-    """
+    """Return the result of `work`. After a DeadlineExceededError, it stops at its next `check_deadline`."""
 
     def run() -> T:
         _deadline.set(time.monotonic() + seconds)

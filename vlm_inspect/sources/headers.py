@@ -35,10 +35,7 @@ _MARGIN = 1.02
 def load(
     ref: ModelRef, identity: ModelIdentity, options: InspectOptions = _DEFAULTS, *, adapter: bool = False
 ) -> TensorHeaders:
-    """Load the headers of a checkpoint, or of a PEFT adapter, at the commit of its configuration's identity.
-
-    Raises SourceError: NoHeadersError without a safetensors file, BadHeaderError for a malformed one.
-    """
+    """Load the headers of a checkpoint, or of its PEFT adapter, at a commit. Raises SourceError."""
     if ref.path is not None:
         try:
             folder = ref.path if ref.path.is_dir() else ref.path.parent

@@ -100,10 +100,7 @@ def head(url: str, token: str | None) -> Response:
 
 
 def get_range(url: str, first: int, count: int, token: str | None, commit: str) -> Part | None:
-    """Read `count` bytes of a file at a commit, starting at `first`; None if there is no such file.
-
-    The server need not support ranges: a longer response is read up to the end of the range.
-    """
+    """Read `count` bytes of a file at a commit, starting at `first`; None if there is no such file."""
     return retry_once(partial(_range, url, first, count, token, commit))
 
 
@@ -178,7 +175,7 @@ def _range(url: str, first: int, count: int, token: str | None, commit: str) -> 
         if error.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and size is not None and size <= first:
             return Part(b"", size)
         raise
-    if response.status == HTTPStatus.OK:
+    if response.status == HTTPStatus.OK:  # without support for ranges
         return Part(response.content[first:], _number(response.headers.get("Content-Length")))
     start, size = _content_range(response.headers)
     if start != first:

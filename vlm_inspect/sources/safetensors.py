@@ -111,13 +111,10 @@ class HeaderLengths:
 
 
 def read_headers(files: Files, model: str, *, adapter: bool = False) -> TensorHeaders:
-    """Read the headers of a model's files, or of its adapter's. A single file has precedence over shards.
-
-    Raises NoHeadersError or BadHeaderError.
-    """
+    """Read the headers of a model's files, or of its adapter's. Raises NoHeadersError or BadHeaderError."""
     name = ADAPTER if adapter else SINGLE
     found = files.headers({name: ()})
-    if found[name] is not None:
+    if found[name] is not None:  # as in transformers, a single file has precedence over shards
         return merge_headers({name: ()}, found, model, may_be_unfinished=False)
     shards, notes = ({}, ()) if adapter else _shards(files, model)
     if not shards:
@@ -246,10 +243,7 @@ def _are_sizes(value: Any) -> bool:
 
 
 def parse_index(text: bytes, file: str, model: str) -> dict[str, tuple[str, ...]]:
-    """The files of an index, in order, each with the names of its tensors.
-
-    Raises BadHeaderError if it is malformed, or names a file outside the model's folder.
-    """
+    """The files of an index, in order, each with the names of its tensors. Raises BadHeaderError."""
     try:
         return _index(text)
     except _FormatError as error:

@@ -153,7 +153,9 @@ def _steps(node: ast.AST) -> Iterator[Step]:
     """The steps of a syntax node, in the order in which Python evaluates them."""
     if isinstance(node, (ast.If, ast.IfExp)):
         yield from _steps(node.test)
-        yield _branch(node)
+        sides = (side if isinstance(side, list) else [side] for side in (node.body, node.orelse))
+        then, otherwise = (tuple(_steps_of_all(side)) for side in sides)
+        yield Branch(node.test, then, otherwise)
     elif isinstance(node, ast.Call):  # arguments are evaluated before the call
         yield from _steps_of_all(node.args)
         yield from _steps_of_all(keyword.value for keyword in node.keywords)
@@ -171,12 +173,6 @@ def _steps(node: ast.AST) -> Iterator[Step]:
         yield from _steps(node.value) if node.value is not None else ()
     else:
         yield from _steps_of_all(ast.iter_child_nodes(node))
-
-
-def _branch(node: ast.If | ast.IfExp) -> Branch:
-    then = node.body if isinstance(node.body, list) else [node.body]
-    otherwise = node.orelse if isinstance(node.orelse, list) else [node.orelse]
-    return Branch(node.test, tuple(_steps_of_all(then)), tuple(_steps_of_all(otherwise)))
 
 
 class _UndecidedError(Exception):

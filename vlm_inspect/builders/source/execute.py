@@ -86,7 +86,11 @@ def _declare(machine: Machine, node: ast.stmt, frame: Frame) -> None:
             machine.set(frame.names, name, names.imported(machine, frame.scope, node, name))
     elif isinstance(node, ast.Delete):
         for target in node.targets:
-            _delete(machine, target, frame)
+            owner = machine.evaluate(target.value, frame) if isinstance(target, ast.Attribute) else None
+            if isinstance(target, ast.Name):
+                machine.remove(frame.names, target.id)
+            elif isinstance(target, ast.Attribute) and isinstance(owner, Instance):
+                machine.remove(owner.attributes, target.attr)
     elif not isinstance(node, (ast.Pass, ast.Assert, ast.Global, ast.Nonlocal)):
         _invalidate(machine, node, frame, NOT_FOLLOWED)
 
@@ -172,15 +176,6 @@ def set_attribute(machine: Machine, owner: Value, name: str, value: Value) -> No
         machine.set(owner.attributes, name, value)
     elif isinstance(owner, Unknown) and isinstance(owner.of, Instance):
         machine.set(owner.of.replaced, name, f"{name} is replaced after it is built")
-
-
-def _delete(machine: Machine, target: ast.expr, frame: Frame) -> None:
-    if isinstance(target, ast.Name):
-        machine.remove(frame.names, target.id)
-    elif isinstance(target, ast.Attribute):
-        owner = machine.evaluate(target.value, frame)
-        if isinstance(owner, Instance):
-            machine.remove(owner.attributes, target.attr)
 
 
 def _set_item(machine: Machine, owner: Value, key: Value, value: Value) -> None:

@@ -112,9 +112,10 @@ class _Overlay(Struct):
         return self.node(child, value, join(path, name), replaced)
 
     def _parameterless_node(self, instance: Instance) -> ModuleNode:
+        sizes = instance.attributes if isinstance(instance.made_by, External) else {}
         return self.pool.node(
             instance.class_name,
-            detail=_torch_detail(instance),
+            detail=", ".join(f"{name}={value!r}" for name, value in sizes.items() if _is_plain(value)),
             attributes=_plain_attributes(instance),
             children=tuple((name, self._parameterless_node(value)) for name, value in _modules_of(instance)),
         )
@@ -170,11 +171,6 @@ def _node_detail(node: ModuleNode, instance: Instance) -> str:
     is_torch_norm = instance.class_name == "LayerNorm" and isinstance(instance.made_by, External)
     stated = is_torch_norm and isinstance(eps, float)
     return f"{node.detail}, eps={eps}, elementwise_affine=True" if stated else node.detail
-
-
-def _torch_detail(instance: Instance) -> str:
-    plain = instance.attributes if isinstance(instance.made_by, External) else {}
-    return ", ".join(f"{name}={value!r}" for name, value in plain.items() if _is_plain(value))
 
 
 def _is_module(value: Value) -> bool:
