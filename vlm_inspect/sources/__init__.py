@@ -17,7 +17,10 @@ _DEFAULTS = InspectOptions()
 
 
 def load(ref: ModelRef, options: InspectOptions = _DEFAULTS) -> Checkpoint:
-    """Load a configuration from a path, or else the Hub, its cache or the catalogue. Raises SourceError."""
+    """Load a configuration from a path, or from the Hub, else its cache, else the built-in catalogue.
+
+    Raises SourceError, or BrokenEnvironmentError if huggingface_hub cannot be imported.
+    """
     try:
         return _load(ref, options)
     except ImportError as error:

@@ -13,8 +13,7 @@ from vlm_inspect.core.errors import ConfigMissingError, InvalidConfigError
 from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 
 SIZE_LIMIT = 16 * 2**20  # bytes of a file; published ones stay below 1 MiB
-DEPTH_LIMIT = 64
-"""Nesting. Published ones nest five deep; later readers are recursive, with room for this depth."""
+DEPTH_LIMIT = 64  # published ones nest five deep; later readers are recursive, with room for this depth
 MOST_VALUES = 400_000  # values in total; the longest known map has 184,622 entries
 LONGEST_TEXT = 200_000  # characters of a value: chat templates have about ten thousand
 LONGEST_KEY = 1_000  # characters of a key
@@ -81,32 +80,26 @@ def read_config(path: Path, model: str) -> dict[str, Any]:
 def check_size(size: int, model: str) -> None:
     """Raise InvalidConfigError for a file that is too long, before it is downloaded or read."""
     if size > SIZE_LIMIT:
-        raise InvalidConfigError(
-            f"{model}: the config.json has {size:,} bytes; the limit is {SIZE_LIMIT:,}.",
-            hint="Check that it is a configuration, not data or weights under that name.",
-            model=model,
-        )
+        hint = "Check that it is a configuration, not data or weights under that name."
+        raise _invalid(model, f"has {size:,} bytes; the limit is {SIZE_LIMIT:,}", hint)
 
 
 def parse_config(text: bytes, model: str) -> dict[str, Any]:
     """Parse a configuration. As in transformers, NaN and Infinity are allowed. Raises InvalidConfigError."""
     check_size(len(text), model)
     if not text.strip():
-        raise InvalidConfigError(f"{model}: the config.json is empty.", hint=_HINT, model=model)
+        raise _invalid(model, "is empty")
     if text.startswith(_LFS_POINTER):
-        raise InvalidConfigError(
-            f"{model}: the config.json is a Git LFS pointer, not the file itself.",
-            hint="Download the file: git lfs pull",
-            model=model,
-        )
+        raise _invalid(model, "is a Git LFS pointer, not the file itself", "Download the file: git lfs pull")
     config = _parse_json(text, model)
     if isinstance(config, dict):
         return config
     kinds = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
-    kind = kinds.get(type(config), "a number")
-    raise InvalidConfigError(
-        f"{model}: the config.json holds {kind}, not an object.", hint=_HINT, model=model
-    )
+    raise _invalid(model, f"holds {kinds.get(type(config), 'a number')}, not an object")
+
+
+def _invalid(model: str, what: str, hint: str = _HINT) -> InvalidConfigError:
+    return InvalidConfigError(f"{model}: the config.json {what}.", hint=hint, model=model)
 
 
 def _parse_json(text: bytes, model: str) -> Any:
@@ -136,7 +129,7 @@ def _parse_json(text: bytes, model: str) -> Any:
         reason, cause = f"is nested more than {DEPTH_LIMIT} deep", error
     else:
         return value
-    raise InvalidConfigError(f"{model}: the config.json {reason}.", hint=hint, model=model) from cause
+    raise _invalid(model, reason, hint) from cause
 
 
 def _check_extent(value: Any) -> None:

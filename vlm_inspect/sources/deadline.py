@@ -47,8 +47,7 @@ def run_in_parallel(work: Callable[[Item], T], items: Iterable[Item], threads: i
             for item in pending:
                 results[item] = work(item)
         finally:
-            for _ in pending:  # after an error, the other threads start no further item
-                pass
+            list(pending)  # after an error, the other threads start no further item
 
     for future in [_start_thread(run) for _ in range(min(threads, len(order)))]:
         future.result()

@@ -15,7 +15,6 @@ from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources import hub
 
-_TIMEOUT = 10.0
 _OTHER_CACHE = "Use another folder: --cache-dir DIR, or HF_HUB_CACHE"
 _NO_MODEL = "vlm-inspect/doctor"
 
@@ -90,7 +89,7 @@ def _check_hub(options: InspectOptions) -> HealthCheck:
     if hub.is_offline(options):
         return HealthCheck("Hub", f"{request.endpoint} was not checked (offline)", "note")
     try:
-        request.run(replace(options, timeout=_TIMEOUT), _ping)
+        request.run(replace(options, timeout=10), _ping)
     except VlmInspectError as error:
         message = error.message.removeprefix(f"{_NO_MODEL}: ").rstrip(".")
         hint = error.hint if "--offline" in error.hint else f"{error.hint} Or use --offline."

@@ -119,10 +119,9 @@ def file_url(ref: ModelRef, name: str) -> str:
     """The URL of a file at a revision."""
     from huggingface_hub import constants
 
-    url: str = constants.HUGGINGFACE_CO_URL_TEMPLATE.format(
-        repo_id=quote(ref.name), revision=quote(ref.revision or "main", safe=""), filename=quote(name)
-    )
-    return url
+    template = str(constants.HUGGINGFACE_CO_URL_TEMPLATE)
+    revision = quote(ref.revision or "main", safe="")
+    return template.format(repo_id=quote(ref.name), revision=revision, filename=quote(name))
 
 
 def _download(ref: ModelRef, name: str, options: InspectOptions, token: str | None) -> Path:

@@ -43,7 +43,7 @@ class HubRequest:
         return _CREDENTIALS.sub("//", str(constants.ENDPOINT))
 
     def run(self, options: InspectOptions, work: Callable[[], T]) -> T:
-        """Return the result of `work`, within the time limit of one model. Raises SourceError."""
+        """Return the result of `work`, in one model's time. Raises SourceError, BrokenEnvironmentError."""
         try:
             return run_with_timeout(options.timeout, work)
         except DeadlineExceededError:

@@ -123,9 +123,8 @@ def _joins(kind: type, name: str, function: FunctionType) -> tuple[FusionOp, ...
 
 def _may_join(code: CodeType) -> bool:
     """Whether it has an operation that may combine sequences, and a name of another modality than text."""
-    if not _CALLS.intersection(code.co_names) and not _OPCODES.intersection(code.co_code[::2]):
-        return False
-    return any(map(_is_modality_name, (*code.co_names, *code.co_varnames)))
+    combines = _CALLS.intersection(code.co_names) or _OPCODES.intersection(code.co_code[::2])
+    return bool(combines) and any(map(_is_modality_name, (*code.co_names, *code.co_varnames)))
 
 
 @cache

@@ -193,8 +193,7 @@ def construct(machine: Machine, made: Instance, bases: Values, args: Values, kwa
         _construct_config(machine, made, bases, args, kwargs)
         return
     for base in bases:
-        init = _find_method([base], "__init__")
-        if init is not None:
+        if init := _find_method([base], "__init__"):
             run_function(machine, init, [made, *args], kwargs)
             return
         if isinstance(base, External) and base.path == f"{PACKAGE}.PreTrainedModel":
@@ -250,8 +249,7 @@ _BASE_DEFAULTS: Mapping[str, Value] = {
 
 def _construct_config(machine: Machine, made: Instance, bases: Values, args: Values, kwargs: Kwargs) -> None:
     """Run the constructor and set the remaining arguments, or set the fields of a dataclass."""
-    init = _find_method(bases, "__init__")
-    if init is not None:
+    if init := _find_method(bases, "__init__"):
         machine.call(Bound(init, made), args, kwargs)
         for name, value in kwargs.items():
             if isinstance(made.attributes.get(name, Unknown()), Unknown):
@@ -264,8 +262,7 @@ def _construct_config(machine: Machine, made: Instance, bases: Values, args: Val
                 fields[each.target.id] = machine.evaluate(each.value, Frame(base.scope))
     for name, value in {**fields, **kwargs}.items():
         machine.set(made.attributes, name, value)
-    after = _find_method(bases, "__post_init__")
-    if after is not None:
+    if after := _find_method(bases, "__post_init__"):
         machine.call(Bound(after, made), [], {})
 
 

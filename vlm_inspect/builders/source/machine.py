@@ -17,8 +17,7 @@ from vlm_inspect.builders.source.files import Program
 from vlm_inspect.builders.source.scope import Scope
 from vlm_inspect.builders.source.values import Flow, Frame, Items, Kwargs, Unknown, Value, Values
 
-MOST_STEPS = 500_000
-"""Expressions that are evaluated. Phi-3-vision takes 12,000, a large mixture of experts 400,000."""
+MOST_STEPS = 500_000  # expressions: Phi-3-vision takes 12,000, a large mixture of experts 400,000
 DEEPEST = 24  # nested calls
 _APPENDED = object()
 _ITEMS_PER_STEP = 8
@@ -33,8 +32,7 @@ class Handlers(Struct, frozen=True):
     """How each construct of Python is evaluated; a handler calls the machine for the parts of a construct."""
 
     evaluate: Callable[[Machine, ast.expr, Frame], Value]
-    run: Callable[[Machine, Sequence[ast.stmt], Frame], Flow | None]
-    """None if the statements run to their end."""
+    run: Callable[[Machine, Sequence[ast.stmt], Frame], Flow | None]  # None: they run to their end
     call: Callable[[Machine, Value, Values, Kwargs], Value]
     name: Callable[[Machine, Scope, str], Value]
     attribute: Callable[[Machine, Value, str], Value]
