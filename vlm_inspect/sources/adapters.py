@@ -35,7 +35,7 @@ def load(ref: ModelRef, options: InspectOptions) -> Checkpoint | None:
 def _local(path: Path) -> Path | None:
     try:
         folder = path if path.is_dir() else path.parent
-    except OSError:  # for example a name that is too long: `local` reports it
+    except OSError:  # for example a name that is too long: `config_file` reports it
         return None
     found = folder / ADAPTER_CONFIG
     return found if found.is_file() else None

@@ -43,7 +43,8 @@ def load(
     if next(named_modules(config), None) is None:
         return {}
     if ref.path is not None:
-        return collect(config, _LocalFolder(ref.path if ref.path.is_dir() else ref.path.parent))
+        folder = ref.path if ref.path.is_dir() else ref.path.parent
+        return collect(config, partial(_read_local, folder.resolve()))
     return _from_hub(identity, config, options) if identity.revision else {}
 
 
@@ -92,23 +93,17 @@ def _imported(module: str, text: str, *, is_package: bool) -> Iterator[str]:
                 yield imported
 
 
-class _LocalFolder:
-    """A folder's files. Symbolic links must stay in it, or in the blobs of its Hub cache."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        home = folder.resolve()
-        self._roots = [home, *([home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [])]
-
-    def __call__(self, name: str) -> bytes | None:
-        try:
-            path = (self._folder / name).resolve()
-            if not path.is_file() or not any(path.is_relative_to(root) for root in self._roots):
-                return None
-            with path.open("rb") as file:
-                return file.read(LARGEST_FILE + 1)
-        except (OSError, ValueError, RuntimeError):
+def _read_local(home: Path, name: str) -> bytes | None:
+    """Read a file of a folder. Symbolic links must stay in it, or in the blobs of its Hub cache."""
+    roots = [home, *([home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [])]
+    try:
+        path = (home / name).resolve()
+        if not path.is_file() or not any(path.is_relative_to(root) for root in roots):
             return None
+        with path.open("rb") as file:
+            return file.read(LARGEST_FILE + 1)
+    except (OSError, ValueError, RuntimeError):
+        return None
 
 
 def _from_hub(identity: ModelIdentity, config: Mapping[str, Any], options: InspectOptions) -> dict[str, str]:

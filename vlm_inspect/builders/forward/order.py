@@ -13,7 +13,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, Union
 
@@ -93,12 +93,10 @@ def _method_steps(kind: type, name: str, depth: int = _MAX_CALL_DEPTH) -> tuple[
 
 
 def _with_inlined_calls(kind: type, steps: Iterable[Step], caller: str, depth: int) -> Iterator[Step]:
+    inlined = partial(_with_inlined_calls, kind, caller=caller, depth=depth)
     for step in steps:
         if isinstance(step, Branch):
-            then, otherwise = (
-                tuple(_with_inlined_calls(kind, side, caller, depth)) for side in (step.then, step.otherwise)
-            )
-            yield Branch(step.test, then, otherwise)
+            yield Branch(step.test, tuple(inlined(step.then)), tuple(inlined(step.otherwise)))
         elif step.kind == "attribute" and step.name != caller and depth and _own_method(kind, step.name):
             yield from _method_steps(kind, step.name, depth - 1)
         else:
