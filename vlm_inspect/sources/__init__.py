@@ -17,14 +17,9 @@ _DEFAULTS = InspectOptions()
 
 
 def load(ref: ModelRef, options: InspectOptions = _DEFAULTS) -> Checkpoint:
-    """Load a model's configuration.
+    """Load a configuration from a path, or from the Hub, else its cache, else the built-in catalogue.
 
-    A path is read. A repo is looked up on the Hub, then in the Hub's cache, then in the built-in catalogue.
-
-    Raises:
-        SourceError: There is no configuration, or it is invalid.
-        BrokenEnvironmentError: huggingface_hub cannot be imported.
-
+    Raises SourceError, or BrokenEnvironmentError if huggingface_hub cannot be imported.
     """
     try:
         return _load(ref, options)
@@ -38,11 +33,11 @@ def _load(ref: ModelRef, options: InspectOptions) -> Checkpoint:
     from msgspec.structs import replace
 
     from vlm_inspect.core.errors import HubUnavailableError
-    from vlm_inspect.sources import catalogue, hub, local
+    from vlm_inspect.sources import catalogue, config_file, hub
 
     hub.check_endpoint()
     if ref.path is not None:
-        return local.load(ref)
+        return config_file.load(ref)
     try:
         return hub.load(ref, options)
     except HubUnavailableError as error:

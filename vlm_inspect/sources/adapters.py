@@ -15,24 +15,18 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 def load(ref: ModelRef, options: InspectOptions) -> Checkpoint | None:
-    """Load an adapter's configuration; None if there is no adapter.
-
-    Raises:
-        InvalidConfigError: The file is not a configuration.
-        SourceError: Any other error.
-
-    """
+    """Load an adapter's configuration; None if there is no adapter. Raises SourceError."""
     try:
         found = _local(ref.path) if ref.path is not None else _from_hub(ref, options)
-        if found is None:
-            return None
-        config = read_config(found, ref.name)
+        config = read_config(found, ref.name) if found is not None else None
     except InvalidConfigError as error:
         raise InvalidConfigError(
             error.message.replace("config.json", ADAPTER_CONFIG),
             hint="Save the adapter again with PEFT's save_pretrained.",
             model=ref.name,
         ) from error
+    if found is None or config is None:
+        return None
     if ref.path is not None:
         return Checkpoint(ModelIdentity(found.resolve().parent.name, source="local"), config)
     return Checkpoint(ModelIdentity(ref.name, found.parent.name, "hub"), config)
@@ -41,7 +35,7 @@ def load(ref: ModelRef, options: InspectOptions) -> Checkpoint | None:
 def _local(path: Path) -> Path | None:
     try:
         folder = path if path.is_dir() else path.parent
-    except OSError:  # for example a name that is too long: `local` reports it
+    except OSError:  # for example a name that is too long: `config_file` reports it
         return None
     found = folder / ADAPTER_CONFIG
     return found if found.is_file() else None

@@ -68,12 +68,9 @@ def headers(name: str) -> TensorHeaders | None:
     if entry is None or "headers" not in entry:
         return None
     dtype = entry["headers"]["dtype"]
-    shapes = _tensor_shapes(entry["headers"]["shapes"])
+    shapes = sorted(_tensor_shapes(entry["headers"]["shapes"]))
     return TensorHeaders(
-        tuple(
-            TensorInfo(tensor, dtype, shape, math.prod(shape) * _BYTES[dtype])
-            for tensor, shape in sorted(shapes)
-        )
+        tuple(TensorInfo(name, dtype, shape, math.prod(shape) * _BYTES[dtype]) for name, shape in shapes)
     )
 
 
@@ -92,11 +89,8 @@ def _tensor_shapes(shapes: Mapping[str, list[int]]) -> Iterator[tuple[str, Shape
     """The shape of each tensor. `layers.0-31.norm.weight` stands for 32 tensors."""
     for folded, sides in shapes.items():
         numbers = _RANGE.search(folded)
-        if numbers is None:
-            yield folded, tuple(sides)
-            continue
-        for number in range(int(numbers[1]), int(numbers[2]) + 1):
-            yield f"{folded[: numbers.start()]}{number}{folded[numbers.end() :]}", tuple(sides)
+        for number in range(int(numbers[1]), int(numbers[2]) + 1) if numbers else [0]:
+            yield _RANGE.sub(str(number), folded, count=1), tuple(sides)
 
 
 def _entry(name: str) -> dict[str, Any] | None:

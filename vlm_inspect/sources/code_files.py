@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,7 @@ from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources.headers import HubFiles
 
-LARGEST_FILE = 2 * 1024 * 1024
-"""Bytes of one file; longer ones are skipped."""
+LARGEST_FILE = 2 * 1024 * 1024  # bytes of one file; longer ones are skipped
 MOST_FILES = 50
 
 _DEFAULTS = InspectOptions()
@@ -43,7 +43,8 @@ def load(
     if next(named_modules(config), None) is None:
         return {}
     if ref.path is not None:
-        return collect(config, _LocalFolder(ref.path if ref.path.is_dir() else ref.path.parent))
+        folder = ref.path if ref.path.is_dir() else ref.path.parent
+        return collect(config, partial(_read_local, folder.resolve()))
     return _from_hub(identity, config, options) if identity.revision else {}
 
 
@@ -58,9 +59,11 @@ def collect(config: Mapping[str, Any], read: ReadFile) -> dict[str, str]:
             if name in seen or len(seen) >= MOST_FILES:
                 continue
             seen.add(name)
-            text = _decoded(read(name))
-            if text is not None:
-                found[name] = text
+            content = read(name)
+            if content is None or len(content) > LARGEST_FILE:
+                continue
+            with suppress(UnicodeDecodeError):
+                found[name] = text = content.decode("utf-8")
                 pending += _imported(module, text, is_package=name.endswith("__init__.py"))
                 break
     return found
@@ -84,41 +87,23 @@ def _imported(module: str, text: str, *, is_package: bool) -> Iterator[str]:
     package = module.split(".") if is_package else module.split(".")[:-1]
     for dots, submodule, names in _RELATIVE.findall(text):
         depth = len(package) - (len(dots) - 1)
-        if depth < 0:
-            continue
-        candidates = [
-            ".".join([*package[:depth], name])
-            for name in ([submodule] if submodule else _IDENTIFIER.findall(names))
-        ]
-        yield from (each for each in candidates if _MODULE.fullmatch(each))
+        for name in [submodule] if submodule else _IDENTIFIER.findall(names):
+            imported = ".".join([*package[:depth], name])
+            if depth >= 0 and _MODULE.fullmatch(imported):
+                yield imported
 
 
-def _decoded(content: bytes | None) -> str | None:
-    if content is None or len(content) > LARGEST_FILE:
-        return None
+def _read_local(home: Path, name: str) -> bytes | None:
+    """Read a file of a folder. Symbolic links must stay in it, or in the blobs of its Hub cache."""
+    roots = [home, *([home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [])]
     try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return None
-
-
-class _LocalFolder:
-    """A folder's files. Symbolic links must stay in it, or in the blobs of its Hub cache."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        home = folder.resolve()
-        self._roots = [home, *([home.parent.parent / "blobs"] if home.parent.name == "snapshots" else [])]
-
-    def __call__(self, name: str) -> bytes | None:
-        try:
-            path = (self._folder / name).resolve()
-            if not path.is_file() or not any(path.is_relative_to(root) for root in self._roots):
-                return None
-            with path.open("rb") as file:
-                return file.read(LARGEST_FILE + 1)
-        except (OSError, ValueError, RuntimeError):
+        path = (home / name).resolve()
+        if not path.is_file() or not any(path.is_relative_to(root) for root in roots):
             return None
+        with path.open("rb") as file:
+            return file.read(LARGEST_FILE + 1)
+    except (OSError, ValueError, RuntimeError):
+        return None
 
 
 def _from_hub(identity: ModelIdentity, config: Mapping[str, Any], options: InspectOptions) -> dict[str, str]:

@@ -8,24 +8,55 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from vlm_inspect.core.checkpoint import Checkpoint
 from vlm_inspect.core.errors import ConfigMissingError, InvalidConfigError
+from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 
-SIZE_LIMIT = 16 * 2**20
-"""Bytes of a file. Published ones stay below 1 MiB."""
-DEPTH_LIMIT = 64
-"""Nesting. Published ones nest five deep; later readers are recursive, with room for this depth."""
-MOST_VALUES = 400_000
-"""Values in total. The longest known map has 184,622 entries."""
-LONGEST_TEXT = 200_000
-"""Characters of a value: chat templates have about ten thousand."""
-LONGEST_KEY = 1_000
-"""Characters of a key."""
-LARGEST_NUMBER = 2**128
-"""Any number. Some keys have 10**30 for "unlimited"."""
+SIZE_LIMIT = 16 * 2**20  # bytes of a file; published ones stay below 1 MiB
+DEPTH_LIMIT = 64  # published ones nest five deep; later readers are recursive, with room for this depth
+MOST_VALUES = 400_000  # values in total; the longest known map has 184,622 entries
+LONGEST_TEXT = 200_000  # characters of a value: chat templates have about ten thousand
+LONGEST_KEY = 1_000  # characters of a key
+LARGEST_NUMBER = 2**128  # any number; some keys have 10**30 for "unlimited"
 
+CONFIG = "config.json"
 _HINT = 'A config.json is one JSON object: {"model_type": "llava", ...}'
 _TOO_LONG = "holds a number that is too long"
 _LFS_POINTER = b"version https://git-lfs"
+
+
+def load(ref: ModelRef) -> Checkpoint:
+    """Load the configuration at a path. Raises ConfigMissingError or InvalidConfigError."""
+    if ref.path is None:
+        raise ValueError(f"{ref.name} is not a path")
+    path = ref.path
+    config = read_config(_config_path(path, ref.name), ref.name)
+    folder = path.resolve()  # the path on this machine is not recorded, only its last part
+    if folder.is_dir():
+        name = folder.name or CONFIG
+    else:
+        name = folder.parent.name or folder.stem if path.name == CONFIG else path.stem
+    return Checkpoint(ModelIdentity(name, source="local"), config)
+
+
+def _config_path(path: Path, typed: str) -> Path:
+    try:
+        if path.is_dir():
+            path = path / CONFIG
+            message = "the folder has no config.json"
+            hint = "Use the folder where the model was saved: it contains config.json and the weights."
+        else:
+            message = "there is no such file or folder"
+            hint = "Check the path. Models on the Hub are written org/name, without ./ or .json."
+        if path.exists():
+            return path
+    except OSError as error:  # a folder without permission, a name that is too long
+        raise ConfigMissingError(
+            f"{typed}: cannot be read: {error.strerror}.",
+            hint="Check the path and its permissions.",
+            model=typed,
+        ) from error
+    raise ConfigMissingError(f"{typed}: {message}.", hint=hint, model=typed)
 
 
 def read_config(path: Path, model: str) -> dict[str, Any]:
@@ -49,30 +80,26 @@ def read_config(path: Path, model: str) -> dict[str, Any]:
 def check_size(size: int, model: str) -> None:
     """Raise InvalidConfigError for a file that is too long, before it is downloaded or read."""
     if size > SIZE_LIMIT:
-        raise InvalidConfigError(
-            f"{model}: the config.json has {size:,} bytes; the limit is {SIZE_LIMIT:,}.",
-            hint="Check that it is a configuration, not data or weights under that name.",
-            model=model,
-        )
+        hint = "Check that it is a configuration, not data or weights under that name."
+        raise _invalid(model, f"has {size:,} bytes; the limit is {SIZE_LIMIT:,}", hint)
 
 
 def parse_config(text: bytes, model: str) -> dict[str, Any]:
     """Parse a configuration. As in transformers, NaN and Infinity are allowed. Raises InvalidConfigError."""
     check_size(len(text), model)
     if not text.strip():
-        raise InvalidConfigError(f"{model}: the config.json is empty.", hint=_HINT, model=model)
+        raise _invalid(model, "is empty")
     if text.startswith(_LFS_POINTER):
-        raise InvalidConfigError(
-            f"{model}: the config.json is a Git LFS pointer, not the file itself.",
-            hint="Download the file: git lfs pull",
-            model=model,
-        )
+        raise _invalid(model, "is a Git LFS pointer, not the file itself", "Download the file: git lfs pull")
     config = _parse_json(text, model)
-    if not isinstance(config, dict):
-        raise InvalidConfigError(
-            f"{model}: the config.json holds {_json_type(config)}, not an object.", hint=_HINT, model=model
-        )
-    return config
+    if isinstance(config, dict):
+        return config
+    kinds = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
+    raise _invalid(model, f"holds {kinds.get(type(config), 'a number')}, not an object")
+
+
+def _invalid(model: str, what: str, hint: str = _HINT) -> InvalidConfigError:
+    return InvalidConfigError(f"{model}: the config.json {what}.", hint=hint, model=model)
 
 
 def _parse_json(text: bytes, model: str) -> Any:
@@ -102,7 +129,7 @@ def _parse_json(text: bytes, model: str) -> Any:
         reason, cause = f"is nested more than {DEPTH_LIMIT} deep", error
     else:
         return value
-    raise InvalidConfigError(f"{model}: the config.json {reason}.", hint=hint, model=model) from cause
+    raise _invalid(model, reason, hint) from cause
 
 
 def _check_extent(value: Any) -> None:
@@ -114,18 +141,14 @@ def _check_extent(value: Any) -> None:
         if count > MOST_VALUES:
             raise _LimitError(f"holds more than {MOST_VALUES:,} values")
         for item in level:
-            _check_value(item)
+            if isinstance(item, int) and abs(item) > LARGEST_NUMBER:
+                raise _LimitError(_TOO_LONG)
+            if isinstance(item, str) and len(item) > LONGEST_TEXT:
+                raise _LimitError(f"holds a text of {len(item):,} characters; the limit is {LONGEST_TEXT:,}")
         if not level:
             return
     if any(isinstance(item, (dict, list)) for item in level):
         raise RecursionError
-
-
-def _check_value(value: Any) -> None:
-    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
-        raise _LimitError(_TOO_LONG)
-    if isinstance(value, str) and len(value) > LONGEST_TEXT:
-        raise _LimitError(f"holds a text of {len(value):,} characters; the limit is {LONGEST_TEXT:,}")
 
 
 def _children(value: Any) -> Iterable[Any]:
@@ -135,11 +158,6 @@ def _children(value: Any) -> Iterable[Any]:
     if longest > LONGEST_KEY:
         raise _LimitError(f"holds a key of {longest:,} characters; the limit is {LONGEST_KEY:,}")
     return value.values()
-
-
-def _json_type(value: Any) -> str:
-    names = {list: "a list", str: "a string", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
 
 
 class _LimitError(Exception):

@@ -24,12 +24,7 @@ class DeadlineExceededError(Exception):
 
 
 def run_with_timeout(seconds: float, work: Callable[[], T]) -> T:
-    """Return the result of `work`, or raise its error.
-
-    Raises:
-        DeadlineExceededError: It takes longer. Its thread stops at its next `check_deadline`.
-
-    """
+    """Return the result of `work`. After a DeadlineExceededError, it stops at its next `check_deadline`."""
 
     def run() -> T:
         _deadline.set(time.monotonic() + seconds)
@@ -52,8 +47,7 @@ def run_in_parallel(work: Callable[[Item], T], items: Iterable[Item], threads: i
             for item in pending:
                 results[item] = work(item)
         finally:
-            for _ in pending:  # after an error, the other threads start no further item
-                pass
+            list(pending)  # after an error, the other threads start no further item
 
     for future in [_start_thread(run) for _ in range(min(threads, len(order)))]:
         future.result()

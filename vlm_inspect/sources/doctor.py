@@ -15,11 +15,8 @@ from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources import hub
 
-_TIMEOUT = 10.0
 _OTHER_CACHE = "Use another folder: --cache-dir DIR, or HF_HUB_CACHE"
 _NO_MODEL = "vlm-inspect/doctor"
-# far more than a config.json and headers take, and written in a moment
-_SPACE = 1 << 20
 
 
 def run_checks(options: InspectOptions) -> Iterator[HealthCheck]:
@@ -52,7 +49,7 @@ def _check_cache(options: InspectOptions) -> HealthCheck:
     try:
         existing = next(place for place in (folder, *folder.parents) if place.exists())
         with TemporaryFile(dir=existing) as file:
-            file.write(bytes(_SPACE))
+            file.write(bytes(1 << 20))  # far more than a config.json and headers take
         unreadable = _first_unreadable(folder)
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -64,7 +61,6 @@ def _check_cache(options: InspectOptions) -> HealthCheck:
 
 
 def _first_unreadable(folder: Path) -> Path | None:
-    """The first folder or file of a cached model that this user cannot read."""
     for repo in sorted(folder.glob("models--*")):
         if not os.access(repo, os.R_OK | os.W_OK | os.X_OK):
             return repo
@@ -80,9 +76,8 @@ def _check_token(options: InspectOptions) -> HealthCheck:
     except TokenError as error:
         return HealthCheck("token", error.message, "wrong", error.hint)
     if token is None:
-        return HealthCheck(
-            "token", "none; private and gated models are not available", "note", "hf auth login"
-        )
+        message = "none; private and gated models are not available"
+        return HealthCheck("token", message, "note", "hf auth login")
     source = "--token" if options.token else "HF_TOKEN" if os.environ.get("HF_TOKEN") else "hf auth login"
     return HealthCheck("token", f"sent, from {source}")
 
@@ -94,7 +89,7 @@ def _check_hub(options: InspectOptions) -> HealthCheck:
     if hub.is_offline(options):
         return HealthCheck("Hub", f"{request.endpoint} was not checked (offline)", "note")
     try:
-        request.run(replace(options, timeout=_TIMEOUT), _ping)
+        request.run(replace(options, timeout=10), _ping)
     except VlmInspectError as error:
         message = error.message.removeprefix(f"{_NO_MODEL}: ").rstrip(".")
         hint = error.hint if "--offline" in error.hint else f"{error.hint} Or use --offline."

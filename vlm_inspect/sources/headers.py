@@ -17,25 +17,12 @@ from vlm_inspect.core.errors import BadHeaderError, HubUnavailableError, NoHeade
 from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.core.tensors import TensorHeaders
-from vlm_inspect.sources import catalogue
+from vlm_inspect.sources import catalogue, safetensors
 from vlm_inspect.sources.deadline import run_in_parallel
 from vlm_inspect.sources.http import Part, UnexpectedResponseError, get_range, repo_info
 from vlm_inspect.sources.hub import file_url, find_cached, is_offline, token_to_send
 from vlm_inspect.sources.hub_errors import HubRequest
-from vlm_inspect.sources.safetensors import (
-    HEADER_LIMIT,
-    INDEX,
-    INDEX_LIMIT,
-    LENGTH_BYTES,
-    SINGLE,
-    HeaderLengths,
-    RawHeader,
-    Shards,
-    merge_headers,
-    parse_header,
-    parse_index,
-    read_headers,
-)
+from vlm_inspect.sources.safetensors import INDEX, LENGTH_BYTES, HeaderLengths, RawHeader, Shards
 from vlm_inspect.storage.cache import read_cached, write_cached
 
 _DEFAULTS = InspectOptions()
@@ -48,35 +35,31 @@ _MARGIN = 1.02
 def load(
     ref: ModelRef, identity: ModelIdentity, options: InspectOptions = _DEFAULTS, *, adapter: bool = False
 ) -> TensorHeaders:
-    """Load names, dtypes, shapes and offsets of a checkpoint's tensors; never their values.
-
-    Args:
-        ref: The model.
-        identity: That of the configuration that was loaded for `ref`: it has the commit.
-        options: Token, cache, timeout.
-        adapter: Load the tensors of a PEFT adapter instead.
-
-    Raises:
-        NoHeadersError: There is no safetensors file.
-        BadHeaderError: A file is malformed.
-        SourceError: Any other error.
-
-    """
-    if ref.path is None:
-        known = catalogue.headers(identity.id) if identity.source == "catalogue" and not adapter else None
-        return known or _load_from_hub(identity, options, adapter=adapter)
-    try:
-        folder = ref.path if ref.path.is_dir() else ref.path.parent
-        return read_headers(LocalFiles(folder, ref.name), ref.name, adapter=adapter)
-    except OSError as error:
-        raise _unreadable(ref.name, error) from error
+    """Load the headers of a checkpoint, or of its PEFT adapter, at a commit. Raises SourceError."""
+    if ref.path is not None:
+        try:
+            folder = ref.path if ref.path.is_dir() else ref.path.parent
+            return safetensors.read_headers(LocalFiles(folder, ref.name), ref.name, adapter=adapter)
+        except OSError as error:
+            raise _unreadable(ref.name, error) from error
+    known = catalogue.headers(identity.id) if identity.source == "catalogue" and not adapter else None
+    if known is not None:
+        return known
+    if identity.revision is None:
+        raise NoHeadersError(
+            f"{identity.id} is answered from the built-in catalogue, which has no headers.",
+            hint="Run it with access to the Hub, and without --offline.",
+            model=identity.id,
+        )
+    files = HubFiles(ModelRef(identity.id, identity.revision), options)
+    return files.request.run(options, partial(safetensors.read_headers, files, identity.id, adapter=adapter))
 
 
 def read_file(path: Path) -> TensorHeaders:
     """Read the header of one safetensors file. Raises NoHeadersError or BadHeaderError."""
     try:
         found = {path.name: _read_header(path, path.name, path.name, HeaderLengths(path.name))}
-        return merge_headers({path.name: ()}, found, path.name, may_be_unfinished=False)
+        return safetensors.merge_headers({path.name: ()}, found, path.name, may_be_unfinished=False)
     except OSError as error:
         raise _unreadable(path.name, error) from error
 
@@ -123,7 +106,7 @@ class HubFiles:
         """The headers of these files; None for a file that the repo does not have."""
         found = {name: self._cached_header(name) for name in shards}
         missing = [name for name, header in found.items() if header is None]
-        if missing == [SINGLE] and self._read_cached(INDEX, INDEX_LIMIT) is not None:
+        if missing == [safetensors.SINGLE] and self._read_cached(INDEX, safetensors.INDEX_LIMIT) is not None:
             return found  # the index is cached only if the commit has no single file
         if not self.may_be_unfinished:
             found |= run_in_parallel(lambda name: self._fetch_header(name, shards[name]), missing)
@@ -133,8 +116,7 @@ class HubFiles:
 
     def read(self, name: str, limit: int) -> bytes | None:
         """A small file, up to one byte beyond the limit; None if there is none."""
-        content = self._read_cached(name, limit)
-        if content is not None:
+        if (content := self._read_cached(name, limit)) is not None:
             return content
         if self.may_be_unfinished:
             raise self._not_cached()
@@ -143,7 +125,7 @@ class HubFiles:
             return None
         with suppress(BadHeaderError):  # a malformed index is not cached
             if name == INDEX:
-                parse_index(part.content, INDEX, self._ref.name)
+                safetensors.parse_index(part.content, INDEX, self._ref.name)
             if len(part.content) <= limit:
                 self._write_cached(name, part.content)
         return part.content
@@ -158,10 +140,9 @@ class HubFiles:
         return [file.rfilename for file in info.siblings or () if file.rfilename.isprintable()]
 
     def _cached_header(self, name: str) -> RawHeader | None:
-        path = find_cached(self._ref, name, self._options)
-        if path is not None:
+        if path := find_cached(self._ref, name, self._options):
             return _read_header(path, name, self._ref.name, self._lengths)
-        content = self._read_cached(f"{name}.header", HEADER_LIMIT + 2 * LENGTH_BYTES)
+        content = self._read_cached(f"{name}.header", safetensors.HEADER_LIMIT + 2 * LENGTH_BYTES)
         if content is None or len(content) < LENGTH_BYTES:
             return None
         size = int.from_bytes(content[:LENGTH_BYTES], "little")
@@ -180,18 +161,17 @@ class HubFiles:
             rest = self._fetch(name, LENGTH_BYTES + len(text), length - len(text))
             text += rest.content if rest is not None else b""
         with suppress(BadHeaderError):
-            size = LENGTH_BYTES + length + parse_header(text, name, self._ref.name).data_bytes
+            size = LENGTH_BYTES + length + safetensors.parse_header(text, name, self._ref.name).data_bytes
             if size == first.size:
                 self._write_cached(f"{name}.header", size.to_bytes(LENGTH_BYTES, "little") + text)
         return RawHeader(text if len(text) == length else None, length, first.size)
 
     def _fetch(self, name: str, first: int, count: int) -> Part | None:
-        url = file_url(self._ref, name)
-        return get_range(url, first, count, self.request.token, self._ref.revision or "")
+        commit = self._ref.revision or ""
+        return get_range(file_url(self._ref, name), first, count, self.request.token, commit)
 
     def _read_cached(self, name: str, limit: int) -> bytes | None:
-        path = find_cached(self._ref, name, self._options)
-        if path is not None:
+        if path := find_cached(self._ref, name, self._options):
             return _read_start(path, limit + 1)
         return read_cached(self._assets / _flat(name), limit) if self._assets else None
 
@@ -201,7 +181,7 @@ class HubFiles:
 
     @cached_property
     def _assets(self) -> Path | None:
-        """The folder of the cached headers; None if it cannot be created."""
+        """None if the folder cannot be created."""
         from huggingface_hub import cached_assets_path
 
         repo, cache = _flat(self._ref.name), self._options.cache_folder
@@ -217,17 +197,6 @@ class HubFiles:
             hint="Run once without --offline (and without HF_HUB_OFFLINE) to cache them.",
             model=self._ref.name,
         )
-
-
-def _load_from_hub(identity: ModelIdentity, options: InspectOptions, *, adapter: bool) -> TensorHeaders:
-    if identity.revision is None:
-        raise NoHeadersError(
-            f"{identity.id} is answered from the built-in catalogue, which has no headers.",
-            hint="Run it with access to the Hub, and without --offline.",
-            model=identity.id,
-        )
-    files = HubFiles(ModelRef(identity.id, identity.revision), options)
-    return files.request.run(options, partial(read_headers, files, identity.id, adapter=adapter))
 
 
 def _read_header(path: Path, name: str, model: str, lengths: HeaderLengths) -> RawHeader | None:

@@ -77,10 +77,8 @@ class Response(Struct, frozen=True):
 class Part(Struct, frozen=True):
     """A range of a file's bytes."""
 
-    content: bytes
-    """Fewer bytes than requested where the file ends."""
-    size: int | None
-    """Bytes of the whole file, where the server states them."""
+    content: bytes  # fewer bytes than requested where the file ends
+    size: int | None  # bytes of the whole file, where the server states them
 
 
 class RepoFile(Struct, frozen=True):
@@ -97,20 +95,12 @@ class RepoInfo(Struct, frozen=True):
 
 
 def head(url: str, token: str | None) -> Response:
-    """Send a HEAD request.
-
-    Returns:
-        The first response that names a commit, even if it is a redirect; else the last one.
-
-    """
+    """Send a HEAD request; return the first response that names a commit, even a redirect, else the last."""
     return retry_once(partial(_send, "HEAD", url, _headers(token), {200: 0}))
 
 
 def get_range(url: str, first: int, count: int, token: str | None, commit: str) -> Part | None:
-    """Read `count` bytes of a file at a commit, starting at `first`; None if there is no such file.
-
-    The server need not support ranges: a longer response is read up to the end of the range.
-    """
+    """Read `count` bytes of a file at a commit, starting at `first`; None if there is no such file."""
     return retry_once(partial(_range, url, first, count, token, commit))
 
 
@@ -185,7 +175,7 @@ def _range(url: str, first: int, count: int, token: str | None, commit: str) -> 
         if error.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and size is not None and size <= first:
             return Part(b"", size)
         raise
-    if response.status == HTTPStatus.OK:
+    if response.status == HTTPStatus.OK:  # without support for ranges
         return Part(response.content[first:], _number(response.headers.get("Content-Length")))
     start, size = _content_range(response.headers)
     if start != first:
@@ -270,9 +260,7 @@ def _redirected(url: str, location: str, headers: Mapping[str, str]) -> tuple[st
         raise UnexpectedResponseError(f"it redirects to an invalid URL ({error})") from None
     if after.scheme not in _PORTS or (before.scheme, after.scheme) == ("https", "http"):
         raise UnexpectedResponseError(f"it redirects from {before.scheme} to {after.scheme[:20]}")
-    if is_same_origin:
-        return target, headers
-    return target, {name: value for name, value in headers.items() if name != "Authorization"}
+    return target, {name: headers[name] for name in headers if is_same_origin or name != "Authorization"}
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
@@ -281,7 +269,6 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
 
 
 def _content_range(headers: Mapping[str, str]) -> tuple[int | None, int | None]:
-    """The first byte of a range, and the size of its file."""
     match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", ""))
     return (None, None) if match is None else (_number(match["first"]), _number(match["size"]))
 

@@ -18,49 +18,45 @@ from urllib.parse import quote, urlsplit
 
 from msgspec.structs import replace
 
+from vlm_inspect.core import errors
 from vlm_inspect.core.checkpoint import Checkpoint
-from vlm_inspect.core.errors import (
-    ConfigMissingError,
-    HubUnavailableError,
-    InvalidConfigError,
-    RevisionNotFoundError,
-    SourceError,
-    TokenError,
-)
 from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 from vlm_inspect.core.options import InspectOptions
-from vlm_inspect.sources.config_file import SIZE_LIMIT, check_size, parse_config, read_config
+from vlm_inspect.sources.config_file import CONFIG, SIZE_LIMIT, check_size, parse_config, read_config
 from vlm_inspect.storage.atomic import atomic_write
 
-_CONFIG = "config.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def load(ref: ModelRef, options: InspectOptions) -> Checkpoint:
-    """Load the configuration at a commit of a repo.
-
-    Raises:
-        HubUnavailableError: The Hub cannot be reached, and the cache does not have the model.
-        SourceError: Any other error.
-
-    """
-    _check_revision(ref)
+    """Load the configuration at a commit of a repo. Raises SourceError."""
+    revision = ref.revision or "main"  # becomes part of a URL and of a path in the cache
+    if not revision.isprintable() or ".." in revision or revision.startswith("/"):
+        raise errors.RevisionNotFoundError(
+            f"{ref.name}: Invalid revision {revision!r}.",
+            hint="Use an existing branch, tag or commit, or omit --revision.",
+            model=ref.name,
+        )
     offline, cached, damage = is_offline(options), None, ""
     try:
-        if path := find_cached(ref, _CONFIG, options):
+        if path := find_cached(ref, CONFIG, options):
             cached = _checkpoint(ref, path)
-    except (InvalidConfigError, ConfigMissingError) as error:
+    except (errors.InvalidConfigError, errors.ConfigMissingError) as error:
         damage = error.message.removeprefix(f"{ref.name}: ")
     if cached is not None and (ref.is_commit or offline):
         return cached
     try:
         if offline:
             raise _not_cached(ref)
-        return _checkpoint(ref, download(ref, _CONFIG, options))
-    except HubUnavailableError as error:
+        return _checkpoint(ref, download(ref, CONFIG, options))
+    except errors.HubUnavailableError as error:
         if damage:
             reason = "Offline." if offline else error.message
-            raise _damaged(ref, f"{reason} The cached copy of {ref.name} is damaged: {damage}") from error
+            raise errors.HubUnavailableError(
+                f"{reason} The cached copy of {ref.name} is damaged: {damage}",
+                hint="Run it again with access to the Hub, and without --offline, to download a new copy.",
+                model=ref.name,
+            ) from error
         if cached is None:
             raise
         commit = (cached.identity.revision or "")[:12]
@@ -83,19 +79,14 @@ def check_endpoint() -> None:
     except ValueError:
         is_valid = False
     if not is_valid:
-        raise SourceError(
+        raise errors.SourceError(
             "HF_ENDPOINT is not a valid URL, for example https://huggingface.co.",
             hint="Correct it, or unset it to use https://huggingface.co: unset HF_ENDPOINT",
         )
 
 
 def token_to_send(token: str | None) -> str | None:
-    """The token, or else the one that huggingface_hub finds.
-
-    Raises:
-        TokenError: It cannot be sent in a header. The HTTP library's own error would show it.
-
-    """
+    """The token, or else the one that huggingface_hub finds. Raises TokenError if it cannot be sent."""
     from huggingface_hub import constants, get_token
 
     if token is None and constants.HF_HUB_DISABLE_IMPLICIT_TOKEN:
@@ -103,33 +94,21 @@ def token_to_send(token: str | None) -> str | None:
     try:
         found = (get_token() if token is None else token.strip()) or None
     except OSError as error:
-        raise TokenError(
+        raise errors.TokenError(
             f"The Hub token cannot be read: {error.filename}: {error.strerror}.",
             hint="Make the file readable, or set HF_TOKEN.",
         ) from error
     if found is not None and not (found.isascii() and found.isprintable() and " " not in found):
-        raise TokenError(
+        # the HTTP library's own error would show the token
+        raise errors.TokenError(
             "The Hub token has invalid characters.",
             hint="Copy it again from the Hub's settings: hf auth login, or HF_TOKEN, or --token",
         )
     return found
 
 
-# --- files on the Hub
-
-
 def download(ref: ModelRef, name: str, options: InspectOptions) -> Path:
-    """Resolve the revision to a commit, and download the file if the cache does not have that commit.
-
-    Returns:
-        The path in the cache.
-
-    Raises:
-        InvalidConfigError: The file is not a configuration.
-        ConfigMissingError: The repo has no such file.
-        SourceError: Any other error.
-
-    """
+    """Resolve the revision; return the cached file, downloaded if necessary. Raises SourceError."""
     from vlm_inspect.sources.hub_errors import HubRequest
 
     request = HubRequest(ref, token_to_send(options.token))
@@ -140,10 +119,9 @@ def file_url(ref: ModelRef, name: str) -> str:
     """The URL of a file at a revision."""
     from huggingface_hub import constants
 
-    url: str = constants.HUGGINGFACE_CO_URL_TEMPLATE.format(
-        repo_id=quote(ref.name), revision=quote(ref.revision or "main", safe=""), filename=quote(name)
-    )
-    return url
+    template = str(constants.HUGGINGFACE_CO_URL_TEMPLATE)
+    revision = quote(ref.revision or "main", safe="")
+    return template.format(repo_id=quote(ref.name), revision=revision, filename=quote(name))
 
 
 def _download(ref: ModelRef, name: str, options: InspectOptions, token: str | None) -> Path:
@@ -153,10 +131,8 @@ def _download(ref: ModelRef, name: str, options: InspectOptions, token: str | No
     commit, size = response.headers.get(http.COMMIT, ""), http.file_size(response)
     if not _COMMIT.fullmatch(commit):
         raise http.UnexpectedResponseError("it names no commit")
-    if ref.is_commit and commit != ref.revision:
-        raise http.UnexpectedResponseError(
-            f"commit {(ref.revision or '')[:12]} was requested, and it is of another"
-        )
+    if ref.revision and ref.is_commit and commit != ref.revision:
+        raise http.UnexpectedResponseError(f"commit {ref.revision[:12]} was requested, and it is of another")
     check_size(size or 0, ref.name)
     at_commit = ModelRef(ref.name, commit)
     cached = find_cached(at_commit, name, options)
@@ -180,16 +156,13 @@ def _is_sound(cached: Path, size: int | None, model: str) -> bool:
     try:
         content = cached.read_bytes()
         parse_config(content, model)
-    except (OSError, InvalidConfigError):
+    except (OSError, errors.InvalidConfigError):
         return False
     return size in {None, len(content)}
 
 
-# --- huggingface_hub's cache: snapshots/<commit>/<file>, and refs/<branch>, which holds the branch's commit
-
-
 def find_cached(ref: ModelRef, name: str, options: InspectOptions) -> Path | None:
-    """The file in the cache, at the commit or at the last known commit of the branch.
+    """The cached file, snapshots/<commit>/<name>, with the commit in refs/<branch> if it is a branch.
 
     As huggingface_hub's `try_to_load_from_cache`, which imports an HTTP library.
     """
@@ -229,25 +202,9 @@ def _checkpoint(ref: ModelRef, cached: Path) -> Checkpoint:
     return Checkpoint(identity, read_config(cached, ref.name))
 
 
-def _check_revision(ref: ModelRef) -> None:
-    """A revision becomes part of a URL and of a path in the cache."""
-    revision = ref.revision or "main"
-    if not revision.isprintable() or ".." in revision or revision.startswith("/"):
-        raise RevisionNotFoundError(
-            f"{ref.name}: Invalid revision {revision!r}.",
-            hint="Use an existing branch, tag or commit, or omit --revision.",
-            model=ref.name,
-        )
-
-
-def _damaged(ref: ModelRef, message: str) -> HubUnavailableError:
-    hint = "Run it again with access to the Hub, and without --offline, to download a new copy."
-    return HubUnavailableError(message, hint=hint, model=ref.name)
-
-
-def _not_cached(ref: ModelRef) -> HubUnavailableError:
+def _not_cached(ref: ModelRef) -> errors.HubUnavailableError:
     revision = f" at revision {ref.revision}" if ref.revision else ""
-    return HubUnavailableError(
+    return errors.HubUnavailableError(
         f"Offline, and neither the cache nor the built-in catalogue has {ref.name}{revision}.",
         hint="Run once without --offline (and without HF_HUB_OFFLINE) to cache it.",
         model=ref.name,

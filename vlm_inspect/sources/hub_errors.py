@@ -11,28 +11,11 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TypeVar
 
-from vlm_inspect.core import packages
-from vlm_inspect.core.errors import (
-    BrokenEnvironmentError,
-    ConfigMissingError,
-    GatedModelError,
-    HubUnavailableError,
-    ModelNotFoundError,
-    RevisionNotFoundError,
-    SourceError,
-    TokenError,
-)
+from vlm_inspect.core import errors, packages
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.sources import http
 from vlm_inspect.sources.deadline import DeadlineExceededError, run_with_timeout
-from vlm_inspect.sources.http import (
-    HubConnectionError,
-    StatusError,
-    TruncatedResponseError,
-    UnexpectedResponseError,
-    retry_after,
-    transport_errors,
-)
 
 _LONGEST_TEXT = 200
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
@@ -60,17 +43,11 @@ class HubRequest:
         return _CREDENTIALS.sub("//", str(constants.ENDPOINT))
 
     def run(self, options: InspectOptions, work: Callable[[], T]) -> T:
-        """Return the result of `work`, within the time limit of one model.
-
-        Raises:
-            SourceError: The Hub or its cache failed.
-            BrokenEnvironmentError: huggingface_hub cannot be imported.
-
-        """
+        """Return the result of `work`, in one model's time. Raises SourceError, BrokenEnvironmentError."""
         try:
             return run_with_timeout(options.timeout, work)
         except DeadlineExceededError:
-            raise HubUnavailableError(
+            raise errors.HubUnavailableError(
                 f"{self.endpoint} did not finish within {options.timeout:g} s.",
                 hint="Try again later; --offline uses cached files and built-in models only.",
                 model=self.ref.name,
@@ -78,22 +55,25 @@ class HubRequest:
         except ImportError as error:
             raise import_error(error) from error
         except OSError as error:
-            raise self.source_error(error) from (None if self._shows_token(error) else error)
+            # a server may repeat the token, and a traceback would show it
+            shows_token = self.token and self.token in "".join(traceback.format_exception(error))
+            raise self.source_error(error) from (None if shows_token else error)
 
-    def source_error(self, error: OSError) -> SourceError:
+    def source_error(self, error: OSError) -> errors.SourceError:
         """Translate an error of `http` or of the file system."""
-        if isinstance(error, StatusError):
+        if isinstance(error, http.StatusError):
             return _status_error(error, self)
-        if isinstance(error, UnexpectedResponseError):
+        if isinstance(error, http.UnexpectedResponseError):
             return self._unavailable(f"{self.endpoint} sent an unexpected response: {self.sanitized(error)}.")
-        if isinstance(error, TruncatedResponseError):
+        if isinstance(error, http.TruncatedResponseError):
             return self._unavailable(f"{self.ref.name}: the download failed: {self.sanitized(error)}.")
-        if isinstance(error, HubConnectionError):
-            name = _missing_certificates()
-            message = f"{self.endpoint} cannot be reached: {self.sanitized(error)}."
-            return self._unavailable(f"{name} does not name a readable file." if name else message)
+        if isinstance(error, http.HubConnectionError):
+            for name in _CERTIFICATES:  # OpenSSL's error does not name the missing file
+                if (path := os.environ.get(name)) and not Path(path).exists():
+                    return self._unavailable(f"{name} does not name a readable file.")
+            return self._unavailable(f"{self.endpoint} cannot be reached: {self.sanitized(error)}.")
         place = f" ({error.filename})" if error.filename else ""
-        return SourceError(
+        return errors.SourceError(
             f"{self.ref.name}: the Hub's cache cannot be used: {error.strerror or error}{place}.",
             hint="Use another folder: --cache-dir DIR, or HF_HUB_CACHE",
             model=self.ref.name,
@@ -105,20 +85,16 @@ class HubRequest:
         line = next((line for line in _CREDENTIALS.sub("//", text).splitlines() if line.strip()), "")
         return "".join(filter(str.isprintable, line.strip()[:_LONGEST_TEXT])).rstrip(".")
 
-    def _shows_token(self, error: Exception) -> bool:
-        """Whether a traceback would show the token: a server may repeat it."""
-        return bool(self.token) and str(self.token) in "".join(traceback.format_exception(error))
-
-    def _unavailable(self, message: str) -> HubUnavailableError:
+    def _unavailable(self, message: str) -> errors.HubUnavailableError:
         hint = connection_hint(message.replace(self.endpoint, ""))
-        return HubUnavailableError(message, hint=hint, model=self.ref.name)
+        return errors.HubUnavailableError(message, hint=hint, model=self.ref.name)
 
 
-def import_error(error: ImportError) -> BrokenEnvironmentError:
+def import_error(error: ImportError) -> errors.BrokenEnvironmentError:
     """The error if huggingface_hub cannot be imported, or lacks the package for a SOCKS proxy."""
     package = _SOCKS_PACKAGE.search(str(error))
     if "SOCKS" in str(error) and package is not None:
-        return BrokenEnvironmentError(
+        return errors.BrokenEnvironmentError(
             f"a SOCKS proxy is set ({', '.join(proxy_variables())}), and its package is not installed.",
             hint=f"pip install {package[1]}, or use an HTTP proxy, or unset the variable.",
         )
@@ -137,7 +113,7 @@ def connection_hint(message: str) -> str:
     if "certificate" in text and ("expired" in text or "not yet valid" in text):
         return "Check the clock of this machine: certificates have a start and an end date."
     if "certificate" in text:
-        uses_requests = transport_errors()[0].__module__.startswith("requests")
+        uses_requests = http.transport_errors()[0].__module__.startswith("requests")
         variable = "REQUESTS_CA_BUNDLE" if uses_requests else "SSL_CERT_FILE"
         return f"Set {variable}=/path/to/ca.pem if a proxy or a mirror has a self-signed certificate."
     if "407" in text or "proxy authentication" in text:
@@ -151,74 +127,46 @@ def connection_hint(message: str) -> str:
     return "Check the connection (and HF_ENDPOINT, if set) and try again. Downloaded files are cached."
 
 
-def _missing_certificates() -> str | None:
-    """The variable with the path of a missing certificate file; OpenSSL's error does not name the file."""
-    paths = {name: os.environ.get(name) for name in _CERTIFICATES}
-    return next((name for name, path in paths.items() if path and not Path(path).exists()), None)
-
-
-def _status_error(error: StatusError, request: HubRequest) -> SourceError:
+def _status_error(error: http.StatusError, request: HubRequest) -> errors.SourceError:
     name, page = request.ref.name, f"{request.endpoint}/{request.ref.name}"
     code, reason = (error.headers.get(each, "") for each in ("X-Error-Code", "X-Error-Message"))
-    account = "the account of this token" if request.token else "anyone without a token"
     status, unauthorized = error.status, error.status == HTTPStatus.UNAUTHORIZED
-    cases: tuple[tuple[bool, type[SourceError], str, str], ...] = (
-        (
-            code == "GatedRepo",
-            GatedModelError,
-            f"{name} is gated: this account has not accepted its license.",
-            f"Accept it at {page}, then log in with that account: {_LOGIN}",
-        ),
-        (
-            code == "RevisionNotFound",
-            RevisionNotFoundError,
-            f"{name} has no branch, tag or commit {request.ref.revision or 'main'!r}.",
-            f"See {page}/commits, or omit the revision for the newest commit.",
-        ),
-        (
-            code == "EntryNotFound",
-            ConfigMissingError,
-            f"{name} has no config.json.",
-            "An adapter or a GGUF file has none: use the base model instead.",
-        ),
-        (
-            reason == "Access to this resource is disabled.",
-            ModelNotFoundError,
-            f"{name} has been disabled on the Hub.",
-            f"See {page} for the reason.",
-        ),
-        (
-            unauthorized and reason.startswith("Invalid credentials"),
-            TokenError,
-            f"The Hub rejected the token that was sent for {name}.",
-            f"Log in again, or use no token: {_LOGIN}",
-        ),
-        (
-            code == "RepoNotFound" or unauthorized or status == HTTPStatus.NOT_FOUND,
-            ModelNotFoundError,
-            f"The Hub has no model {name}, or none for {account}.",
-            f"Check the spelling. A private model needs a token with read access: {_LOGIN}",
-        ),
-        (
-            status == HTTPStatus.FORBIDDEN,
-            GatedModelError,
-            f"This account has no access to {name}: {request.sanitized(reason or 'no access')}.",
-            f"Use a token with read access: {_LOGIN}",
-        ),
-        (
-            status == HTTPStatus.TOO_MANY_REQUESTS,
-            HubUnavailableError,
-            f"{request.endpoint} answered 429, too many requests{_wait_time(error)}.",
-            f"Try again later. More requests are allowed with a token: {_LOGIN}",
-        ),
-        (True, HubUnavailableError, f"{request.endpoint} answered {status}.", connection_hint("")),
-    )
-    kind, message, hint = next(case[1:] for case in cases if case[0])
+    kind: type[errors.SourceError]
+    if code == "GatedRepo":
+        kind = errors.GatedModelError
+        message = f"{name} is gated: this account has not accepted its license."
+        hint = f"Accept it at {page}, then log in with that account: {_LOGIN}"
+    elif code == "RevisionNotFound":
+        kind = errors.RevisionNotFoundError
+        message = f"{name} has no branch, tag or commit {request.ref.revision or 'main'!r}."
+        hint = f"See {page}/commits, or omit the revision for the newest commit."
+    elif code == "EntryNotFound":
+        kind, message = errors.ConfigMissingError, f"{name} has no config.json."
+        hint = "An adapter or a GGUF file has none: use the base model instead."
+    elif reason == "Access to this resource is disabled.":
+        kind, message = errors.ModelNotFoundError, f"{name} has been disabled on the Hub."
+        hint = f"See {page} for the reason."
+    elif unauthorized and reason.startswith("Invalid credentials"):
+        kind, message = errors.TokenError, f"The Hub rejected the token that was sent for {name}."
+        hint = f"Log in again, or use no token: {_LOGIN}"
+    elif code == "RepoNotFound" or unauthorized or status == HTTPStatus.NOT_FOUND:
+        account = "the account of this token" if request.token else "anyone without a token"
+        kind, message = errors.ModelNotFoundError, f"The Hub has no model {name}, or none for {account}."
+        hint = f"Check the spelling. A private model needs a token with read access: {_LOGIN}"
+    elif status == HTTPStatus.FORBIDDEN:
+        kind = errors.GatedModelError
+        message = f"This account has no access to {name}: {request.sanitized(reason or 'no access')}."
+        hint = f"Use a token with read access: {_LOGIN}"
+    elif status == HTTPStatus.TOO_MANY_REQUESTS:
+        seconds = http.retry_after(error.headers)
+        duration = f"{seconds} s" if (seconds or 0) <= _DAY_SECONDS else "for more than a day"
+        wait = "" if seconds is None else f": wait {duration}"
+        kind, message = (
+            errors.HubUnavailableError,
+            f"{request.endpoint} answered 429, too many requests{wait}.",
+        )
+        hint = f"Try again later. More requests are allowed with a token: {_LOGIN}"
+    else:
+        kind, message = errors.HubUnavailableError, f"{request.endpoint} answered {status}."
+        hint = connection_hint("")
     return kind(message, hint=hint, model=name)
-
-
-def _wait_time(error: StatusError) -> str:
-    seconds = retry_after(error.headers)
-    if seconds is None:
-        return ""
-    return ": wait " + (f"{seconds} s" if seconds <= _DAY_SECONDS else "for more than a day")

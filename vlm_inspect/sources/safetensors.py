@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any, Protocol
@@ -22,18 +23,12 @@ from vlm_inspect.core.tensors import TensorFile, TensorHeaders, TensorInfo
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER = "adapter_model.safetensors"
-LENGTH_BYTES = 8
-"""A file starts with the length of its header, little-endian."""
-HEADER_LIMIT = 25_000_000
-"""Bytes of a header, as in huggingface_hub. The largest published one has a million."""
-ALL_HEADERS_LIMIT = 250_000_000
-"""Bytes of all headers of a checkpoint."""
-INDEX_LIMIT = 100_000_000
-"""Bytes of an index. That of a trillion parameters has thirty million."""
-MOST_SHARDS = 2_000
-"""Files of a checkpoint. The largest published ones have about two hundred."""
-MOST_TENSORS = 1_000_000
-"""Tensors of a checkpoint. The largest models have about two hundred thousand."""
+LENGTH_BYTES = 8  # a file starts with the length of its header, little-endian
+HEADER_LIMIT = 25_000_000  # bytes of a header, as in huggingface_hub; the largest published one has a million
+ALL_HEADERS_LIMIT = 250_000_000  # bytes of all headers of a checkpoint
+INDEX_LIMIT = 100_000_000  # bytes of an index; that of a trillion parameters has thirty million
+MOST_SHARDS = 2_000  # files of a checkpoint; the largest published ones have about two hundred
+MOST_TENSORS = 1_000_000  # tensors of a checkpoint; the largest models have about two hundred thousand
 
 _BITS = {
     **dict.fromkeys(("F4",), 4),
@@ -61,22 +56,17 @@ Shards = Mapping[str, tuple[str, ...]]
 class Header(Struct, frozen=True):
     """The parsed header of one file."""
 
-    tensors: tuple[TensorInfo, ...]
-    """In the order of their offsets."""
+    tensors: tuple[TensorInfo, ...]  # in the order of their offsets
     metadata: dict[str, str]
-    data_bytes: int
-    """Bytes that must follow the header."""
+    data_bytes: int  # bytes that must follow the header
 
 
 class RawHeader(Struct, frozen=True):
     """A file's header before it is parsed."""
 
-    text: bytes | None
-    """The JSON; None if the file ends before its header."""
-    length: int = 0
-    """Bytes of JSON, as the file states them."""
-    size: int | None = None
-    """Bytes of the whole file."""
+    text: bytes | None  # the JSON; None if the file ends before its header
+    length: int = 0  # bytes of JSON, as the file states them
+    size: int | None = None  # bytes of the whole file
 
 
 class Files(Protocol):
@@ -108,34 +98,23 @@ class HeaderLengths:
         """The length of a header, from the first eight bytes of its file. Raises BadHeaderError."""
         length = int.from_bytes(start[:LENGTH_BYTES], "little")
         if length > HEADER_LIMIT:
-            raise _error(
-                f"has a length of {length:,} bytes; the limit is {HEADER_LIMIT:,}", file, self._model
-            )
-        if length < len("{}"):
-            what = "is empty" if length == 0 else f"has a length of {length} bytes, which is too short"
-            raise _error(what, file, self._model)
-        with self._lock:
-            self._total += length
-            total = self._total
-        if total > ALL_HEADERS_LIMIT:
+            what = f"has a length of {length:,} bytes; the limit is {HEADER_LIMIT:,}"
+        elif length < len("{}"):
+            what = f"has a length of {length} bytes, which is too short" if length else "is empty"
+        else:
+            with self._lock:
+                self._total += length
+                if self._total <= ALL_HEADERS_LIMIT:
+                    return length
             what = f"and the others have more than {ALL_HEADERS_LIMIT:,} bytes in total"
-            raise _error(what, file, self._model)
-        return length
+        raise _error(what, file, self._model)
 
 
 def read_headers(files: Files, model: str, *, adapter: bool = False) -> TensorHeaders:
-    """Read all headers of a model's files, or of its adapter's file.
-
-    As in transformers, a single file takes precedence over shards.
-
-    Raises:
-        NoHeadersError: There is no safetensors file.
-        BadHeaderError: A file is malformed.
-
-    """
+    """Read the headers of a model's files, or of its adapter's. Raises NoHeadersError or BadHeaderError."""
     name = ADAPTER if adapter else SINGLE
     found = files.headers({name: ()})
-    if found[name] is not None:
+    if found[name] is not None:  # as in transformers, a single file has precedence over shards
         return merge_headers({name: ()}, found, model, may_be_unfinished=False)
     shards, notes = ({}, ()) if adapter else _shards(files, model)
     if not shards:
@@ -166,22 +145,15 @@ def merge_headers(
             raise _missing(raw, name, model)
     tensors = _without_duplicates(shards, headers)
     if len(tensors) > MOST_TENSORS:
-        raise _error(
-            f"and the others have more than {MOST_TENSORS:,} tensors in total", next(iter(shards)), model
-        )
-    metadata: dict[str, str] = {}
-    for header in reversed(headers.values()):
-        metadata |= header.metadata
+        what = f"and the others have more than {MOST_TENSORS:,} tensors in total"
+        raise _error(what, next(iter(shards)), model)
     return TensorHeaders(
         tensors=tuple(tensors.values()),
         files=tuple(files),
         missing=missing,
-        metadata=metadata,
+        metadata=dict(ChainMap(*(header.metadata for header in headers.values()))),
         notes=(*notes, *_disagreements(shards, headers, tensors)),
     )
-
-
-# --- one header
 
 
 class _FormatError(Exception):
@@ -270,14 +242,8 @@ def _are_sizes(value: Any) -> bool:
     return isinstance(value, list) and all(type(size) is int and 0 <= size < _LARGEST for size in value)
 
 
-# --- the index
-
-
 def parse_index(text: bytes, file: str, model: str) -> dict[str, tuple[str, ...]]:
-    """The files of an index, in order, each with the names of its tensors.
-
-    Raises BadHeaderError if it is malformed, or names a file outside the model's folder.
-    """
+    """The files of an index, in order, each with the names of its tensors. Raises BadHeaderError."""
     try:
         return _index(text)
     except _FormatError as error:
@@ -308,26 +274,17 @@ def _check_shard(shard: Any) -> str:
 
 
 def _shards(files: Files, model: str) -> tuple[Shards, tuple[str, ...]]:
-    """The files of the index, or, without an index, those that the number in a file name implies."""
+    """The files of the index, or else those that one name implies: `model-00001-of-00004.safetensors`."""
     text = files.read(INDEX, INDEX_LIMIT)
     if text is not None:
         return parse_index(text, INDEX, model), ()
-    shards = dict.fromkeys(_numbered_shards(files.names()), ())
     note = f"{INDEX} is missing: files are found by their numbers. transformers cannot load them."
-    return shards, (note,) if shards else ()
-
-
-def _numbered_shards(names: Sequence[str]) -> list[str]:
-    """All files of a checkpoint, by the name of one: `model-00001-of-00004.safetensors`."""
-    for name in sorted(names):
-        match = _NUMBERED.fullmatch(name)
-        if match and 0 < int(match["count"]) <= MOST_SHARDS:
-            stem, count = match["stem"], int(match["count"])
-            return [f"{stem}-{number:05d}-of-{count:05d}.safetensors" for number in range(1, count + 1)]
-    return []
-
-
-# --- a checkpoint
+    for match in filter(None, map(_NUMBERED.fullmatch, sorted(files.names()))):
+        stem, count = match["stem"], int(match["count"])
+        if 0 < count <= MOST_SHARDS:
+            numbers = range(1, count + 1)
+            return {f"{stem}-{number:05d}-of-{count:05d}.safetensors": () for number in numbers}, (note,)
+    return {}, ()
 
 
 def _without_duplicates(shards: Shards, headers: Mapping[str, Header]) -> dict[str, TensorInfo]:
@@ -335,16 +292,15 @@ def _without_duplicates(shards: Shards, headers: Mapping[str, Header]) -> dict[s
     tensors: dict[str, TensorInfo] = {}
     for file, header in headers.items():
         indexed = set(shards[file])
-        for tensor in header.tensors:
-            if tensor.name not in tensors or tensor.name in indexed:
-                tensors[tensor.name] = tensor
+        tensors |= {
+            each.name: each for each in header.tensors if each.name not in tensors or each.name in indexed
+        }
     return tensors
 
 
 def _disagreements(
     shards: Shards, headers: Mapping[str, Header], tensors: Mapping[str, TensorInfo]
 ) -> list[str]:
-    """Notes about differences between the index and the files."""
     indexed = {name for names in shards.values() for name in names}
     if not indexed:
         return []
@@ -370,9 +326,8 @@ def _missing(raw: RawHeader | None, name: str, model: str) -> BadHeaderError:
     if raw is None:
         return _error("cannot be read: the index names the file, and it is missing", name, model)
     if not raw.length:
-        return _error(
-            f"is missing: the file has {raw.size} bytes, and the length alone takes eight", name, model
-        )
+        what = f"is missing: the file has {raw.size} bytes, and the length alone takes eight"
+        return _error(what, name, model)
     size = "" if raw.size is None else f", which has {raw.size:,}"
     return _error(f"has a length of {raw.length:,} bytes, beyond the end of the file{size}", name, model)
 
@@ -405,7 +360,6 @@ def _error(what: str, file: str, model: str, *, subject: str = "header") -> BadH
 
 
 def _quoted(text: str) -> str:
-    """Untrusted text in quotes, shortened."""
     limit = _SHOWN_CHARACTERS
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")
 

@@ -17,7 +17,7 @@ from itertools import pairwise
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from vlm_inspect.builders.forward.steps import function_definition
+from vlm_inspect.builders.forward.order import function_definition, undecorated
 from vlm_inspect.core.module_tree import ForwardInfo, FusionKind, FusionOp, TokenRead, join
 
 if TYPE_CHECKING:
@@ -29,11 +29,8 @@ _SCATTERS = frozenset({"masked_scatter", "masked_scatter_", "index_put", "index_
 _CONCATENATIONS = frozenset({"cat", "concat"})
 _CALLS = _SCATTERS | _CONCATENATIONS | {"where", "get_input_embeddings", "embed_tokens"}
 # sums and stores have no name; their opcodes differ between versions of Python
-_OPCODES = frozenset(
-    number
-    for name, number in dis.opmap.items()
-    if name in {"STORE_SUBSCR", "INPLACE_ADD", "BINARY_ADD", "BINARY_OP"}
-)
+_COMBINING = ("STORE_SUBSCR", "INPLACE_ADD", "BINARY_ADD", "BINARY_OP")
+_OPCODES = {dis.opmap[name] for name in _COMBINING if name in dis.opmap}
 _TOKEN = re.compile(r"^(?!pad_|bos_|eos_|decoder_)[a-z]\w*_token_(id|index)$")
 _MODALITY = re.compile(r"image|img|vis|video|frame|audio|speech|sound|pixel|patch|input_features")
 # base classes of every model
@@ -43,12 +40,8 @@ _SCATTER_OPERANDS, _WHERE_OPERANDS = 2, 3
 _STATEMENTS = (ast.Assign, ast.AugAssign, ast.Return, ast.Expr)
 
 Statement = ast.Assign | ast.AugAssign | ast.Return | ast.Expr
-Operation = tuple[FusionKind, ast.expr, ast.expr, "ast.expr | None"]
-"""Kind, sequence, value, mask."""
+Operation = tuple[FusionKind, ast.expr, ast.expr, "ast.expr | None"]  # kind, sequence, value, mask
 Sources = Mapping[str, frozenset[str]]
-
-
-# --- classes
 
 
 def read_forward_info(model: nn.Module) -> Iterator[ForwardInfo]:
@@ -74,7 +67,10 @@ def read_forward_info(model: nn.Module) -> Iterator[ForwardInfo]:
 def _class_operations(kind: type) -> tuple[tuple[FusionOp, ...], tuple[str, ...]]:
     """The operations of a class, and the names of the token ids that it reads."""
     forward = _own_method(kind, "forward")
-    if forward is None or not _TEXT_PARAMETERS & set(_parameters(forward)):
+    if forward is None:
+        return (), ()
+    code = forward.__code__
+    if not _TEXT_PARAMETERS.intersection(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]):
         return (), ()
     reached = dict(_reached(kind, "forward", forward))
     joins = tuple(each for name, function in reached.items() for each in _joins(kind, name, function))
@@ -92,36 +88,21 @@ def _reached(kind: type, name: str, function: FunctionType) -> Iterator[tuple[st
         yield name, function
         for code in _codes(function.__code__):
             for called in code.co_names:
-                found = (
-                    None if called in seen else _own_method(kind, called) or _in_same_file(function, called)
-                )
+                if called in seen:
+                    continue
+                found = _own_method(kind, called) or _in_same_file(function, called)
                 if found is not None:
                     seen.add(called)
                     pending.append((called, found))
 
 
 def _own_method(kind: type, name: str) -> FunctionType | None:
-    return _undecorated(inspect.getattr_static(kind, name, None))
+    return undecorated(inspect.getattr_static(kind, name, None), _MACHINERY)
 
 
 def _in_same_file(function: FunctionType, name: str) -> FunctionType | None:
-    found = _undecorated(function.__globals__.get(name))
+    found = undecorated(function.__globals__.get(name), _MACHINERY)
     return found if found is not None and found.__module__ == function.__module__ else None
-
-
-def _undecorated(found: object) -> FunctionType | None:
-    """The function without its decorators; None if it belongs to a base class of every model."""
-    if not callable(found):
-        return None
-    function = inspect.unwrap(found)
-    if not isinstance(function, FunctionType) or function.__module__.startswith(_MACHINERY):
-        return None
-    return function
-
-
-def _parameters(function: FunctionType) -> tuple[str, ...]:
-    code = function.__code__
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -142,9 +123,8 @@ def _joins(kind: type, name: str, function: FunctionType) -> tuple[FusionOp, ...
 
 def _may_join(code: CodeType) -> bool:
     """Whether it has an operation that may combine sequences, and a name of another modality than text."""
-    if not _CALLS.intersection(code.co_names) and not _OPCODES.intersection(code.co_code[::2]):
-        return False
-    return any(map(_is_modality_name, (*code.co_names, *code.co_varnames)))
+    combines = _CALLS.intersection(code.co_names) or _OPCODES.intersection(code.co_code[::2])
+    return bool(combines) and any(map(_is_modality_name, (*code.co_names, *code.co_varnames)))
 
 
 @cache
@@ -167,9 +147,6 @@ def _token(module: nn.Module, name: str) -> TokenRead:
     return TokenRead(name, key)
 
 
-# --- statements
-
-
 def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
     """The statements of a function that write into, add to, or extend a sequence."""
     statements = [node for node in ast.walk(function) if isinstance(node, _STATEMENTS)]
@@ -178,6 +155,7 @@ def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
     for statement, operation, sequence, value, mask in found:
         target, values = _base(sequence), _names(value)
         if isinstance(target, ast.Name) and values:
+            text = " ".join(ast.unparse(statement).split())
             yield FusionOp(
                 operation=operation,
                 target=target.id,
@@ -185,7 +163,7 @@ def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
                 mask=tuple(sorted(_names(mask))) if mask is not None else (),
                 sources=tuple(sorted(_sources(values, assigned))),
                 where=where,
-                statement=_shortened(statement),
+                statement=text if len(text) <= _LONGEST_STATEMENT else f"{text[: _LONGEST_STATEMENT - 1]}…",
             )
 
 
@@ -196,19 +174,16 @@ def _operations(statement: Statement) -> Iterator[Operation]:
         return
     if isinstance(statement, ast.Assign):
         target = statement.targets[0]
-        if isinstance(target, ast.Subscript) and not _is_key(target.slice):
-            yield "scatter", target, statement.value, target.slice
+        index = target.slice if isinstance(target, ast.Subscript) else None
+        is_key = isinstance(index, ast.Constant) and isinstance(index.value, str)  # of a dictionary
+        if index is not None and not is_key:
+            yield "scatter", target, statement.value, index
     for part in ast.walk(statement.value) if statement.value is not None else ():
         if isinstance(part, ast.Call):
             yield from _call_operations(part)
         elif isinstance(part, ast.BinOp) and isinstance(part.op, ast.Add):
             yield "add", part.left, part.right, None
             yield "add", part.right, part.left, None
-
-
-def _is_key(index: ast.expr) -> bool:
-    """Whether it is a key of a dictionary, not a position in a sequence."""
-    return isinstance(index, ast.Constant) and isinstance(index.value, str)
 
 
 def _call_operations(call: ast.Call) -> Iterator[Operation]:
@@ -232,7 +207,7 @@ def _call_operations(call: ast.Call) -> Iterator[Operation]:
 def _embedding_table(function: ast.expr) -> ast.expr | None:
     """The text embedding, if it is what is called: `self.get_input_embeddings()(tokens)`."""
     callee = function.func if isinstance(function, ast.Call) else function
-    name = callee.attr if isinstance(callee, ast.Attribute) else ""
+    name = getattr(callee, "attr", "")
     is_called = name == "get_input_embeddings" and isinstance(function, ast.Call)
     return ast.Name("embed_tokens") if is_called or name == "embed_tokens" else None
 
@@ -249,7 +224,6 @@ def _base(expression: ast.expr) -> ast.expr:
 
 
 def _names(expression: ast.AST) -> frozenset[str]:
-    """All names in an expression, with those of attributes, methods and keys."""
     found = set()
     for node in ast.walk(expression):
         if isinstance(node, ast.Name):
@@ -265,10 +239,9 @@ def _assignments(statements: Sequence[Statement]) -> Sources:
     """For each variable, the names in all expressions that are assigned to it in the function."""
     assigned: dict[str, frozenset[str]] = {}
     for statement in statements:
-        if not isinstance(statement, ast.Assign):
-            continue
-        for name in (name for target in statement.targets for name in _target_names(target)):
-            assigned[name] = assigned.get(name, frozenset()) | _names(statement.value)
+        if isinstance(statement, ast.Assign):
+            for name in (name for target in statement.targets for name in _target_names(target)):
+                assigned[name] = assigned.get(name, frozenset()) | _names(statement.value)
     return assigned
 
 
@@ -289,8 +262,3 @@ def _sources(names: frozenset[str], assigned: Sources) -> frozenset[str]:
         seen |= pending
         pending = {source for name in pending - _TEXT for source in assigned.get(name, ())} - seen
     return frozenset(seen)
-
-
-def _shortened(statement: Statement) -> str:
-    text = " ".join(ast.unparse(statement).split())
-    return text if len(text) <= _LONGEST_STATEMENT else text[: _LONGEST_STATEMENT - 1] + "…"

@@ -7,56 +7,66 @@ evaluated for each module by its attributes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from functools import cache
-from typing import TYPE_CHECKING, Any
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from functools import cache, partial
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Literal, Union
 
-from vlm_inspect.builders.forward.steps import (
-    Branch,
-    Step,
-    UndecidedError,
-    Use,
-    is_activation,
-    is_condition_true,
-    is_position_name,
-    own_method,
-    steps_of,
-)
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from torch import nn
 
 _MAX_CALL_DEPTH = 4
 _MIN_CHILDREN = 2
+_POSITION = re.compile(r"(?i:rotary|rope|rot_embed)|^alibi$")
+# read from a module or its weight without using it
+_METADATA = frozenset({"dtype", "device", "shape", "in_features", "out_features", "config"})
+# torch's activation functions, which need no module
+_ACTIVATIONS = frozenset({"gelu", "silu", "relu", "mish"})
+_MACHINERY = ("torch.", "transformers.modeling_")
+_PLAIN = (bool, int, float, str, tuple, list, dict, frozenset, set)
+
+
+class Use(Struct, frozen=True):
+    """A use of an attribute of the module, or of a function in its file."""
+
+    name: str
+    kind: Literal["attribute", "function"]
+
+
+class Branch(Struct, frozen=True, eq=False):
+    """The uses on both sides of a condition."""
+
+    test: ast.expr
+    then: tuple[Step, ...]
+    otherwise: tuple[Step, ...]
+
+
+Step = Union[Use, Branch]  # noqa: UP007 - evaluated at run time, where Python 3.10 needs it
 
 
 def read_forward_order(module: nn.Module) -> tuple[str, ...]:
     """The names that a module's `forward` uses, in order.
 
-    Children, own parameters, activation functions, and functions that apply positions. A name that is used
-    several times is repeated. Of a branch on the module's own attributes only the side that is taken counts,
-    of any other branch both sides.
+    Children, own parameters, activation functions, and functions that apply positions, as often as they are
+    used. Of a branch on the module's own attributes only the side that is taken counts. Empty for whole
+    models, and where the order does not matter: without norms, functions and positions.
     """
-    if not _needs_order(module):
+    kind: Any = type(module)
+    children = module._modules  # noqa: SLF001 - named_children() leaves shared ones out
+    if len(children) < _MIN_CHILDREN or hasattr(kind, "config_class"):
         return ()
-    members = {*module._modules, *module._parameters}  # noqa: SLF001 - named_children() leaves shared ones out
-    return tuple(
-        use.name
-        for use in _uses_of(module, _forward_steps(_kind(module)))
-        if use.kind != "attribute" or use.name in members
-    )
-
-
-def _kind(module: nn.Module) -> Any:
-    """The module's class. It is hashable, which the type checker does not know."""
-    return type(module)
-
-
-def _needs_order(module: nn.Module) -> bool:
-    """Whether the order matters: for norms, functions and positions, but not for whole models."""
-    if len(module._modules) < _MIN_CHILDREN or hasattr(type(module), "config_class"):  # noqa: SLF001 - as above
-        return False
-    return _has_norm(module) or _applies_positions(_kind(module))
+    if not (_has_norm(module) or _applies_positions(kind)):
+        return ()
+    members = {*children, *module._parameters}  # noqa: SLF001 - as above
+    uses = _uses_of(module, _method_steps(kind, "forward"))
+    return tuple(use.name for use in uses if use.kind != "attribute" or use.name in members)
 
 
 def _has_norm(module: nn.Module) -> bool:
@@ -67,35 +77,27 @@ def _has_norm(module: nn.Module) -> bool:
 
 
 @cache
-def _applies_positions(kind: Hashable) -> bool:
-    method = own_method(kind, "forward") if isinstance(kind, type) else None
+def _applies_positions(kind: type) -> bool:
+    method = _own_method(kind, "forward")
     names = (*method.__code__.co_names, *method.__code__.co_varnames) if method is not None else ()
-    return any(
-        is_position_name(name) or is_activation(name) or own_method(kind, name) is not None for name in names
-    )
+    return any(_POSITION.search(name) or name in _ACTIVATIONS or _own_method(kind, name) for name in names)
 
 
 @cache
-def _forward_steps(kind: Hashable) -> tuple[Step, ...]:
-    return tuple(_method_steps(kind, "forward", _MAX_CALL_DEPTH)) if isinstance(kind, type) else ()
-
-
-def _method_steps(kind: type, name: str, depth: int) -> Iterator[Step]:
+def _method_steps(kind: type, name: str, depth: int = _MAX_CALL_DEPTH) -> tuple[Step, ...]:
     """The steps of a method, with calls of the class's own methods replaced by their steps."""
-    method = own_method(kind, name)
-    if method is not None:
-        yield from _with_inlined_calls(kind, steps_of(method), name, depth)
+    method = _own_method(kind, name)
+    definition = function_definition(method) if method is not None else None
+    steps = _steps_of_all(definition.body) if definition is not None else ()
+    return tuple(_with_inlined_calls(kind, steps, name, depth))
 
 
-def _with_inlined_calls(kind: type, steps: tuple[Step, ...], caller: str, depth: int) -> Iterator[Step]:
+def _with_inlined_calls(kind: type, steps: Iterable[Step], caller: str, depth: int) -> Iterator[Step]:
+    inlined = partial(_with_inlined_calls, kind, caller=caller, depth=depth)
     for step in steps:
         if isinstance(step, Branch):
-            yield Branch(
-                step.test,
-                tuple(_with_inlined_calls(kind, step.then, caller, depth)),
-                tuple(_with_inlined_calls(kind, step.otherwise, caller, depth)),
-            )
-        elif step.kind == "attribute" and step.name != caller and depth and own_method(kind, step.name):
+            yield Branch(step.test, tuple(inlined(step.then)), tuple(inlined(step.otherwise)))
+        elif step.kind == "attribute" and step.name != caller and depth and _own_method(kind, step.name):
             yield from _method_steps(kind, step.name, depth - 1)
         else:
             yield step
@@ -107,8 +109,132 @@ def _uses_of(module: nn.Module, steps: tuple[Step, ...]) -> Iterator[Use]:
             yield step
             continue
         try:
-            sides = [step.then if is_condition_true(step.test, module) else step.otherwise]
-        except UndecidedError:
+            sides = [step.then if _is_condition_true(step.test, module) else step.otherwise]
+        except _UndecidedError:
             sides = [step.then, step.otherwise]
         for side in sides:
             yield from _uses_of(module, side)
+
+
+@cache
+def _own_method(kind: type, name: str) -> FunctionType | None:
+    """A class's own method; None if it is one that torch or transformers gives to all models."""
+    found = inspect.getattr_static(kind, name, None)
+    is_method = not isinstance(found, (staticmethod, classmethod, property))
+    return undecorated(found, _MACHINERY) if is_method else None
+
+
+def undecorated(found: object, machinery: tuple[str, ...]) -> FunctionType | None:
+    """A function without its decorators; None if its module is one of the machinery of all models."""
+    function = inspect.unwrap(found) if callable(found) else None
+    if not isinstance(function, FunctionType) or (function.__module__ or "").startswith(machinery):
+        return None
+    return function
+
+
+@cache
+def function_definition(function: FunctionType) -> ast.FunctionDef | None:
+    """The syntax tree of a function; None if its source is not available."""
+    try:
+        node = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+    except (OSError, TypeError, SyntaxError, ValueError, IndexError):
+        return None
+    return node if isinstance(node, ast.FunctionDef) else None
+
+
+def _steps_of_all(nodes: Iterable[ast.AST]) -> Iterator[Step]:
+    for node in nodes:
+        yield from _steps(node)
+
+
+def _steps(node: ast.AST) -> Iterator[Step]:
+    """The steps of a syntax node, in the order in which Python evaluates them."""
+    if isinstance(node, (ast.If, ast.IfExp)):
+        yield from _steps(node.test)
+        sides = (side if isinstance(side, list) else [side] for side in (node.body, node.orelse))
+        then, otherwise = (tuple(_steps_of_all(side)) for side in sides)
+        yield Branch(node.test, then, otherwise)
+    elif isinstance(node, ast.Call):  # arguments are evaluated before the call
+        yield from _steps_of_all(node.args)
+        yield from _steps_of_all(keyword.value for keyword in node.keywords)
+        yield from _steps(node.func)
+    elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
+        yield Use(node.attr, "attribute")
+    elif isinstance(node, ast.Attribute) and node.attr in _METADATA:
+        return
+    elif isinstance(node, ast.Attribute) and node.attr in _ACTIVATIONS:
+        yield Use(node.attr, "function")
+    elif isinstance(node, ast.Name):
+        if _POSITION.search(node.id):
+            yield Use(node.id, "function")
+    elif isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
+        yield from _steps(node.value) if node.value is not None else ()
+    else:
+        yield from _steps_of_all(ast.iter_child_nodes(node))
+
+
+class _UndecidedError(Exception):
+    """A condition depends on something other than plain attributes of the module."""
+
+
+def _is_condition_true(test: ast.expr, module: Any) -> bool:
+    """Whether a condition is true for a module; tensors and modules are not evaluated."""
+    value = _condition_value(test, module)
+    if value is None or isinstance(value, _PLAIN):
+        return bool(value)
+    raise _UndecidedError
+
+
+def _condition_value(test: ast.expr, module: Any) -> Any:
+    if isinstance(test, ast.Constant):
+        return test.value
+    if isinstance(test, ast.Attribute):
+        return _attribute_value(test, module)
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return not _is_condition_true(test.operand, module)
+    if isinstance(test, ast.BoolOp):
+        return _bool_op_value(test, module)
+    if isinstance(test, ast.Compare) and len(test.ops) == 1:
+        return _comparison_value(test, module)
+    raise _UndecidedError
+
+
+def _attribute_value(test: ast.Attribute, module: Any) -> Any:
+    """The value of `self.use_rope` or `self.config.alibi`; `self.training` may change and decides nothing."""
+    if test.attr == "training":
+        raise _UndecidedError
+    if isinstance(test.value, ast.Name) and test.value.id == "self":
+        holder = module
+    elif isinstance(test.value, ast.Attribute):
+        holder = _attribute_value(test.value, module)
+    else:
+        raise _UndecidedError
+    attributes = getattr(holder, "__dict__", {})
+    known = attributes if test.attr in attributes else getattr(holder, "_modules", {})
+    if test.attr not in known:
+        raise _UndecidedError
+    return known[test.attr]
+
+
+def _bool_op_value(test: ast.BoolOp, module: Any) -> bool:
+    """The value of `and` or `or`, if the known operands decide it."""
+    is_and = isinstance(test.op, ast.And)
+    known: list[bool] = []
+    for part in test.values:
+        with suppress(_UndecidedError):
+            known.append(_is_condition_true(part, module))
+    if (is_and and not all(known)) or (not is_and and any(known)):
+        return not is_and
+    if len(known) < len(test.values):
+        raise _UndecidedError
+    return is_and
+
+
+def _comparison_value(test: ast.Compare, module: Any) -> bool:
+    left, right = _condition_value(test.left, module), _condition_value(test.comparators[0], module)
+    operation = test.ops[0]
+    if isinstance(operation, (ast.Is, ast.IsNot)):
+        return (left is right) is isinstance(operation, ast.Is)
+    if isinstance(operation, (ast.Eq, ast.NotEq)) and isinstance(left, _PLAIN) and isinstance(right, _PLAIN):
+        return (left == right) is isinstance(operation, ast.Eq)
+    raise _UndecidedError

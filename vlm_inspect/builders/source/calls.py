@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from msgspec.structs import replace
 
 from vlm_inspect.builders.source import classes
 from vlm_inspect.builders.source.execute import set_attribute
@@ -89,9 +93,6 @@ def _try_call(function: Callable[..., Value] | None, args: Values) -> Value:
         return Unknown()
 
 
-# --- methods -----------------------------------------------------------------------------------------
-
-
 def _call_bound_method(  # noqa: PLR0911 - one line for each kind
     machine: Machine, method: Bound, args: Values, kwargs: Kwargs
 ) -> Value:
@@ -109,10 +110,8 @@ def _call_bound_method(  # noqa: PLR0911 - one line for each kind
     if isinstance(first, Table):
         return _dict_method(machine, str(function), first, args, kwargs)
     plain = all(isinstance(each, str) for each in args) and len(args) <= 2 and not kwargs  # noqa: PLR2004 - replace takes two
-    result = _try_call(getattr(first, str(function)), args) if plain else None
-    if isinstance(result, list):
-        return Items(result)
-    return result if isinstance(result, (str, bool)) else Unknown()
+    result = _try_call(getattr(first, str(function)), args) if plain else Unknown()
+    return Items(result) if isinstance(result, list) else result
 
 
 def _from_config(machine: Machine, what: ClassRef, maker: str, args: Values, kwargs: Kwargs) -> Value:
@@ -125,9 +124,8 @@ def _from_config(machine: Machine, what: ClassRef, maker: str, args: Values, kwa
     config = kwargs.get("config", args[0] if args and maker != "from_pretrained" else None)
     if config is None:
         config = Unknown("its configuration is another repository's")
-    chosen: Value = what
-    if AUTO.match(what.name) and what.scope.name.startswith(PACKAGE):
-        chosen = auto_class(machine, what, config)
+    is_auto = AUTO.match(what.name) and what.scope.name.startswith(PACKAGE)
+    chosen = auto_class(machine, what, config) if is_auto else what
     return chosen if isinstance(chosen, Unknown) else machine.call(chosen, [config], {})
 
 
@@ -191,37 +189,31 @@ def _dict_method(machine: Machine, name: str, owner: Table, args: Values, kwargs
 
 def _make_dict(args: Values, kwargs: Kwargs) -> Value:
     """`dict(a=1)`, `OrderedDict([("a", 1)])`."""
-    made = Table(kwargs)
     source = args[0] if args else Table()
     if isinstance(source, Table):
-        made.update(source)
-        made.exact = source.exact
-    elif isinstance(source, Items):
-        pairs = [each for each in source if isinstance(each, tuple) and len(each) == 2]  # noqa: PLR2004 - key, value
-        made.update({key: value for key, value in pairs if isinstance(key, (str, int))})
-        made.exact = source.exact and len(made) >= len(source)
-    else:
+        return Table({**kwargs, **source}, exact=source.exact)
+    if not isinstance(source, Items):
         return Unknown()
-    return made
+    pairs = [each for each in source if isinstance(each, tuple) and len(each) == 2]  # noqa: PLR2004 - key, value
+    made: dict[Any, Value] = {**kwargs}
+    made |= {key: value for key, value in pairs if isinstance(key, (str, int))}
+    return Table(made, exact=source.exact and len(made) >= len(source))
 
 
 def _deep_copy(machine: Machine, value: Value, depth: int = 0) -> Value:
     machine.spend(1)
+    copied = partial(_deep_copy, machine, depth=depth + 1)
     if depth > _DEEPEST_COPY:
         return Unknown()
     if isinstance(value, Instance):
-        held = {name: _deep_copy(machine, each, depth + 1) for name, each in value.attributes.items()}
-        return Instance(value.made_by, held, value.is_module, dict(value.replaced), value.incomplete_reason)
+        held = {name: copied(each) for name, each in value.attributes.items()}
+        return replace(value, attributes=held, replaced=dict(value.replaced))
     if isinstance(value, Items):
-        return Items([_deep_copy(machine, each, depth + 1) for each in value], exact=value.exact)
+        return Items(map(copied, value), exact=value.exact)
     if isinstance(value, Table):
-        made = Table({key: _deep_copy(machine, each, depth + 1) for key, each in value.items()})
-        made.exact = value.exact
-        return made
+        return Table({key: copied(each) for key, each in value.items()}, exact=value.exact)
     return value
 
-
-# --- built-in functions of objects -------------------------------------------------------------------
 
 _KINDS = {"int": int, "float": float, "str": str, "bool": bool, "list": Items, "tuple": tuple, "dict": Table}
 
@@ -242,7 +234,6 @@ def _hasattr(machine: Machine, owner: Value, name: Value) -> Value:
 
 
 def _is_complete(value: Value) -> bool:
-    """Whether all attributes of an object are known."""
     return isinstance(value, Instance) and not value.incomplete_reason and not value.is_module
 
 
@@ -254,9 +245,8 @@ def _setattr(machine: Machine, owner: Value, name: Value, value: Value) -> None:
 
 
 def _isinstance(machine: Machine, value: Value, wanted: Value) -> Value:
-    answers = [
-        _is_instance_of(machine, value, kind) for kind in (wanted if isinstance(wanted, tuple) else (wanted,))
-    ]
+    kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+    answers = [_is_instance_of(machine, value, kind) for kind in kinds]
     return True if True in answers else Unknown() if None in answers else False
 
 
@@ -310,9 +300,7 @@ def _range(*args: Value) -> Value:
 
 def _list(value: Value = ()) -> Value:
     held = items_of(value)
-    if held is None:
-        return Items(value if isinstance(value, Items) else (), exact=False)
-    return Items(held)
+    return Items(value if isinstance(value, Items) else (), exact=False) if held is None else Items(held)
 
 
 def _zip(*columns: Value) -> Value:
@@ -341,10 +329,8 @@ def _on_numbers(function: Callable[..., Value]) -> Callable[..., Value]:
 
 
 def _on_number(kind: Callable[[Value], Value]) -> Callable[[Value], Value]:
-    shortest = 30
-
     def of(value: Value) -> Value:
-        plain = is_number(value) or (isinstance(value, str) and len(value) < shortest)
+        plain = is_number(value) or (isinstance(value, str) and len(value) < 30)  # noqa: PLR2004 - digits
         return kind(value) if plain else Unknown()
 
     return of

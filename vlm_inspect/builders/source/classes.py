@@ -81,26 +81,17 @@ def _incomplete_reason(bases: Values) -> str:
     return ""
 
 
-def _is_module(bases: Values) -> bool:
-    roots = ("torch.nn.", f"{PACKAGE}.PreTrainedModel")
-    return any(isinstance(each, External) and each.path.startswith(roots) for each in bases)
-
-
 def is_config(bases: Values) -> bool:
     """Whether a class is a configuration of transformers."""
     return any(isinstance(each, External) and each.path in _CONFIG_BASES for each in bases)
 
 
 def _find_method(bases: Values, name: str) -> FunctionRef | None:
-    """The first method of that name in these bases."""
     for base in bases:
         for each in base.node.body if isinstance(base, ClassRef) else ():
             if isinstance(each, ast.FunctionDef) and each.name == name:
                 return FunctionRef(each, base.scope, owner=base)
     return None
-
-
-# --- attributes --------------------------------------------------------------------------------------
 
 
 def attribute(machine: Machine, value: Value, name: str) -> Value:  # noqa: PLR0911 - one line for each kind
@@ -181,15 +172,14 @@ def _method(machine: Machine, owner: ClassRef, node: ast.FunctionDef, instance: 
     return Bound(function, instance)
 
 
-# --- constructors ------------------------------------------------------------------------------------
-
-
 def instantiate(machine: Machine, what: ClassRef, args: Values, kwargs: Kwargs) -> Value:
     """Create an instance of a class by its constructor."""
     bases = bases_of(machine, what)
     made = Instance(what)
     if not is_config(bases):
-        made.is_module, made.incomplete_reason = _is_module(bases), _incomplete_reason(bases)
+        roots = ("torch.nn.", f"{PACKAGE}.PreTrainedModel")
+        made.is_module = any(isinstance(base, External) and base.path.startswith(roots) for base in bases)
+        made.incomplete_reason = _incomplete_reason(bases)
     if what.name == "ClassInstantier" and args:
         made.attributes[INSTANTIATING] = args[0]
     else:
@@ -203,8 +193,7 @@ def construct(machine: Machine, made: Instance, bases: Values, args: Values, kwa
         _construct_config(machine, made, bases, args, kwargs)
         return
     for base in bases:
-        init = _find_method([base], "__init__")
-        if init is not None:
+        if init := _find_method([base], "__init__"):
             run_function(machine, init, [made, *args], kwargs)
             return
         if isinstance(base, External) and base.path == f"{PACKAGE}.PreTrainedModel":
@@ -231,30 +220,24 @@ def run_function(machine: Machine, function: FunctionRef, args: Values, kwargs: 
 
 
 def _arguments(machine: Machine, function: FunctionRef, args: Values, kwargs: Kwargs) -> dict[str, Value]:
-    """Arguments by the names of their parameters, with defaults."""
     signature = function.node.args
     places = [*signature.posonlyargs, *signature.args]
-    defaults = [
-        *[None] * (len(places) - len(signature.defaults)),
-        *signature.defaults,
-        *signature.kw_defaults,
-    ]
+    required = [None] * (len(places) - len(signature.defaults))
+    defaults = [*required, *signature.defaults, *signature.kw_defaults]
     around = Frame(function.scope, closure=function.closure)
     bound: dict[str, Value] = {}
     for place, default in zip([*places, *signature.kwonlyargs], defaults, strict=True):
         missing = Unknown(f"{place.arg} is not given")
         bound[place.arg] = missing if default is None else machine.evaluate(default, around)
-    rest = {name: value for name, value in kwargs.items() if name not in bound}
+    rest = Table({name: value for name, value in kwargs.items() if name not in bound})
     bound.update(zip((place.arg for place in places), args, strict=False))
     bound.update({name: value for name, value in kwargs.items() if name not in rest})
     if signature.vararg:
         bound[signature.vararg.arg] = tuple(args[len(places) :])
     if signature.kwarg:
-        bound[signature.kwarg.arg] = Table(rest)
+        bound[signature.kwarg.arg] = rest
     return bound
 
-
-# --- configurations ----------------------------------------------------------------------------------
 
 _BASE_DEFAULTS: Mapping[str, Value] = {
     "use_return_dict": True,
@@ -266,8 +249,7 @@ _BASE_DEFAULTS: Mapping[str, Value] = {
 
 def _construct_config(machine: Machine, made: Instance, bases: Values, args: Values, kwargs: Kwargs) -> None:
     """Run the constructor and set the remaining arguments, or set the fields of a dataclass."""
-    init = _find_method(bases, "__init__")
-    if init is not None:
+    if init := _find_method(bases, "__init__"):
         machine.call(Bound(init, made), args, kwargs)
         for name, value in kwargs.items():
             if isinstance(made.attributes.get(name, Unknown()), Unknown):
@@ -280,19 +262,17 @@ def _construct_config(machine: Machine, made: Instance, bases: Values, args: Val
                 fields[each.target.id] = machine.evaluate(each.value, Frame(base.scope))
     for name, value in {**fields, **kwargs}.items():
         machine.set(made.attributes, name, value)
-    after = _find_method(bases, "__post_init__")
-    if after is not None:
+    if after := _find_method(bases, "__post_init__"):
         machine.call(Bound(after, made), [], {})
 
 
-# --- torch's modules ---------------------------------------------------------------------------------
-
-_NO_PARAMETERS = word_set(
+NO_PARAMETERS = word_set(
     "GELU SiLU ReLU ReLU6 LeakyReLU Tanh Sigmoid Mish Hardswish Softmax GLU LogSoftmax Softplus ELU "
     "Dropout Dropout1d Dropout2d AlphaDropout Identity Flatten Unflatten PixelShuffle PixelUnshuffle "
     "Upsample AvgPool1d AvgPool2d AvgPool3d MaxPool1d MaxPool2d MaxPool3d AdaptiveAvgPool1d "
     "AdaptiveAvgPool2d AdaptiveMaxPool2d ZeroPad2d CrossEntropyLoss MSELoss Fold Unfold"
 )
+"""Torch's modules without parameters."""
 _CONVOLUTION = "in_channels out_channels kernel_size stride padding dilation groups bias"
 _POOL = "kernel_size stride padding"
 _SIGNATURES: Mapping[str, str] = {
@@ -323,11 +303,6 @@ def is_torch_module(what: External) -> bool:
     """Whether it is one of torch's module classes."""
     is_class = what.name[:1].isupper() and what.name not in {"Parameter", "Buffer"}
     return what.path.startswith("torch.nn.") and is_class
-
-
-def has_no_parameters(name: str) -> bool:
-    """Whether torch's module of that name has no parameters."""
-    return name in _NO_PARAMETERS
 
 
 def set_torch_attributes(made: Instance, what: External, args: Values, kwargs: Kwargs) -> None:

@@ -5,15 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping, Sequence
 
+from vlm_inspect.builders.source import operators
 from vlm_inspect.builders.source.execute import store
 from vlm_inspect.builders.source.machine import Machine
-from vlm_inspect.builders.source.operators import (
-    LONGEST_VALUE,
-    binary_operation,
-    compare,
-    items_of,
-    truth_value,
-)
+from vlm_inspect.builders.source.operators import items_of, truth_value
 from vlm_inspect.builders.source.values import (
     CHOSEN_AT_RUN_TIME,
     CONDITIONAL,
@@ -39,30 +34,17 @@ INSTANTIATING = "*instantiating"
 
 def evaluate(machine: Machine, node: ast.expr, frame: Frame) -> Value:
     """The value of an expression; unknown if its kind is not supported."""
+    if isinstance(node, ast.Constant):
+        return node.value if is_plain(node.value) else Unknown()
+    if isinstance(node, ast.Name):
+        names = frame.names if node.id in frame.names else frame.closure
+        return names[node.id] if node.id in names else machine.name(frame.scope, node.id)
+    if isinstance(node, ast.Attribute):
+        return machine.attribute(machine.evaluate(node.value, frame), node.attr)
+    if isinstance(node, ast.Lambda):
+        return FunctionRef(node, frame.scope, {**frame.closure, **frame.names}, frame.owner)
     handler = _HANDLERS.get(type(node))
     return handler(machine, node, frame) if handler else Unknown()
-
-
-def _constant(_machine: Machine, node: ast.Constant, _frame: Frame) -> Value:
-    return node.value if is_plain(node.value) else Unknown()
-
-
-def _name(machine: Machine, node: ast.Name, frame: Frame) -> Value:
-    for known in (frame.names, frame.closure):
-        if node.id in known:
-            return known[node.id]
-    return machine.name(frame.scope, node.id)
-
-
-def _attribute(machine: Machine, node: ast.Attribute, frame: Frame) -> Value:
-    return machine.attribute(machine.evaluate(node.value, frame), node.attr)
-
-
-def _lambda(_machine: Machine, node: ast.Lambda, frame: Frame) -> Value:
-    return FunctionRef(node, frame.scope, {**frame.closure, **frame.names}, frame.owner)
-
-
-# --- items -------------------------------------------------------------------------------------------
 
 
 def _subscript(machine: Machine, node: ast.Subscript, frame: Frame) -> Value:
@@ -85,8 +67,7 @@ def item(machine: Machine, owner: Value, key: Value) -> Value:
 
 
 def _item_of_instance(machine: Machine, owner: Instance, key: Value) -> Value:
-    table = owner.attributes.get(INSTANTIATING)
-    if table is not None:
+    if (table := owner.attributes.get(INSTANTIATING)) is not None:
         found = item(machine, table, key)
         options = found.options if isinstance(found, Choice) else (found,)
         return Choice.of((_instantiate_entry(machine, option) for option in options), CHOSEN_AT_RUN_TIME)
@@ -99,9 +80,6 @@ def _instantiate_entry(machine: Machine, entry: Value) -> Value:
     if isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[1], Table):  # noqa: PLR2004 - class, arguments
         return machine.call(entry[0], [], {str(key): value for key, value in entry[1].items()})
     return machine.call(entry, [], {})
-
-
-# --- calls -------------------------------------------------------------------------------------------
 
 
 def _call(machine: Machine, node: ast.Call, frame: Frame) -> Value:
@@ -130,13 +108,9 @@ def _call(machine: Machine, node: ast.Call, frame: Frame) -> Value:
     return machine.call(function, args, kwargs)
 
 
-# --- operators ---------------------------------------------------------------------------------------
-
-
 def _binary(machine: Machine, node: ast.BinOp, frame: Frame) -> Value:
-    return binary_operation(
-        type(node.op), machine.evaluate(node.left, frame), machine.evaluate(node.right, frame)
-    )
+    left, right = machine.evaluate(node.left, frame), machine.evaluate(node.right, frame)
+    return operators.binary_operation(type(node.op), left, right)
 
 
 def _unary(machine: Machine, node: ast.UnaryOp, frame: Frame) -> Value:
@@ -167,7 +141,7 @@ def _compare(machine: Machine, node: ast.Compare, frame: Frame) -> Value:
     left = machine.evaluate(node.left, frame)
     for kind, right_node in zip(node.ops, node.comparators, strict=True):
         right = machine.evaluate(right_node, frame)
-        answer = compare(kind, left, right)
+        answer = operators.compare(kind, left, right)
         if answer is not True:
             return Unknown() if answer is None else False
         left = right
@@ -182,15 +156,12 @@ def _conditional(machine: Machine, node: ast.IfExp, frame: Frame) -> Value:
     return Choice.of(both, CONDITIONAL)
 
 
-# --- lists, tuples, dicts, strings -------------------------------------------------------------------
-
-
 def _list(machine: Machine, node: ast.List | ast.Set, frame: Frame) -> Value:
     items = Items()
     for each in node.elts:
         if isinstance(each, ast.Starred):
             spread = machine.evaluate(each.value, frame)
-            known = isinstance(spread, (Items, tuple, range)) and len(spread) <= LONGEST_VALUE
+            known = isinstance(spread, (Items, tuple, range)) and len(spread) <= operators.LONGEST_VALUE
             items += list(spread) if known else []
             items.exact = items.exact and known and getattr(spread, "exact", True)
         else:
@@ -276,9 +247,6 @@ def _string(machine: Machine, node: ast.JoinedStr, frame: Frame) -> Value:
 
 
 _HANDLERS: Mapping[type[ast.expr], Callable[..., Value]] = {
-    ast.Constant: _constant,
-    ast.Name: _name,
-    ast.Attribute: _attribute,
     ast.Subscript: _subscript,
     ast.Call: _call,
     ast.BinOp: _binary,
@@ -294,5 +262,4 @@ _HANDLERS: Mapping[type[ast.expr], Callable[..., Value]] = {
     ast.GeneratorExp: _comprehension,
     ast.DictComp: _dict_comprehension,
     ast.JoinedStr: _string,
-    ast.Lambda: _lambda,
 }

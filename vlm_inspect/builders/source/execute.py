@@ -86,7 +86,11 @@ def _declare(machine: Machine, node: ast.stmt, frame: Frame) -> None:
             machine.set(frame.names, name, names.imported(machine, frame.scope, node, name))
     elif isinstance(node, ast.Delete):
         for target in node.targets:
-            _delete(machine, target, frame)
+            owner = machine.evaluate(target.value, frame) if isinstance(target, ast.Attribute) else None
+            if isinstance(target, ast.Name):
+                machine.remove(frame.names, target.id)
+            elif isinstance(target, ast.Attribute) and isinstance(owner, Instance):
+                machine.remove(owner.attributes, target.attr)
     elif not isinstance(node, (ast.Pass, ast.Assert, ast.Global, ast.Nonlocal)):
         _invalidate(machine, node, frame, NOT_FOLLOWED)
 
@@ -95,10 +99,8 @@ def _for(machine: Machine, node: ast.For, frame: Frame) -> Flow | None:
     over = machine.evaluate(node.iter, frame)
     rounds = items_of(over)
     if rounds is None:  # a loop of unknown length runs once, or not at all
-        if isinstance(over, Items) and over:
-            example = over[0]
-        else:
-            example = over if isinstance(over, Unknown) else Unknown(NOT_FOLLOWED)
+        example = over if isinstance(over, Unknown) else Unknown(NOT_FOLLOWED)
+        example = over[0] if isinstance(over, Items) and over else example
         store(machine, node.target, example, frame)
         machine.unknown_loops += 1
         _run_branches(machine, [node.body, []], frame)
@@ -114,11 +116,7 @@ def _for(machine: Machine, node: ast.For, frame: Frame) -> Flow | None:
     return run(machine, node.orelse, frame)
 
 
-# --- branches ----------------------------------------------------------------------------------------
-
-
 def _run_branches(machine: Machine, bodies: Sequence[Sequence[ast.stmt]], frame: Frame) -> Flow | None:
-    """Run each branch from the same state, and merge their changes."""
     flows, changes = [], []
     for body in bodies:
         mark = machine.mark()
@@ -157,9 +155,6 @@ def _merge_entry(machine: Machine, changes: Sequence[tuple[Any, Any, Any] | None
         machine.set(container, name, Choice.of(there, CONDITIONAL))
 
 
-# --- assignment --------------------------------------------------------------------------------------
-
-
 def store(machine: Machine, target: ast.expr, value: Value, frame: Frame) -> None:
     """Assign to a name, an attribute, an item, or a tuple of targets."""
     if isinstance(target, ast.Name):
@@ -181,15 +176,6 @@ def set_attribute(machine: Machine, owner: Value, name: str, value: Value) -> No
         machine.set(owner.attributes, name, value)
     elif isinstance(owner, Unknown) and isinstance(owner.of, Instance):
         machine.set(owner.of.replaced, name, f"{name} is replaced after it is built")
-
-
-def _delete(machine: Machine, target: ast.expr, frame: Frame) -> None:
-    if isinstance(target, ast.Name):
-        machine.remove(frame.names, target.id)
-    elif isinstance(target, ast.Attribute):
-        owner = machine.evaluate(target.value, frame)
-        if isinstance(owner, Instance):
-            machine.remove(owner.attributes, target.attr)
 
 
 def _set_item(machine: Machine, owner: Value, key: Value, value: Value) -> None:

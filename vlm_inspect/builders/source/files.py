@@ -17,10 +17,8 @@ from vlm_inspect.builders.source.scope import Scope
 from vlm_inspect.builders.source.values import External, Unknown, Value
 
 PACKAGE = "transformers"
-LARGEST_FILE = 2 * 1024 * 1024
-"""Characters of one source file. The longest one of transformers has a tenth."""
-MOST_FILES = 150
-"""Files that are parsed for one model, including those of transformers."""
+LARGEST_FILE = 2 * 1024 * 1024  # characters of one source file; the longest one of transformers has a tenth
+MOST_FILES = 150  # files that are parsed for one model, including those of transformers
 MOST_SEARCHES = 20
 """Classes that are searched in all folders of transformers; later ones only in folders of a matching name."""
 
@@ -43,12 +41,12 @@ def parse(text: str) -> ast.Module:
             warnings.simplefilter("ignore")  # invalid escapes, `is` with a literal
             return ast.parse(text)
     except SyntaxError as error:
-        place = f"in line {error.lineno}" if error.lineno else "that this version reads"
-        raise UnreadableError(f"no Python {place}") from None
+        reason = f"no Python {f'in line {error.lineno}' if error.lineno else 'that this version reads'}"
     except (RecursionError, MemoryError):
-        raise UnreadableError("nested too deep") from None
+        reason = "nested too deep"
     except ValueError:  # a NUL, a lone surrogate
-        raise UnreadableError("no text") from None
+        reason = "no text"
+    raise UnreadableError(reason)
 
 
 class Program:
@@ -106,8 +104,6 @@ class Program:
         except UnreadableError as error:
             return Unknown(f"{shown}: {error}")
         return Unknown(f"{shown} was not found")
-
-    # --- the installed transformers ------------------------------------------------------------------
 
     @cached_property
     def _root(self) -> Path | None:

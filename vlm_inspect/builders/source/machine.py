@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
@@ -16,10 +17,8 @@ from vlm_inspect.builders.source.files import Program
 from vlm_inspect.builders.source.scope import Scope
 from vlm_inspect.builders.source.values import Flow, Frame, Items, Kwargs, Unknown, Value, Values
 
-MOST_STEPS = 500_000
-"""Expressions that are evaluated. Phi-3-vision takes 12,000, a large mixture of experts 400,000."""
-DEEPEST = 24
-"""Nested calls."""
+MOST_STEPS = 500_000  # expressions: Phi-3-vision takes 12,000, a large mixture of experts 400,000
+DEEPEST = 24  # nested calls
 _APPENDED = object()
 _ITEMS_PER_STEP = 8
 _LOADED = (ast.Name, ast.Attribute, ast.Subscript, ast.Constant)
@@ -33,7 +32,7 @@ class Handlers(Struct, frozen=True):
     """How each construct of Python is evaluated; a handler calls the machine for the parts of a construct."""
 
     evaluate: Callable[[Machine, ast.expr, Frame], Value]
-    run: Callable[[Machine, Sequence[ast.stmt], Frame], Flow | None]
+    run: Callable[[Machine, Sequence[ast.stmt], Frame], Flow | None]  # None: they run to their end
     call: Callable[[Machine, Value, Values, Kwargs], Value]
     name: Callable[[Machine, Scope, str], Value]
     attribute: Callable[[Machine, Value, str], Value]
@@ -42,18 +41,18 @@ class Handlers(Struct, frozen=True):
 class Machine:
     """One evaluation of a program."""
 
-    MISSING = object()
-    """Stands for an entry that did not exist."""
+    MISSING = object()  # stands for an entry that did not exist
 
     def __init__(self, program: Program, handlers: Handlers) -> None:
         self.program = program
         self._handlers = handlers
+        self.run = partial(handlers.run, self)
+        self.name = partial(handlers.name, self)
+        self.attribute = partial(handlers.attribute, self)
         self.global_values: dict[tuple[str, str], Value] = {}
         """Evaluated values of global names, by module and name."""
-        self.bases: dict[int, list[Value]] = {}
-        """A class and its bases, by the identity of its syntax node."""
-        self.unknown_loops = 0
-        """Loops of unknown length around the current statement."""
+        self.bases: dict[int, list[Value]] = {}  # a class and its bases, by the identity of its syntax node
+        self.unknown_loops = 0  # loops of unknown length around the current statement
         self._steps = 0
         self._depth = 0
         self._journal: list[tuple[Any, object, object]] = []
@@ -72,10 +71,6 @@ class Machine:
         if self._steps > MOST_STEPS:
             raise TooLongError
 
-    def run(self, body: Sequence[ast.stmt], frame: Frame) -> Flow | None:
-        """Run statements; None if they run to their end."""
-        return self._handlers.run(self, body, frame)
-
     def call(self, function: Value, args: Values, kwargs: Kwargs) -> Value:
         """The value of a call."""
         if self._depth >= DEEPEST:
@@ -85,16 +80,6 @@ class Machine:
             return self._handlers.call(self, function, args, kwargs)
         finally:
             self._depth -= 1
-
-    def name(self, scope: Scope, name: str) -> Value:
-        """The value of a global name."""
-        return self._handlers.name(self, scope, name)
-
-    def attribute(self, value: Value, name: str) -> Value:
-        """The value of `value.name`."""
-        return self._handlers.attribute(self, value, name)
-
-    # --- changes -------------------------------------------------------------------------------------
 
     def set(self, container: dict[Any, Value], key: object, value: Value) -> None:
         """Set a name, attribute or item."""
@@ -123,12 +108,7 @@ class Machine:
         return len(self._journal)
 
     def undo(self, mark: int) -> dict[tuple[int, object], tuple[Any, Any, Any]]:
-        """Return to a state.
-
-        Returns:
-            Each changed entry with its value before the return: container, key, value.
-
-        """
+        """Return to a state; return each changed entry with its value until now: container, key, value."""
         done: dict[tuple[int, object], tuple[Any, Any, Any]] = {}
         while len(self._journal) > mark:
             container, key, before = self._journal.pop()

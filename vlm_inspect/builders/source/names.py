@@ -81,8 +81,7 @@ def _statement_value(machine: Machine, scope: Scope, statement: ast.stmt, name: 
 
 def class_of(machine: Machine, scope: Scope, node: ast.ClassDef) -> Value:
     """A class; unknown if something may replace it."""
-    decorated = _decorated_reason(machine, scope, node)
-    if decorated is not None:
+    if decorated := _decorated_reason(machine, scope, node):
         return decorated
     if any(keyword.arg == "metaclass" for keyword in node.keywords):
         return Unknown(f"{node.name} has a metaclass")
@@ -136,9 +135,6 @@ def _imported_member(machine: Machine, module: str, name: str) -> Value:
         home = machine.program.module_declaring(name)
         return machine.name(home, name) if isinstance(home, Scope) else External(f"{module}.{name}")
     return found if isinstance(found, Unknown) else Unknown(f"{name} is not in {module.removeprefix('.')}")
-
-
-# --- Auto classes ------------------------------------------------------------------------------------
 
 
 def repository_class(machine: Machine, reference: str) -> Value:

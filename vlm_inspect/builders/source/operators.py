@@ -20,18 +20,15 @@ from vlm_inspect.builders.source.values import (
 )
 
 LARGEST_NUMBER = 2**63
-LONGEST_VALUE = 100_000
-"""Items of a list, characters of a string."""
-LONGEST_LOOP = 4096
-"""Iterations of a loop."""
+LONGEST_VALUE = 100_000  # items of a list, characters of a string
+LONGEST_LOOP = 4096  # iterations of a loop
 _LARGEST_POWER = 64
 
 
 def _power(left: Value, right: Value) -> Value:
-    if abs(right) > _LARGEST_POWER or abs(left) >= LARGEST_NUMBER:
+    is_complex = left < 0 and isinstance(right, float)
+    if is_complex or abs(right) > _LARGEST_POWER or abs(left) >= LARGEST_NUMBER:
         raise ArithmeticError
-    if left < 0 and isinstance(right, float):
-        raise ArithmeticError  # a complex number
     return left**right
 
 
@@ -65,9 +62,8 @@ def truth_value(value: Value) -> bool | None:
 
 def binary_operation(kind: type[ast.operator], left: Value, right: Value) -> Value:
     """Arithmetic of numbers, and concatenation of lists and strings."""
-    unknown = next((each for each in (left, right) if isinstance(each, Unknown)), None)
-    if unknown is not None:
-        return unknown
+    if isinstance(left, Unknown) or isinstance(right, Unknown):
+        return left if isinstance(left, Unknown) else right
     if isinstance(left, Items):
         return _list_operation(kind, left, right)
     if kind is ast.Add and isinstance(left, str) and isinstance(right, str):

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from vlm_inspect.builders.headers.classes import LIST, MLP, MODULE_CLASS
-from vlm_inspect.builders.source.classes import has_no_parameters
+from vlm_inspect.builders.source.classes import NO_PARAMETERS
 from vlm_inspect.builders.source.files import PACKAGE
 from vlm_inspect.builders.source.read import Reading
 from vlm_inspect.builders.source.values import (
@@ -44,12 +44,6 @@ _PROVEN = word_set(
 )
 
 
-class _InnerChildren(Struct, frozen=True):
-    """An instance whose children are one level deeper in the checkpoint than in the installed class."""
-
-    instance: Instance
-
-
 def overlay(tree: ModuleTree, reading: Reading) -> ModuleTree:
     """The tree with the class names that the source proves, and the reasons where it proves none."""
     layer = _Overlay()
@@ -71,9 +65,8 @@ class _Overlay(Struct):
     def node(self, node: ModuleNode, instance: Value, path: str, replaced: Mapping[str, str]) -> ModuleNode:
         """A node of the header tree, with the class of its instance in the source."""
         if isinstance(instance, Choice):
-            fitting = [
-                each for each in instance.options if _is_module(each) and _matches(node, each, exactly=True)
-            ]
+            modules = filter(_is_module, instance.options)
+            fitting = [each for each in modules if _matches(node, each, exactly=True)]
             instance = fitting[0] if len(fitting) == 1 else instance
         if not _is_module(instance) or not _matches(node, instance):
             self.unknown.setdefault(path, _OTHER if _is_module(instance) else _unknown_reason(instance))
@@ -103,23 +96,26 @@ class _Overlay(Struct):
                 yield name, self._parameterless_node(value)
         for name, child in held.items():
             any_one = instance.attributes.get("*") if name.isdigit() else None
-            yield name, self._child(child, name, any_one or _inner_children(child, instance), path, replaced)
+            if any_one or name in replaced or not _is_one_level_deeper(child, instance):
+                value = any_one or Unknown(instance.incomplete_reason or _NOT_FOUND)
+                yield name, self._child(child, name, value, path, replaced)
+            else:
+                at = join(path, name)
+                self.unknown.setdefault(at, f"{instance.class_name} holds no such module any more")
+                inner = tuple(self._children(child, instance, at, replaced))
+                yield name, self._changed(child, children=inner)
 
     def _child(
         self, child: ModuleNode, name: str, value: Value, path: str, replaced: Mapping[str, str]
     ) -> ModuleNode:
-        at = join(path, name)
-        if name in replaced:
-            value = Unknown(replaced[name])
-        if isinstance(value, _InnerChildren):
-            self.unknown.setdefault(at, f"{value.instance.class_name} holds no such module any more")
-            return self._changed(child, children=tuple(self._children(child, value.instance, at, replaced)))
-        return self.node(child, value, at, replaced)
+        value = Unknown(replaced[name]) if name in replaced else value
+        return self.node(child, value, join(path, name), replaced)
 
     def _parameterless_node(self, instance: Instance) -> ModuleNode:
+        sizes = instance.attributes if isinstance(instance.made_by, External) else {}
         return self.pool.node(
             instance.class_name,
-            detail=_torch_detail(instance),
+            detail=", ".join(f"{name}={value!r}" for name, value in sizes.items() if _is_plain(value)),
             attributes=_plain_attributes(instance),
             children=tuple((name, self._parameterless_node(value)) for name, value in _modules_of(instance)),
         )
@@ -140,17 +136,12 @@ def _unknown_reason(instance: Value) -> str:
     return instance.reason if isinstance(instance, Unknown) else _NOT_FOUND
 
 
-def _inner_children(child: ModuleNode, instance: Instance) -> Value:
-    """A level of modules that the installed version of the class no longer has (CLIP's `vision_model`)."""
+def _is_one_level_deeper(child: ModuleNode, instance: Instance) -> bool:
+    """Whether a child is a level that the installed version of the class no longer has (`vision_model`)."""
     names = {name for name, value in _modules_of(instance) if not _is_parameterless(value)}
     library = isinstance(instance.made_by, ClassRef) and instance.made_by.scope.name.startswith(PACKAGE)
     inner = {name for name, node in child.children if node.total}
-    if library and inner and inner <= names:
-        return _InnerChildren(instance)
-    return Unknown(instance.incomplete_reason or _NOT_FOUND)
-
-
-# --- attributes --------------------------------------------------------------------------------------
+    return library and bool(inner) and inner <= names
 
 
 def _node_attributes(node: ModuleNode, instance: Instance) -> tuple[tuple[str, Attribute], ...]:
@@ -160,13 +151,11 @@ def _node_attributes(node: ModuleNode, instance: Instance) -> tuple[tuple[str, A
 
 
 def _plain_attributes(instance: Instance) -> tuple[tuple[str, Attribute], ...]:
+    plain = sorted((name, value) for name, value in instance.attributes.items() if _is_plain(value))
     return tuple(
-        sorted(
-            (name, value)
-            for name, value in instance.attributes.items()
-            if not (name.startswith(("_", "*")) or name == "training" or POSITION.search(name))
-            and _is_plain(value)
-        )
+        (name, value)
+        for name, value in plain
+        if not (name.startswith(("_", "*")) or name == "training" or POSITION.search(name))
     )
 
 
@@ -179,21 +168,9 @@ def _is_plain(value: Value) -> bool:
 
 def _node_detail(node: ModuleNode, instance: Instance) -> str:
     eps = instance.attributes.get("eps")
-    if (
-        instance.class_name == "LayerNorm"
-        and isinstance(instance.made_by, External)
-        and isinstance(eps, float)
-    ):
-        return f"{node.detail}, eps={eps}, elementwise_affine=True"
-    return node.detail
-
-
-def _torch_detail(instance: Instance) -> str:
-    plain = instance.attributes if isinstance(instance.made_by, External) else {}
-    return ", ".join(f"{name}={value!r}" for name, value in plain.items() if _is_plain(value))
-
-
-# --- does an instance match a node? -------------------------------------------------------------------
+    is_torch_norm = instance.class_name == "LayerNorm" and isinstance(instance.made_by, External)
+    stated = is_torch_norm and isinstance(eps, float)
+    return f"{node.detail}, eps={eps}, elementwise_affine=True" if stated else node.detail
 
 
 def _is_module(value: Value) -> bool:
@@ -221,7 +198,7 @@ def _parameterless_size(value: Value, depth: int) -> int:
         return beyond
     held = _modules_of(value)
     if isinstance(value.made_by, External) and not held:
-        return 1 if has_no_parameters(value.class_name) else beyond
+        return 1 if value.class_name in NO_PARAMETERS else beyond
     owns = "*" in value.attributes or any(isinstance(each, Parameter) for each in value.attributes.values())
     if owns or len(held) > _LARGEST_PARAMETERLESS:
         return beyond
@@ -242,6 +219,5 @@ def _matches(node: ModuleNode, instance: Instance, *, exactly: bool = False) -> 
 
 
 def _same_sizes(node: ModuleNode, instance: Instance) -> bool:
-    """Whether the sizes that both have are equal."""
     pairs = ((value, instance.attributes.get(name)) for name, value in node.attributes if name in _PROVEN)
     return all(one == other or type(one) is not int or type(other) is not int for one, other in pairs)

@@ -35,20 +35,13 @@ _ATTENTION_FLAGS = {
 class Reading(Struct, frozen=True):
     """The model that the source describes."""
 
-    model: Value
-    """An `Instance`, or `Unknown` with the reason."""
+    model: Value  # an `Instance`, or `Unknown` with the reason
     supports: tuple[str, ...] | None = None
     """Attention backends that the class supports; None if not all of its bases were read."""
 
 
 def read(config: Mapping[str, Any], code: Mapping[str, str]) -> Reading:
-    """Evaluate the constructor of the class that the configuration names. Nothing is imported or run.
-
-    Args:
-        config: The configuration.
-        code: The text of the repository's Python files, by name.
-
-    """
+    """Evaluate the constructor of the class that the configuration names; `code`: texts by file names."""
     machine = Machine(Program(code), _HANDLERS)
     try:
         what = _model_class(machine, config)
@@ -56,9 +49,7 @@ def read(config: Mapping[str, Any], code: Mapping[str, str]) -> Reading:
             return Reading(what if isinstance(what, Unknown) else Unknown("its code names no class for it"))
         model = machine.call(what, [_configuration(machine, config)], {})
         is_complete = isinstance(model, Instance) and not model.incomplete_reason
-        backends = {
-            backend for flag, backend in _ATTENTION_FLAGS.items() if machine.attribute(what, flag) is True
-        }
+        backends = {each for flag, each in _ATTENTION_FLAGS.items() if machine.attribute(what, flag) is True}
         return Reading(model, tuple(sorted(backends)) if is_complete else None)
     except (TooLongError, RecursionError):
         return Reading(Unknown("following its code takes longer than any model should"))

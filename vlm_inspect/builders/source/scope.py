@@ -14,14 +14,12 @@ _REPLACING = {"__init__", "__new__", "__class__"}
 class Scope(Struct, eq=False):
     """The names at the top level of one source file."""
 
-    name: str
-    """`transformers.models.clip.modeling_clip`; names of the repository's modules begin with a dot."""
+    name: str  # `transformers.models.clip.modeling_clip`; names of the repository's modules begin with a dot
     is_package: bool = False
     definitions: dict[str, list[tuple[ast.stmt, bool]]] = field(default_factory=dict)
     """Name → the statements that define it, in order, each with whether it is conditional."""
     stars: list[ast.ImportFrom] = field(default_factory=list)
-    changed: set[str] = field(default_factory=set)
-    """Names whose values are modified in place."""
+    changed: set[str] = field(default_factory=set)  # names whose values are modified in place
 
     @classmethod
     def of(cls, name: str, tree: ast.Module, *, is_package: bool = False) -> Scope:
@@ -53,28 +51,21 @@ def _statements(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, bool]]:
         if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
             continue
         is_conditional = is_conditional or not isinstance(statement, ast.With)
+        body, orelse, final = (getattr(statement, part, []) for part in ("body", "orelse", "finalbody"))
         handlers = [inner for handler in getattr(statement, "handlers", ()) for inner in handler.body]
-        parts = (getattr(statement, part, []) for part in ("body", "orelse", "finalbody"))
-        first, *last = parts
-        inside = [*first, *handlers, *(inner for part in last for inner in part)]
-        pending += [(inner, is_conditional) for inner in reversed(inside)]
+        pending += [(inner, is_conditional) for inner in reversed([*body, *handlers, *orelse, *final])]
 
 
 def _defined(statement: ast.stmt) -> Iterator[str]:
     if isinstance(statement, (ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
         yield statement.name
     elif isinstance(statement, (ast.Import, ast.ImportFrom)):
-        whole = isinstance(statement, ast.ImportFrom)
-        yield from (
-            each.asname or (each.name if whole else each.name.split(".")[0]) for each in statement.names
-        )
+        for each in statement.names:  # the name in `from x import` has no dots
+            yield each.asname or each.name.partition(".")[0]
     elif isinstance(statement, (ast.Assign, ast.AnnAssign, ast.AugAssign)):
         for target in statement.targets if isinstance(statement, ast.Assign) else [statement.target]:
-            yield from (
-                each.id
-                for each in ast.walk(target)
-                if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
-            )
+            names = (each for each in ast.walk(target) if isinstance(each, ast.Name))
+            yield from (each.id for each in names if isinstance(each.ctx, ast.Store))
 
 
 def _changed(tree: ast.Module) -> Iterator[str]:

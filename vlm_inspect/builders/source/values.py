@@ -14,8 +14,7 @@ from msgspec import Struct, field
 
 from vlm_inspect.builders.source.scope import Scope
 
-Value = Any
-"""A Python number, string, None, range or tuple, or one of the classes here."""
+Value = Any  # a Python number, string, None, range or tuple, or one of the classes here
 Values = Sequence[Value]
 Kwargs = Mapping[str, Value]
 
@@ -69,7 +68,9 @@ class Items(list[Value]):
 class Table(dict[Any, Value]):
     """A dict. If it is not exact, there may be other keys."""
 
-    exact: bool = True
+    def __init__(self, values: Mapping[Any, Value] | Iterable[Any] = (), *, exact: bool = True) -> None:
+        super().__init__(values)
+        self.exact = exact
 
 
 class External(Struct, frozen=True):
@@ -101,8 +102,7 @@ class FunctionRef(Struct, frozen=True, eq=False):
     node: ast.FunctionDef | ast.Lambda
     scope: Scope
     closure: Mapping[str, Value] = field(default_factory=dict)
-    owner: ClassRef | None = None
-    """The class that declares it."""
+    owner: ClassRef | None = None  # the class that declares it
 
 
 class Bound(Struct, frozen=True, eq=False):
@@ -139,8 +139,7 @@ class Instance(Struct, eq=False):
     is_module: bool = False
     replaced: dict[str, str] = field(default_factory=dict)
     """Names of modules below it that are replaced later, with the reason."""
-    incomplete_reason: str = ""
-    """Why it may have more attributes than these; empty if these are all."""
+    incomplete_reason: str = ""  # why it may have more attributes than these; empty if these are all
 
     @property
     def class_name(self) -> str:
@@ -155,10 +154,8 @@ class Frame(Struct, eq=False):
     names: dict[str, Value] = field(default_factory=dict)
     closure: Mapping[str, Value] = field(default_factory=dict)
     owner: ClassRef | None = None
-    first: Value = None
-    """The first argument: `self` of a method."""
-    returns: list[Value] = field(default_factory=list)
-    """Values that conditional branches return."""
+    first: Value = None  # the first argument: `self` of a method
+    returns: list[Value] = field(default_factory=list)  # values that conditional branches return
 
 
 class Flow(Struct, frozen=True):
@@ -187,8 +184,7 @@ def is_plain(value: Value) -> bool:
 
 def from_json(data: Any, depth: int = 0) -> Value:
     """Convert a value of config.json."""
-    deepest = 20
-    if depth > deepest:
+    if depth > 20:  # noqa: PLR2004 - nesting
         return Unknown("nested too deep")
     if isinstance(data, Mapping):
         return Table({str(key): from_json(value, depth + 1) for key, value in data.items()})
@@ -197,12 +193,9 @@ def from_json(data: Any, depth: int = 0) -> Value:
     return data if is_plain(data) else Unknown("no plain value")
 
 
-def is_same(one: Value, other: Value) -> bool:
+def is_same(one: Value, other: Value, left: list[int] | None = None, depth: int = 0) -> bool:
     """Whether two values give the same class names. Values that are too large to compare are different."""
-    return _is_same(one, other, [_MOST_COMPARED], 0)
-
-
-def _is_same(one: Value, other: Value, left: list[int], depth: int) -> bool:
+    left = left or [_MOST_COMPARED]  # comparisons, counted down
     left[0] -= 1
     if one is other:
         return True
@@ -211,13 +204,13 @@ def _is_same(one: Value, other: Value, left: list[int], depth: int) -> bool:
     if isinstance(one, Instance) and isinstance(other, Instance):
         held = other.attributes
         return (
-            _is_same(one.made_by, other.made_by, left, depth)
+            is_same(one.made_by, other.made_by, left, depth)
             and one.attributes.keys() == held.keys()
-            and all(_is_same(value, held[name], left, depth + 1) for name, value in one.attributes.items())
+            and all(is_same(value, held[name], left, depth + 1) for name, value in one.attributes.items())
         )
     if isinstance(one, ClassRef) and isinstance(other, ClassRef):
         return one.node is other.node
     if isinstance(one, (list, tuple)) and type(one) is type(other):
         pairs = zip(one, other, strict=False)
-        return len(one) == len(other) and all(_is_same(*pair, left, depth + 1) for pair in pairs)
+        return len(one) == len(other) and all(is_same(*pair, left, depth + 1) for pair in pairs)
     return type(one) is type(other) and bool(one == other)
