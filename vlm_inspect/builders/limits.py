@@ -45,7 +45,12 @@ _LONGEST_TEXT = 40
 def check_sizes(config: Mapping[str, Any], model: str) -> None:
     """Raise UnbuildableConfigError for a size that is negative, a text or beyond its limit."""
     for key, value, limit in _sizes(config):
-        _check_type_and_sign(key, value, limit, model)
+        if isinstance(value, str) and value.strip().lstrip("-").isdigit():
+            raise _refused(f"{key} is the text {value[:_LONGEST_TEXT]!r}, and should be a number", model)
+        # a size of -1 often means "none"; a class that cannot take it raises an error itself
+        is_count = limit in (MOST_LAYERS, MOST_EXPERTS) and not _INDICES.search(key)
+        if is_number(value) and value < 0 and is_count:
+            raise _refused(f"{key} is {value}, and cannot be negative", model)
     check_largest(config, model)
 
 
@@ -74,11 +79,8 @@ def counted_modules(model: str) -> Iterator[None]:
 
     def count_one(*_: object) -> None:
         if next(modules) > MOST_MODULES:
-            raise _refused(
-                f"it asks for more than {MOST_MODULES:,} modules",
-                model,
-                hint="Look in the model's config.json for a number that is too large.",
-            )
+            hint = "Look in the model's config.json for a number that is too large."
+            raise _refused(f"it asks for more than {MOST_MODULES:,} modules", model, hint)
 
     handle = register_module_module_registration_hook(count_one)
     try:
@@ -97,15 +99,6 @@ def _sizes(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, int]]:
         yield from ((key, each, limit) for each in (value if isinstance(value, list) else [value]))
         if isinstance(value, list) and _COUNTS.search(name):
             yield key, sum(each for each in value if isinstance(each, int) and each > 0), limit
-
-
-def _check_type_and_sign(key: str, value: Any, limit: int, model: str) -> None:
-    if isinstance(value, str) and value.strip().lstrip("-").isdigit():
-        raise _refused(f"{key} is the text {value[:_LONGEST_TEXT]!r}, and should be a number", model)
-    # a size of -1 often means "none"; a class that cannot take it raises an error itself
-    is_count = limit in (MOST_LAYERS, MOST_EXPERTS) and not _INDICES.search(key)
-    if is_number(value) and value < 0 and is_count:
-        raise _refused(f"{key} is {value}, and cannot be negative", model)
 
 
 def _refused(

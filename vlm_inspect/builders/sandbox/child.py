@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from vlm_inspect.builders.limits import counted_modules
-from vlm_inspect.builders.messages import typed_error_text
 from vlm_inspect.builders.sandbox import confine
 from vlm_inspect.core.codec import Name, Text, TreeData, to_tree_data
+from vlm_inspect.core.errors import typed_error_text
 
 if TYPE_CHECKING:
     from vlm_inspect.core.module_tree import ModuleTree

@@ -11,7 +11,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from vlm_inspect.builders.limits import check_sizes, counted_modules
-from vlm_inspect.builders.messages import error_text, typed_error_text
 from vlm_inspect.builders.transformers import select, unused_keys, walk
 from vlm_inspect.builders.transformers.missing import (
     advice,
@@ -35,6 +34,8 @@ from vlm_inspect.core.errors import (
     NotNativeError,
     UnbuildableConfigError,
     VlmInspectError,
+    error_text,
+    typed_error_text,
 )
 from vlm_inspect.core.module_tree import ModuleTree
 

@@ -12,12 +12,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from vlm_inspect.builders.config_values import quantization_config
-from vlm_inspect.builders.messages import typed_error_text
 from vlm_inspect.builders.transformers.build import resolve, selected_class, without_runtime
 from vlm_inspect.builders.transformers.not_built import not_built
 from vlm_inspect.builders.transformers.patches import patched
 from vlm_inspect.builders.transformers.walk import read_model
-from vlm_inspect.core.errors import UnverifiableError
+from vlm_inspect.core.errors import UnverifiableError, typed_error_text
 from vlm_inspect.core.load_report import LoadingInfo
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
