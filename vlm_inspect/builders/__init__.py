@@ -18,16 +18,8 @@ from msgspec.structs import replace
 
 from vlm_inspect.builders.config_values import first_architecture
 from vlm_inspect.builders.limits import check_largest
+from vlm_inspect.core import errors
 from vlm_inspect.core.checkpoint import Checkpoint, DeclaredClasses
-from vlm_inspect.core.errors import (
-    BadHeaderError,
-    HubUnavailableError,
-    NoHeadersError,
-    NotNativeError,
-    RemoteCodeError,
-    SourceError,
-    VlmInspectError,
-)
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.core.options import Builder, InspectOptions
@@ -62,7 +54,7 @@ class Candidate(Struct, frozen=True):
 
     builder: Builder
     build: Callable[[Checkpoint, ModelRef, InspectOptions], BuildResult]
-    skipped_by: tuple[type[VlmInspectError], ...] = ()
+    skipped_by: tuple[type[errors.VlmInspectError], ...] = ()
     """The errors after which the next candidate is tried; any other error is the model's."""
 
 
@@ -74,10 +66,12 @@ def candidates(checkpoint: Checkpoint, options: InspectOptions) -> tuple[Candida
     check_largest(checkpoint.config, checkpoint.identity.id)
     if options.builder is not None:
         return _named(options.builder, checkpoint.identity.id, options)
-    native = Candidate("transformers", _native, (NotNativeError,))
+    native = Candidate("transformers", _native, (errors.NotNativeError,))
     if options.trust_remote_code and _remote_class(checkpoint.config):
         return native, Candidate("remote-code", _remote)
-    headers = Candidate("header", _from_headers, (NoHeadersError, BadHeaderError, HubUnavailableError))
+    headers = Candidate(
+        "header", _from_headers, (errors.NoHeadersError, errors.BadHeaderError, errors.HubUnavailableError)
+    )
     return native, headers
 
 
@@ -85,7 +79,7 @@ def _named(builder: Builder, model: str, options: InspectOptions) -> tuple[Candi
     if builder == "config":
         return ()
     if builder == "remote-code" and not options.trust_remote_code:
-        raise RemoteCodeError(
+        raise errors.RemoteCodeError(
             "the code of its repository is only run if you trust it.",
             hint="To trust it, add --trust-remote-code. docs/security.md describes the sandbox.",
             model=model,
@@ -106,7 +100,7 @@ def _remote(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> B
     model = checkpoint.identity.id
     model_class = _remote_class(checkpoint.config)
     if model_class is None:
-        raise RemoteCodeError(
+        raise errors.RemoteCodeError(
             "its config.json names no code of its repository (auto_map).",
             hint="Omit --builder to use the first builder that works.",
             model=model,
@@ -124,7 +118,7 @@ def _from_headers(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions
     identity = checkpoint.identity
     found = headers.load(ref, identity, options)
     if found.missing and options.builder is None:
-        raise NoHeadersError(
+        raise errors.NoHeadersError(
             f"{len(found.missing)} of its weight files are missing, for example {min(found.missing)}.",
             hint="Finish the download, or use the files that are there: --builder header",
             model=identity.id,
@@ -132,7 +126,7 @@ def _from_headers(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions
     notes, is_complete = found.notes, not found.missing
     try:
         code = _code(checkpoint, ref, options)
-    except SourceError as error:  # the shapes are known: only class names are missing
+    except errors.SourceError as error:  # the shapes are known: only class names are missing
         code, is_complete = {}, False
         notes = (*notes, f"its repository's code could not be read, so classes are unknown: {error.message}")
     declared = catalogue.declared_classes(identity.id) if identity.source == "catalogue" else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -21,16 +21,7 @@ from vlm_inspect.builders.headers.quantized import ModelTensor, Quantisation, by
 from vlm_inspect.builders.headers.ties import tie
 from vlm_inspect.core.checkpoint import DeclaredClasses
 from vlm_inspect.core.errors import BadHeaderError
-from vlm_inspect.core.module_tree import (
-    INFERRED,
-    Attribute,
-    ModuleNode,
-    ModuleTree,
-    NodePool,
-    Shape,
-    Unknowns,
-    join,
-)
+from vlm_inspect.core.module_tree import Attribute, ModuleNode, ModuleTree, NodePool, Shape, Unknowns, join
 from vlm_inspect.core.tensors import TensorHeaders
 
 NO_CODE = "headers hold tensors, not classes"
@@ -71,8 +62,6 @@ class _Branch(Struct):
 
     name: str = ""
     path: str = ""
-    siblings: Mapping[str, _Branch] = field(default_factory=dict)
-    """The modules with the same parent, itself included; none for the root."""
     tensors: dict[str, ModelTensor] = field(default_factory=dict)
     children: dict[str, _Branch] = field(default_factory=dict)
 
@@ -89,10 +78,7 @@ def _branches(tensors: tuple[ModelTensor, ...], model: str) -> _Branch:
             )
         branch = root
         for module in modules:
-            if module not in branch.children:
-                child = _Branch(module, join(branch.path, module), branch.children)
-                branch.children[module] = child
-            branch = branch.children[module]
+            branch = branch.children.setdefault(module, _Branch(module, join(branch.path, module)))
         branch.tensors[name] = tensor
     return root
 
@@ -106,14 +92,15 @@ class _NodeBuilder:
         self._channels_last = channels_last
         self.stored_bytes: dict[str, dict[str, int]] = {}
 
-    def node(self, branch: _Branch) -> ModuleNode:
-        """The node of a branch, after its children: they decide its kind."""
+    def node(self, branch: _Branch, siblings: Collection[str] = ()) -> ModuleNode:
+        """The node of a branch, after its children: they decide its kind. It is one of its siblings."""
         stored = bytes_by_dtype(tensor.stored for tensor in branch.tensors.values())
         if stored:
             self.stored_bytes[branch.path] = stored
-        children = {name: self.node(branch.children[name]) for name in sorted(branch.children, key=_sort_key)}
+        names = sorted(branch.children, key=_sort_key)
+        children = {name: self.node(branch.children[name], names) for name in names}
         parameters, buffers = _shapes(branch)
-        kind = self._kind(branch, children, parameters, buffers)
+        kind = self._kind(branch, siblings, children, parameters, buffers)
         return self._pool.node(
             kind.class_name,
             detail=kind.detail,
@@ -126,6 +113,7 @@ class _NodeBuilder:
     def _kind(
         self,
         branch: _Branch,
+        siblings: Collection[str],
         children: Mapping[str, ModuleNode],
         parameters: Mapping[str, Shape],
         buffers: Mapping[str, Shape],
@@ -133,16 +121,16 @@ class _NodeBuilder:
         stated = stated_class(branch.path, self._config, children)
         if stated is not None:
             return classes.Kind(stated)
-        if classes.is_router(branch.name, branch.siblings, parameters):
+        if classes.is_router(branch.name, siblings, parameters):
             return classes.router(parameters)
         if not children and all(tensor.shape is not None for tensor in branch.tensors.values()):
             found = classes.leaf_kind(branch.name, parameters, buffers, channels_last=self._channels_last)
-            if not found.class_name.startswith(INFERRED) or "Norm" in found.class_name:
+            if found.class_name != classes.MODULE_CLASS:
                 return found
         sizes = classes.fused_sizes(parameters)
         if sizes:
-            return classes.Kind(f"{INFERRED}Experts", attributes=sizes)
-        in_list = bool(branch.siblings) and all(each.isdigit() for each in branch.siblings)
+            return classes.Kind(classes.EXPERTS, attributes=sizes)
+        in_list = bool(siblings) and all(map(str.isdigit, siblings))
         class_name = classes.module_kind(branch.name, children, parameters, in_list=in_list)
         if class_name == classes.ATTENTION:
             sizes = attention_sizes(branch.path, children, parameters, self._config)
@@ -174,8 +162,9 @@ def with_declared_classes(tree: ModuleTree, stated: DeclaredClasses, config: Map
     """
     overlay = _DeclaredOverlay(stated.classes, config)
     root = overlay.node(tree.root, "", "")
-    known = set() if stated.supports is None else {"attention_backends"}
-    fields = {name: reason for name, reason in tree.unknowns.fields.items() if name not in known}
+    fields = dict(tree.unknowns.fields)
+    if stated.supports is not None:
+        fields.pop("attention_backends", None)
     unknowns = Unknowns({"": "no class is stated of it", **overlay.unknown}, tree.unknowns.shapes, fields)
     return replace(tree, root=root, attention_backends=stated.supports or (), unknowns=unknowns)
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from vlm_inspect.core.module_tree import INFERRED, Attribute, ModuleNode, Shape
 
 ATTENTION, MIXER, MLP, MOE = (f"{INFERRED}{kind}" for kind in ("Attention", "Mixer", "MLP", "MoE"))
-LAYER, LIST, MODULE_CLASS = (f"{INFERRED}{kind}" for kind in ("Layer", "List", "Module"))
+EXPERTS, LAYER, LIST, MODULE_CLASS = (f"{INFERRED}{kind}" for kind in ("Experts", "Layer", "List", "Module"))
 MATRIX = 2
 """Dimensions of a matrix."""
 _CONVOLUTIONS: Mapping[int, str] = {3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}

@@ -112,10 +112,9 @@ def _build(task: Task, *, namespaces: bool) -> ModuleTree:
     config._attn_implementation = "eager"  # noqa: SLF001 - a kernel that is not installed must not prevent a build
     with counted_modules(task.model_class), init_empty_weights(include_buffers=True):
         live = _construct(model_class, config)
-        missing = (
-            "" if namespaces else " This system allows no namespaces: sockets and processes are refused."
-        )
-        notes = [f"Built by running the repo's own code, isolated.{missing}"]
+        notes = ["Built by running the repo's own code, isolated."]
+        if not namespaces:
+            notes[0] += " This system allows no namespaces: sockets and processes are refused."
         try:
             live.tie_weights()
         except Exception:  # noqa: BLE001 - code for an older transformers declares ties in another way

@@ -136,13 +136,9 @@ def _tree(data: bytes, model: str) -> ModuleTree:
             return from_tree_data(answer.tree)
     except ValueError as error:
         raise _error(f"its code sent an invalid answer: {_printable(str(error))}", model) from error
-    if answer.kind == "package":
-        problem, hint = (
-            "needs a package that is not installed",
-            f"Install that package and try again. {_HINT}",
-        )
-    else:
-        problem, hint = "was not run" if answer.kind == "system" else "does not build the model", _HINT
+    problems = {"package": "needs a package that is not installed", "system": "was not run"}
+    problem = problems.get(answer.kind, "does not build the model")
+    hint = f"Install that package and try again. {_HINT}" if answer.kind == "package" else _HINT
     raise _error(f"its code {problem}: {_printable(answer.error)}", model, hint)
 
 

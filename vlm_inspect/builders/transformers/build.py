@@ -13,14 +13,7 @@ from msgspec.structs import replace
 from vlm_inspect.builders.limits import check_sizes, counted_modules
 from vlm_inspect.builders.transformers import missing, patches, select, unused_keys, walk
 from vlm_inspect.builders.transformers.not_built import not_built
-from vlm_inspect.core.errors import (
-    BrokenEnvironmentError,
-    NotNativeError,
-    UnbuildableConfigError,
-    VlmInspectError,
-    error_text,
-    typed_error_text,
-)
+from vlm_inspect.core import errors
 from vlm_inspect.core.module_tree import ModuleTree
 
 # how a model runs, not what it is: a kernel that is not installed or a dtype that this torch lacks must not
@@ -85,11 +78,11 @@ def selected_class(config: Mapping[str, Any], model: str) -> Iterator[select.Sel
             try:
                 with counted_modules(model):
                     yield selected
-            except VlmInspectError:
+            except errors.VlmInspectError:
                 raise
             except ImportError as error:
-                raise BrokenEnvironmentError(
-                    f"its class needs a package that is not installed here: {error_text(error)}",
+                raise errors.BrokenEnvironmentError(
+                    f"its class needs a package that is not installed here: {errors.error_text(error)}",
                     hint=missing.advice(error),
                     model=model,
                 ) from error
@@ -124,18 +117,18 @@ def _attention_argument(config: Mapping[str, Any]) -> dict[str, str]:
 
 def _build_error(
     selected: select.Selection, config: Mapping[str, Any], error: Exception, model: str
-) -> NotNativeError | UnbuildableConfigError:
+) -> errors.BuildError:
     unknown = select.unknown_parts(config, error)
     if unknown:
         named = " and ".join(f"{part} is of type {kind!r}" for part, kind in unknown.items())
-        return NotNativeError(
+        return errors.NotNativeError(
             f"its {named}, which transformers {select.version()} does not have.",
             model=model,
             short="unknown sub-config",
         )
     name = selected.model_class.__name__
-    return UnbuildableConfigError(
-        f"{name} cannot be built from this config.json: {typed_error_text(error)}",
+    return errors.UnbuildableConfigError(
+        f"{name} cannot be built from this config.json: {errors.typed_error_text(error)}",
         hint="Check the values in the message; a newer transformers may know newer keys.",
         model=model,
     )

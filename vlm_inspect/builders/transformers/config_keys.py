@@ -68,37 +68,29 @@ _NEEDED_TOO: Mapping[str, frozenset[str]] = {
 _SHOWN_BY_SHAPES = _listed("width patch kernel rank queries")
 
 # a key with one of these words is not structural
-_NOT_STRUCTURAL_WORDS = frozenset().union(
+_NOT_STRUCTURAL_WORDS = _listed(
     # running
-    _listed(
-        "cache implementation dtype ep tp pp dp parallel quantization compression group flash fused kernels "
-        "backend device"
-    ),
+    "cache implementation dtype ep tp pp dp parallel quantization compression group flash fused kernels "
+    "backend device "
     # how far attention sees
-    _listed("window chunk"),
+    "window chunk "
     # training
-    _listed(
-        "dropout drop initializer initialization std range loss coef aux freeze frozen tune tuned lr "
-        "learning gradient checkpoint pretraining jitter noise smoothing mask label labels layerdrop"
-    ),
+    "dropout drop initializer initialization std range loss coef aux freeze frozen tune tuned lr "
+    "learning gradient checkpoint pretraining jitter noise smoothing mask label labels layerdrop "
     # text and tokens
-    _listed("token tokens id ids template tokenizer length prompt placeholder"),
+    "token tokens id ids template tokenizer length prompt placeholder "
     # generation
-    _listed("beam beams temperature penalty sampling repetition ngram"),
+    "beam beams temperature penalty sampling repetition ngram "
     # images before they become patches
-    _listed(
-        "tile tiles split splits splitting crop crops resolution resolutions pixels pinpoints thumbnail fps "
-        "frame frames aspect grid mean padding"
-    ),
+    "tile tiles split splits splitting crop crops resolution resolutions pixels pinpoints thumbnail fps "
+    "frame frames aspect grid mean padding "
     # numbers that do not change the shape of a parameter
-    _listed(
-        "eps epsilon scale scaling factor theta rope rotary alpha beta gamma softcap logit interval freq "
-        "step index indices indexes"
-    ),
+    "eps epsilon scale scaling factor theta rope rotary alpha beta gamma softcap logit interval freq "
+    "step index indices indexes "
     # bookkeeping
-    _listed("version transformers commit path auto dir log"),
+    "version transformers commit path auto dir log "
     # multi-token prediction: its layers have a note of their own, see `not_built`
-    _listed("mtp nextn"),
+    "mtp nextn"
 )
 _NOT_STRUCTURAL_KEYS = (
     # limits on the input; with rotary positions there is no table of that length

@@ -66,12 +66,9 @@ class Walk:
     @property
     def accessors(self) -> dict[str, str]:
         """The paths of the modules that the model's accessors return; those without a module are omitted."""
-        found: dict[str, str] = {}
-        for name, call in _accessor_calls(self._model):
-            path = self._module_paths.get(id(_result(call)))
-            if path is not None:
-                found[name] = path
-        return found
+        results = {name: _result(call) for name, call in _accessor_calls(self._model)}
+        paths = self._module_paths
+        return {name: paths[id(result)] for name, result in results.items() if id(result) in paths}
 
     @property
     def attention_backends(self) -> tuple[str, ...]:
@@ -126,14 +123,10 @@ def _detail(module: nn.Module) -> str:
 
 
 def _attributes(module: nn.Module) -> tuple[tuple[str, Attribute], ...]:
-    found = []
-    for name, value in vars(module).items():
-        if name[0] == "_" or not _is_read(name):  # most are torch's own, twenty in every module
-            continue
-        plain = _plain_attribute(name, value)
-        if plain is not None:
-            found.append((name, plain))
-    return tuple(sorted(found, key=lambda pair: pair[0]))
+    # most names are torch's own, twenty in every module
+    read = {name: value for name, value in vars(module).items() if name[0] != "_" and _is_read(name)}
+    plain = ((name, _plain_attribute(name, read[name])) for name in sorted(read))
+    return tuple((name, value) for name, value in plain if value is not None)
 
 
 @cache
