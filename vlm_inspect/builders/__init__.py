@@ -64,28 +64,22 @@ def candidates(checkpoint: Checkpoint, options: InspectOptions) -> tuple[Candida
     Raises UnbuildableConfigError for sizes beyond any model's, RemoteCodeError if code is not trusted.
     """
     check_largest(checkpoint.config, checkpoint.identity.id)
-    if options.builder is not None:
-        return _named(options.builder, checkpoint.identity.id, options)
-    native = Candidate("transformers", _native, (errors.NotNativeError,))
-    if options.trust_remote_code and _remote_class(checkpoint.config):
-        return native, Candidate("remote-code", _remote)
-    headers = Candidate(
-        "header", _from_headers, (errors.NoHeadersError, errors.BadHeaderError, errors.HubUnavailableError)
-    )
-    return native, headers
-
-
-def _named(builder: Builder, model: str, options: InspectOptions) -> tuple[Candidate, ...]:
-    if builder == "config":
+    if options.builder == "config":
         return ()
-    if builder == "remote-code" and not options.trust_remote_code:
+    if options.builder == "remote-code" and not options.trust_remote_code:
         raise errors.RemoteCodeError(
             "the code of its repository is only run if you trust it.",
             hint="To trust it, add --trust-remote-code. docs/security.md describes the sandbox.",
-            model=model,
+            model=checkpoint.identity.id,
         )
-    builds = {"transformers": _native, "remote-code": _remote, "header": _from_headers}
-    return (Candidate(builder, builds[builder]),)
+    if options.builder is not None:
+        builds = {"transformers": _native, "remote-code": _remote, "header": _from_headers}
+        return (Candidate(options.builder, builds[options.builder]),)
+    native = Candidate("transformers", _native, (errors.NotNativeError,))
+    if options.trust_remote_code and _remote_class(checkpoint.config):
+        return native, Candidate("remote-code", _remote)
+    unreadable = errors.NoHeadersError, errors.BadHeaderError, errors.HubUnavailableError
+    return native, Candidate("header", _from_headers, unreadable)
 
 
 def _native(checkpoint: Checkpoint, _: ModelRef, __: InspectOptions) -> BuildResult:

@@ -83,14 +83,13 @@ def _branches(tensors: tuple[ModelTensor, ...], model: str) -> _Branch:
     return root
 
 
-class _NodeBuilder:
+class _NodeBuilder(Struct):
     """Nodes for the branches of one checkpoint, and the bytes that it stores for each."""
 
-    def __init__(self, config: Mapping[str, Any], *, channels_last: bool) -> None:
-        self._pool = NodePool()
-        self._config = config
-        self._channels_last = channels_last
-        self.stored_bytes: dict[str, dict[str, int]] = {}
+    config: Mapping[str, Any]
+    channels_last: bool
+    stored_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
+    _pool: NodePool = field(default_factory=NodePool)
 
     def node(self, branch: _Branch, siblings: Collection[str] = ()) -> ModuleNode:
         """The node of a branch, after its children: they decide its kind. It is one of its siblings."""
@@ -118,13 +117,14 @@ class _NodeBuilder:
         parameters: Mapping[str, Shape],
         buffers: Mapping[str, Shape],
     ) -> classes.Kind:
-        stated = stated_class(branch.path, self._config, children)
+        stated = stated_class(branch.path, self.config, children)
         if stated is not None:
             return classes.Kind(stated)
-        if classes.is_router(branch.name, siblings, parameters):
-            return classes.router(parameters)
+        router = classes.router_kind(branch.name, siblings, parameters)
+        if router is not None:
+            return router
         if not children and all(tensor.shape is not None for tensor in branch.tensors.values()):
-            found = classes.leaf_kind(branch.name, parameters, buffers, channels_last=self._channels_last)
+            found = classes.leaf_kind(branch.name, parameters, buffers, channels_last=self.channels_last)
             if found.class_name != classes.MODULE_CLASS:
                 return found
         sizes = classes.fused_sizes(parameters)
@@ -133,7 +133,7 @@ class _NodeBuilder:
         in_list = bool(siblings) and all(map(str.isdigit, siblings))
         class_name = classes.module_kind(branch.name, children, parameters, in_list=in_list)
         if class_name == classes.ATTENTION:
-            sizes = attention_sizes(branch.path, children, parameters, self._config)
+            sizes = attention_sizes(branch.path, children, parameters, self.config)
         return classes.Kind(class_name, attributes=sizes)
 
 

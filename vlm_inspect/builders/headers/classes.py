@@ -15,8 +15,7 @@ from vlm_inspect.core.module_tree import INFERRED, Attribute, ModuleNode, Shape
 
 ATTENTION, MIXER, MLP, MOE = (f"{INFERRED}{kind}" for kind in ("Attention", "Mixer", "MLP", "MoE"))
 EXPERTS, LAYER, LIST, MODULE_CLASS = (f"{INFERRED}{kind}" for kind in ("Experts", "Layer", "List", "Module"))
-MATRIX = 2
-"""Dimensions of a matrix."""
+MATRIX = 2  # dimensions of a matrix
 _CONVOLUTIONS: Mapping[int, str] = {3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}
 
 _EMBEDDING = re.compile(
@@ -81,16 +80,12 @@ def is_embedding_name(name: str) -> bool:
     return bool(_EMBEDDING.search(name)) and not _NO_EMBEDDING.search(name)
 
 
-def is_router(name: str, siblings: Collection[str], shapes: Mapping[str, Shape]) -> bool:
-    """Whether a module next to experts chooses between them."""
+def router_kind(name: str, siblings: Collection[str], shapes: Mapping[str, Shape]) -> Kind | None:
+    """Return the kind of a module that chooses between the experts next to it; None for other modules."""
     weight = shapes.get("weight", ())
-    return bool(_ROUTER_NAME.search(name)) and "experts" in siblings and len(weight) == MATRIX
-
-
-def router(shapes: Mapping[str, Shape]) -> Kind:
-    """Return the kind of a router, with its number of experts and the model's width."""
-    experts, width = shapes["weight"]
-    return Kind(f"{INFERRED}Router", attributes=(("hidden_dim", width), ("num_experts", experts)))
+    if not _ROUTER_NAME.search(name) or "experts" not in siblings or len(weight) != MATRIX:
+        return None
+    return Kind(f"{INFERRED}Router", attributes=(("hidden_dim", weight[1]), ("num_experts", weight[0])))
 
 
 def _norm_kind(name: str, weight: Shape, bias: Shape | None, buffers: Mapping[str, Shape]) -> Kind:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -21,10 +21,8 @@ _GROUP_SIZES = ("group_size", "q_group_size", "w_group_size")
 
 _BITS_PER_INT32 = 32
 _NIBBLES = 2
-_MX_BLOCK = 32
-"""Values in a block of the microscaling formats, two to a byte."""
-_UNPACKED_DTYPES = re.compile(r"^(F8_|F4|F6|I8$)")
-"""Quantised dtypes with one value per element."""
+_MX_BLOCK = 32  # values in a block of the microscaling formats, two to a byte
+_UNPACKED_DTYPES = re.compile(r"^(F8_|F4|F6|I8$)")  # quantised dtypes with one value per element
 _PACKED_DTYPES = frozenset({"U8", "I32", "U32", "I16", "U16", "I64", "U64"})
 _SCALES = re.compile(
     r"(_|\.)(scale|scale_inv|scales|scale_2|zero_point|zeros|global_scale|g_idx|shape|amax|_scale|_shift)$"
@@ -53,9 +51,8 @@ class Quantisation(Struct, frozen=True):
         stated = quantization_config(config)
         whole = _settings(stated)
         modules = {name: _settings(value) for name, value in stated.items() if isinstance(value, Mapping)}
-        return replace(
-            whole, per_module={name: replace(each, method=whole.method) for name, each in modules.items()}
-        )
+        same_method = {name: replace(settings, method=whole.method) for name, settings in modules.items()}
+        return replace(whole, per_module=same_method)
 
 
 def _settings(stated: Mapping[str, Any]) -> Quantisation:
@@ -135,7 +132,8 @@ def _unpacked(
     for packing in _PACKINGS:
         for tensor, used in packing(module):
             yield tensor
-            module = module.without(used)
+            rest = {name: info for name, info in module.tensors.items() if name not in used}
+            module = replace(module, tensors=rest)
     for name, info in module.tensors.items():
         yield ModelTensor(join(owner, name), info.shape, dtype=info.dtype, stored={info.dtype: info.bytes})
 
@@ -145,11 +143,10 @@ def _without_scales(names: tuple[str, ...]) -> Iterator[str]:
     known = set(names)
     for tensor in names:
         owner, name = _split(tensor)
+        is_scale = name in {"qzeros", "scales", "g_idx"} and f"{owner}.qweight" in known
         if name in {"qweight", "weight_packed"}:
             yield join(owner, "weight")
-        elif f"{owner}.qweight" in known and name in {"qzeros", "scales", "g_idx"}:
-            continue
-        elif not name.startswith("weight.") and not _ACTIVATION_SCALES.search(name):
+        elif not (is_scale or name.startswith("weight.") or _ACTIVATION_SCALES.search(name)):
             yield tensor
 
 
@@ -159,10 +156,6 @@ class _Module(Struct, frozen=True):
     path: str
     tensors: Mapping[str, TensorInfo]
     quantisation: Quantisation
-
-    def without(self, names: set[str]) -> _Module:
-        rest = {name: tensor for name, tensor in self.tensors.items() if name not in names}
-        return replace(self, tensors=rest)
 
     def weight(self, main: str, used: set[str], shape: Shape | None, name: str = "weight") -> ModelTensor:
         """The model's tensor that is stored as `main`, together with the other tensors in `used`."""
@@ -185,10 +178,8 @@ def _group_wise(module: _Module) -> Unpacked:
     used = {"qweight", "qzeros", "scales", "g_idx"} & module.tensors.keys()
     shape = None
     if scales is not None and len(packed.shape) == len(scales.shape) == MATRIX:
-        bits = module.quantisation.bits
-        shape = _gptq(packed.shape, scales.shape, module.tensors.get("g_idx"), bits) or _awq(
-            packed.shape, scales.shape, bits
-        )
+        index, bits = module.tensors.get("g_idx"), module.quantisation.bits
+        shape = _gptq(packed.shape, scales.shape, index, bits) or _awq(packed.shape, scales.shape, bits)
     yield module.weight("qweight", used, shape), used
 
 
@@ -301,12 +292,4 @@ def _unknown(module: _Module) -> Unpacked:
         yield module.weight(main, used, None), used
 
 
-_PACKINGS: tuple[Callable[[_Module], Unpacked], ...] = (
-    _group_wise,
-    _compressed,
-    _four_bits,
-    _mlx,
-    _blocks,
-    _one_value_per_element,
-    _unknown,
-)
+_PACKINGS = (_group_wise, _compressed, _four_bits, _mlx, _blocks, _one_value_per_element, _unknown)

@@ -39,8 +39,7 @@ _X32_CALLS = 0x40000000
 class Machine(Struct, frozen=True):
     """The numbers of system calls on one architecture."""
 
-    audit: int
-    """The number of the architecture in <linux/audit.h>."""
+    audit: int  # of the architecture, in <linux/audit.h>
     clone: int
     prlimit: int
     denied: tuple[int, ...]
@@ -103,12 +102,6 @@ def confine(readable: Sequence[Path], memory: int, seconds: int) -> None:
     is in bytes on top of what is in use now, `seconds` are of CPU time. Raises SandboxUnavailableError.
     """
     check()
-    _limit(memory, seconds)
-    _restrict_files([*readable, *_python_paths()])
-    _restrict_calls(_machine())
-
-
-def _limit(memory: int, seconds: int) -> None:
     import resource  # not on Windows, which `check` refuses
 
     in_use = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
@@ -121,6 +114,8 @@ def _limit(memory: int, seconds: int) -> None:
     }
     for kind, limit in limits.items():
         resource.setrlimit(kind, (limit, limit))
+    _restrict_files([*readable, *_python_paths()])
+    _restrict_calls(_machine())
 
 
 def _python_paths() -> Iterator[Path]:

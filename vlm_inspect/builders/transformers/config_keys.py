@@ -183,14 +183,7 @@ class BuiltValues(Struct, frozen=True, dict=True):
     @cached_property
     def _sides(self) -> frozenset[int]:
         """Every dimension of every parameter's shape."""
-        seen: dict[int, ModuleNode] = {}
-        waiting = [self.root]
-        while waiting:
-            node = waiting.pop()
-            if id(node) not in seen:
-                seen[id(node)] = node
-                waiting += [child for _, child in node.children]
-        return frozenset(side for node in seen.values() for _, shape in node.parameters for side in shape)
+        return frozenset(side for _, shape in self.root.parameter_paths() for side in shape)
 
 
 def _counterpart(key: str, value: Any, same_quantity: list[tuple[Part, str, Any]]) -> str:
