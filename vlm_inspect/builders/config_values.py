@@ -42,6 +42,12 @@ def quantization_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return min(found, key=lambda item: item[0].count("."), default=("", {}))[1]
 
 
+def first_architecture(config: Mapping[str, Any]) -> str | None:
+    """Return the first of `architectures`, if it is a text."""
+    names = config.get("architectures")
+    return (names[0] or None) if isinstance(names, list) and names and isinstance(names[0], str) else None
+
+
 def first_size(config: Mapping[str, Any], names: tuple[str, ...]) -> int | None:
     """Return the value of the first of these keys that holds a positive integer."""
     values = (config.get(name) for name in names)

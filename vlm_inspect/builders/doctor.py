@@ -13,7 +13,6 @@ from vlm_inspect.core import packages
 from vlm_inspect.core.errors import BrokenEnvironmentError
 from vlm_inspect.core.health import HealthCheck, State
 
-_OPTIONAL = ("timm", "torchvision")
 # its module imports most of what the modules of other vision-language models do
 _MODEL_CLASS = "LlavaForConditionalGeneration"
 
@@ -26,7 +25,7 @@ def run_checks() -> Iterator[HealthCheck]:
     for package in libraries.NEEDED:  # torch first: the others need it
         findings.append(_check_required(package, findings[0] if findings else None))
         yield findings[-1]
-    yield from map(_check_optional, _OPTIONAL)
+    yield from map(_check_optional, ("timm", "torchvision"))
     if all(each.state == "ok" for each in findings):
         findings.append(_check_model_class())
         yield findings[-1]
@@ -52,12 +51,10 @@ def _check_optional(package: str) -> HealthCheck:
     version = packages.version(package)
     if version is None:
         return HealthCheck(package, "not installed; only models with a timm tower need it")
-    mismatches = [str(each) for each in packages.missing_requirements(package)]
-    if mismatches:
-        return HealthCheck(
-            package, "; ".join([version, *mismatches]), "note", f"pip install --upgrade {package}"
-        )
-    return HealthCheck(package, version)
+    said = "; ".join([version, *map(str, packages.missing_requirements(package))])
+    if said == version:
+        return HealthCheck(package, version)
+    return HealthCheck(package, said, "note", f"pip install --upgrade {package}")
 
 
 def _check_model_class() -> HealthCheck:

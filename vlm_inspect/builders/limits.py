@@ -16,18 +16,12 @@ from typing import Any
 from vlm_inspect.builders.config_values import flat_values, is_number
 from vlm_inspect.core.errors import UnbuildableConfigError
 
-MOST_LAYERS = 2_000
-"""Layers or blocks under one key."""
-MOST_EXPERTS = 10_000
-"""Experts in a layer."""
-MOST_LABELS = 10**5
-"""Classes of a classifier: transformers makes a name for each."""
-MOST_MODULES = 100_000
-"""Modules in total: a mixture of experts that is not fused has some tens of thousands."""
-LARGEST_SIZE = 10**9
-"""Any other size: a vocabulary, a width, an image size."""
-LONGEST_NAME = 200
-"""Characters of a `model_type` or of a class name in `architectures`."""
+MOST_LAYERS = 2_000  # layers or blocks under one key
+MOST_EXPERTS = 10_000  # in a layer
+MOST_LABELS = 10**5  # of a classifier: transformers makes a name for each
+MOST_MODULES = 100_000  # in total: a mixture of experts that is not fused has some tens of thousands
+LARGEST_SIZE = 10**9  # any other size: a vocabulary, a width, an image size
+LONGEST_NAME = 200  # characters of a `model_type` or of a class name in `architectures`
 
 _LIMITS = (
     (re.compile(r"(^n_layer|layers|^depth|_depth|depths|blocks)$"), MOST_LAYERS),
@@ -39,13 +33,17 @@ _LIMITS = (
 _COUNTS = re.compile(r"(^num_|^n_|depths?$)")
 # indices of layers may be negative: they count from the end
 _INDICES = re.compile(r"(feature|select|index|indices|indexes)")
-_LONGEST_TEXT = 40
 
 
 def check_sizes(config: Mapping[str, Any], model: str) -> None:
     """Raise UnbuildableConfigError for a size that is negative, a text or beyond its limit."""
     for key, value, limit in _sizes(config):
-        _check_type_and_sign(key, value, limit, model)
+        if isinstance(value, str) and value.strip().lstrip("-").isdigit():
+            raise _refused(f"{key} is the text {value[:40]!r}, and should be a number", model)
+        # a size of -1 often means "none"; a class that cannot take it raises an error itself
+        is_count = limit in (MOST_LAYERS, MOST_EXPERTS) and not _INDICES.search(key)
+        if is_number(value) and value < 0 and is_count:
+            raise _refused(f"{key} is {value}, and cannot be negative", model)
     check_largest(config, model)
 
 
@@ -61,8 +59,8 @@ def check_largest(config: Mapping[str, Any], model: str) -> None:
         value = config.get(key)
         for name in value if isinstance(value, list) else [value]:
             if isinstance(name, str) and len(name) > LONGEST_NAME:
-                what = f"{key} has a name of {len(name):,} characters, and the limit is {LONGEST_NAME:,}"
-                raise _refused(what, model)
+                size = f"{len(name):,} characters"
+                raise _refused(f"{key} has a name of {size}, and the limit is {LONGEST_NAME:,}", model)
 
 
 @contextmanager
@@ -74,11 +72,8 @@ def counted_modules(model: str) -> Iterator[None]:
 
     def count_one(*_: object) -> None:
         if next(modules) > MOST_MODULES:
-            raise _refused(
-                f"it asks for more than {MOST_MODULES:,} modules",
-                model,
-                hint="Look in the model's config.json for a number that is too large.",
-            )
+            hint = "Look in the model's config.json for a number that is too large."
+            raise _refused(f"it asks for more than {MOST_MODULES:,} modules", model, hint)
 
     handle = register_module_module_registration_hook(count_one)
     try:
@@ -97,15 +92,6 @@ def _sizes(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, int]]:
         yield from ((key, each, limit) for each in (value if isinstance(value, list) else [value]))
         if isinstance(value, list) and _COUNTS.search(name):
             yield key, sum(each for each in value if isinstance(each, int) and each > 0), limit
-
-
-def _check_type_and_sign(key: str, value: Any, limit: int, model: str) -> None:
-    if isinstance(value, str) and value.strip().lstrip("-").isdigit():
-        raise _refused(f"{key} is the text {value[:_LONGEST_TEXT]!r}, and should be a number", model)
-    # a size of -1 often means "none"; a class that cannot take it raises an error itself
-    is_count = limit in (MOST_LAYERS, MOST_EXPERTS) and not _INDICES.search(key)
-    if is_number(value) and value < 0 and is_count:
-        raise _refused(f"{key} is {value}, and cannot be negative", model)
 
 
 def _refused(

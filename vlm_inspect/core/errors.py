@@ -153,3 +153,18 @@ class SettingsError(VlmInspectError):
 
 class DocumentError(VlmInspectError):
     """A file's markers are missing, duplicate, crossed or unknown, or it cannot be written."""
+
+
+def truncate(text: str, limit: int = 300) -> str:
+    """Return the text, cut off with an ellipsis if it is longer than `limit` characters."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def error_text(error: BaseException) -> str:
+    """Return an exception's text on one line; its type's name if it has no text."""
+    return truncate(" ".join(str(error).split()) or type(error).__name__)
+
+
+def typed_error_text(error: BaseException) -> str:
+    """Return `ValueError: head_dim must divide hidden_size`."""
+    return f"{type(error).__name__}: {error_text(error)}"

@@ -9,12 +9,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from vlm_inspect.core.errors import BrokenEnvironmentError
+from vlm_inspect.core.errors import BrokenEnvironmentError, truncate
 
 SELF = "vlm-inspect"
 IMPORT_ERRORS = (Exception, SystemExit)
 """Exceptions of an import: it runs a library's code, which may even exit."""
-_LONGEST_REASON = 300
 
 
 class MissingRequirement(Struct, frozen=True):
@@ -86,7 +85,7 @@ def pip_install(missing: Iterable[MissingRequirement]) -> str:
 def first_sentence(error: BaseException) -> str:
     """Return the first sentence of an exception; the others are advice for other cases."""
     text = " ".join(str(error).split()).partition(". ")[0].rstrip(".") or type(error).__name__
-    return text if len(text) <= _LONGEST_REASON else text[: _LONGEST_REASON - 1] + "…"
+    return truncate(text)
 
 
 def _requirements(package: str) -> Iterator[Any]:

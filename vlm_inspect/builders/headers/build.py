@@ -9,45 +9,24 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from vlm_inspect.builders.headers.classes import (
-    ATTENTION,
-    MODULE_CLASS,
-    Kind,
-    fused_sizes,
-    is_router,
-    leaf_kind,
-    module_kind,
-    router,
-)
+from vlm_inspect.builders.headers import classes
 from vlm_inspect.builders.headers.config import attention_sizes, explicit_parts, stated_class
 from vlm_inspect.builders.headers.quantized import ModelTensor, Quantisation, bytes_by_dtype, model_tensors
 from vlm_inspect.builders.headers.ties import tie
 from vlm_inspect.core.checkpoint import DeclaredClasses
 from vlm_inspect.core.errors import BadHeaderError
-from vlm_inspect.core.module_tree import (
-    INFERRED,
-    Attribute,
-    ModuleNode,
-    ModuleTree,
-    NodePool,
-    Shape,
-    Unknowns,
-    join,
-)
+from vlm_inspect.core.module_tree import Attribute, ModuleNode, ModuleTree, NodePool, Shape, Unknowns, join
 from vlm_inspect.core.tensors import TensorHeaders
 
 NO_CODE = "headers hold tensors, not classes"
 """Why a class is unknown if only headers were read."""
-_NO_DECLARED_CLASS = "no class is stated of it"
-_HINT = "Check that the files are those of a model saved by transformers or torch."
 _DEEPEST = 100
-_LONGEST_SHOWN = 100
 # the names of persistent buffers in torch and in transformers' models
 _BUFFERS = re.compile(
     r"^(running_mean|running_var|num_batches_tracked|(\w+_)?inv_freq|position_ids|token_type_ids|masked_bias"
@@ -66,7 +45,7 @@ def build(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> Modu
     """Return the tree of a checkpoint. Raises BadHeaderError if no model has tensors of such names."""
     tied = tie(model_tensors(headers, Quantisation.of_config(config)), config)
     builder = _NodeBuilder(config, channels_last=headers.metadata.get("format") == "mlx")
-    root = builder.node(_branches(tied.tensors, model), "", "")
+    root = builder.node(_branches(tied.tensors, model))
     unsized = {each.name: each.reason for each in tied.tensors if each.shape is None and each.count is None}
     return ModuleTree(
         root=root,
@@ -81,6 +60,8 @@ def build(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> Modu
 class _Branch(Struct):
     """A module before its kind is known: its tensors and its child modules, by name."""
 
+    name: str = ""
+    path: str = ""
     tensors: dict[str, ModelTensor] = field(default_factory=dict)
     children: dict[str, _Branch] = field(default_factory=dict)
 
@@ -90,37 +71,35 @@ def _branches(tensors: tuple[ModelTensor, ...], model: str) -> _Branch:
     for tensor in tensors:
         *modules, name = tensor.name.split(".")
         if len(modules) > _DEEPEST or not name:
-            shown = tensor.name[:_LONGEST_SHOWN]
             raise BadHeaderError(
-                f"{model}: no module holds a tensor named {shown!r}.", hint=_HINT, model=model
+                f"{model}: no module holds a tensor named {tensor.name[:100]!r}.",
+                hint="Check that the files are those of a model saved by transformers or torch.",
+                model=model,
             )
         branch = root
         for module in modules:
-            branch = branch.children.setdefault(module, _Branch())
+            branch = branch.children.setdefault(module, _Branch(module, join(branch.path, module)))
         branch.tensors[name] = tensor
     return root
 
 
-class _NodeBuilder:
+class _NodeBuilder(Struct):
     """Nodes for the branches of one checkpoint, and the bytes that it stores for each."""
 
-    def __init__(self, config: Mapping[str, Any], *, channels_last: bool) -> None:
-        self._pool = NodePool()
-        self._config = config
-        self._channels_last = channels_last
-        self.stored_bytes: dict[str, dict[str, int]] = {}
+    config: Mapping[str, Any]
+    channels_last: bool
+    stored_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
+    _pool: NodePool = field(default_factory=NodePool)
 
-    def node(self, branch: _Branch, name: str, path: str, parent: _Branch | None = None) -> ModuleNode:
-        """The node of a branch, after its children: they decide its kind."""
+    def node(self, branch: _Branch, siblings: Collection[str] = ()) -> ModuleNode:
+        """The node of a branch, after its children: they decide its kind. It is one of its siblings."""
         stored = bytes_by_dtype(tensor.stored for tensor in branch.tensors.values())
         if stored:
-            self.stored_bytes[path] = stored
-        children = {
-            each: self.node(branch.children[each], each, join(path, each), branch)
-            for each in sorted(branch.children, key=_sort_key)
-        }
+            self.stored_bytes[branch.path] = stored
+        names = sorted(branch.children, key=_sort_key)
+        children = {name: self.node(branch.children[name], names) for name in names}
         parameters, buffers = _shapes(branch)
-        kind = self._kind(branch, name, path, children, parent)
+        kind = self._kind(branch, siblings, children, parameters, buffers)
         return self._pool.node(
             kind.class_name,
             detail=kind.detail,
@@ -133,30 +112,29 @@ class _NodeBuilder:
     def _kind(
         self,
         branch: _Branch,
-        name: str,
-        path: str,
+        siblings: Collection[str],
         children: Mapping[str, ModuleNode],
-        parent: _Branch | None,
-    ) -> Kind:
-        stated = stated_class(path, self._config, children)
+        parameters: Mapping[str, Shape],
+        buffers: Mapping[str, Shape],
+    ) -> classes.Kind:
+        stated = stated_class(branch.path, self.config, children)
         if stated is not None:
-            return Kind(stated)
-        siblings = parent.children if parent is not None else {}
-        parameters, buffers = _shapes(branch)
-        if is_router(name, siblings, parameters):
-            return router(parameters)
+            return classes.Kind(stated)
+        router = classes.router_kind(branch.name, siblings, parameters)
+        if router is not None:
+            return router
         if not children and all(tensor.shape is not None for tensor in branch.tensors.values()):
-            found = leaf_kind(name, parameters, buffers, channels_last=self._channels_last)
-            if not found.class_name.startswith(INFERRED) or "Norm" in found.class_name:
+            found = classes.leaf_kind(branch.name, parameters, buffers, channels_last=self.channels_last)
+            if found.class_name != classes.MODULE_CLASS:
                 return found
-        sizes = fused_sizes(parameters)
+        sizes = classes.fused_sizes(parameters)
         if sizes:
-            return Kind(f"{INFERRED}Experts", attributes=sizes)
-        in_list = parent is not None and all(each.isdigit() for each in siblings)
-        class_name = module_kind(name, children, parameters, in_list=in_list)
-        if class_name == ATTENTION:
-            return Kind(class_name, attributes=attention_sizes(path, children, parameters, self._config))
-        return Kind(class_name)
+            return classes.Kind(classes.EXPERTS, attributes=sizes)
+        in_list = bool(siblings) and all(map(str.isdigit, siblings))
+        class_name = classes.module_kind(branch.name, children, parameters, in_list=in_list)
+        if class_name == classes.ATTENTION:
+            sizes = attention_sizes(branch.path, children, parameters, self.config)
+        return classes.Kind(class_name, attributes=sizes)
 
 
 def _shapes(branch: _Branch) -> tuple[dict[str, Shape], dict[str, Shape]]:
@@ -177,9 +155,6 @@ def _sort_key(name: str) -> tuple[int, int, str]:
     return (0, int(name), name) if name.isdecimal() and len(name) < 10 else (1, 0, name)  # noqa: PLR2004 - no list is longer
 
 
-# --- declared classes ---
-
-
 def with_declared_classes(tree: ModuleTree, stated: DeclaredClasses, config: Mapping[str, Any]) -> ModuleTree:
     """Return the tree with the declared classes, including declared modules that have no tensor.
 
@@ -190,7 +165,7 @@ def with_declared_classes(tree: ModuleTree, stated: DeclaredClasses, config: Map
     fields = dict(tree.unknowns.fields)
     if stated.supports is not None:
         fields.pop("attention_backends", None)
-    unknowns = Unknowns({"": _NO_DECLARED_CLASS, **overlay.unknown}, tree.unknowns.shapes, fields)
+    unknowns = Unknowns({"": "no class is stated of it", **overlay.unknown}, tree.unknowns.shapes, fields)
     return replace(tree, root=root, attention_backends=stated.supports or (), unknowns=unknowns)
 
 
@@ -216,7 +191,7 @@ class _DeclaredOverlay(Struct):
 
     def _children(self, node: ModuleNode, path: str, pattern: str) -> Iterator[tuple[str, ModuleNode]]:
         """The declared children in their order, then the others."""
-        others, no_tensors = dict(node.children), ModuleNode(MODULE_CLASS)
+        others, no_tensors = dict(node.children), ModuleNode(classes.MODULE_CLASS)
         for declared in self.classes:
             parent, _, name = declared.rpartition(".")
             if parent == pattern and name != "*":

@@ -14,10 +14,8 @@ from msgspec import Struct
 from vlm_inspect.core.module_tree import INFERRED, Attribute, ModuleNode, Shape
 
 ATTENTION, MIXER, MLP, MOE = (f"{INFERRED}{kind}" for kind in ("Attention", "Mixer", "MLP", "MoE"))
-LAYER, LIST, MODULE_CLASS = (f"{INFERRED}{kind}" for kind in ("Layer", "List", "Module"))
-MATRIX = 2
-"""Dimensions of a matrix."""
-_FUSED_EXPERTS = 3
+EXPERTS, LAYER, LIST, MODULE_CLASS = (f"{INFERRED}{kind}" for kind in ("Experts", "Layer", "List", "Module"))
+MATRIX = 2  # dimensions of a matrix
 _CONVOLUTIONS: Mapping[int, str] = {3: "Conv1d", 4: "Conv2d", 5: "Conv3d"}
 
 _EMBEDDING = re.compile(
@@ -33,7 +31,6 @@ QUERY_NAME = re.compile(r"^(q_proj|query|q|wq|q_linear|to_q|query_proj|Wq)$")
 """Projections whose output is the queries."""
 FUSED_NAME = re.compile(r"^(qkv|qkv_proj|query_key_value|Wqkv|wqkv|c_attn|in_proj_weight|to_qkv|att_proj)$")
 """Projections whose output is queries, keys and values."""
-_LOW_RANK_QUERY = "q_a_proj"
 _KEY_NAME = re.compile(
     r"^(k_proj|key|k|wk|k_linear|to_k|key_proj|kv_proj|kv|to_kv|kv_a_proj_with_mqa|kv_b_proj|Wk)$"
 )
@@ -63,22 +60,18 @@ class Kind(Struct, frozen=True):
 _MODULE = Kind(MODULE_CLASS)
 
 
-# --- modules without children ---
-
-
 def leaf_kind(
     name: str, shapes: Mapping[str, Shape], buffers: Mapping[str, Shape], *, channels_last: bool = False
 ) -> Kind:
     """Return the kind of a module with these parameters; `name` is its own, without its path."""
     weight, bias = shapes.get("weight"), shapes.get("bias")
-    if weight is None or set(shapes) - {"weight", "bias"}:
-        return _MODULE
-    if len(weight) == 1:
-        return _norm_kind(name, weight, bias, buffers)
-    if len(weight) == MATRIX:
-        return _matrix_kind(name, weight, bias)
-    if len(weight) in _CONVOLUTIONS and (bias is None or len(bias) == 1):
-        return _convolution(weight, bias, channels_last=channels_last)
+    if weight is not None and not set(shapes) - {"weight", "bias"}:
+        if len(weight) == 1:
+            return _norm_kind(name, weight, bias, buffers)
+        if len(weight) == MATRIX:
+            return _matrix_kind(name, weight, bias)
+        if len(weight) in _CONVOLUTIONS and (bias is None or len(bias) == 1):
+            return _convolution(weight, bias, channels_last=channels_last)
     return _MODULE
 
 
@@ -87,16 +80,12 @@ def is_embedding_name(name: str) -> bool:
     return bool(_EMBEDDING.search(name)) and not _NO_EMBEDDING.search(name)
 
 
-def is_router(name: str, siblings: Collection[str], shapes: Mapping[str, Shape]) -> bool:
-    """Whether a module next to experts chooses between them."""
+def router_kind(name: str, siblings: Collection[str], shapes: Mapping[str, Shape]) -> Kind | None:
+    """Return the kind of a module that chooses between the experts next to it; None for other modules."""
     weight = shapes.get("weight", ())
-    return bool(_ROUTER_NAME.search(name)) and "experts" in siblings and len(weight) == MATRIX
-
-
-def router(shapes: Mapping[str, Shape]) -> Kind:
-    """Return the kind of a router, with its number of experts and the model's width."""
-    experts, width = shapes["weight"]
-    return Kind(f"{INFERRED}Router", attributes=(("hidden_dim", width), ("num_experts", experts)))
+    if not _ROUTER_NAME.search(name) or "experts" not in siblings or len(weight) != MATRIX:
+        return None
+    return Kind(f"{INFERRED}Router", attributes=(("hidden_dim", weight[1]), ("num_experts", weight[0])))
 
 
 def _norm_kind(name: str, weight: Shape, bias: Shape | None, buffers: Mapping[str, Shape]) -> Kind:
@@ -123,16 +112,11 @@ def _matrix_kind(name: str, weight: Shape, bias: Shape | None) -> Kind:
 
 def _convolution(weight: Shape, bias: Shape | None, *, channels_last: bool) -> Kind:
     in_channels, kernel = (weight[-1], weight[1:-1]) if channels_last else (weight[1], weight[2:])
-    attributes: list[tuple[str, Attribute]] = [("kernel_size", kernel), ("out_channels", weight[0])]
-    if in_channels > 1:  # with 1 it may be a depthwise convolution of any number of channels
-        attributes.append(("in_channels", in_channels))
-    detail = f"{in_channels}, {weight[0]}, kernel_size={kernel}" + (
-        "" if bias is not None else ", bias=False"
-    )
-    return Kind(_CONVOLUTIONS[len(weight)], detail, tuple(sorted(attributes)))
-
-
-# --- modules with children ---
+    detail = f"{in_channels}, {weight[0]}, kernel_size={kernel}{', bias=False' if bias is None else ''}"
+    # with 1 it may be a depthwise convolution of any number of channels
+    inputs = (("in_channels", in_channels),) if in_channels > 1 else ()
+    attributes = (*inputs, ("kernel_size", kernel), ("out_channels", weight[0]))
+    return Kind(_CONVOLUTIONS[len(weight)], detail, attributes)
 
 
 def module_kind(  # noqa: PLR0911 - a line for each kind
@@ -158,19 +142,18 @@ def module_kind(  # noqa: PLR0911 - a line for each kind
 
 def fused_sizes(shapes: Mapping[str, Shape]) -> tuple[tuple[str, Attribute], ...]:
     """Return the number and widths of experts in 3-D parameters; empty for other modules."""
-    fused = {name: shape for name, shape in shapes.items() if len(shape) == _FUSED_EXPERTS}
+    fused = {name: shape for name, shape in shapes.items() if len(shape) == MATRIX + 1}
     up = next((shape for name, shape in fused.items() if _UP_NAME.search(name)), None)
     down = next((shape for name, shape in fused.items() if _DOWN_NAME.search(name)), None)
     if up is None or down is None or up[0] != down[0]:
         return ()
-    sizes: dict[str, Attribute] = {"num_experts": up[0]}
     widths = {
         (a, b) for a, b in (down[1:], down[:0:-1]) if sorted(up[1:]) in (sorted((a, b)), sorted((a, 2 * b)))
     }
-    if len(widths) == 1:
-        (width, intermediate), *_ = widths
-        sizes |= {"hidden_dim": width, "intermediate_dim": intermediate}
-    return tuple(sorted(sizes.items()))
+    if len(widths) != 1:
+        return (("num_experts", up[0]),)
+    width, intermediate = widths.pop()
+    return ("hidden_dim", width), ("intermediate_dim", intermediate), ("num_experts", up[0])
 
 
 def _is_mixer(name: str, names: set[str]) -> bool:
@@ -179,7 +162,7 @@ def _is_mixer(name: str, names: set[str]) -> bool:
 
 
 def _is_attention(name: str, names: set[str]) -> bool:
-    has_query = any(each == _LOW_RANK_QUERY or QUERY_NAME.search(each) for each in names)
+    has_query = any(each == "q_a_proj" or QUERY_NAME.search(each) for each in names)
     separate = has_query and any(_KEY_NAME.search(each) for each in names)
     fused = any(FUSED_NAME.search(each) for each in names)
     return separate or fused or bool(_ATTENTION_NAME.search(name) and names - {"weight", "bias"})

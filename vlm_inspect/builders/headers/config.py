@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from vlm_inspect.builders import config_values
 from vlm_inspect.builders.config_values import first_size
 from vlm_inspect.builders.headers.classes import FUSED_NAME, MATRIX, QUERY_NAME
 from vlm_inspect.core.module_tree import Attribute, ModuleNode, Shape
@@ -21,10 +22,11 @@ _LANGUAGE = ("text", "llm", "language")
 _WITH_HEAD = re.compile(r"(For[A-Z]|LMHead)")
 _HEAD_NAME = re.compile(r"^(lm_head|output|embed_out|head)$")
 _VISION_CLASS = re.compile(r"(Vision|Visual|ViT)")
-_VISION_PARTS = ("vision_config", "encoder", "vision_tower_config")
-_AUDIO_PARTS = ("audio_config", "encoder_config", "speech_config")
+_TOWER_PARTS = (
+    ("vision_config", "encoder", "vision_tower_config"),
+    ("audio_config", "encoder_config", "speech_config"),
+)
 _DEEPEST_PART = 3
-_DEEPEST_NAMED_MODULE = 1
 
 Attributes = tuple[tuple[str, Attribute], ...]
 
@@ -34,17 +36,14 @@ def explicit_parts(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Its top-level values are the language model's; without the empty part they would be read as the tower's.
     """
-    empty: dict[str, Any] = {
-        parts[0]: {} for parts in (_VISION_PARTS, _AUDIO_PARTS) if not set(parts) & set(config)
-    }
-    return {**config, **empty}
+    return {**config, **{names[0]: {} for names in _TOWER_PARTS if not set(names) & set(config)}}
 
 
 def stated_class(path: str, config: Mapping[str, Any], children: Mapping[str, ModuleNode]) -> str | None:
     """Return the class that `architectures` names for a module, at the top or in a sub-configuration."""
     if not path:
         return first_architecture(config)
-    if path.count(".") > _DEEPEST_NAMED_MODULE or not children:
+    if path.count(".") > 1 or not children:
         return None
     name = path.rpartition(".")[2]
     for key, part in config.items():
@@ -57,9 +56,8 @@ def stated_class(path: str, config: Mapping[str, Any], children: Mapping[str, Mo
 
 def first_architecture(config: Mapping[str, Any]) -> str | None:
     """Return the first of `architectures` if it can be a class name."""
-    names = config.get("architectures")
-    first = names[0] if isinstance(names, list) and names else None
-    return first if isinstance(first, str) and first.isidentifier() else None
+    first = config_values.first_architecture(config)
+    return first if first is not None and first.isidentifier() else None
 
 
 def attention_sizes(
@@ -70,12 +68,9 @@ def attention_sizes(
     if projection is None:
         return ()
     in_features, out_features, is_fused = projection
-    found = {
-        sizes
-        for part in _parts_of_width(path, in_features, config)
-        if (sizes := _head_sizes(part, out_features, is_fused=is_fused)) is not None
-    }
-    return next(iter(found)) if len(found) == 1 else ()
+    parts = _parts_of_width(path, in_features, config)
+    found = {_head_sizes(part, out_features, is_fused=is_fused) for part in parts} - {()}
+    return found.pop() if len(found) == 1 else ()
 
 
 def _is_named_for(module: str, key: str) -> bool:
@@ -101,10 +96,10 @@ def _query_projection(
     for name, child in children.items():
         is_fused = bool(FUSED_NAME.search(name))
         if is_fused or QUERY_NAME.search(name):
-            sizes = child.attribute("in_features", "nx"), child.attribute("out_features", "nf")
-            if isinstance(sizes[0], int) and isinstance(sizes[1], int):
-                return sizes[0], sizes[1], is_fused
-            return None
+            inputs, outputs = child.attribute("in_features", "nx"), child.attribute("out_features", "nf")
+            if isinstance(inputs, int) and isinstance(outputs, int):
+                return inputs, outputs, is_fused
+            break
     return None
 
 
@@ -129,15 +124,15 @@ def _parts(key: str, config: Mapping[str, Any], depth: int) -> Iterator[tuple[st
                 yield from _parts(str(inner), part, depth + 1)
 
 
-def _head_sizes(part: Mapping[str, Any], out_features: int, *, is_fused: bool) -> Attributes | None:
-    """Heads that divide the output of the projection; of a fused one, with its key and value heads."""
+def _head_sizes(part: Mapping[str, Any], out_features: int, *, is_fused: bool) -> Attributes:
+    """Heads that divide the output of the projection, or (); of a fused one, with its key and value heads."""
     heads = first_size(part, _HEADS)
     if heads is None:
-        return None
+        return ()
     kv_heads = first_size(part, _KV_HEADS) or heads
     head_dim, rest = divmod(out_features, heads + 2 * kv_heads if is_fused else heads)
     stated = first_size(part, _HEAD_DIMS)
-    if rest or (stated is not None and stated != head_dim):
-        return None
+    if rest or stated not in (None, head_dim):
+        return ()
     sizes: Attributes = (("head_dim", head_dim), ("num_heads", heads))
     return (*sizes, ("num_key_value_heads", kv_heads)) if is_fused else sizes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -17,14 +18,11 @@ from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
 
 _BITS = ("bits", "w_bit", "num_bits", "weight_bits", "nbits")
 _GROUP_SIZES = ("group_size", "q_group_size", "w_group_size")
-_LONGEST_METHOD = 40
 
 _BITS_PER_INT32 = 32
 _NIBBLES = 2
-_MX_BLOCK = 32
-"""Values in a block of the microscaling formats, two to a byte."""
-_UNPACKED_DTYPES = re.compile(r"^(F8_|F4|F6|I8$)")
-"""Quantised dtypes with one value per element."""
+_MX_BLOCK = 32  # values in a block of the microscaling formats, two to a byte
+_UNPACKED_DTYPES = re.compile(r"^(F8_|F4|F6|I8$)")  # quantised dtypes with one value per element
 _PACKED_DTYPES = frozenset({"U8", "I32", "U32", "I16", "U16", "I64", "U64"})
 _SCALES = re.compile(
     r"(_|\.)(scale|scale_inv|scales|scale_2|zero_point|zeros|global_scale|g_idx|shape|amax|_scale|_shift)$"
@@ -52,23 +50,16 @@ class Quantisation(Struct, frozen=True):
         """Read a configuration; all fields are empty if it has no quantisation."""
         stated = quantization_config(config)
         whole = _settings(stated)
-        modules = {
-            name: replace(_settings(value), method=whole.method)
-            for name, value in stated.items()
-            if isinstance(value, Mapping)
-        }
-        return replace(whole, per_module=modules)
-
-    def of_module(self, path: str) -> Quantisation:
-        """Return the settings of one module."""
-        return self.per_module.get(path, self)
+        modules = {name: _settings(value) for name, value in stated.items() if isinstance(value, Mapping)}
+        same_method = {name: replace(settings, method=whole.method) for name, settings in modules.items()}
+        return replace(whole, per_module=same_method)
 
 
 def _settings(stated: Mapping[str, Any]) -> Quantisation:
     weights = _common_weights(stated)
     method = stated.get("quant_method", stated.get("format"))
     return Quantisation(
-        method[:_LONGEST_METHOD] if isinstance(method, str) else "",
+        method[:40] if isinstance(method, str) else "",
         first_size(stated, _BITS) or first_size(weights, _BITS),
         first_size(stated, _GROUP_SIZES) or first_size(weights, _GROUP_SIZES),
     )
@@ -118,11 +109,10 @@ def model_tensors(headers: TensorHeaders, quantisation: Quantisation) -> tuple[M
 
 def bytes_by_dtype(stored: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Return the sum of several mappings of dtype → bytes."""
-    total: dict[str, int] = {}
+    total: Counter[str] = Counter()
     for each in stored:
-        for dtype, size in each.items():
-            total[dtype] = total.get(dtype, 0) + size
-    return total
+        total.update(each)
+    return dict(total)
 
 
 def _split(tensor: str) -> tuple[str, str]:
@@ -138,16 +128,14 @@ def _unpacked(
     owner: str, tensors: Mapping[str, TensorInfo], quantisation: Quantisation
 ) -> Iterator[ModelTensor]:
     """The module's tensors: packed ones by the first packing that matches, the others as they are stored."""
-    module = _Module(owner, tensors, quantisation.of_module(owner))
+    module = _Module(owner, tensors, quantisation.per_module.get(owner, quantisation))
     for packing in _PACKINGS:
-        found, used = packing(module)
-        yield from found
-        if used:
-            module = module.without(used)
-    for name, tensor in module.tensors.items():
-        yield ModelTensor(
-            join(owner, name), tensor.shape, dtype=tensor.dtype, stored={tensor.dtype: tensor.bytes}
-        )
+        for tensor, used in packing(module):
+            yield tensor
+            rest = {name: info for name, info in module.tensors.items() if name not in used}
+            module = replace(module, tensors=rest)
+    for name, info in module.tensors.items():
+        yield ModelTensor(join(owner, name), info.shape, dtype=info.dtype, stored={info.dtype: info.bytes})
 
 
 def _without_scales(names: tuple[str, ...]) -> Iterator[str]:
@@ -155,15 +143,11 @@ def _without_scales(names: tuple[str, ...]) -> Iterator[str]:
     known = set(names)
     for tensor in names:
         owner, name = _split(tensor)
+        is_scale = name in {"qzeros", "scales", "g_idx"} and f"{owner}.qweight" in known
         if name in {"qweight", "weight_packed"}:
             yield join(owner, "weight")
-        elif f"{owner}.qweight" in known and name in {"qzeros", "scales", "g_idx"}:
-            continue
-        elif not name.startswith("weight.") and not _ACTIVATION_SCALES.search(name):
+        elif not (is_scale or name.startswith("weight.") or _ACTIVATION_SCALES.search(name)):
             yield tensor
-
-
-# --- packings ---
 
 
 class _Module(Struct, frozen=True):
@@ -172,10 +156,6 @@ class _Module(Struct, frozen=True):
     path: str
     tensors: Mapping[str, TensorInfo]
     quantisation: Quantisation
-
-    def without(self, names: set[str]) -> _Module:
-        rest = {name: tensor for name, tensor in self.tensors.items() if name not in names}
-        return replace(self, tensors=rest)
 
     def weight(self, main: str, used: set[str], shape: Shape | None, name: str = "weight") -> ModelTensor:
         """The model's tensor that is stored as `main`, together with the other tensors in `used`."""
@@ -186,23 +166,21 @@ class _Module(Struct, frozen=True):
         return ModelTensor(join(self.path, name), shape, reason, dtype=dtype, stored=stored)
 
 
-Unpacked = tuple[list[ModelTensor], set[str]]
-"""Tensors of the model, and the names of the stored tensors that they replace."""
+Unpacked = Iterator[tuple[ModelTensor, set[str]]]
+"""Tensors of the model, each with the names of the stored tensors that it replaces."""
 
 
 def _group_wise(module: _Module) -> Unpacked:
     """GPTQ and AWQ: `qweight` in 32-bit integers, `scales` and `qzeros` for each group of inputs."""
     packed, scales = module.tensors.get("qweight"), module.tensors.get("scales")
     if packed is None:
-        return [], set()
+        return
     used = {"qweight", "qzeros", "scales", "g_idx"} & module.tensors.keys()
     shape = None
     if scales is not None and len(packed.shape) == len(scales.shape) == MATRIX:
-        bits = module.quantisation.bits
-        shape = _gptq(packed.shape, scales.shape, module.tensors.get("g_idx"), bits) or _awq(
-            packed.shape, scales.shape, bits
-        )
-    return [module.weight("qweight", used, shape)], used
+        index, bits = module.tensors.get("g_idx"), module.quantisation.bits
+        shape = _gptq(packed.shape, scales.shape, index, bits) or _awq(packed.shape, scales.shape, bits)
+    yield module.weight("qweight", used, shape), used
 
 
 def _gptq(packed: Shape, scales: Shape, group_index: TensorInfo | None, bits: int | None) -> Shape | None:
@@ -212,7 +190,7 @@ def _gptq(packed: Shape, scales: Shape, group_index: TensorInfo | None, bits: in
         return None
     if group_index is not None:
         return out, math.prod(group_index.shape)
-    given = rows * _BITS_PER_INT32 // bits if bits else None
+    given = rows * _BITS_PER_INT32 // bits if bits else 0
     return (out, given) if given else None
 
 
@@ -229,15 +207,15 @@ def _compressed(module: _Module) -> Unpacked:
     """compressed-tensors: `weight_packed` [out, in x bits / 32], or two 4-bit floats to a byte."""
     packed = module.tensors.get("weight_packed")
     if packed is None:
-        return [], set()
+        return
     used = {name for name in module.tensors if name.startswith("weight_") or _ACTIVATION_SCALES.search(name)}
     shape = None
     if packed.dtype == "U8" and packed.shape:
         shape = (*packed.shape[:-1], packed.shape[-1] * _NIBBLES)
     elif packed.shape and module.quantisation.bits:
-        inputs = _unpadded(packed, module.tensors.get("weight_scale"), module.quantisation)
-        shape = (*packed.shape[:-1], inputs)
-    return [module.weight("weight_packed", used, shape)], used
+        scales = module.tensors.get("weight_scale")
+        shape = (*packed.shape[:-1], _unpadded(packed, scales, module.quantisation))
+    yield module.weight("weight_packed", used, shape), used
 
 
 def _unpadded(packed: TensorInfo, scales: TensorInfo | None, quantisation: Quantisation) -> int:
@@ -253,35 +231,32 @@ def _four_bits(module: _Module) -> Unpacked:
     packed = module.tensors.get("weight")
     used = {name for name in module.tensors if name.startswith("weight.")}
     if packed is None or packed.dtype != "U8" or not used:
-        return [], set()
+        return
     used |= {"weight"}
     count = math.prod(packed.shape) * _NIBBLES
     bias = module.tensors.get("bias")
     out = bias.shape[0] if bias is not None and len(bias.shape) == 1 else 0
     shape = (out, count // out) if out and count % out == 0 else None
     reason = "" if shape else "stored as 4-bit values in a row: the headers hold their number, not the shape"
-    return [replace(module.weight("weight", used, shape), reason=reason, count=count)], used
+    yield replace(module.weight("weight", used, shape), reason=reason, count=count), used
 
 
 def _mlx(module: _Module) -> Unpacked:
     """MLX: `weight` [out, in x bits / 32], with `scales` and `biases` [out, in / group size]."""
     packed, scales = module.tensors.get("weight"), module.tensors.get("scales")
     if packed is None or scales is None or packed.dtype != "U32":
-        return [], set()
+        return
     used = {"weight", "scales", "biases"} & module.tensors.keys()
     inputs = set()
     if module.quantisation.group_size and scales.shape:
         inputs.add(scales.shape[-1] * module.quantisation.group_size)
     if module.quantisation.bits:
         inputs.add(packed.shape[-1] * _BITS_PER_INT32 // module.quantisation.bits)
-    shape = (*packed.shape[:-1], *inputs) if len(inputs) == 1 else None
-    return [module.weight("weight", used, shape)], used
+    yield module.weight("weight", used, (*packed.shape[:-1], *inputs) if len(inputs) == 1 else None), used
 
 
 def _blocks(module: _Module) -> Unpacked:
     """MXFP4: `X_blocks` [..., groups, 16] of two values to a byte, and a scale for each group."""
-    found: list[ModelTensor] = []
-    used: set[str] = set()
     for name, tensor in module.tensors.items():
         base = name.removesuffix("_blocks")
         own = {name, f"{base}_scales"}
@@ -289,28 +264,21 @@ def _blocks(module: _Module) -> Unpacked:
             continue
         *outer, groups, half = tensor.shape if len(tensor.shape) > MATRIX else (*tensor.shape, 0)
         shape = (*outer, groups * half * _NIBBLES) if half * _NIBBLES == _MX_BLOCK else None
-        found.append(module.weight(name, own, shape, base))
-        used |= own
-    return found, used
+        yield module.weight(name, own, shape, base), own
 
 
 def _one_value_per_element(module: _Module) -> Unpacked:
     """FP8 and int8, with their scales: `weight_scale_inv`, `SCB`."""
-    found: list[ModelTensor] = []
-    used: set[str] = set()
     for name, tensor in module.tensors.items():
         if not _UNPACKED_DTYPES.search(tensor.dtype) or _SCALES.search(name):
             continue
         own = {name}
         for other in module.tensors:
             is_scale = other.startswith(name) and _SCALES.search(other[len(name) :])
-            if is_scale or (name == "weight" and _ACTIVATION_SCALES.search(other)):
+            of_weight = _ACTIVATION_SCALES.search(other) or other in _INT8_EXTRAS
+            if is_scale or (name == "weight" and of_weight):
                 own.add(other)
-        if name == "weight":
-            own |= _INT8_EXTRAS & module.tensors.keys()
-        found.append(module.weight(name, own, tensor.shape, name))
-        used |= own
-    return found, used
+        yield module.weight(name, own, tensor.shape, name), own
 
 
 def _unknown(module: _Module) -> Unpacked:
@@ -319,18 +287,9 @@ def _unknown(module: _Module) -> Unpacked:
     weight = module.tensors.get("weight")
     if main is None and weight is not None and weight.dtype in _PACKED_DTYPES and len(weight.shape) > 1:
         main = "weight"
-    if main is None:
-        return [], set()
-    used = set(module.tensors) - {"bias"}
-    return [module.weight(main, used, None)], used
+    if main is not None:
+        used = set(module.tensors) - {"bias"}
+        yield module.weight(main, used, None), used
 
 
-_PACKINGS: tuple[Callable[[_Module], Unpacked], ...] = (
-    _group_wise,
-    _compressed,
-    _four_bits,
-    _mlx,
-    _blocks,
-    _one_value_per_element,
-    _unknown,
-)
+_PACKINGS = (_group_wise, _compressed, _four_bits, _mlx, _blocks, _one_value_per_element, _unknown)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from msgspec import Struct, field
@@ -53,19 +54,15 @@ def tie(tensors: tuple[ModelTensor, ...], config: Mapping[str, Any]) -> Tied:
 
 def _stored_head(tensors: tuple[ModelTensor, ...], embedding: ModelTensor) -> ModelTensor | None:
     """By its name, or by its shape: only heads and embeddings have the size of the vocabulary."""
-    named = next((each for each in tensors if _HEAD.search(each.name)), None)
-    if named is not None:
-        return named
-    return next(
-        (
-            each
-            for each in tensors
-            if each.shape == embedding.shape
-            and each.name != embedding.name
-            and not is_embedding_name(each.name.removesuffix(".weight").rpartition(".")[2])
-        ),
-        None,
+    by_name = (each for each in tensors if _HEAD.search(each.name))
+    by_shape = (
+        each
+        for each in tensors
+        if each.shape == embedding.shape
+        and each.name != embedding.name
+        and not is_embedding_name(each.name.removesuffix(".weight").rpartition(".")[2])
     )
+    return next(chain(by_name, by_shape), None)
 
 
 def _head_name(embedding: str) -> str:

@@ -3,7 +3,3 @@
 `process` starts a child process with limits, `child` runs in it, and `confine` isolates it before the repo's
 code is imported. docs/security.md says what is promised and what is not.
 """
-
-from vlm_inspect.builders.sandbox.process import Limits, RemoteCode, build
-
-__all__ = ["Limits", "RemoteCode", "build"]

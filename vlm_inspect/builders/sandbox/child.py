@@ -6,11 +6,11 @@ closes the parent pipe: when the parent has its answer, the time is over, or the
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from vlm_inspect.builders.limits import counted_modules
-from vlm_inspect.builders.messages import typed_error_text
 from vlm_inspect.builders.sandbox import confine
 from vlm_inspect.core.codec import Name, Text, TreeData, to_tree_data
+from vlm_inspect.core.errors import typed_error_text
 
 if TYPE_CHECKING:
     from vlm_inspect.core.module_tree import ModuleTree
@@ -68,25 +68,19 @@ def main() -> None:
         os.close(task.parent_pipe)
         _run_inner(task, namespaces=namespaces)
     os.close(task.answer)
-    _wait_for_parent(inner, task.parent_pipe)
+    finished = os.pidfd_open(inner)
+    ready, _, _ = select.select([finished, task.parent_pipe], [], [])
+    if finished not in ready:
+        os.kill(inner, signal.SIGKILL)
+    os.waitpid(inner, 0)
     os._exit(0)
 
 
 def _import_libraries() -> None:
     """Import what every build needs, before the files that may be read are restricted."""
-    for package in ("torch", "accelerate", "transformers", "landlockpy"):
-        import_module(package)
-    for module in ("modeling_utils", "generation", "cache_utils", "models.auto", "modeling_outputs"):
-        import_module(f"transformers.{module}")
-
-
-def _wait_for_parent(inner: int, parent_pipe: int) -> None:
-    """Wait for the inner process, and kill it if the parent closes its end of the pipe."""
-    watched = os.pidfd_open(inner)
-    ready, _, _ = select.select([watched, parent_pipe], [], [])
-    if watched not in ready:
-        os.kill(inner, signal.SIGKILL)
-    os.waitpid(inner, 0)
+    parts = ("modeling_utils", "generation", "cache_utils", "models.auto", "modeling_outputs")
+    for module in ("torch", "accelerate", "landlockpy", *(f"transformers.{part}" for part in parts)):
+        import_module(module)
 
 
 def _run_inner(task: Task, *, namespaces: bool) -> None:
@@ -99,7 +93,7 @@ def _run_inner(task: Task, *, namespaces: bool) -> None:
         answer = Answer(error=typed_error_text(error), kind="system")
     except BaseException as error:  # noqa: BLE001 - untrusted code may raise anything, including SystemExit
         answer = Answer(error=typed_error_text(error), kind="failed")
-    with contextlib.suppress(BaseException), open(task.answer, "wb") as pipe:  # noqa: PTH123 - a descriptor
+    with suppress(BaseException), open(task.answer, "wb") as pipe:  # noqa: PTH123 - a descriptor
         pipe.write(msgspec.json.encode(answer))
     os._exit(0)
 
@@ -109,16 +103,23 @@ def _build(task: Task, *, namespaces: bool) -> ModuleTree:
 
     from vlm_inspect.builders.transformers.walk import read_model
 
-    _make_package(Path(task.code))
+    package = ModuleType(PACKAGE)
+    package.__path__ = [task.code]
+    sys.modules[PACKAGE] = package
     model_class = _import_class(task.model_class)
     config_class = _import_class(task.config_class) if task.config_class else model_class.config_class
     config = config_class.from_dict(task.config)
     config._attn_implementation = "eager"  # noqa: SLF001 - a kernel that is not installed must not prevent a build
     with counted_modules(task.model_class), init_empty_weights(include_buffers=True):
         live = _construct(model_class, config)
-        notes = () if _tie_weights(live) else ("its code could not say which of its weights are tied.",)
-    missing = "" if namespaces else " This system allows no namespaces: sockets and processes are refused."
-    return read_model(live, config, (f"Built by running the repo's own code, isolated.{missing}", *notes))
+        notes = ["Built by running the repo's own code, isolated."]
+        if not namespaces:
+            notes[0] += " This system allows no namespaces: sockets and processes are refused."
+        try:
+            live.tie_weights()
+        except Exception:  # noqa: BLE001 - code for an older transformers declares ties in another way
+            notes.append("its code could not say which of its weights are tied.")
+    return read_model(live, config, tuple(notes))
 
 
 def _construct(model_class: Any, config: Any) -> Any:
@@ -128,25 +129,6 @@ def _construct(model_class: Any, config: Any) -> Any:
         return model_class(config)
 
 
-def _tie_weights(live: Any) -> bool:
-    try:
-        live.tie_weights()
-    except Exception:  # noqa: BLE001 - code for an older transformers declares ties in another way
-        return False
-    return True
-
-
-def _make_package(code: Path) -> None:
-    package = ModuleType(PACKAGE)
-    package.__path__ = [str(code)]
-    sys.modules[PACKAGE] = package
-    sys.dont_write_bytecode = True
-
-
 def _import_class(reference: str) -> Any:
     module, _, name = reference.rpartition(".")
     return getattr(import_module(f"{PACKAGE}.{module}"), name)
-
-
-if __name__ == "__main__":
-    main()

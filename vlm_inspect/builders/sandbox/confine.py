@@ -9,6 +9,7 @@ network devices and other processes. setrlimit limits memory, time and file size
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import struct
@@ -19,16 +20,16 @@ from pathlib import Path
 
 from msgspec import Struct
 
-_SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
-_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
-_MOST_DESCRIPTORS = 256
-
+_SYSTEM_FILES = (
+    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"),
+    *("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"),
+)
 # CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET
 _NEW_NAMESPACES = 0x00020000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000
 _CLONE_THREAD = 0x00010000
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
-_EPERM, _ENOSYS = 1, 38
+_CLONE3 = 435
 # offsets in struct seccomp_data: number, architecture, low halves of the first and the third argument
 _NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _THIRD_ARGUMENT = 0, 4, 16, 32
 _LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -38,10 +39,8 @@ _X32_CALLS = 0x40000000
 class Machine(Struct, frozen=True):
     """The numbers of system calls on one architecture."""
 
-    audit: int
-    """The number of the architecture in <linux/audit.h>."""
+    audit: int  # of the architecture, in <linux/audit.h>
     clone: int
-    clone3: int
     prlimit: int
     denied: tuple[int, ...]
 
@@ -52,7 +51,6 @@ _MACHINES = {
     "x86_64": Machine(
         audit=0xC000003E,
         clone=56,
-        clone3=435,
         prlimit=302,
         denied=(
             *(57, 58, 59, 322),  # fork, vfork, execve, execveat
@@ -65,7 +63,6 @@ _MACHINES = {
     "aarch64": Machine(
         audit=0xC00000B7,
         clone=220,
-        clone3=435,
         prlimit=261,
         denied=(
             *(221, 281),  # execve, execveat; fork and vfork do not exist there
@@ -99,25 +96,12 @@ def enter_namespaces() -> bool:
 
 
 def confine(readable: Sequence[Path], memory: int, seconds: int) -> None:
-    """Restrict this thread and those that it starts; there must be no others.
+    """Forbid this thread, and those that it starts, to write files, start processes or open connections.
 
-    From here on they cannot write files, start processes or open connections.
-
-    Args:
-        readable: The files and folders that may be read, besides Python's own.
-        memory: Bytes of address space on top of what is in use now.
-        seconds: Seconds of CPU time.
-
-    Raises SandboxUnavailableError.
-
+    There must be no other threads. `readable` files and folders may be read besides Python's own; `memory`
+    is in bytes on top of what is in use now, `seconds` are of CPU time. Raises SandboxUnavailableError.
     """
     check()
-    _limit(memory, seconds)
-    _restrict_files([*readable, *_python_paths()])
-    _restrict_calls(_machine())
-
-
-def _limit(memory: int, seconds: int) -> None:
     import resource  # not on Windows, which `check` refuses
 
     in_use = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
@@ -125,11 +109,13 @@ def _limit(memory: int, seconds: int) -> None:
         resource.RLIMIT_AS: in_use + memory,
         resource.RLIMIT_CPU: seconds,
         resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_NOFILE: _MOST_DESCRIPTORS,
+        resource.RLIMIT_NOFILE: 256,
         resource.RLIMIT_CORE: 0,
     }
     for kind, limit in limits.items():
         resource.setrlimit(kind, (limit, limit))
+    _restrict_files([*readable, *_python_paths()])
+    _restrict_calls(_machine())
 
 
 def _python_paths() -> Iterator[Path]:
@@ -137,8 +123,7 @@ def _python_paths() -> Iterator[Path]:
     yield Path(__file__).parents[2]
     yield from map(Path, {sys.prefix, sys.base_prefix, sys.exec_prefix, *sysconfig.get_paths().values()})
     yield from (Path(entry) for entry in sys.path if entry.endswith(("site-packages", "dist-packages")))
-    yield from map(Path, _SYSTEM_LIBRARIES)
-    yield from map(Path, _DEVICES)
+    yield from map(Path, _SYSTEM_FILES)
 
 
 def _restrict_files(readable: Sequence[Path]) -> None:
@@ -146,10 +131,9 @@ def _restrict_files(readable: Sequence[Path]) -> None:
 
     with Ruleset(scoped=Scope.SIGNAL | Scope.ABSTRACT_UNIX_SOCKET) as rules:
         for path in readable:
-            if path.is_dir():
-                rules.allow_path(path, AccessFS.READ_FILE | AccessFS.READ_DIR)
-            elif path.exists():
-                rules.allow_path(path, AccessFS.READ_FILE)
+            if path.exists():
+                folder = AccessFS.READ_DIR if path.is_dir() else AccessFS.READ_FILE
+                rules.allow_path(path, AccessFS.READ_FILE | folder)
         rules.restrict()
 
 
@@ -157,16 +141,13 @@ def _restrict_calls(machine: Machine) -> None:
     program = b"".join(struct.pack("<HBBI", *instruction) for instruction in _filter(machine))
     instructions = ctypes.create_string_buffer(program, len(program))
 
-    class Program(ctypes.Structure):
-        """struct sock_fprog."""
-
+    class Program(ctypes.Structure):  # struct sock_fprog
         _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
     filter_ = Program(len(program) // 8, ctypes.cast(instructions, ctypes.c_void_p))
     libc = _libc()
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(
-        _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(filter_), 0, 0
-    ):
+    seccomp = (_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(filter_), 0, 0)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.prctl(*seccomp):
         raise SandboxUnavailableError(f"seccomp was refused: {os.strerror(ctypes.get_errno())}")
 
 
@@ -177,23 +158,23 @@ def _filter(machine: Machine) -> Iterator[tuple[int, int, int, int]]:
     yield _RETURN, 0, 0, _KILL
     yield _LOAD, 0, 0, _NUMBER
     yield _JUMP_AT_LEAST, 0, 1, _X32_CALLS  # a second table of the same system calls
-    yield _RETURN, 0, 0, _ERRNO | _ENOSYS
+    yield _RETURN, 0, 0, _ERRNO | errno.ENOSYS
     for number in machine.denied:
         yield _JUMP_EQUAL, 0, 1, number
-        yield _RETURN, 0, 0, _ERRNO | _EPERM
+        yield _RETURN, 0, 0, _ERRNO | errno.EPERM
     # a filter cannot read the flags of clone3; without it libc uses clone
-    yield _JUMP_EQUAL, 0, 1, machine.clone3
-    yield _RETURN, 0, 0, _ERRNO | _ENOSYS
+    yield _JUMP_EQUAL, 0, 1, _CLONE3
+    yield _RETURN, 0, 0, _ERRNO | errno.ENOSYS
     yield _JUMP_EQUAL, 0, 5, machine.prlimit  # limits may be read, not set
     yield _LOAD, 0, 0, _THIRD_ARGUMENT
     yield _JUMP_EQUAL, 0, 2, 0
     yield _LOAD, 0, 0, _THIRD_ARGUMENT + 4
     yield _JUMP_EQUAL, 5, 0, 0
-    yield _RETURN, 0, 0, _ERRNO | _EPERM
+    yield _RETURN, 0, 0, _ERRNO | errno.EPERM
     yield _JUMP_EQUAL, 0, 3, machine.clone
     yield _LOAD, 0, 0, _FIRST_ARGUMENT
     yield _JUMP_SET, 1, 0, _CLONE_THREAD  # a thread may be started, a process not
-    yield _RETURN, 0, 0, _ERRNO | _EPERM
+    yield _RETURN, 0, 0, _ERRNO | errno.EPERM
     yield _RETURN, 0, 0, _ALLOW
 
 

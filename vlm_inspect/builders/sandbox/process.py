@@ -27,20 +27,13 @@ _HINT = "Omit --trust-remote-code: the model is then read from its headers and s
 _START = (
     "import sys; sys.path.append(sys.argv[1]); from vlm_inspect.builders.sandbox.child import main; main()"
 )
-# variables that Python and torch need; none of them holds a secret
-_INHERITED = ("LD_LIBRARY_PATH", "SYSTEMROOT")
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PATH": os.defpath,
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"),
 }
-_CHUNK = 65536
-_SECONDS_TO_EXIT = 0.3
-_LONGEST_MESSAGE = 300
 
 
 class Limits(Struct, frozen=True):
@@ -70,14 +63,12 @@ def build(
     No process is left running, and no file is left behind. Raises RemoteCodeError if the system cannot
     isolate, or if the code fails, exceeds its limits or sends an invalid answer.
     """
-    limits = limits or Limits()
     try:
         confine.check()
     except confine.SandboxUnavailableError as error:
         raise _error(f"its code was not run: {error}.", model) from error
     with tempfile.TemporaryDirectory(prefix="vlm-inspect-", ignore_cleanup_errors=True) as folder:
-        answer = _run(Path(folder), code, config, model, limits)
-    return _tree(answer, model)
+        return _tree(_run(Path(folder), code, config, model, limits or Limits()), model)
 
 
 def _run(folder: Path, code: RemoteCode, config: Mapping[str, Any], model: str, limits: Limits) -> bytes:
@@ -86,22 +77,24 @@ def _run(folder: Path, code: RemoteCode, config: Mapping[str, Any], model: str, 
     _write_code(folder / "code", code.files)
     with _pipe() as (answer_pipe, write_end), _pipe() as (read_end, parent_pipe):
         ends = write_end.fileno(), read_end.fileno()
+        classes = code.model_class, code.config_class
+        task = Task(str(folder / "code"), dict(config), *classes, limits.memory, limits.seconds, *ends)
         child = _start(folder, ends)
         write_end.close()
         read_end.close()
         try:
-            task = _task(folder / "code", code, config, limits, ends)
-            return _read_answer(child, task, answer_pipe, limits, model)
+            return _read_answer(child, msgspec.json.encode(task), answer_pipe, limits, model)
         finally:
             _end(child, parent_pipe)
 
 
 def _start(folder: Path, descriptors: tuple[int, ...]) -> subprocess.Popen[bytes]:
     root = str(Path(__file__).parents[3])
-    environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    # variables that Python and torch need; none of them holds a secret
+    inherited = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ}
     return subprocess.Popen(  # noqa: S603 - this Python interpreter, with our own program
         [sys.executable, "-I", "-B", "-c", _START, root],
-        env={**environment, **_ENVIRONMENT, "HOME": str(folder / "home"), "TMPDIR": str(folder / "work")},
+        env={**inherited, **_ENVIRONMENT, "HOME": str(folder / "home"), "TMPDIR": str(folder / "work")},
         cwd=folder / "work",
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
@@ -123,7 +116,7 @@ def _read_answer(
     answer = bytearray()
     deadline = time.monotonic() + limits.seconds
     while select.select([answer_pipe], [], [], max(0, deadline - time.monotonic()))[0]:
-        data = os.read(answer_pipe.fileno(), _CHUNK)
+        data = os.read(answer_pipe.fileno(), 2**16)
         if not data:
             return bytes(answer)
         answer += data
@@ -141,17 +134,10 @@ def _tree(data: bytes, model: str) -> ModuleTree:
             return from_tree_data(answer.tree)
     except ValueError as error:
         raise _error(f"its code sent an invalid answer: {_printable(str(error))}", model) from error
-    raise _failure(answer, model)
-
-
-def _failure(answer: Answer, model: str) -> RemoteCodeError:
-    reason = _printable(answer.error)
-    if answer.kind == "package":
-        hint = f"Install that package and try again. {_HINT}"
-        return _error(f"its code needs a package that is not installed: {reason}", model, hint)
-    if answer.kind == "system":
-        return _error(f"its code was not run: {reason}", model)
-    return _error(f"its code does not build the model: {reason}", model)
+    problems = {"package": "needs a package that is not installed", "system": "was not run"}
+    problem = problems.get(answer.kind, "does not build the model")
+    hint = f"Install that package and try again. {_HINT}" if answer.kind == "package" else _HINT
+    raise _error(f"its code {problem}: {_printable(answer.error)}", model, hint)
 
 
 def _error(message: str, model: str, hint: str = _HINT) -> RemoteCodeError:
@@ -159,23 +145,7 @@ def _error(message: str, model: str, hint: str = _HINT) -> RemoteCodeError:
 
 
 def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)[:_LONGEST_MESSAGE]
-
-
-def _task(
-    folder: Path, code: RemoteCode, config: Mapping[str, Any], limits: Limits, ends: tuple[int, int]
-) -> bytes:
-    task = Task(
-        code=str(folder),
-        config=dict(config),
-        model_class=code.model_class,
-        config_class=code.config_class,
-        memory=limits.memory,
-        seconds=limits.seconds,
-        answer=ends[0],
-        parent_pipe=ends[1],
-    )
-    return msgspec.json.encode(task)
+    return "".join(c if c.isprintable() else " " for c in text)[:300]
 
 
 def _write_code(folder: Path, files: Mapping[str, str]) -> None:
@@ -188,10 +158,9 @@ def _write_code(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _end(child: subprocess.Popen[bytes], parent_pipe: IO[bytes]) -> None:
-    """Close the parent pipe: the outer process then kills the inner one and exits. If not, kill both."""
-    parent_pipe.close()
+    parent_pipe.close()  # the outer process then kills the inner one and exits; if not, both are killed
     try:
-        child.wait(_SECONDS_TO_EXIT)
+        child.wait(timeout=0.3)
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)  # its process group, which includes the inner process
         child.wait()
@@ -199,7 +168,6 @@ def _end(child: subprocess.Popen[bytes], parent_pipe: IO[bytes]) -> None:
 
 @contextmanager
 def _pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """The reading and the writing end of a pipe."""
     reading, writing = os.pipe()
     with open(reading, "rb", 0) as reader, open(writing, "wb", 0) as writer:  # noqa: PTH123 - descriptors
         yield reader, writer

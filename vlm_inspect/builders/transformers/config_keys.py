@@ -65,49 +65,37 @@ _NEEDED_TOO: Mapping[str, frozenset[str]] = {
     "routing": _listed("experts moe"),
 }
 # the quantities that the shapes of parameters show
-_SHOWN_BY_SHAPES: frozenset[str] = frozenset({"width", "patch", "kernel", "rank", "queries"})
+_SHOWN_BY_SHAPES = _listed("width patch kernel rank queries")
 
 # a key with one of these words is not structural
-_NOT_STRUCTURAL_WORDS = frozenset().union(
+_NOT_STRUCTURAL_WORDS = _listed(
     # running
-    _listed(
-        "cache implementation dtype ep tp pp dp parallel quantization compression group flash fused kernels "
-        "backend device"
-    ),
+    "cache implementation dtype ep tp pp dp parallel quantization compression group flash fused kernels "
+    "backend device "
     # how far attention sees
-    _listed("window chunk"),
+    "window chunk "
     # training
-    _listed(
-        "dropout drop initializer initialization std range loss coef aux freeze frozen tune tuned lr "
-        "learning gradient checkpoint pretraining jitter noise smoothing mask label labels layerdrop"
-    ),
+    "dropout drop initializer initialization std range loss coef aux freeze frozen tune tuned lr "
+    "learning gradient checkpoint pretraining jitter noise smoothing mask label labels layerdrop "
     # text and tokens
-    _listed("token tokens id ids template tokenizer length prompt placeholder"),
+    "token tokens id ids template tokenizer length prompt placeholder "
     # generation
-    _listed("beam beams temperature penalty sampling repetition ngram"),
+    "beam beams temperature penalty sampling repetition ngram "
     # images before they become patches
-    _listed(
-        "tile tiles split splits splitting crop crops resolution resolutions pixels pinpoints thumbnail fps "
-        "frame frames aspect grid mean padding"
-    ),
+    "tile tiles split splits splitting crop crops resolution resolutions pixels pinpoints thumbnail fps "
+    "frame frames aspect grid mean padding "
     # numbers that do not change the shape of a parameter
-    _listed(
-        "eps epsilon scale scaling factor theta rope rotary alpha beta gamma softcap logit interval freq "
-        "step index indices indexes"
-    ),
+    "eps epsilon scale scaling factor theta rope rotary alpha beta gamma softcap logit interval freq "
+    "step index indices indexes "
     # bookkeeping
-    _listed("version transformers commit path auto dir log"),
+    "version transformers commit path auto dir log "
     # multi-token prediction: its layers have a note of their own, see `not_built`
-    _listed("mtp nextn"),
+    "mtp nextn"
 )
-_NOT_STRUCTURAL_KEYS = frozenset(
-    {
-        # a limit on the input; with rotary positions there is no table of that length
-        "max_position_embeddings",
-        "original_max_position_embeddings",
-        # of CLIP's contrastive head, which a tower inside a larger model does not have
-        "projection_dim",
-    }
+_NOT_STRUCTURAL_KEYS = (
+    # limits on the input; with rotary positions there is no table of that length
+    *("max_position_embeddings", "original_max_position_embeddings"),
+    "projection_dim",  # of CLIP's contrastive head, which a tower inside a larger model does not have
 )
 # text under these keys names another checkpoint, whose configuration describes the part
 _PART_WORDS = _listed("tower backbone encoder resampler abstractor")
@@ -162,7 +150,8 @@ class BuiltValues(Struct, frozen=True, dict=True):
             return texts[0].key_and_value(key)
         if _quantity(key) == "vocabulary" and not any(each.is_text for each in nearby):
             return None  # a tower's vocabulary belongs to its pretraining
-        return None if self._has(key, value, part) else self._counterpart(key, value, part)
+        same_quantity = self._same_quantity(key, part)
+        return None if self._has(key, value, same_quantity) else _counterpart(key, value, same_quantity)
 
     def _nearby(self, part: Part) -> list[Part]:
         """The configuration itself and those inside it."""
@@ -172,47 +161,41 @@ class BuiltValues(Struct, frozen=True, dict=True):
     def _same_quantity(self, key: str, part: Part) -> list[tuple[Part, str, Any]]:
         """The (part, key, value) of the same quantity: nearby, or in the part that the key names."""
         quantity, words, nearby = _quantity(key), _words(key), self._nearby(part)
-        named = [
-            each
-            for each in self.parts
-            if each not in nearby and words & (_TEXT_WORDS if each.is_text else _VISION_WORDS)
-        ]
+        named = [each for each in self.parts if words & (_TEXT_WORDS if each.is_text else _VISION_WORDS)]
         return [
             (each, name, value)
-            for each in (*nearby, *named)
+            for each in (*nearby, *(each for each in named if each not in nearby))
             for name, value in each.values
             if _quantity(name) == quantity
         ]
 
-    def _has(self, key: str, value: Any, part: Part) -> bool:
+    def _has(self, key: str, value: Any, same_quantity: list[tuple[Part, str, Any]]) -> bool:
         """Whether the model has this value of this quantity, under any key or as a side of a parameter."""
-        same_quantity = self._same_quantity(key, part)
         if any(_equal(known, value) for _, _, known in same_quantity):
             return True
         contradicted = any(_core(name) == _core(key) for _, name, _ in same_quantity)
-        return not contradicted and not _is_list(value) and self._is_a_side(_quantity(key), value)
-
-    def _is_a_side(self, quantity: str | None, value: Any) -> bool:
-        """Whether a parameter has this width; for a patch, also that of its flattened pixels."""
-        if quantity not in _SHOWN_BY_SHAPES:
+        quantity = _quantity(key)
+        if contradicted or _is_list(value) or quantity not in _SHOWN_BY_SHAPES:
             return False
         flattened = quantity == "patch" and value * value * _IMAGE_CHANNELS in self._sides
         return flattened or value in self._sides or value == _IMAGE_CHANNELS
 
     @cached_property
     def _sides(self) -> frozenset[int]:
-        return _sides(self.root)
+        """Every dimension of every parameter's shape."""
+        return frozenset(side for _, shape in self.root.parameter_paths() for side in shape)
 
-    def _counterpart(self, key: str, value: Any, part: Part) -> str:
-        """The key that states the same under another spelling, or else the only one of the same quantity."""
-        alike = [
-            (each, name)
-            for each, name, known in self._same_quantity(key, part)
-            if known is not None and _is_list(known) == _is_list(value)
-        ]
-        same = [(each, name) for each, name in alike if _core(name) == _core(key)]
-        counterparts = same[:1] or (alike if len(alike) == 1 else [])
-        return next((each.key_and_value(name) for each, name in counterparts), "")
+
+def _counterpart(key: str, value: Any, same_quantity: list[tuple[Part, str, Any]]) -> str:
+    """The key that states the same under another spelling, or else the only one of the same quantity."""
+    alike = [
+        (part, name)
+        for part, name, known in same_quantity
+        if known is not None and _is_list(known) == _is_list(value)
+    ]
+    same = [(part, name) for part, name in alike if _core(name) == _core(key)]
+    counterparts = same[:1] or (alike if len(alike) == 1 else [])
+    return next((part.key_and_value(name) for part, name in counterparts), "")
 
 
 def counts_prediction_layers(key: str) -> bool:
@@ -240,10 +223,8 @@ def _quantity(key: str) -> str | None:
     if key in _NOT_STRUCTURAL_KEYS or _is_not_structural(key):
         return None
     found = _words(key)
-    for quantity, names in _QUANTITIES:
-        if found & names and found & _NEEDED_TOO.get(quantity, found):
-            return quantity
-    return None
+    fitting = (name for name, words in _QUANTITIES if found & words and found & _NEEDED_TOO.get(name, found))
+    return next(fitting, None)
 
 
 @_cached
@@ -260,15 +241,12 @@ def _is_not_structural(key: str) -> bool:
 
 def _is_structural(key: str, value: Any) -> bool:
     if isinstance(value, list):
-        numbers = all(is_number(item) for item in value)
-        return _quantity(key) is not None if numbers else _lists_layer_types(key)
+        if all(map(is_number, value)):
+            return _quantity(key) is not None
+        found = _words(key)
+        return bool(found & {"types", "pattern"}) and bool(found & {"layer", "layers", "block", "blocks"})
     # a switch states no size, and a class may do the same without it (GLM-4.1V's attention_bias)
     return is_number(value) and bool(value) and _quantity(key) is not None
-
-
-def _lists_layer_types(key: str) -> bool:
-    found = _words(key)
-    return bool(found & {"types", "pattern"}) and bool(found & {"layer", "layers", "block", "blocks"})
 
 
 def _is_list(value: Any) -> bool:
@@ -277,15 +255,3 @@ def _is_list(value: Any) -> bool:
 
 def _equal(known: Any, value: Any) -> bool:
     return bool((list(known) if isinstance(known, tuple) else known) == value)
-
-
-def _sides(root: ModuleNode) -> frozenset[int]:
-    """Every dimension of every parameter's shape."""
-    seen: dict[int, ModuleNode] = {}
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if id(node) not in seen:
-            seen[id(node)] = node
-            waiting += [child for _, child in node.children]
-    return frozenset(side for node in seen.values() for _, shape in node.parameters for side in shape)

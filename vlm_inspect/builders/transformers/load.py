@@ -7,24 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from msgspec.structs import replace
 
 from vlm_inspect.builders.config_values import quantization_config
-from vlm_inspect.builders.messages import typed_error_text
 from vlm_inspect.builders.transformers.build import resolve, selected_class, without_runtime
 from vlm_inspect.builders.transformers.not_built import not_built
 from vlm_inspect.builders.transformers.patches import patched
+from vlm_inspect.builders.transformers.select import Selection
 from vlm_inspect.builders.transformers.walk import read_model
-from vlm_inspect.core.errors import UnverifiableError
+from vlm_inspect.core.errors import UnverifiableError, typed_error_text
 from vlm_inspect.core.load_report import LoadingInfo
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
-
-# PEFT's prefix for every path of the model that it wraps
-_PEFT_PREFIX = "base_model.model."
-_LONGEST_METHOD = 40
 
 
 def load(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> LoadingInfo:
@@ -32,9 +29,7 @@ def load(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> Loadi
 
     Raises what `build.selected_class` raises, and UnverifiableError if the loader itself fails.
     """
-    with selected_class(config, model) as selected:
-        _require_loader(model)
-        resolved = resolve(selected, config)
+    with _selected(config, model) as (selected, resolved):
         live, info = _run_loader(selected.model_class, resolved, headers.tensors, model)
         tree = read_model(live, resolved, selected.notes)
         notes = (*tree.notes, *not_built(without_runtime(config), resolved, tree))
@@ -42,13 +37,8 @@ def load(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> Loadi
 
 
 def rename(config: Mapping[str, Any], keys: Sequence[str], model: str) -> LoadingInfo:
-    """Return where the loader looks for parameters of these names; nothing is loaded.
-
-    Raises what `load` raises.
-    """
-    with selected_class(config, model) as selected:
-        _require_loader(model)
-        resolved = resolve(selected, config)
+    """Return where the loader looks for parameters of these names; nothing is loaded. Raises as `load`."""
+    with _selected(config, model) as (selected, resolved):
         live = empty_model(selected.model_class, resolved)
         state = live.state_dict()
         paths, converted = _renamed(live, state, keys)
@@ -72,39 +62,38 @@ def empty_model(model_class: Any, resolved: Any) -> Any:
     return live
 
 
+@contextmanager
+def _selected(config: Mapping[str, Any], model: str) -> Iterator[tuple[Selection, Any]]:
+    """The class and its configuration, if this transformers exposes how it renames a checkpoint's keys."""
+    with selected_class(config, model) as selected:
+        import transformers
+
+        try:
+            from transformers.conversion_mapping import get_model_conversion_mapping  # noqa: F401
+            from transformers.core_model_loading import rename_source_key  # noqa: F401
+        except ImportError:
+            raise UnverifiableError(
+                f"transformers {transformers.__version__} does not say how it renames a checkpoint's keys.",
+                hint="Install transformers 5.5 or later.",
+                model=model,
+            ) from None
+        yield selected, resolve(selected, config)
+
+
 def refuse_quantized(config: Mapping[str, Any], model: str) -> None:
     """Raise UnverifiableError for a configuration of quantised weights."""
     stated = quantization_config(config)
     if stated:
+        method = stated.get("quant_method") or stated.get("quant_algo") or stated.get("mode")
+        if not (isinstance(method, str) and method.isprintable()):
+            method = "MLX" if {"group_size", "bits"} <= stated.keys() else "of an unnamed kind"
         raise UnverifiableError(
-            f"{model}: its weights are quantised ({_quantisation_method(stated)}), so its tensors have other "
+            f"{model}: its weights are quantised ({method[:40]}), so its tensors have other "
             "names and shapes than those of the model that transformers builds: the package that unpacks "
             "them decides which modules are replaced, and by what.",
             hint="Verify the model that it was quantised from.",
             model=model,
         )
-
-
-def _quantisation_method(stated: Mapping[str, Any]) -> str:
-    method = stated.get("quant_method") or stated.get("quant_algo") or stated.get("mode")
-    if isinstance(method, str) and method.isprintable():
-        return method[:_LONGEST_METHOD]
-    return "MLX" if {"group_size", "bits"} <= stated.keys() else "of an unnamed kind"
-
-
-def _require_loader(model: str) -> None:
-    """Raise UnverifiableError if this transformers does not expose how it renames a checkpoint's keys."""
-    import transformers
-
-    try:
-        from transformers.conversion_mapping import get_model_conversion_mapping  # noqa: F401
-        from transformers.core_model_loading import rename_source_key  # noqa: F401
-    except ImportError:
-        raise UnverifiableError(
-            f"transformers {transformers.__version__} does not say how it renames a checkpoint's keys.",
-            hint="Install transformers 5.5 or later.",
-            model=model,
-        ) from None
 
 
 def _run_loader(
@@ -146,8 +135,7 @@ def _loading_info(
 ) -> LoadingInfo:
     state = live.state_dict()
     names = [tensor.name for tensor in headers.tensors]
-    in_missing_files = [name for names in headers.missing.values() for name in names]
-    paths, converted = _renamed(live, state, [*names, *in_missing_files])
+    paths, converted = _renamed(live, state, chain(names, *headers.missing.values()))
     unused = {name for name in names if paths[name] not in state}
     unexpected = frozenset(name for name in unused if paths[name] in info["unexpected_keys"])
     missing, reached = frozenset(info["missing_keys"]), {paths[name] for name in names}
@@ -190,7 +178,7 @@ def _renamed_by_peft(live: Any, keys: Iterable[str]) -> dict[str, str]:
     """PEFT's path (since 0.19) for each key of a LoRA: the loader's, if the model type has renames.
 
     PEFT does not rename the keys of a type whose renames are those of its classes, nor a key that, after
-    PEFT's own prefix, ends with its new name
+    the prefix that PEFT puts before every path, ends with its new name
     (peft.utils.transformers_weight_conversion.convert_peft_adapter_state_dict_for_transformers).
     """
     from transformers.conversion_mapping import get_checkpoint_conversion_mapping
@@ -200,7 +188,7 @@ def _renamed_by_peft(live: Any, keys: Iterable[str]) -> dict[str, str]:
         return {key: key for key in keys}
     renamings, converters = _key_transforms(live)
     paths = {key: rename_source_key(key, renamings, converters)[0] for key in keys}
-    return {key: key if f"{_PEFT_PREFIX}{key}".endswith(path) else path for key, path in paths.items()}
+    return {key: key if f"base_model.model.{key}".endswith(path) else path for key, path in paths.items()}
 
 
 def _key_transforms(live: Any) -> tuple[list[Any], list[Any]]:

@@ -54,20 +54,17 @@ def broken_import(name: str, error: BaseException) -> BrokenEnvironmentError:
     while root.__cause__ is not None:
         root = root.__cause__
     message = f"transformers cannot import {name} here: {packages.first_sentence(root)}"
-    return BrokenEnvironmentError(message, hint=_import_hint(name, root))
-
-
-def _import_hint(name: str, root: BaseException) -> str:
     if "torchvision" in str(root):  # its operators are built for one torch, which its own error does not say
-        mismatch = packages.missing_requirements("torchvision", on="torch")
-        why = f" ({mismatch[0]})" if mismatch else ""
-        return f"torchvision does not match torch{why}: install the matching pair, or uninstall torchvision."
-    if sys.flags.optimize > 1:
-        return "Run Python without -OO (PYTHONOPTIMIZE=2): transformers reads docstrings."
-    found = packages.missing_requirements("transformers")
-    if found:
-        return f"{packages.pip_install(found)} ({found[0]})"
-    return f"python -c 'from transformers import {name}' shows all of it; vlm-inspect doctor checks more."
+        found = packages.missing_requirements("torchvision", on="torch")
+        why = f" ({found[0]})" if found else ""
+        hint = f"torchvision does not match torch{why}: install the matching pair, or uninstall torchvision."
+    elif sys.flags.optimize > 1:
+        hint = "Run Python without -OO (PYTHONOPTIMIZE=2): transformers reads docstrings."
+    elif found := packages.missing_requirements("transformers"):
+        hint = f"{packages.pip_install(found)} ({found[0]})"
+    else:
+        hint = f"python -c 'from transformers import {name}' shows all of it; vlm-inspect doctor checks more."
+    return BrokenEnvironmentError(message, hint=hint)
 
 
 def _check_transformers(transformers: Any) -> None:
@@ -87,9 +84,6 @@ def _check_transformers(transformers: Any) -> None:
             f"{found[0]}." if found else f"transformers {version} finds no torch that it can use.",
             hint=packages.pip_install(found) if found else "pip install --upgrade torch",
         )
-
-
-# --- sub-models ---
 
 
 def build_available_parts(
@@ -154,11 +148,8 @@ def _failed_class(error: ImportError) -> type | None:
     """The innermost sub-model whose constructor raised; None if it was the model itself."""
     from transformers import PreTrainedModel
 
-    building = [
-        frame.f_locals.get("self")
-        for frame, _ in walk_tb(error.__traceback__)
-        if frame.f_code.co_name == "__init__"
-    ]
+    frames = [frame for frame, _ in walk_tb(error.__traceback__) if frame.f_code.co_name == "__init__"]
+    building = (frame.f_locals.get("self") for frame in frames)
     models = list(dict.fromkeys(type(each) for each in building if isinstance(each, PreTrainedModel)))
     return models[-1] if len(models) > 1 else None
 

@@ -14,8 +14,6 @@ from vlm_inspect.builders.config_values import TEXT_PARTS, flat_values, tie_sett
 from vlm_inspect.builders.transformers import config_keys
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree
 
-_PREDICTION_MODULES = ("mtp", "nextn", "multi_token")
-
 
 def not_built(config: Mapping[str, Any], resolved: Any, tree: ModuleTree) -> tuple[str, ...]:
     """Return a sentence for each; `resolved` is the configuration as the classes read it."""
@@ -30,27 +28,23 @@ def _prediction_notes(config: Mapping[str, Any], tree: ModuleTree) -> Iterator[s
             counts[path] = value
         elif key == "num_hidden_layers" and type(value) is int:
             depths.add(value)
-    if not counts:
-        return
-    path, count = max(counts.items(), key=lambda item: item[1])
-    if _builds_prediction_layers(tree.root, {depth + count for depth in depths}):
-        return
-    layers = "1 layer" if count == 1 else f"{count} layers"
-    yield (
-        f"config.json states {layers} for predicting further tokens ({path}), which "
-        f"{tree.root.class_name} does not build: what a checkpoint holds of them is not counted."
-    )
+    path, count = max(counts.items(), key=lambda item: item[1], default=("", 0))
+    if count and not _builds_prediction_layers(tree.root, {depth + count for depth in depths}):
+        layers = "1 layer" if count == 1 else f"{count} layers"
+        yield (
+            f"config.json states {layers} for predicting further tokens ({path}), which "
+            f"{tree.root.class_name} does not build: what a checkpoint holds of them is not counted."
+        )
 
 
 def _builds_prediction_layers(root: ModuleNode, longer: set[int]) -> bool:
     """Whether there is a module of that name, or a stack that is longer by as many layers."""
-    for path, node in root.walk():
-        name = path.rpartition(".")[2].lower()
-        if any(word in name for word in _PREDICTION_MODULES):
-            return True
-        if name == "layers" and len(node.children) in longer:
-            return True
-    return False
+    named = ((path.rpartition(".")[2].lower(), node) for path, node in root.walk())
+    return any(
+        any(word in name for word in ("mtp", "nextn", "multi_token"))
+        or (name == "layers" and len(node.children) in longer)
+        for name, node in named
+    )
 
 
 def _tie_notes(config: Mapping[str, Any], resolved: Any, tree: ModuleTree) -> Iterator[str]:

@@ -79,12 +79,14 @@ def no_init() -> Iterator[None]:
     from torch.nn import init
     from transformers import PreTrainedModel
 
-    initialisers = [name for name in vars(init) if name.endswith("_") and not name.startswith("_")]
+    names: list[tuple[Any, str]] = [
+        (init, name) for name in vars(init) if name.endswith("_") and not name.startswith("_")
+    ]
+    if hasattr(PreTrainedModel, "_initialize_weights"):
+        names.append((PreTrainedModel, "_initialize_weights"))
     with ExitStack() as patches:
-        for name in initialisers:
-            patches.enter_context(patched(init, name, _unchanged))
-        if hasattr(PreTrainedModel, "_initialize_weights"):
-            patches.enter_context(patched(PreTrainedModel, "_initialize_weights", _unchanged))
+        for owner, name in names:
+            patches.enter_context(patched(owner, name, lambda tensor, *_, **__: tensor))
         yield
 
 
@@ -94,7 +96,14 @@ def flash_attention_allowed() -> AbstractContextManager[None]:
 
     if not attention_selects_classes():
         return nullcontext()
-    return patched(PreTrainedModel, _FLASH_CHECK, classmethod(_enable_flash_attention))
+
+    def enable(model_class: Any, config: Any, *_: Any, **__: Any) -> Any:
+        if not model_class._supports_flash_attn_2:  # noqa: SLF001 - transformers has no public name for it
+            config._attn_implementation = None  # noqa: SLF001 - as above
+            return model_class._check_and_enable_sdpa(config, hard_check_only=False)  # noqa: SLF001 - as above
+        return config
+
+    return patched(PreTrainedModel, _FLASH_CHECK, classmethod(enable))
 
 
 def attention_selects_classes() -> bool:
@@ -116,14 +125,3 @@ def patched(owner: Any, name: str, replacement: Any) -> Iterator[None]:
             delattr(owner, name)
         else:
             setattr(owner, name, own)
-
-
-def _enable_flash_attention(model_class: Any, config: Any, *_: Any, **__: Any) -> Any:
-    if not model_class._supports_flash_attn_2:  # noqa: SLF001 - transformers has no public name for it
-        config._attn_implementation = None  # noqa: SLF001 - as above
-        return model_class._check_and_enable_sdpa(config, hard_check_only=False)  # noqa: SLF001 - as above
-    return config
-
-
-def _unchanged(tensor: Any, *_: Any, **__: Any) -> Any:
-    return tensor

@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from vlm_inspect.builders.config_values import first_architecture
 from vlm_inspect.builders.transformers.missing import broken_import
 from vlm_inspect.core import packages
 from vlm_inspect.core.errors import NotNativeError
@@ -35,8 +36,7 @@ def select(config: Mapping[str, Any], model: str) -> Selection:
 
     Raises NotNativeError if transformers has neither.
     """
-    model_type = _nonempty_text(config.get("model_type"))
-    architecture = _first_architecture(config)
+    model_type, architecture = _nonempty_text(config.get("model_type")), first_architecture(config)
     named = _model_class(architecture) if architecture else None
     if named is not None:
         return _named_selection(named, model_type)
@@ -47,9 +47,14 @@ def select(config: Mapping[str, Any], model: str) -> Selection:
             model=model,
             short="unnamed",
         )
-    standard = _auto_class(model_type)
+    standard = next(filter(None, map(_model_class, _auto_class_names(model_type))), None)
     if standard is None:
-        raise _no_class_error(architecture, model_type, config, model)
+        name = architecture or f"model_type {model_type!r}"
+        if isinstance(config.get("auto_map"), Mapping):
+            message = f"{name} is code of its own repo, which transformers {version()} does not have."
+            raise NotNativeError(message, model=model, short="remote code")
+        message = f"transformers {version()} has no class for {name}."
+        raise NotNativeError(message, model=model, short="unknown type")
     if architecture is None:
         note = f"config.json names no architecture; built {standard.__name__}, the class for {model_type!r}."
     elif _normalised(architecture) == _normalised(standard.__name__):
@@ -77,39 +82,24 @@ def unknown_parts(config: Mapping[str, Any], error: BaseException) -> dict[str, 
     Empty if the error names none of these types: a class that ignores the type of its sub-configurations
     fails for another reason.
     """
-    parts = {}
-    for name, part in config.items():
-        kind = _nonempty_text(part.get("model_type")) if isinstance(part, Mapping) else None
-        if kind is not None and _config_class(kind) is None:
-            parts[name] = kind
-    return parts if any(kind in str(error) for kind in parts.values()) else {}
+    parts = {name: part for name, part in config.items() if isinstance(part, Mapping)}
+    kinds = {name: _nonempty_text(part.get("model_type")) for name, part in parts.items()}
+    unknown = {name: kind for name, kind in kinds.items() if kind is not None and _config_class(kind) is None}
+    return unknown if any(kind in str(error) for kind in unknown.values()) else {}
 
 
 def _named_selection(named: Any, model_type: str | None) -> Selection:
-    own_config = named.config_class
-    typed_config = _config_class(model_type)
+    own_config, typed_config = named.config_class, _config_class(model_type)
     if model_type is None:
         note = f"config.json says no model_type; built {named.__name__}, the architecture it names."
-        return Selection(named, own_config, (note,))
-    if typed_config is None or typed_config is own_config or named.__name__ in _auto_class_names(model_type):
+    elif typed_config in (None, own_config) or named.__name__ in _auto_class_names(model_type):
         return Selection(named, typed_config or own_config)
-    note = (
-        f"config.json says model_type {model_type!r} and architecture {named.__name__}, which belongs to "
-        f"{own_config.model_type!r}; built {named.__name__}, the class its weights were saved from."
-    )
+    else:
+        note = (
+            f"config.json says model_type {model_type!r} and architecture {named.__name__}, which belongs to "
+            f"{own_config.model_type!r}; built {named.__name__}, the class its weights were saved from."
+        )
     return Selection(named, own_config, (note,))
-
-
-def _no_class_error(
-    architecture: str | None, model_type: str | None, config: Mapping[str, Any], model: str
-) -> NotNativeError:
-    name = architecture or f"model_type {model_type!r}"
-    if isinstance(config.get("auto_map"), Mapping):
-        message = f"{name} is code of its own repo, which transformers {version()} does not have."
-        return NotNativeError(message, model=model, short="remote code")
-    return NotNativeError(
-        f"transformers {version()} has no class for {name}.", model=model, short="unknown type"
-    )
 
 
 def _model_class(name: str) -> Any | None:
@@ -126,13 +116,8 @@ def _model_class(name: str) -> Any | None:
     return found if is_model and getattr(found, "config_class", None) is not None else None
 
 
-def _auto_class(model_type: str | None) -> Any | None:
-    """The class that transformers' auto classes build for a type."""
-    classes = (_model_class(name) for name in _auto_class_names(model_type))
-    return next((found for found in classes if found is not None), None)
-
-
 def _auto_class_names(model_type: str | None) -> Iterator[str]:
+    """The names of the classes that transformers' auto classes build for a type."""
     from transformers.models.auto import modeling_auto
 
     for mapping in _AUTO_MAPPINGS:
@@ -146,11 +131,6 @@ def _config_class(model_type: str | None) -> Any | None:
     if model_type not in CONFIG_MAPPING:  # a lazy mapping: its get() imports as [] does
         return None
     return CONFIG_MAPPING[model_type]
-
-
-def _first_architecture(config: Mapping[str, Any]) -> str | None:
-    names = config.get("architectures")
-    return _nonempty_text(names[0]) if isinstance(names, list) and names else None
 
 
 def _nonempty_text(value: object) -> str | None:

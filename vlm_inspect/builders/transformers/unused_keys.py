@@ -12,9 +12,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from vlm_inspect.builders.messages import truncate
 from vlm_inspect.builders.transformers.config_keys import BuiltValues, Part
 from vlm_inspect.builders.transformers.patches import patched
+from vlm_inspect.core.errors import truncate
 from vlm_inspect.core.module_tree import ModuleNode, UnusedConfigKey
 
 Reads = set[tuple[type, str]]
@@ -57,13 +57,7 @@ def unused_keys(
 ) -> tuple[UnusedConfigKey, ...]:
     """Return the keys of a config.json that no class used, in its order. Keys that are null are ignored.
 
-    Args:
-        config: The configuration as it is in the file.
-        resolved: The configuration as its classes read it.
-        base: The class of transformers that all configuration classes have as a base.
-        reads: What `recorded_reads` recorded during the build.
-        root: The modules that were built.
-
+    `resolved` is the configuration as its classes read it, `base` the base of these classes.
     """
     parts = tuple(_parts(resolved, base, ""))
     built = BuiltValues(parts, root)
@@ -73,9 +67,7 @@ def unused_keys(
 
 def _parts(config: Any, base: type, path: str) -> Iterator[Part]:
     """A configuration and those inside it, with the keys that each declares."""
-    config_class: type = type(config)
-    declared = _declared(config_class) | _declared(base) | frozenset(_base_attributes(base))
-    yield Part(path, config, declared)
+    yield Part(path, config, _declared(config.__class__, base))
     if path.count(".") < _DEEPEST:
         for name, value in vars(config).items():
             if isinstance(value, base):
@@ -83,9 +75,9 @@ def _parts(config: Any, base: type, path: str) -> Iterator[Part]:
 
 
 @cache
-def _declared(config_class: type) -> frozenset[str]:
-    """The keys that a configuration class knows: fields, properties, its constructor's parameters."""
-    names = set(dir(config_class))
+def _declared(config_class: type, base: type) -> frozenset[str]:
+    """The keys that a configuration class knows: fields, properties, its constructors' parameters."""
+    names = {*dir(config_class), *vars(base())}  # older classes set the base's keys only in its constructor
     for each in config_class.__mro__:
         names.update(vars(each).get("__annotations__", ()))
         constructor = vars(each).get("__init__")
@@ -93,12 +85,6 @@ def _declared(config_class: type) -> frozenset[str]:
             names.update(inspect.signature(constructor).parameters)
     aliases = getattr(config_class, "attribute_map", {})
     return frozenset(names | {*aliases, *aliases.values()})
-
-
-@cache
-def _base_attributes(base: type) -> tuple[str, ...]:
-    """What every configuration has; older classes set it only in their constructor."""
-    return tuple(vars(base()))
 
 
 @cache
@@ -143,7 +129,7 @@ def _unread(
 
 
 def _is_read(key: str, part: Part, reads: Reads) -> bool:
-    config_class: type = type(part.config)
+    config_class = part.config.__class__
     if key in part.declared or (config_class, key) in reads or key in _defaults(config_class):
         return True
     # popped by name, and not stored: Gemma 4 makes widths per layer of its global_head_dim
@@ -167,17 +153,15 @@ def _is_used(unused: _UnusedKey, config: Mapping[str, Any], parts: tuple[Part, .
 
 
 def _is_passed_on(key: str, config: Mapping[str, Any], parts: tuple[Part, ...]) -> bool:
-    """Whether a part that config.json does not describe was made from flat keys, this one included."""
-    undescribed = (part for part in parts[1:] if key in part.declared and part.path not in config)
-    return any(_is_made_from(part, config) for part in undescribed)
+    """Whether a part that config.json does not describe was made from flat keys, this one included.
 
-
-def _is_made_from(part: Part, config: Mapping[str, Any]) -> bool:
-    """Whether the part has a value of the configuration that is not its default."""
-    config_class: type = type(part.config)
-    default = _defaults(config_class)
+    It was if it has a value of config.json that is not its default.
+    """
     return any(
-        name in config and config[name] == value and default.get(name) != value for name, value in part.values
+        name in config and config[name] == value and _defaults(part.config.__class__).get(name) != value
+        for part in parts[1:]
+        if key in part.declared and part.path not in config
+        for name, value in part.values
     )
 
 

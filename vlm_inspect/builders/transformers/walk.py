@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -34,66 +35,40 @@ def read_model(live: nn.Module, config: Any, notes: tuple[str, ...] = ()) -> Mod
     import torch
     import transformers
 
-    walk = Walk(live)
+    walk = _Walk()
+    root, paths = walk.node(live, ""), walk.module_paths
+    own_configs = list(_own_configs(live, "", None))
+    config_dicts = {id(each): each.to_dict() for _, each in own_configs}
+    backends = {name for flag, name in _ATTENTION_BACKENDS.items() if getattr(live, flag, False) is True}
     return ModuleTree(
-        root=walk.root,
-        ties=walk.ties,
-        accessors=walk.accessors,
+        root=root,
+        ties=tuple(tuple(each) for each in walk.parameter_paths.values() if len(each) > 1),
+        accessors={name: paths[id(module)] for name, module in _accessed(live) if id(module) in paths},
         config=config.to_dict(),
-        configs=walk.configs,
-        attention_backends=walk.attention_backends,
+        configs={path: config_dicts[id(each)] for path, each in own_configs},
+        attention_backends=tuple(sorted(backends)),
         forward_info=tuple(read_forward_info(live)),
         notes=notes,
         versions={"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]},
     )
 
 
-class Walk:
-    """One pass over a model: its nodes, the paths of its modules, and its tied parameters."""
+class _Walk:
+    """One pass over a model: its nodes, and the paths of its modules and parameters by their ids."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self) -> None:
         self._pool = NodePool()
-        self._module_paths: dict[int, str] = {}
-        self._parameter_paths: dict[int, list[str]] = {}
-        self.root = self._node(model, "")
-        self._model = model
+        self.module_paths: dict[int, str] = {}
+        self.parameter_paths: dict[int, list[str]] = {}
 
-    @property
-    def ties(self) -> tuple[tuple[str, ...], ...]:
-        """The paths of each parameter that has more than one, in the order of the tree."""
-        return tuple(tuple(paths) for paths in self._parameter_paths.values() if len(paths) > 1)
-
-    @property
-    def accessors(self) -> dict[str, str]:
-        """The paths of the modules that the model's accessors return; those without a module are omitted."""
-        found: dict[str, str] = {}
-        for name, call in _accessor_calls(self._model):
-            path = self._module_paths.get(id(_result(call)))
-            if path is not None:
-                found[name] = path
-        return found
-
-    @property
-    def attention_backends(self) -> tuple[str, ...]:
-        """The attention backends that the model's class declares to support."""
-        flags = _ATTENTION_BACKENDS.items()
-        return tuple(sorted({name for flag, name in flags if getattr(self._model, flag, False) is True}))
-
-    @property
-    def configs(self) -> dict[str, dict[str, Any]]:
-        """The configurations of sub-models, by the path of the outermost module that has them."""
-        found = list(_own_configs(self._model, "", None))
-        as_dicts = {id(config): config.to_dict() for _, config in found}
-        return {path: as_dicts[id(config)] for path, config in found}
-
-    def _node(self, module: nn.Module, path: str) -> ModuleNode:
-        self._module_paths.setdefault(id(module), path)
+    def node(self, module: nn.Module, path: str) -> ModuleNode:
+        self.module_paths.setdefault(id(module), path)
         parameters = _shapes(module._parameters)  # noqa: SLF001 - named_parameters() omits tied ones
         for name, _ in parameters:
-            paths = self._parameter_paths.setdefault(id(module._parameters[name]), [])  # noqa: SLF001
+            paths = self.parameter_paths.setdefault(id(module._parameters[name]), [])  # noqa: SLF001
             paths.append(join(path, name))
         children = tuple(
-            (name, self._node(child, join(path, name)))
+            (name, self.node(child, join(path, name)))
             for name, child in module._modules.items()  # noqa: SLF001 - named_children() omits shared ones
             if child is not None
         )
@@ -126,14 +101,10 @@ def _detail(module: nn.Module) -> str:
 
 
 def _attributes(module: nn.Module) -> tuple[tuple[str, Attribute], ...]:
-    found = []
-    for name, value in vars(module).items():
-        if name[0] == "_" or not _is_read(name):  # most are torch's own, twenty in every module
-            continue
-        plain = _plain_attribute(name, value)
-        if plain is not None:
-            found.append((name, plain))
-    return tuple(sorted(found, key=lambda pair: pair[0]))
+    # most names are torch's own, twenty in every module
+    read = {name: value for name, value in vars(module).items() if name[0] != "_" and _is_read(name)}
+    plain = ((name, _plain_attribute(name, read[name])) for name in sorted(read))
+    return tuple((name, value) for name, value in plain if value is not None)
 
 
 @cache
@@ -166,17 +137,11 @@ def _own_configs(module: nn.Module, path: str, outer: Any) -> Iterator[tuple[str
             yield from _own_configs(child, join(path, name), config)
 
 
-def _accessor_calls(model: nn.Module) -> Iterator[tuple[str, Callable[[], object]]]:
-    for name in _PLAIN_ACCESSORS:
-        if hasattr(model, name):
-            yield name, getattr(model, name)
-    for modality in _MODALITIES:
-        if hasattr(model, "get_encoder"):
-            yield f"get_encoder({modality})", partial(model.get_encoder, modality=modality)
-
-
-def _result(call: Callable[[], object]) -> object:
-    try:
-        return call()
-    except Exception:  # noqa: BLE001 - a model's own method may raise anything; then it returns no module
-        return None
+def _accessed(model: Any) -> Iterator[tuple[str, object]]:
+    """The results of the model's accessors."""
+    calls = {name: getattr(model, name) for name in _PLAIN_ACCESSORS if hasattr(model, name)}
+    if hasattr(model, "get_encoder"):
+        calls |= {f"get_encoder({each})": partial(model.get_encoder, modality=each) for each in _MODALITIES}
+    for name, call in calls.items():
+        with suppress(Exception):  # a model's own method may raise anything; then it returns no module
+            yield name, call()
