@@ -25,11 +25,11 @@ from vlm_inspect.core.architecture import (
     Layer,
     Mlp,
     Norm,
-    NormStage,
     Parameters,
     Role,
 )
 from vlm_inspect.core.module_tree import INFERRED, ModuleTree, Unknowns, is_below
+from vlm_inspect.core.stages import NormStage
 
 _ACTIVATION = "activations leave no trace in headers"
 _EPS = "headers hold no eps"

@@ -10,23 +10,18 @@ from msgspec import Struct, field
 from vlm_inspect.core.architecture import (
     Architecture,
     Attention,
-    BlockStage,
     Component,
-    ConvStage,
-    EmbeddingStage,
     Experts,
     Latent,
     Layer,
     LayerStack,
-    LinearStage,
     Mlp,
-    MlpStage,
     Quantization,
     Role,
     Rotary,
-    Stage,
 )
 from vlm_inspect.core.difference import Value
+from vlm_inspect.core.stages import BlockStage, ConvStage, EmbeddingStage, LinearStage, MlpStage, Stage
 
 Named = Iterator[tuple[str, Value | None]]
 
