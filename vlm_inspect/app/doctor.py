@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vlm_inspect.builders import doctor as libraries
-from vlm_inspect.core.health import HealthCheck
 from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.core.packages import HealthCheck
 from vlm_inspect.core.version import __version__
 from vlm_inspect.sources import doctor as hub
 from vlm_inspect.storage import cache

@@ -11,7 +11,7 @@ from vlm_inspect.cli.output import Output
 from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:
-    from vlm_inspect.core.health import HealthCheck
+    from vlm_inspect.core.packages import HealthCheck
 
 EXAMPLES = """\
 vlm-inspect doctor

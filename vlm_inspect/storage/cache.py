@@ -24,10 +24,10 @@ from msgspec.structs import replace
 
 from vlm_inspect.core.architecture import SCHEMA_VERSION, Architecture
 from vlm_inspect.core.errors import NotNativeError
-from vlm_inspect.core.health import HealthCheck
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.core.options import Builder
+from vlm_inspect.core.packages import HealthCheck
 from vlm_inspect.storage import library_versions
 from vlm_inspect.storage.atomic import atomic_write
 
