@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import get_args
 
 from msgspec import Struct, field
 
@@ -16,6 +17,7 @@ from vlm_inspect.core.architecture import (
     Layer,
     LayerStack,
     Mlp,
+    Modality,
     Quantization,
     Role,
     Rotary,
@@ -47,76 +49,6 @@ _NORM_FIELDS = {"class_name": "norm", "eps": "norm eps"}
 _EXPERT_FIELDS = {"per_token": "experts per token", "parameters": "expert parameters"}
 _MLP_FIELDS = {"class_name": "MLP", "activation": "activation", "experts": "experts"}
 
-_EMBEDDING_FACTS = (
-    "vocabulary",
-    "embedding class",
-    "patch projection",
-    "patch size",
-    "input channels",
-    "positions",
-    "other embeddings",
-)
-_STAGE_FACTS = (
-    "input width",
-    "output width",
-    "inner widths",
-    "vocabulary",
-    "steps",
-    "query tokens",
-    "resampler layers",
-)
-_ATTENTION_FACTS = (
-    "attention",
-    "attention kind",
-    "heads",
-    "key-value heads",
-    "head width",
-    "cross-attention",
-    "mechanism",
-    "sliding window",
-    "attention chunk",
-    "attention window",
-    "key-value rank",
-    "query rank",
-    "value width",
-    "q/k norm",
-    "q/k norm width",
-    "attention bias",
-    "attention positions",
-    "rotary kind",
-    "rotary width",
-    "rotary sections",
-    "rotary base",
-    "rotary factor",
-    "attention features",
-    "state width",
-    "convolution",
-)
-_EXPERT_FACTS = (
-    "experts",
-    "experts per token",
-    "expert width",
-    "shared experts",
-    "shared expert width",
-    "router",
-    "router scoring",
-)
-_MLP_FACTS = ("MLP", "MLP hidden width", "MLP gated", "activation", *_EXPERT_FACTS)
-_NORM_FACTS = ("norm", "norm eps", "norms", "norm placement", "parallel")
-_FUSION_FACTS = tuple(
-    f"{modality} {fact}" for modality in ("image", "video", "audio") for fact in ("fusion", "token")
-)
-# fact → record fields without which it is unknown, the narrowest first
-_FIELDS_OF = {
-    **dict.fromkeys(_EMBEDDING_FACTS, ("embeddings",)),
-    **dict.fromkeys(_STAGE_FACTS, ("stages", "embeddings")),
-    **dict.fromkeys(_ATTENTION_FACTS, ("attention", "layers")),
-    **dict.fromkeys(_MLP_FACTS, ("MLP", "layers")),
-    **dict.fromkeys(_EXPERT_FACTS, ("experts", "MLP", "layers")),
-    **dict.fromkeys(_NORM_FACTS, ("norms", "layers")),
-    **dict.fromkeys(("layer class", "layer order"), ("layers",)),
-    **dict.fromkeys(_FUSION_FACTS, ("inputs",)),
-}
 GROUPS = frozenset({"embeddings", "stages", "inputs"})
 """Record fields that are not facts: if one is unknown, the facts in it are."""
 
@@ -141,21 +73,20 @@ class Facts(Struct, frozen=True):
         return next((reasons[field] for field in fields if field in reasons), self.not_inspected)
 
 
-# --- the whole model
-
-
 def model_facts(architecture: Architecture, *, with_ignored_keys: bool = True) -> Facts:
     """The facts of the model as a whole.
 
     The total of its parameters is one only if it is unknown, because other facts determine it.
-    `with_ignored_keys=False` leaves out ignored configuration keys, which are unknown if no class was built.
+    Ignored configuration keys are unknown if no class was built.
     """
     named: dict[str, Value | None] = {
         "model class": architecture.model_class,
         "model type": architecture.model_type,
         "quantization": _quantization(architecture.quantization),
-        **dict(_inputs(architecture)),
     }
+    for each in architecture.inputs:
+        named[f"{each.modality} fusion"] = each.steps or None
+        named[f"{each.modality} token"] = each.token_id
     if with_ignored_keys:
         named["ignored config keys"] = tuple(key.path for key in architecture.ignored_structural_keys) or None
     unknown = {
@@ -176,22 +107,12 @@ def _quantization(quantization: Quantization | None) -> str | None:
     return f"{quantization.method}, {quantization.bits} bits" if quantization.bits else quantization.method
 
 
-def _inputs(architecture: Architecture) -> Named:
-    for modality_input in architecture.inputs:
-        yield f"{modality_input.modality} fusion", modality_input.steps or None
-        yield f"{modality_input.modality} token", modality_input.token_id
-
-
 def _unknown_inputs(architecture: Architecture) -> Iterator[tuple[str, str]]:
     if "inputs" in architecture.unknown:
         yield "inputs", architecture.unknown["inputs"]
-    for modality_input in architecture.inputs:
-        modality = modality_input.modality
-        names = {"steps": f"{modality} fusion", "token_id": f"{modality} token"}
-        yield from ((names[field], reason) for field, reason in modality_input.unknown.items())
-
-
-# --- a component
+    for each in architecture.inputs:
+        names = {"steps": f"{each.modality} fusion", "token_id": f"{each.modality} token"}
+        yield from ((names[field], reason) for field, reason in each.unknown.items())
 
 
 def component_facts(component: Component) -> Facts:
@@ -224,9 +145,8 @@ def _by_fact(
 
 def _unknown_classes(component: Component) -> Iterator[tuple[str, str]]:
     """The facts about stages and modules whose classes are unknown."""
-    named = [*((stage, "steps") for stage in component.stages)]
-    named += [(stage, _module_fact(stage)) for stage in component.extra_modules]
-    for stage, name in named:
+    extra = ((stage, _module_fact(stage)) for stage in component.extra_modules)
+    for stage, name in (*((stage, "steps") for stage in component.stages), *extra):
         if "class_name" in stage.unknown:
             yield name, stage.unknown["class_name"]
 
@@ -242,7 +162,7 @@ def _known(component: Component) -> Named:
     else:
         yield from _embeddings(component)
     for stage in component.extra_modules:
-        yield _module_fact(stage), _class_name(stage)
+        yield _module_fact(stage), stage.class_name or "gated MLP"
     for prefix, stack in _stacks(component):
         yield f"{prefix}layer order", tuple(kind + 1 for kind in stack.order)
         for name, value in _stack_facts(stack):
@@ -259,7 +179,7 @@ def _head(component: Component) -> Named:
         yield "input width", linear.in_features
         yield "vocabulary", linear.out_features
     yield "tied", component.head is not None
-    yield "steps", tuple(_class_name(stage) for stage in component.stages if stage is not linear)
+    yield "steps", tuple(stage.class_name or "gated MLP" for stage in component.stages if stage is not linear)
 
 
 def _projector(stages: Sequence[Stage]) -> Named:
@@ -275,32 +195,25 @@ def _projector(stages: Sequence[Stage]) -> Named:
         yield "output width", widths[-1][1]
         yield "inner widths", tuple(side for pair in widths for side in pair)[1:-1]
     if all(stage.class_name for stage in stages):
-        yield "steps", tuple(_class_name(stage) for stage in stages)
+        yield "steps", tuple(stage.class_name or "gated MLP" for stage in stages)
     blocks = [stage for stage in stages if isinstance(stage, BlockStage)]
     yield "query tokens", next((block.num_queries for block in blocks if block.num_queries), None)
     yield "resampler layers", next((block.num_layers for block in blocks if block.num_layers), None)
 
 
-def _class_name(stage: Stage) -> str:
-    return stage.class_name or "gated MLP"
-
-
 def _embeddings(component: Component) -> Named:
     tables = [stage for stage in component.embeddings if isinstance(stage, EmbeddingStage)]
     tables = [table for table in tables if table.num_embeddings is not None]
+    is_text = component.role is Role.LANGUAGE_MODEL
     patches = (stage for stage in component.embeddings if isinstance(stage, ConvStage | LinearStage))
-    patch = next(patches, None)
-    if component.role is Role.LANGUAGE_MODEL:
-        yield "vocabulary", tables[0].num_embeddings if tables else None
-        yield "embedding class", tables[0].class_name if tables else None
-        yield "other embeddings", tuple(str(table.num_embeddings) for table in tables[1:])
-        return
-    if patch is not None:
+    if not is_text and (patch := next(patches, None)) is not None:
         yield "patch projection", patch.class_name
         if isinstance(patch, ConvStage):
             yield "patch size", patch.kernel_size
             yield "input channels", patch.in_channels
-    yield "positions", tables[0].num_embeddings if tables else None
+    if tables:
+        yield "vocabulary" if is_text else "positions", tables[0].num_embeddings
+        yield "embedding class", tables[0].class_name if is_text else None
     yield "other embeddings", tuple(str(table.num_embeddings) for table in tables[1:])
     yield "image size", component.image.size if component.image is not None else None
 
@@ -329,21 +242,19 @@ def _stack_facts(stack: LayerStack) -> Named:
             yield from ((f"kind {index} {name}", value) for index, value in enumerate(values, 1))
 
 
-# --- a layer
-
-
 def layer_facts(layer: Layer) -> Named:
     """The facts of a layer's attention, MLP and norms; of a second attention with the prefix `mixer 2`."""
     yield "layer class", layer.class_name
     if layer.attention is not None:
         yield from _attention(layer.attention)
-    for prefix, extra in _extra_attention(layer):
-        yield from ((prefix + name, value) for name, value in _attention(extra))
+    for number, extra in enumerate(layer.extra_attention, 2):
+        yield from ((f"mixer {number} {name}", value) for name, value in _attention(extra))
     if layer.mlp is not None:
         yield from _mlp(layer.mlp)
     if all(norm.class_name for norm in layer.norms):
         yield "norm", tuple(dict.fromkeys(norm.class_name or "" for norm in layer.norms))
-    yield "norm eps", _one_or_all([norm.eps for norm in layer.norms if norm.eps is not None])
+    eps = sorted({norm.eps for norm in layer.norms if norm.eps is not None})
+    yield "norm eps", eps[0] if len(eps) == 1 else " / ".join(map(repr, eps))
     yield "norms", tuple(norm.name for norm in layer.norms)
     yield "norm placement", layer.norm_placement
     yield "parallel", layer.parallel or None
@@ -356,18 +267,13 @@ def _unknown_layer_facts(layer: Layer, prefix: str) -> dict[str, str]:
         unknown |= _by_fact(norm.unknown, _NORM_FIELDS, prefix, "norm ")
     if layer.attention is not None:
         unknown |= _by_fact(layer.attention.unknown, _ATTENTION_FIELDS, prefix)
-    for inner, extra in _extra_attention(layer):
-        unknown |= _by_fact(extra.unknown, _ATTENTION_FIELDS, prefix + inner)
+    for number, extra in enumerate(layer.extra_attention, 2):
+        unknown |= _by_fact(extra.unknown, _ATTENTION_FIELDS, f"{prefix}mixer {number} ")
     if layer.mlp is not None:
         unknown |= _by_fact(layer.mlp.unknown, _MLP_FIELDS, prefix, "MLP ")
         for inner, experts in _expert_groups(layer.mlp):
             unknown |= _by_fact(experts.unknown, _EXPERT_FIELDS, prefix + inner)
     return unknown
-
-
-def _extra_attention(layer: Layer) -> Iterator[tuple[str, Attention]]:
-    for number, extra in enumerate(layer.extra_attention, 2):
-        yield f"mixer {number} ", extra
 
 
 def _expert_groups(mlp: Mlp) -> Iterator[tuple[str, Experts]]:
@@ -389,31 +295,22 @@ def _attention(attention: Attention) -> Named:
     yield "attention chunk", attention.chunk
     yield "attention window", attention.window
     if attention.latent is not None:
-        yield from _latent(attention.latent)
+        yield "key-value rank", attention.latent.key_value_rank
+        yield "query rank", attention.latent.query_rank
+        yield "value width", attention.latent.value_width
     yield "q/k norm", tuple(dict.fromkeys(norm.class_name or "" for norm in attention.qk_norm))
     yield "q/k norm width", next((norm.width for norm in attention.qk_norm), None)
     yield "attention bias", attention.bias
     yield "attention positions", attention.positions
     if attention.rotary is not None:
-        yield from _rotary(attention.rotary)
+        yield "rotary kind", attention.rotary.kind
+        yield "rotary width", attention.rotary.width
+        yield "rotary sections", attention.rotary.sections
+        yield "rotary base", attention.rotary.theta
+        yield "rotary factor", attention.rotary.factor
     yield "attention features", attention.features
     yield "state width", attention.state_width
     yield "convolution", attention.convolution
-
-
-def _latent(latent: Latent) -> Named:
-    yield "key-value rank", latent.key_value_rank
-    yield "query rank", latent.query_rank
-    yield "value width", latent.value_width
-
-
-def _rotary(rotary: Rotary) -> Named:
-    """Without its class and path: paths are compared on their own."""
-    yield "rotary kind", rotary.kind
-    yield "rotary width", rotary.width
-    yield "rotary sections", rotary.sections
-    yield "rotary base", rotary.theta
-    yield "rotary factor", rotary.factor
 
 
 def _mlp(mlp: Mlp) -> Named:
@@ -435,7 +332,23 @@ def _experts(experts: Experts) -> Named:
     yield "router scoring", experts.scoring
 
 
-def _one_or_all(values: Sequence[float]) -> Value | None:
-    """The only value, or all different values as text."""
-    different = sorted(set(values))
-    return different[0] if len(different) == 1 else " / ".join(map(repr, different)) or None
+def _names(facts: Named) -> tuple[str, ...]:
+    return tuple(name for name, _ in facts)
+
+
+_FUSION_FACTS = (f"{modality} {fact}" for modality in get_args(Modality) for fact in ("fusion", "token"))
+# fact → record fields without which it is unknown, the narrowest first
+_FIELDS_OF = {
+    **dict.fromkeys(("embedding class", "patch projection", "patch size", "input channels"), ("embeddings",)),
+    **dict.fromkeys(("positions", "other embeddings"), ("embeddings",)),
+    **dict.fromkeys(("input width", "output width", "inner widths", "vocabulary"), ("stages", "embeddings")),
+    **dict.fromkeys(("steps", "query tokens", "resampler layers"), ("stages", "embeddings")),
+    **dict.fromkeys(
+        _names(_attention(Attention(latent=Latent(0), rotary=Rotary()))), ("attention", "layers")
+    ),
+    **dict.fromkeys(_names(_mlp(Mlp())), ("MLP", "layers")),
+    **dict.fromkeys(_names(_experts(Experts(0))), ("experts", "MLP", "layers")),
+    **dict.fromkeys(("norm", "norm eps", "norms", "norm placement", "parallel"), ("norms", "layers")),
+    **dict.fromkeys(("layer class", "layer order"), ("layers",)),
+    **dict.fromkeys(_FUSION_FACTS, ("inputs",)),
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 
 from msgspec import Struct
 
@@ -31,23 +32,18 @@ class _Explanation(Struct, frozen=True):
     """What the changed facts of a component explain about the paths below it."""
 
     explains_all: bool
-    classes: frozenset[tuple[str, str]]
+    classes: set[tuple[str, str]]
     """Class names before and after in a changed fact."""
-    modules: frozenset[str]
+    modules: set[str]
     """Names of modules that were added, removed or changed according to a fact."""
 
 
 def unexplained_changes(
     paths: PathDifference, explained: Explained, *, is_other_model: bool
 ) -> Iterator[PathChange]:
-    """The changes of paths that the changed facts of the components do not explain.
+    """The changes of paths that the changed facts of each pair of components do not explain.
 
-    Args:
-        paths: All changes of paths.
-        explained: Each pair of components with the changes of its facts.
-        is_other_model: Whether the class of the whole model changed. Then the modules around the
-            components are expected to have other classes too.
-
+    With another class of the whole model, the modules around its components may have other classes, too.
     """
     explanations = _explanations(explained)
     around = {above for path in explanations for above in ancestors(path.rpartition(".")[0])}
@@ -81,21 +77,15 @@ def _explanations(explained: Explained) -> Mapping[str, _Explanation | None]:
 def _explanation(changes: Sequence[Change]) -> _Explanation:
     return _Explanation(
         explains_all=any(change.field.endswith(_EXPLAIN_ALL) for change in changes),
-        classes=frozenset(
-            (before, after)
-            for change in changes
-            for before in _names(change.before)
-            for after in _names(change.after)
-        ),
-        modules=frozenset(name for change in changes for name in _changed_modules(change)),
+        classes={names for each in changes for names in product(_names(each.before), _names(each.after))},
+        modules={name for change in changes for name in _changed_modules(change)},
     )
 
 
-def _changed_modules(change: Change) -> Iterator[str]:
+def _changed_modules(change: Change) -> set[str]:
     if change.field.startswith("module "):
-        yield change.field.removeprefix("module ")
-    elif change.field.endswith("norms"):
-        yield from set(_names(change.before)) ^ set(_names(change.after))
+        return {change.field.removeprefix("module ")}
+    return set(_names(change.before)) ^ set(_names(change.after)) if change.field.endswith("norms") else set()
 
 
 def _names(value: Value | None) -> tuple[str, ...]:
