@@ -11,14 +11,7 @@ from vlm_inspect.compare.facts import GROUPS, Facts, component_facts, model_fact
 from vlm_inspect.compare.paths import PathDifference, PathMap, compare_paths
 from vlm_inspect.compare.unexplained import unexplained_changes
 from vlm_inspect.core.architecture import Architecture, Component, Role
-from vlm_inspect.core.difference import (
-    Change,
-    ComponentPair,
-    Difference,
-    Incomparable,
-    Move,
-    PathChange,
-)
+from vlm_inspect.core.difference import Change, ComponentPair, Difference, Incomparable, Move, PathChange
 from vlm_inspect.core.module_tree import ModuleNode, NodePool, folded_path, is_below, join
 from vlm_inspect.core.snapshot import Snapshot
 
@@ -27,10 +20,7 @@ FactDifference = tuple[list[Change], list[Incomparable]]
 
 
 def compare(before: Snapshot, after: Snapshot) -> Difference:
-    """The structural difference of two models.
-
-    The sources of the models, their builders and the versions of the libraries are not compared.
-    """
+    """The structural difference of two models, whatever their sources, builders and versions of libraries."""
     old, new = before.architecture, after.architecture
     paths = _compare_trees(before, after)
     path_map = PathMap(paths.moves)
@@ -216,18 +206,9 @@ def _merge_shared(changes: Sequence[Change]) -> Iterable[Change]:
 
 
 def _component_pair(old: Component | None, new: Component | None) -> ComponentPair:
-    role = old.role if old else new.role if new else Role.OTHER
-    return ComponentPair(
-        role,
-        _first_path(old),
-        _first_path(new),
-        old.parameters if old else None,
-        new.parameters if new else None,
-        old.class_name if old else None,
-        new.class_name if new else None,
-        old.layer_count if old else None,
-        new.layer_count if new else None,
-    )
+    names = ("parameters", "class_name", "layer_count")
+    values = (getattr(component, name, None) for name in names for component in (old, new))
+    return ComponentPair(getattr(old or new, "role", Role.OTHER), _first_path(old), _first_path(new), *values)
 
 
 def _first_path(component: Component | None) -> str | None:

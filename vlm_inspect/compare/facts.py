@@ -8,20 +8,7 @@ from typing import get_args
 
 from msgspec import Struct, field
 
-from vlm_inspect.core.architecture import (
-    Architecture,
-    Attention,
-    Component,
-    Experts,
-    Latent,
-    Layer,
-    LayerStack,
-    Mlp,
-    Modality,
-    Quantization,
-    Role,
-    Rotary,
-)
+from vlm_inspect.core import architecture as records
 from vlm_inspect.core.difference import Value
 from vlm_inspect.core.stages import BlockStage, ConvStage, EmbeddingStage, LinearStage, MlpStage, Stage
 
@@ -73,12 +60,8 @@ class Facts(Struct, frozen=True):
         return next((reasons[field] for field in fields if field in reasons), self.not_inspected)
 
 
-def model_facts(architecture: Architecture, *, with_ignored_keys: bool = True) -> Facts:
-    """The facts of the model as a whole.
-
-    The total of its parameters is one only if it is unknown, because other facts determine it.
-    Ignored configuration keys are unknown if no class was built.
-    """
+def model_facts(architecture: records.Architecture, *, with_ignored_keys: bool = True) -> Facts:
+    """The facts of the whole model, without its number of parameters, which other facts determine."""
     named: dict[str, Value | None] = {
         "model class": architecture.model_class,
         "model type": architecture.model_type,
@@ -100,14 +83,14 @@ def model_facts(architecture: Architecture, *, with_ignored_keys: bool = True) -
     return Facts({name: value for name, value in named.items() if value is not None}, unknown)
 
 
-def _quantization(quantization: Quantization | None) -> str | None:
+def _quantization(quantization: records.Quantization | None) -> str | None:
     """`gptq, 4 bits`. The packing of the weights is not compared."""
     if quantization is None:
         return None
     return f"{quantization.method}, {quantization.bits} bits" if quantization.bits else quantization.method
 
 
-def _unknown_inputs(architecture: Architecture) -> Iterator[tuple[str, str]]:
+def _unknown_inputs(architecture: records.Architecture) -> Iterator[tuple[str, str]]:
     if "inputs" in architecture.unknown:
         yield "inputs", architecture.unknown["inputs"]
     for each in architecture.inputs:
@@ -115,12 +98,8 @@ def _unknown_inputs(architecture: Architecture) -> Iterator[tuple[str, str]]:
         yield from ((names[field], reason) for field, reason in each.unknown.items())
 
 
-def component_facts(component: Component) -> Facts:
-    """The facts of a component.
-
-    Its number of parameters is not one of them: other facts determine it, and `compare` reports it only
-    if no other fact differs.
-    """
+def component_facts(component: records.Component) -> Facts:
+    """The facts of a component, without its number of parameters, which other facts determine."""
     known = {name: value for name, value in _known(component) if value not in (None, (), "")}
     unknown = _by_fact(component.unknown, _COMPONENT_FIELDS)
     if component.image is not None:
@@ -143,7 +122,7 @@ def _by_fact(
     }
 
 
-def _unknown_classes(component: Component) -> Iterator[tuple[str, str]]:
+def _unknown_classes(component: records.Component) -> Iterator[tuple[str, str]]:
     """The facts about stages and modules whose classes are unknown."""
     extra = ((stage, _module_fact(stage)) for stage in component.extra_modules)
     for stage, name in (*((stage, "steps") for stage in component.stages), *extra):
@@ -151,13 +130,13 @@ def _unknown_classes(component: Component) -> Iterator[tuple[str, str]]:
             yield name, stage.unknown["class_name"]
 
 
-def _known(component: Component) -> Named:
+def _known(component: records.Component) -> Named:
     yield "class", component.class_name
     yield "layers", component.layer_count
     yield "width", component.width
-    if component.role is Role.LM_HEAD:
+    if component.role is records.Role.LM_HEAD:
         yield from _head(component)
-    elif component.role is Role.PROJECTOR:
+    elif component.role is records.Role.PROJECTOR:
         yield from _projector(component.stages)
     else:
         yield from _embeddings(component)
@@ -173,7 +152,7 @@ def _module_fact(stage: Stage) -> str:
     return f"module {stage.path.rpartition('.')[2]}"
 
 
-def _head(component: Component) -> Named:
+def _head(component: records.Component) -> Named:
     linear = next((stage for stage in component.stages if isinstance(stage, LinearStage)), None)
     if linear is not None:
         yield "input width", linear.in_features
@@ -201,10 +180,10 @@ def _projector(stages: Sequence[Stage]) -> Named:
     yield "resampler layers", next((block.num_layers for block in blocks if block.num_layers), None)
 
 
-def _embeddings(component: Component) -> Named:
+def _embeddings(component: records.Component) -> Named:
     tables = [stage for stage in component.embeddings if isinstance(stage, EmbeddingStage)]
     tables = [table for table in tables if table.num_embeddings is not None]
-    is_text = component.role is Role.LANGUAGE_MODEL
+    is_text = component.role is records.Role.LANGUAGE_MODEL
     patches = (stage for stage in component.embeddings if isinstance(stage, ConvStage | LinearStage))
     if not is_text and (patch := next(patches, None)) is not None:
         yield "patch projection", patch.class_name
@@ -218,20 +197,20 @@ def _embeddings(component: Component) -> Named:
     yield "image size", component.image.size if component.image is not None else None
 
 
-def _stacks(component: Component) -> Iterator[tuple[str, LayerStack]]:
+def _stacks(component: records.Component) -> Iterator[tuple[str, records.LayerStack]]:
     """The stacks with the prefix of their facts, which is empty for a single stack."""
     has_several = len(component.stacks) > 1
     for index, stack in enumerate(component.stacks, 1):
         yield f"stack {index} " if has_several else "", stack
 
 
-def _layers(component: Component) -> Iterator[tuple[str, Layer]]:
+def _layers(component: records.Component) -> Iterator[tuple[str, records.Layer]]:
     for prefix, stack in _stacks(component):
         for index, layer in enumerate(stack.kinds, 1):
             yield f"{prefix}kind {index} " if len(stack.kinds) > 1 else prefix, layer
 
 
-def _stack_facts(stack: LayerStack) -> Named:
+def _stack_facts(stack: records.LayerStack) -> Named:
     """The facts of its layers; facts that differ between kinds of layers once for each kind."""
     by_kind = [dict(layer_facts(kind)) for kind in stack.kinds]
     for name in dict.fromkeys(name for facts in by_kind for name in facts):
@@ -242,7 +221,7 @@ def _stack_facts(stack: LayerStack) -> Named:
             yield from ((f"kind {index} {name}", value) for index, value in enumerate(values, 1))
 
 
-def layer_facts(layer: Layer) -> Named:
+def layer_facts(layer: records.Layer) -> Named:
     """The facts of a layer's attention, MLP and norms; of a second attention with the prefix `mixer 2`."""
     yield "layer class", layer.class_name
     if layer.attention is not None:
@@ -260,7 +239,7 @@ def layer_facts(layer: Layer) -> Named:
     yield "parallel", layer.parallel or None
 
 
-def _unknown_layer_facts(layer: Layer, prefix: str) -> dict[str, str]:
+def _unknown_layer_facts(layer: records.Layer, prefix: str) -> dict[str, str]:
     """Reasons for unknown facts of a layer, without `active`, which other facts determine."""
     unknown = _by_fact({k: v for k, v in layer.unknown.items() if k != "active"}, _LAYER_FIELDS, prefix)
     for norm in layer.norms:
@@ -276,14 +255,14 @@ def _unknown_layer_facts(layer: Layer, prefix: str) -> dict[str, str]:
     return unknown
 
 
-def _expert_groups(mlp: Mlp) -> Iterator[tuple[str, Experts]]:
+def _expert_groups(mlp: records.Mlp) -> Iterator[tuple[str, records.Experts]]:
     """The groups of experts with their prefix, which is empty for a single group."""
     has_several = len(mlp.experts) > 1
     for number, experts in enumerate(mlp.experts, 1):
         yield (f"{experts.modality or f'group {number}'} " if has_several else ""), experts
 
 
-def _attention(attention: Attention) -> Named:
+def _attention(attention: records.Attention) -> Named:
     yield "attention", attention.class_name
     yield "mechanism", attention.mechanism if attention.mechanism != "attention" else None
     yield "attention kind", attention.kind
@@ -313,7 +292,7 @@ def _attention(attention: Attention) -> Named:
     yield "convolution", attention.convolution
 
 
-def _mlp(mlp: Mlp) -> Named:
+def _mlp(mlp: records.Mlp) -> Named:
     yield "MLP", mlp.class_name
     yield "MLP hidden width", mlp.hidden_width
     yield "MLP gated", mlp.gated
@@ -322,7 +301,7 @@ def _mlp(mlp: Mlp) -> Named:
         yield from ((prefix + name, value) for name, value in _experts(experts))
 
 
-def _experts(experts: Experts) -> Named:
+def _experts(experts: records.Experts) -> Named:
     yield "experts", experts.count
     yield "experts per token", experts.per_token
     yield "expert width", experts.hidden_width
@@ -336,19 +315,18 @@ def _names(facts: Named) -> tuple[str, ...]:
     return tuple(name for name, _ in facts)
 
 
-_FUSION_FACTS = (f"{modality} {fact}" for modality in get_args(Modality) for fact in ("fusion", "token"))
+_LONGEST_ATTENTION = records.Attention(latent=records.Latent(0), rotary=records.Rotary())
+_INPUT_FACTS = (f"{each} {fact}" for each in get_args(records.Modality) for fact in ("fusion", "token"))
 # fact → record fields without which it is unknown, the narrowest first
 _FIELDS_OF = {
     **dict.fromkeys(("embedding class", "patch projection", "patch size", "input channels"), ("embeddings",)),
     **dict.fromkeys(("positions", "other embeddings"), ("embeddings",)),
     **dict.fromkeys(("input width", "output width", "inner widths", "vocabulary"), ("stages", "embeddings")),
     **dict.fromkeys(("steps", "query tokens", "resampler layers"), ("stages", "embeddings")),
-    **dict.fromkeys(
-        _names(_attention(Attention(latent=Latent(0), rotary=Rotary()))), ("attention", "layers")
-    ),
-    **dict.fromkeys(_names(_mlp(Mlp())), ("MLP", "layers")),
-    **dict.fromkeys(_names(_experts(Experts(0))), ("experts", "MLP", "layers")),
+    **dict.fromkeys(_names(_attention(_LONGEST_ATTENTION)), ("attention", "layers")),
+    **dict.fromkeys(_names(_mlp(records.Mlp())), ("MLP", "layers")),
+    **dict.fromkeys(_names(_experts(records.Experts(0))), ("experts", "MLP", "layers")),
     **dict.fromkeys(("norm", "norm eps", "norms", "norm placement", "parallel"), ("norms", "layers")),
     **dict.fromkeys(("layer class", "layer order"), ("layers",)),
-    **dict.fromkeys(_FUSION_FACTS, ("inputs",)),
+    **dict.fromkeys(_INPUT_FACTS, ("inputs",)),
 }

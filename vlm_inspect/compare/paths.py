@@ -12,10 +12,18 @@ from typing import Generic, Literal, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vlm_inspect.compare.patterns import ancestors, below, numbered, pattern_of
+from vlm_inspect.compare.patterns import ancestors, below, pattern_of
 from vlm_inspect.compare.renames import find_moves
 from vlm_inspect.core.difference import Move, PathChange
-from vlm_inspect.core.module_tree import UNKNOWN_CLASS, ModuleNode, Shape, folded_path, is_below, split, text
+from vlm_inspect.core.module_tree import (
+    UNKNOWN_CLASS,
+    ModuleNode,
+    Shape,
+    folded_path,
+    is_below,
+    numbered,
+    split,
+)
 
 Value = TypeVar("Value", str, Shape)
 
@@ -138,7 +146,7 @@ def _between(inner: str, outer: str) -> Iterator[str]:
     if inner == outer or not is_below(inner, outer):
         return
     for pattern in below(pattern_of(inner), pattern_of(outer)):
-        yield text(pattern)
+        yield ".".join(pattern)
 
 
 def _shared_patterns(old: Iterable[str], new: Iterable[str], path_map: PathMap) -> frozenset[str]:
@@ -157,13 +165,8 @@ def _with_ancestors(patterns: Iterable[str]) -> set[str]:
     return {above for pattern in patterns for above in ancestors(pattern)}
 
 
-def apply_moves(path: str, moves: Iterable[Move]) -> str:
-    """The new path of a path that only the old tree has; the move of the longest prefix applies."""
-    return path_mapper(moves)(path)
-
-
 def path_mapper(moves: Iterable[Move]) -> Callable[[str], str]:
-    """`apply_moves` for many paths."""
+    """The new path of a path that only the old tree has; the move of the longest prefix applies."""
     targets = {pattern_of(move.before): pattern_of(move.after) for move in moves}
     longest = max(map(len, targets), default=-1)
 
@@ -174,7 +177,7 @@ def path_mapper(moves: Iterable[Move]) -> Callable[[str], str]:
         for length in range(min(longest, len(pattern)), -1, -1):
             target = targets.get(pattern[:length])
             if target is not None:
-                return ".".join(numbered((*target, *pattern[length:]), numbers))
+                return numbered((*target, *pattern[length:]), numbers)
         return path
 
     return new_path
@@ -188,8 +191,7 @@ def reversed_moves(moves: Iterable[Move]) -> list[Move]:
 class PathMap:
     """Moves in both directions. Two paths are the same if each leads to the other.
 
-    With nested moves, a path may lead to a path that another one leads to. Such paths match nothing:
-    one direction alone would match them differently from the other.
+    With nested moves, two paths may lead to the same path. Such paths match nothing, in either direction.
     """
 
     def __init__(self, moves: Collection[Move]) -> None:
@@ -202,10 +204,7 @@ class PathMap:
     def pairs(
         self, old: Collection[str], new: Collection[str], may_stay: Callable[[str], bool] = lambda _path: True
     ) -> dict[str, str]:
-        """Old paths with their new paths, no new path twice.
-
-        `may_stay` says whether a path that both trees have keeps its place. Moves apply to the others.
-        """
+        """Old paths with their new paths, no new path twice. Moves apply to paths that do not stay."""
         unmoved = {path for path in old if path in new and may_stay(path)}
         found = {}
         for path in old:

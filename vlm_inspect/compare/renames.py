@@ -16,7 +16,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from vlm_inspect.compare.patterns import below, prefixes, starts
+from vlm_inspect.compare.patterns import below, prefixes
 from vlm_inspect.core.difference import Move
 from vlm_inspect.core.module_tree import Numbers, Pattern, Shape, split, text
 
@@ -35,10 +35,7 @@ _LONGEST_END = 8
 
 
 def find_moves(removed: Paths, added: Paths, unchanged: Collection[str] = ()) -> tuple[Move, ...]:
-    """The moves that lead from the removed paths to the added ones, the largest first.
-
-    A move has none of the unchanged paths, which both trees have, below both of its ends.
-    """
+    """The moves from removed to added paths, the largest first; no unchanged path is below both ends."""
     return tuple(_Election(Side(removed, unchanged), Side(added, unchanged)).moves())
 
 
@@ -270,9 +267,8 @@ class _Descending:
 def _is_related(rule: Rule) -> bool:
     """Whether one end is inside the other, both have the same parent, or both have the same last name."""
     before, after = rule.before, rule.after
-    if starts(before, after) or starts(after, before):
-        return True
-    return before[:-1] == after[:-1] or before[-1] == after[-1]
+    is_inside = all(one == other for one, other in zip(before, after, strict=False))
+    return is_inside or before[:-1] == after[:-1] or before[-1] == after[-1]
 
 
 def _is_ambiguous(rule: Rule, pairs: Sequence[Pair]) -> bool:

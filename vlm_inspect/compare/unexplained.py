@@ -46,20 +46,22 @@ def unexplained_changes(
     With another class of the whole model, the modules around its components may have other classes, too.
     """
     explanations = _explanations(explained)
+
+    def is_explained(change: ModuleChange | ParameterChange) -> bool:
+        return any(_is_explained_at(end, change, explanations, paths.shared) for end in change.ends)
+
     around = {above for path in explanations for above in ancestors(path.rpartition(".")[0])}
     inside = [change for change in paths.modules if not is_other_model or around.isdisjoint(change.ends)]
     modules = [
         change
         for change in outermost(inside)
-        if not _is_explained(change, explanations, paths.shared)
-        and not (is_other_model and change.is_changed)
+        if not is_explained(change) and not (is_other_model and change.is_changed)
     ]
     whole_modules = added_or_removed(modules)
     parameters = [
         change
         for change in paths.parameters
-        if not _is_explained(change, explanations, paths.shared)
-        and not is_inside(change, whole_modules, change.path)
+        if not is_explained(change) and not is_inside(change, whole_modules, change.path)
     ]
     yield from folded("module", modules)
     yield from folded("parameter", parameters)
@@ -92,14 +94,6 @@ def _names(value: Value | None) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     return tuple(name for name in value if isinstance(name, str)) if isinstance(value, tuple) else ()
-
-
-def _is_explained(
-    change: ModuleChange | ParameterChange,
-    explanations: Mapping[str, _Explanation | None],
-    shared: frozenset[str],
-) -> bool:
-    return any(_is_explained_at(end, change, explanations, shared) for end in change.ends)
 
 
 def _is_explained_at(

@@ -1,9 +1,8 @@
 """Architecture: the parts of a model, as a typed record.
 
-Found, absent and unknown are different. *Found* is a value. *Absent* is a part that the model does not
-have: no component has its role, and `Architecture.absent` has the reason. *Unknown* is a part or a value
-that could not be determined: the value is None or empty, and `unknown` of the same record has the reason,
-by the name of the field. A None without a reason means that the field does not apply.
+A part that the model does not have is *absent*: `Architecture.absent` has the reason. A part or value that
+could not be determined is *unknown*: it is None or empty, and `unknown` of the same record has the reason, by
+the name of the field. A None without a reason means that the field does not apply.
 """
 
 from __future__ import annotations
