@@ -1,6 +1,6 @@
 """What tests ask of a step, whatever its kind."""
 
-from vlm_inspect.core.architecture import ConvStage, EmbeddingStage, LinearStage, MlpStage, NormStage
+from vlm_inspect.core.stages import ConvStage, EmbeddingStage, LinearStage, MlpStage, NormStage
 
 
 def sizes(stage):

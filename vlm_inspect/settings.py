@@ -131,9 +131,6 @@ def load_settings(path: Path, allowed: Callable[[], AllowedNames]) -> Settings:
     return _settings(path, data, allowed())
 
 
-# --- the file
-
-
 def _read(path: Path) -> Any:
     """The content of a file; None for a pyproject.toml without the section."""
     try:
@@ -178,9 +175,6 @@ def _entry_of(name: str, root: Path) -> ModelEntry:
     id_, _, revision = name.partition("@")
     is_pinned = name.count("@") == 1 and id_ and revision and not _is_path(name, root)
     return ModelEntry(id_, revision) if is_pinned else ModelEntry(name)
-
-
-# --- types
 
 
 # msgspec does not name the keys of a dict in errors: the values of a dict are converted one by one
@@ -235,9 +229,6 @@ def _convert(data: Any, type_: Any, place: _Place) -> Any:
             what = "expected text that is not empty and contains no NUL"
         what = what.replace(" | null`", "`")
         raise _Place(place.path, key).error(f"{what[:1].lower()}{what[1:]}.") from error
-
-
-# --- values
 
 
 def _settings(path: Path, data: Any, allowed: AllowedNames) -> Settings:

@@ -4,7 +4,7 @@ import pytest
 
 from tests.anatomy.small_trees import module, norm
 from vlm_inspect.anatomy.components import image_size
-from vlm_inspect.core.architecture import ConvStage, EmbeddingStage, LinearStage
+from vlm_inspect.core.stages import ConvStage, EmbeddingStage, LinearStage
 
 PATCHES = ConvStage("Conv2d", "patch", in_channels=3, out_channels=64, kernel_size=(14, 14))
 

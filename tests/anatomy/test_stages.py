@@ -6,8 +6,9 @@ from tests.anatomy.small_trees import TEXT, VISION, convolution, linear, model, 
 from tests.every_type.answers import record_of
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.anatomy.steps.projector import with_branches
-from vlm_inspect.core.architecture import ActivationStage, LinearStage, NormStage, Role
+from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.stages import ActivationStage, LinearStage, NormStage
 
 
 def projectors(model_type):

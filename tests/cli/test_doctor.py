@@ -45,7 +45,7 @@ def test_a_hub_that_is_not_there_is_wrong(here):
     assert answer.code == 1
     hub = findings(answer)["Hub"]
     assert hub["state"] == "wrong"
-    assert "cannot be reached" in hub["said"]
+    assert "cannot be reached" in hub["message"]
     assert "--offline" in hub["hint"]
 
 
@@ -62,7 +62,7 @@ def test_a_token_is_said_to_be_there_and_never_shown(hub, monkeypatch):
     assert findings(answer)["token"] == {
         "subject": "token",
         "state": "ok",
-        "said": "sent, from HF_TOKEN",
+        "message": "sent, from HF_TOKEN",
         "hint": None,
     }
     assert SECRET not in answer.stdout + answer.stderr
@@ -87,7 +87,7 @@ def test_the_answers_that_are_kept_are_counted(here):
     run("show", save(here, "model"), **place)
     kept = findings(run("doctor", "--offline", "--format", "json", **place))["result cache"]
     assert kept["state"] == "ok"
-    assert kept["said"].startswith(f"1 in {here / 'home'}")
+    assert kept["message"].startswith(f"1 in {here / 'home'}")
     place["HF_ASSETS_CACHE"] = "/proc/nowhere"
     unwritable = findings(run("doctor", "--offline", "--format", "json", **place))["result cache"]
     assert unwritable["state"] == "note"
@@ -97,7 +97,7 @@ def test_the_answers_that_are_kept_are_counted(here):
 def test_a_proxy_is_named_by_its_variable_alone(monkeypatch):
     monkeypatch.setenv("https_proxy", "http://user:password@127.0.0.1:9")
     answer = call("doctor", "--offline", "--format", "json")
-    assert "https_proxy" in findings(answer)["proxy"]["said"]
+    assert "https_proxy" in findings(answer)["proxy"]["message"]
     assert "password" not in answer.stdout
 
 
@@ -106,7 +106,7 @@ def test_a_torchvision_that_does_not_match_torch_is_told_as_that(here, broken_to
     assert answer.code == 1
     models = findings(answer)["model classes"]
     assert models["state"] == "wrong"
-    assert "torchvision" in models["said"]
+    assert "torchvision" in models["message"]
     assert "install the matching pair, or uninstall torchvision" in models["hint"]
 
 
@@ -134,21 +134,21 @@ def found_with(here, tmp_path):
 
 def test_a_torch_that_does_not_import_is_told_as_that(found_with):
     found = found_with("torch", "raise ImportError('libtorch_cpu.so: cannot open')\n")
-    assert "libtorch_cpu.so" in found["torch"]["said"]
+    assert "libtorch_cpu.so" in found["torch"]["message"]
     for other in ("accelerate", "transformers"):  # which is not to blame
-        assert found[other]["said"].endswith("not tried, because it needs torch")
+        assert found[other]["message"].endswith("not tried, because it needs torch")
         assert found[other]["hint"] == found["torch"]["hint"]
     assert "model classes" not in found
 
 
 def test_a_torch_that_ends_the_program_is_told_as_one_that_does_not_import(found_with):
     found = found_with("torch", "import sys\n\nsys.exit('no such processor')\n")
-    assert "cannot be imported: no such processor" in found["torch"]["said"]
+    assert "cannot be imported: no such processor" in found["torch"]["message"]
 
 
 def test_a_transformers_without_a_version_is_told_as_damaged(found_with):
     found = found_with("transformers", "")
-    assert "has no version" in found["transformers"]["said"]
+    assert "has no version" in found["transformers"]["message"]
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "json"])

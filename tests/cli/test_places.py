@@ -95,7 +95,7 @@ def test_a_cache_of_another_user_is_said(model, here):
     assert "cannot be read: Permission denied" in refusal(show(model, here, "--offline", HF_HOME=str(home)))
     (repo,) = home.glob("hub/models--*")
     repo.chmod(0)
-    assert str(repo) in doctor(here, HF_HOME=str(home))["Hub cache"]["said"]
+    assert str(repo) in doctor(here, HF_HOME=str(home))["Hub cache"]["message"]
     repo.chmod(0o755)
 
 

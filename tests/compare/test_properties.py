@@ -11,7 +11,7 @@ from tests.compare.conftest import TYPES, of_type
 from tests.compare.trees import node, snapshot, trees, two_models, two_trees, without_pairs
 from tests.examples import examples
 from vlm_inspect.compare.compare import compare, filter_roles
-from vlm_inspect.compare.paths import apply_moves
+from vlm_inspect.compare.paths import path_mapper
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import NodePool, folded_path
 
@@ -114,7 +114,7 @@ def test_the_reverse_comparison_mirrors_the_comparison_of_models_with_components
 def test_a_move_covers_as_many_parameters_as_it_states(both):
     old, new = (dict(root.parameter_paths()) for root in both)
     moves = compare(*map(snapshot, both)).moves
-    moved = [path for path in old.keys() - new.keys() if new.get(apply_moves(path, moves)) == old[path]]
+    moved = [path for path in old.keys() - new.keys() if new.get(path_mapper(moves)(path)) == old[path]]
     assert len(moved) >= sum(move.parameters for move in moves)
 
 
@@ -127,7 +127,7 @@ def test_every_removed_path_is_moved_or_reported(both):
     reported = {change.path for change in difference.paths}
     for path, shape in old.parameter_paths():
         if path not in there:
-            place = apply_moves(path, difference.moves)
+            place = path_mapper(difference.moves)(path)
             ends = [folded_path(path), folded_path(place)]
             above = {end[:length] for end in ends for length in range(len(end) + 1)}
             assert there.get(place) == shape or above & reported

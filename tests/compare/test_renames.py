@@ -20,7 +20,7 @@ from tests.compare.trees import (
 )
 from tests.examples import in_full
 from vlm_inspect.compare.compare import compare
-from vlm_inspect.compare.paths import apply_moves
+from vlm_inspect.compare.paths import path_mapper
 from vlm_inspect.compare.renames import Side, votes
 from vlm_inspect.core.architecture import Component, Role
 from vlm_inspect.core.difference import Move
@@ -37,7 +37,7 @@ def assert_one_move(old, new, before, after, count):
 
 def assert_moves_apply(old, new, moves):
     there = dict(new.parameter_paths())
-    assert {path if path in there else apply_moves(path, moves) for path, _ in old.parameter_paths()} == {
+    assert {path if path in there else path_mapper(moves)(path) for path, _ in old.parameter_paths()} == {
         *there
     }
 
@@ -137,7 +137,7 @@ def test_any_renamed_subtree_of_any_model_moves_its_components(data):
         renamed(root, pattern, "elsewhere"),
         model_class=old.architecture.model_class,
         components=tuple(
-            replace(each, paths=tuple(apply_moves(path, [move]) for path in each.paths))
+            replace(each, paths=tuple(path_mapper([move])(path) for path in each.paths))
             for each in old.architecture.components
         ),
     )

@@ -3,30 +3,32 @@
 from msgspec.structs import replace
 
 from vlm_inspect.core.architecture import (
-    ActivationStage,
     Architecture,
     Attention,
-    BlockStage,
     Component,
-    ConvStage,
-    EmbeddingStage,
     Evidence,
     Experts,
     HeadInfo,
     ImageInput,
     Layer,
     LayerStack,
-    LinearStage,
     Mlp,
-    MlpStage,
     Norm,
-    NormStage,
     Parameters,
-    ParameterStage,
-    PoolingStage,
     Role,
 )
 from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.stages import (
+    ActivationStage,
+    BlockStage,
+    ConvStage,
+    EmbeddingStage,
+    LinearStage,
+    MlpStage,
+    NormStage,
+    ParameterStage,
+    PoolingStage,
+)
 
 VERSIONS = {"transformers": "5.23.0", "torch": "2.13.0"}
 FLASH = ("flash_attention", "flex_attention", "sdpa")

@@ -13,11 +13,10 @@ from vlm_inspect.core.architecture import (
     LayerStack,
     Mlp,
     Norm,
-    NormStage,
-    OtherStage,
     Role,
     Rotary,
 )
+from vlm_inspect.core.stages import NormStage, OtherStage
 from vlm_inspect.render.card import component_lines
 from vlm_inspect.render.cells import plain_text
 from vlm_inspect.render.text.attention import attention_details, positions_cell

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlm_inspect.core.health import HealthCheck
+from vlm_inspect.core.packages import HealthCheck
 from vlm_inspect.render.doctor import doctor_text
 
 COMMAND = 'pip install "torchvision==0.28.0"'

@@ -14,17 +14,9 @@ from tests.render.records import (
     act,
     linear,
 )
-from vlm_inspect.core.architecture import (
-    BlockStage,
-    Component,
-    ConvStage,
-    Mlp,
-    NormStage,
-    OtherStage,
-    Parameters,
-    Role,
-)
+from vlm_inspect.core.architecture import Component, Mlp, Parameters, Role
 from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.stages import BlockStage, ConvStage, NormStage, OtherStage
 from vlm_inspect.render.cells import Row, Span, plain_text
 from vlm_inspect.render.columns import COLUMNS
 from vlm_inspect.render.facts import COMPARISON, FACT_KEYS, fact_warnings, model_card, resolve_fact

@@ -4,18 +4,8 @@ import pytest
 
 from tests.every_type.answers import record_of
 from tests.render.records import act, linear
-from vlm_inspect.core.architecture import (
-    Component,
-    EmbeddingStage,
-    Layer,
-    LayerStack,
-    LinearStage,
-    MlpStage,
-    Norm,
-    NormStage,
-    OtherStage,
-    Role,
-)
+from vlm_inspect.core.architecture import Component, Layer, LayerStack, Norm, Role
+from vlm_inspect.core.stages import EmbeddingStage, LinearStage, MlpStage, NormStage, OtherStage
 from vlm_inspect.render.cells import code, concat, plain_text, text
 from vlm_inspect.render.facts import COMPARISON
 from vlm_inspect.render.text import components

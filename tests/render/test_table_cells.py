@@ -17,21 +17,8 @@ from tests.render.records import (
     norm_stage,
     table,
 )
-from vlm_inspect.core.architecture import (
-    Attention,
-    BlockStage,
-    Component,
-    ConvStage,
-    Experts,
-    Layer,
-    LayerStack,
-    LinearStage,
-    Mlp,
-    Norm,
-    OtherStage,
-    PoolingStage,
-    Role,
-)
+from vlm_inspect.core.architecture import Attention, Component, Experts, Layer, LayerStack, Mlp, Norm, Role
+from vlm_inspect.core.stages import BlockStage, ConvStage, LinearStage, OtherStage, PoolingStage
 from vlm_inspect.render.cells import Row, code, plain_text
 from vlm_inspect.render.table import build_table
 from vlm_inspect.render.text import components

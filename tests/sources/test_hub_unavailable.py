@@ -312,7 +312,7 @@ def test_doctor_reports_what_is_wrong_with_the_hub(hub, tmp_path, fault, message
 
     found = next(check for check in checks if check.subject == "Hub")
     assert (found.state, found.hint != "") == ("wrong", True)
-    assert message in found.said
+    assert message in found.message
 
 
 def test_doctor_sends_no_token(hub, options):

@@ -19,17 +19,15 @@ from vlm_inspect.anatomy.steps.projector import projector_stages, with_activatio
 from vlm_inspect.core.architecture import (
     ENCODERS,
     Component,
-    ConvStage,
-    EmbeddingStage,
     Evidence,
     HeadInfo,
     ImageInput,
     Layer,
     LayerStack,
     Role,
-    Stage,
 )
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name, parent_path
+from vlm_inspect.core.stages import ConvStage, EmbeddingStage, Stage
 
 # components without `extra_modules`: `stages` has all their modules, or they are too varied
 _WITHOUT_EXTRA_MODULES = frozenset({Role.PROJECTOR, Role.LM_HEAD, Role.OTHER})

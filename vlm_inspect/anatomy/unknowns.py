@@ -26,11 +26,11 @@ from vlm_inspect.core.architecture import (
     Layer,
     Mlp,
     Norm,
-    NormStage,
     Parameters,
     Role,
 )
 from vlm_inspect.core.module_tree import INFERRED, ModuleTree, Unknowns, is_below, last_name, parent_path
+from vlm_inspect.core.stages import NormStage
 
 _ACTIVATION = "activations leave no trace in headers"
 _EPS = "headers hold no eps"

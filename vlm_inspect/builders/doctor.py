@@ -11,7 +11,7 @@ from vlm_inspect.builders.transformers import missing as libraries
 from vlm_inspect.builders.transformers.patches import silenced
 from vlm_inspect.core import packages
 from vlm_inspect.core.errors import BrokenEnvironmentError
-from vlm_inspect.core.health import HealthCheck, State
+from vlm_inspect.core.packages import HealthCheck, State
 
 # its module imports most of what the modules of other vision-language models do
 _MODEL_CLASS = "LlavaForConditionalGeneration"

@@ -11,7 +11,7 @@ from vlm_inspect.cli.output import Output
 from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:
-    from vlm_inspect.core.health import HealthCheck
+    from vlm_inspect.core.packages import HealthCheck
 
 EXAMPLES = """\
 vlm-inspect doctor
@@ -23,7 +23,7 @@ vlm-inspect doctor --offline --json"""
 def command(*, output: Output, options: InspectOptions) -> int:
     """Exits with 1 if something is wrong. A token is never printed."""
     from vlm_inspect.builders import doctor as libraries
-    from vlm_inspect.core.health import HealthCheck
+    from vlm_inspect.core.packages import HealthCheck
     from vlm_inspect.core.version import __version__
     from vlm_inspect.sources import doctor as hub
     from vlm_inspect.storage import cache

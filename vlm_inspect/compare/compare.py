@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 
 from msgspec.structs import replace
@@ -11,15 +11,7 @@ from vlm_inspect.compare.facts import GROUPS, Facts, component_facts, model_fact
 from vlm_inspect.compare.paths import PathDifference, PathMap, compare_paths
 from vlm_inspect.compare.unexplained import unexplained_changes
 from vlm_inspect.core.architecture import Architecture, Component, Role
-from vlm_inspect.core.difference import (
-    Change,
-    ComponentPair,
-    Difference,
-    Incomparable,
-    Move,
-    PathChange,
-    Value,
-)
+from vlm_inspect.core.difference import Change, ComponentPair, Difference, Incomparable, Move, PathChange
 from vlm_inspect.core.module_tree import ModuleNode, NodePool, folded_path, is_below, join
 from vlm_inspect.core.snapshot import Snapshot
 
@@ -28,20 +20,14 @@ FactDifference = tuple[list[Change], list[Incomparable]]
 
 
 def compare(before: Snapshot, after: Snapshot) -> Difference:
-    """The structural difference of two models.
-
-    The sources of the models, their builders and the versions of the libraries are not compared.
-    """
+    """The structural difference of two models, whatever their sources, builders and versions of libraries."""
     old, new = before.architecture, after.architecture
     paths = _compare_trees(before, after)
     path_map = PathMap(paths.moves)
     pairs = _pairs(old, new, path_map)
-    with_ignored_keys = "config" not in (old.builder, new.builder)
-    changes, incomparable = _compare_facts(
-        model_facts(old, with_ignored_keys=with_ignored_keys),
-        model_facts(new, with_ignored_keys=with_ignored_keys),
-        (),
-    )
+    with_keys = "config" not in (old.builder, new.builder)
+    old_facts, new_facts = (model_facts(model, with_ignored_keys=with_keys) for model in (old, new))
+    changes, incomparable = _compare_facts(old_facts, new_facts, ())
     is_other_model = any(change.field == "model class" for change in changes)
     explained: list[tuple[Pair, list[Change]]] = []
     for index, pair in enumerate(pairs):
@@ -68,38 +54,25 @@ def compare(before: Snapshot, after: Snapshot) -> Difference:
     )
 
 
-# --- module trees
-
-
 def _compare_trees(before: Snapshot, after: Snapshot) -> PathDifference:
+    """Compare paths, without the contents of modules that could not be built in one of the models."""
     if before.modules is None or after.modules is None:
         return PathDifference()
-    old, new = _without_missing_modules(
-        (before.architecture, before.modules), (after.architecture, after.modules)
-    )
-    return compare_paths(old, new)
-
-
-def _without_missing_modules(
-    before: tuple[Architecture, ModuleNode], after: tuple[Architecture, ModuleNode]
-) -> tuple[ModuleNode, ModuleNode]:
-    """Both trees, without the contents of modules that could not be built in one of them."""
-    hidden = {*_missing_paths(before[0], after[0]), *_missing_paths(after[0], before[0])}
+    old, new = before.architecture, after.architecture
+    hidden = {*_missing_paths(old, new), *_missing_paths(new, old)}
     if not hidden:
-        return before[1], after[1]
+        return compare_paths(before.modules, after.modules)
     pool = NodePool()
-    return _emptied(before[1], "", hidden, pool), _emptied(after[1], "", hidden, pool)
+    return compare_paths(
+        _emptied(before.modules, "", hidden, pool), _emptied(after.modules, "", hidden, pool)
+    )
 
 
 def _missing_paths(one: Architecture, other: Architecture) -> Iterator[str]:
     """The paths of missing modules, and of the components with the same role in the other model."""
     missing = one.missing_modules
     yield from missing
-    roles = {
-        component.role
-        for component in one.components
-        if component.paths[:1] and component.paths[0] in missing
-    }
+    roles = {component.role for component in one.components if _first_path(component) in missing}
     for component in other.components:
         if component.role in roles:
             yield from component.paths
@@ -128,9 +101,6 @@ def _why_no_tree(snapshot: Snapshot) -> str | None:
     if snapshot.modules is not None:
         return None
     return snapshot.architecture.parameters.unknown.get("total", "no module tree")
-
-
-# --- components
 
 
 def _pairs(before: Architecture, after: Architecture, path_map: PathMap) -> list[Pair]:
@@ -188,17 +158,13 @@ def _compare_facts(old: Facts, new: Facts, roles: tuple[Role, ...]) -> FactDiffe
     changes, incomparable = [], []
     for name in dict.fromkeys((*old.known, *old.unknown, *new.known, *new.unknown)):
         reasons = old.why_unknown(name), new.why_unknown(name)
+        values = old.known.get(name), new.known.get(name)
         if reasons != (None, None):
             if name not in GROUPS or None not in reasons:
                 incomparable.append(Incomparable(roles, name, *reasons))
-        elif not _is_equal(old.known.get(name), new.known.get(name)):
-            changes.append(Change(roles, name, old.known.get(name), new.known.get(name)))
+        elif values[0] != values[1] and repr(values[0]) != repr(values[1]):  # NaN equals NaN
+            changes.append(Change(roles, name, *values))
     return changes, incomparable
-
-
-def _is_equal(before: Value | None, after: Value | None) -> bool:
-    """Whether two values are equal; NaN equals NaN."""
-    return before == after or repr(before) == repr(after)
 
 
 def _unknown_roles(old: Architecture, new: Architecture, pairs: Sequence[Pair]) -> Iterator[Incomparable]:
@@ -226,41 +192,27 @@ def _unexplained_counts(
             yield Change((old.role,), "parameters", old.parameters, new.parameters, (index,))
 
 
-def _merge_shared(changes: Sequence[Change]) -> Iterator[Change]:
+def _merge_shared(changes: Sequence[Change]) -> Iterable[Change]:
     """Merge changes that components share: the vocabulary is a fact of the embedding and of the head."""
     merged: dict[tuple[object, ...], Change] = {}
     for index, change in enumerate(changes):
-        is_shared = change.field == "vocabulary"
-        key = (change.field, change.before, change.after, None if is_shared else index)
+        key = (change.field, change.before, change.after, None if change.field == "vocabulary" else index)
         first = merged.get(key)
-        if first is None:
-            merged[key] = change
-        else:
+        if first is not None:
             roles = tuple(dict.fromkeys((*first.roles, *change.roles)))
-            merged[key] = replace(first, roles=roles, pairs=(*first.pairs, *change.pairs))
-    yield from merged.values()
+            change = replace(first, roles=roles, pairs=(*first.pairs, *change.pairs))  # noqa: PLW2901
+        merged[key] = change
+    return merged.values()
 
 
 def _component_pair(old: Component | None, new: Component | None) -> ComponentPair:
-    role = old.role if old else new.role if new else Role.OTHER
-    return ComponentPair(
-        role,
-        _first_path(old),
-        _first_path(new),
-        old.parameters if old else None,
-        new.parameters if new else None,
-        old.class_name if old else None,
-        new.class_name if new else None,
-        old.layer_count if old else None,
-        new.layer_count if new else None,
-    )
+    names = ("parameters", "class_name", "layer_count")
+    values = (getattr(component, name, None) for name in names for component in (old, new))
+    return ComponentPair(getattr(old or new, "role", Role.OTHER), _first_path(old), _first_path(new), *values)
 
 
 def _first_path(component: Component | None) -> str | None:
     return (component.paths[0] if component.paths else "") if component else None
-
-
-# --- a part of a difference
 
 
 def filter_roles(difference: Difference, roles: AbstractSet[Role]) -> Difference:

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import get_args
 
 from msgspec import Struct, field
 
-from vlm_inspect.core.architecture import (
-    Architecture,
-    Attention,
-    BlockStage,
-    Component,
-    ConvStage,
-    EmbeddingStage,
-    Experts,
-    Latent,
-    Layer,
-    LayerStack,
-    LinearStage,
-    Mlp,
-    MlpStage,
-    Quantization,
-    Role,
-    Rotary,
-    Stage,
-)
+from vlm_inspect.core import architecture as records
 from vlm_inspect.core.difference import Value
+from vlm_inspect.core.stages import BlockStage, ConvStage, EmbeddingStage, LinearStage, MlpStage, Stage
 
 Named = Iterator[tuple[str, Value | None]]
 
@@ -52,76 +36,6 @@ _NORM_FIELDS = {"class_name": "norm", "eps": "norm eps"}
 _EXPERT_FIELDS = {"per_token": "experts per token", "parameters": "expert parameters"}
 _MLP_FIELDS = {"class_name": "MLP", "activation": "activation", "experts": "experts"}
 
-_EMBEDDING_FACTS = (
-    "vocabulary",
-    "embedding class",
-    "patch projection",
-    "patch size",
-    "input channels",
-    "positions",
-    "other embeddings",
-)
-_STAGE_FACTS = (
-    "input width",
-    "output width",
-    "inner widths",
-    "vocabulary",
-    "steps",
-    "query tokens",
-    "resampler layers",
-)
-_ATTENTION_FACTS = (
-    "attention",
-    "attention kind",
-    "heads",
-    "key-value heads",
-    "head width",
-    "cross-attention",
-    "mechanism",
-    "sliding window",
-    "attention chunk",
-    "attention window",
-    "key-value rank",
-    "query rank",
-    "value width",
-    "q/k norm",
-    "q/k norm width",
-    "attention bias",
-    "attention positions",
-    "rotary kind",
-    "rotary width",
-    "rotary sections",
-    "rotary base",
-    "rotary factor",
-    "attention features",
-    "state width",
-    "convolution",
-)
-_EXPERT_FACTS = (
-    "experts",
-    "experts per token",
-    "expert width",
-    "shared experts",
-    "shared expert width",
-    "router",
-    "router scoring",
-)
-_MLP_FACTS = ("MLP", "MLP hidden width", "MLP gated", "activation", *_EXPERT_FACTS)
-_NORM_FACTS = ("norm", "norm eps", "norms", "norm placement", "parallel")
-_FUSION_FACTS = tuple(
-    f"{modality} {fact}" for modality in ("image", "video", "audio") for fact in ("fusion", "token")
-)
-# fact → record fields without which it is unknown, the narrowest first
-_FIELDS_OF = {
-    **dict.fromkeys(_EMBEDDING_FACTS, ("embeddings",)),
-    **dict.fromkeys(_STAGE_FACTS, ("stages", "embeddings")),
-    **dict.fromkeys(_ATTENTION_FACTS, ("attention", "layers")),
-    **dict.fromkeys(_MLP_FACTS, ("MLP", "layers")),
-    **dict.fromkeys(_EXPERT_FACTS, ("experts", "MLP", "layers")),
-    **dict.fromkeys(_NORM_FACTS, ("norms", "layers")),
-    **dict.fromkeys(("layer class", "layer order"), ("layers",)),
-    **dict.fromkeys(_FUSION_FACTS, ("inputs",)),
-}
 GROUPS = frozenset({"embeddings", "stages", "inputs"})
 """Record fields that are not facts: if one is unknown, the facts in it are."""
 
@@ -146,21 +60,16 @@ class Facts(Struct, frozen=True):
         return next((reasons[field] for field in fields if field in reasons), self.not_inspected)
 
 
-# --- the whole model
-
-
-def model_facts(architecture: Architecture, *, with_ignored_keys: bool = True) -> Facts:
-    """The facts of the model as a whole.
-
-    The total of its parameters is one only if it is unknown, because other facts determine it.
-    `with_ignored_keys=False` leaves out ignored configuration keys, which are unknown if no class was built.
-    """
+def model_facts(architecture: records.Architecture, *, with_ignored_keys: bool = True) -> Facts:
+    """The facts of the whole model, without its number of parameters, which other facts determine."""
     named: dict[str, Value | None] = {
         "model class": architecture.model_class,
         "model type": architecture.model_type,
         "quantization": _quantization(architecture.quantization),
-        **dict(_inputs(architecture)),
     }
+    for each in architecture.inputs:
+        named[f"{each.modality} fusion"] = each.steps or None
+        named[f"{each.modality} token"] = each.token_id
     if with_ignored_keys:
         named["ignored config keys"] = tuple(key.path for key in architecture.ignored_structural_keys) or None
     unknown = {
@@ -174,37 +83,23 @@ def model_facts(architecture: Architecture, *, with_ignored_keys: bool = True) -
     return Facts({name: value for name, value in named.items() if value is not None}, unknown)
 
 
-def _quantization(quantization: Quantization | None) -> str | None:
+def _quantization(quantization: records.Quantization | None) -> str | None:
     """`gptq, 4 bits`. The packing of the weights is not compared."""
     if quantization is None:
         return None
     return f"{quantization.method}, {quantization.bits} bits" if quantization.bits else quantization.method
 
 
-def _inputs(architecture: Architecture) -> Named:
-    for modality_input in architecture.inputs:
-        yield f"{modality_input.modality} fusion", modality_input.steps or None
-        yield f"{modality_input.modality} token", modality_input.token_id
-
-
-def _unknown_inputs(architecture: Architecture) -> Iterator[tuple[str, str]]:
+def _unknown_inputs(architecture: records.Architecture) -> Iterator[tuple[str, str]]:
     if "inputs" in architecture.unknown:
         yield "inputs", architecture.unknown["inputs"]
-    for modality_input in architecture.inputs:
-        modality = modality_input.modality
-        names = {"steps": f"{modality} fusion", "token_id": f"{modality} token"}
-        yield from ((names[field], reason) for field, reason in modality_input.unknown.items())
+    for each in architecture.inputs:
+        names = {"steps": f"{each.modality} fusion", "token_id": f"{each.modality} token"}
+        yield from ((names[field], reason) for field, reason in each.unknown.items())
 
 
-# --- a component
-
-
-def component_facts(component: Component) -> Facts:
-    """The facts of a component.
-
-    Its number of parameters is not one of them: other facts determine it, and `compare` reports it only
-    if no other fact differs.
-    """
+def component_facts(component: records.Component) -> Facts:
+    """The facts of a component, without its number of parameters, which other facts determine."""
     known = {name: value for name, value in _known(component) if value not in (None, (), "")}
     unknown = _by_fact(component.unknown, _COMPONENT_FIELDS)
     if component.image is not None:
@@ -227,27 +122,26 @@ def _by_fact(
     }
 
 
-def _unknown_classes(component: Component) -> Iterator[tuple[str, str]]:
+def _unknown_classes(component: records.Component) -> Iterator[tuple[str, str]]:
     """The facts about stages and modules whose classes are unknown."""
-    named = [*((stage, "steps") for stage in component.stages)]
-    named += [(stage, _module_fact(stage)) for stage in component.extra_modules]
-    for stage, name in named:
+    extra = ((stage, _module_fact(stage)) for stage in component.extra_modules)
+    for stage, name in (*((stage, "steps") for stage in component.stages), *extra):
         if "class_name" in stage.unknown:
             yield name, stage.unknown["class_name"]
 
 
-def _known(component: Component) -> Named:
+def _known(component: records.Component) -> Named:
     yield "class", component.class_name
     yield "layers", component.layer_count
     yield "width", component.width
-    if component.role is Role.LM_HEAD:
+    if component.role is records.Role.LM_HEAD:
         yield from _head(component)
-    elif component.role is Role.PROJECTOR:
+    elif component.role is records.Role.PROJECTOR:
         yield from _projector(component.stages)
     else:
         yield from _embeddings(component)
     for stage in component.extra_modules:
-        yield _module_fact(stage), _class_name(stage)
+        yield _module_fact(stage), stage.class_name or "gated MLP"
     for prefix, stack in _stacks(component):
         yield f"{prefix}layer order", tuple(kind + 1 for kind in stack.order)
         for name, value in _stack_facts(stack):
@@ -258,13 +152,13 @@ def _module_fact(stage: Stage) -> str:
     return f"module {stage.path.rpartition('.')[2]}"
 
 
-def _head(component: Component) -> Named:
+def _head(component: records.Component) -> Named:
     linear = next((stage for stage in component.stages if isinstance(stage, LinearStage)), None)
     if linear is not None:
         yield "input width", linear.in_features
         yield "vocabulary", linear.out_features
     yield "tied", component.head is not None
-    yield "steps", tuple(_class_name(stage) for stage in component.stages if stage is not linear)
+    yield "steps", tuple(stage.class_name or "gated MLP" for stage in component.stages if stage is not linear)
 
 
 def _projector(stages: Sequence[Stage]) -> Named:
@@ -280,50 +174,43 @@ def _projector(stages: Sequence[Stage]) -> Named:
         yield "output width", widths[-1][1]
         yield "inner widths", tuple(side for pair in widths for side in pair)[1:-1]
     if all(stage.class_name for stage in stages):
-        yield "steps", tuple(_class_name(stage) for stage in stages)
+        yield "steps", tuple(stage.class_name or "gated MLP" for stage in stages)
     blocks = [stage for stage in stages if isinstance(stage, BlockStage)]
     yield "query tokens", next((block.num_queries for block in blocks if block.num_queries), None)
     yield "resampler layers", next((block.num_layers for block in blocks if block.num_layers), None)
 
 
-def _class_name(stage: Stage) -> str:
-    return stage.class_name or "gated MLP"
-
-
-def _embeddings(component: Component) -> Named:
+def _embeddings(component: records.Component) -> Named:
     tables = [stage for stage in component.embeddings if isinstance(stage, EmbeddingStage)]
     tables = [table for table in tables if table.num_embeddings is not None]
+    is_text = component.role is records.Role.LANGUAGE_MODEL
     patches = (stage for stage in component.embeddings if isinstance(stage, ConvStage | LinearStage))
-    patch = next(patches, None)
-    if component.role is Role.LANGUAGE_MODEL:
-        yield "vocabulary", tables[0].num_embeddings if tables else None
-        yield "embedding class", tables[0].class_name if tables else None
-        yield "other embeddings", tuple(str(table.num_embeddings) for table in tables[1:])
-        return
-    if patch is not None:
+    if not is_text and (patch := next(patches, None)) is not None:
         yield "patch projection", patch.class_name
         if isinstance(patch, ConvStage):
             yield "patch size", patch.kernel_size
             yield "input channels", patch.in_channels
-    yield "positions", tables[0].num_embeddings if tables else None
+    if tables:
+        yield "vocabulary" if is_text else "positions", tables[0].num_embeddings
+        yield "embedding class", tables[0].class_name if is_text else None
     yield "other embeddings", tuple(str(table.num_embeddings) for table in tables[1:])
     yield "image size", component.image.size if component.image is not None else None
 
 
-def _stacks(component: Component) -> Iterator[tuple[str, LayerStack]]:
+def _stacks(component: records.Component) -> Iterator[tuple[str, records.LayerStack]]:
     """The stacks with the prefix of their facts, which is empty for a single stack."""
     has_several = len(component.stacks) > 1
     for index, stack in enumerate(component.stacks, 1):
         yield f"stack {index} " if has_several else "", stack
 
 
-def _layers(component: Component) -> Iterator[tuple[str, Layer]]:
+def _layers(component: records.Component) -> Iterator[tuple[str, records.Layer]]:
     for prefix, stack in _stacks(component):
         for index, layer in enumerate(stack.kinds, 1):
             yield f"{prefix}kind {index} " if len(stack.kinds) > 1 else prefix, layer
 
 
-def _stack_facts(stack: LayerStack) -> Named:
+def _stack_facts(stack: records.LayerStack) -> Named:
     """The facts of its layers; facts that differ between kinds of layers once for each kind."""
     by_kind = [dict(layer_facts(kind)) for kind in stack.kinds]
     for name in dict.fromkeys(name for facts in by_kind for name in facts):
@@ -334,35 +221,33 @@ def _stack_facts(stack: LayerStack) -> Named:
             yield from ((f"kind {index} {name}", value) for index, value in enumerate(values, 1))
 
 
-# --- a layer
-
-
-def layer_facts(layer: Layer) -> Named:
+def layer_facts(layer: records.Layer) -> Named:
     """The facts of a layer's attention, MLP and norms; of a second attention with the prefix `mixer 2`."""
     yield "layer class", layer.class_name
     if layer.attention is not None:
         yield from _attention(layer.attention)
-    for prefix, extra in _extra_attention(layer):
-        yield from ((prefix + name, value) for name, value in _attention(extra))
+    for number, extra in enumerate(layer.extra_attention, 2):
+        yield from ((f"mixer {number} {name}", value) for name, value in _attention(extra))
     if layer.mlp is not None:
         yield from _mlp(layer.mlp)
     if all(norm.class_name for norm in layer.norms):
         yield "norm", tuple(dict.fromkeys(norm.class_name or "" for norm in layer.norms))
-    yield "norm eps", _one_or_all([norm.eps for norm in layer.norms if norm.eps is not None])
+    eps = sorted({norm.eps for norm in layer.norms if norm.eps is not None})
+    yield "norm eps", eps[0] if len(eps) == 1 else " / ".join(map(repr, eps))
     yield "norms", tuple(norm.name for norm in layer.norms)
     yield "norm placement", layer.norm_placement
     yield "parallel", layer.parallel or None
 
 
-def _unknown_layer_facts(layer: Layer, prefix: str) -> dict[str, str]:
+def _unknown_layer_facts(layer: records.Layer, prefix: str) -> dict[str, str]:
     """Reasons for unknown facts of a layer, without `active`, which other facts determine."""
     unknown = _by_fact({k: v for k, v in layer.unknown.items() if k != "active"}, _LAYER_FIELDS, prefix)
     for norm in layer.norms:
         unknown |= _by_fact(norm.unknown, _NORM_FIELDS, prefix, "norm ")
     if layer.attention is not None:
         unknown |= _by_fact(layer.attention.unknown, _ATTENTION_FIELDS, prefix)
-    for inner, extra in _extra_attention(layer):
-        unknown |= _by_fact(extra.unknown, _ATTENTION_FIELDS, prefix + inner)
+    for number, extra in enumerate(layer.extra_attention, 2):
+        unknown |= _by_fact(extra.unknown, _ATTENTION_FIELDS, f"{prefix}mixer {number} ")
     if layer.mlp is not None:
         unknown |= _by_fact(layer.mlp.unknown, _MLP_FIELDS, prefix, "MLP ")
         for inner, experts in _expert_groups(layer.mlp):
@@ -370,19 +255,14 @@ def _unknown_layer_facts(layer: Layer, prefix: str) -> dict[str, str]:
     return unknown
 
 
-def _extra_attention(layer: Layer) -> Iterator[tuple[str, Attention]]:
-    for number, extra in enumerate(layer.extra_attention, 2):
-        yield f"mixer {number} ", extra
-
-
-def _expert_groups(mlp: Mlp) -> Iterator[tuple[str, Experts]]:
+def _expert_groups(mlp: records.Mlp) -> Iterator[tuple[str, records.Experts]]:
     """The groups of experts with their prefix, which is empty for a single group."""
     has_several = len(mlp.experts) > 1
     for number, experts in enumerate(mlp.experts, 1):
         yield (f"{experts.modality or f'group {number}'} " if has_several else ""), experts
 
 
-def _attention(attention: Attention) -> Named:
+def _attention(attention: records.Attention) -> Named:
     yield "attention", attention.class_name
     yield "mechanism", attention.mechanism if attention.mechanism != "attention" else None
     yield "attention kind", attention.kind
@@ -394,34 +274,25 @@ def _attention(attention: Attention) -> Named:
     yield "attention chunk", attention.chunk
     yield "attention window", attention.window
     if attention.latent is not None:
-        yield from _latent(attention.latent)
+        yield "key-value rank", attention.latent.key_value_rank
+        yield "query rank", attention.latent.query_rank
+        yield "value width", attention.latent.value_width
     yield "q/k norm", tuple(dict.fromkeys(norm.class_name or "" for norm in attention.qk_norm))
     yield "q/k norm width", next((norm.width for norm in attention.qk_norm), None)
     yield "attention bias", attention.bias
     yield "attention positions", attention.positions
     if attention.rotary is not None:
-        yield from _rotary(attention.rotary)
+        yield "rotary kind", attention.rotary.kind
+        yield "rotary width", attention.rotary.width
+        yield "rotary sections", attention.rotary.sections
+        yield "rotary base", attention.rotary.theta
+        yield "rotary factor", attention.rotary.factor
     yield "attention features", attention.features
     yield "state width", attention.state_width
     yield "convolution", attention.convolution
 
 
-def _latent(latent: Latent) -> Named:
-    yield "key-value rank", latent.key_value_rank
-    yield "query rank", latent.query_rank
-    yield "value width", latent.value_width
-
-
-def _rotary(rotary: Rotary) -> Named:
-    """Without its class and path: paths are compared on their own."""
-    yield "rotary kind", rotary.kind
-    yield "rotary width", rotary.width
-    yield "rotary sections", rotary.sections
-    yield "rotary base", rotary.theta
-    yield "rotary factor", rotary.factor
-
-
-def _mlp(mlp: Mlp) -> Named:
+def _mlp(mlp: records.Mlp) -> Named:
     yield "MLP", mlp.class_name
     yield "MLP hidden width", mlp.hidden_width
     yield "MLP gated", mlp.gated
@@ -430,7 +301,7 @@ def _mlp(mlp: Mlp) -> Named:
         yield from ((prefix + name, value) for name, value in _experts(experts))
 
 
-def _experts(experts: Experts) -> Named:
+def _experts(experts: records.Experts) -> Named:
     yield "experts", experts.count
     yield "experts per token", experts.per_token
     yield "expert width", experts.hidden_width
@@ -440,7 +311,22 @@ def _experts(experts: Experts) -> Named:
     yield "router scoring", experts.scoring
 
 
-def _one_or_all(values: Sequence[float]) -> Value | None:
-    """The only value, or all different values as text."""
-    different = sorted(set(values))
-    return different[0] if len(different) == 1 else " / ".join(map(repr, different)) or None
+def _names(facts: Named) -> tuple[str, ...]:
+    return tuple(name for name, _ in facts)
+
+
+_LONGEST_ATTENTION = records.Attention(latent=records.Latent(0), rotary=records.Rotary())
+_INPUT_FACTS = (f"{each} {fact}" for each in get_args(records.Modality) for fact in ("fusion", "token"))
+# fact → record fields without which it is unknown, the narrowest first
+_FIELDS_OF = {
+    **dict.fromkeys(("embedding class", "patch projection", "patch size", "input channels"), ("embeddings",)),
+    **dict.fromkeys(("positions", "other embeddings"), ("embeddings",)),
+    **dict.fromkeys(("input width", "output width", "inner widths", "vocabulary"), ("stages", "embeddings")),
+    **dict.fromkeys(("steps", "query tokens", "resampler layers"), ("stages", "embeddings")),
+    **dict.fromkeys(_names(_attention(_LONGEST_ATTENTION)), ("attention", "layers")),
+    **dict.fromkeys(_names(_mlp(records.Mlp())), ("MLP", "layers")),
+    **dict.fromkeys(_names(_experts(records.Experts(0))), ("experts", "MLP", "layers")),
+    **dict.fromkeys(("norm", "norm eps", "norms", "norm placement", "parallel"), ("norms", "layers")),
+    **dict.fromkeys(("layer class", "layer order"), ("layers",)),
+    **dict.fromkeys(_INPUT_FACTS, ("inputs",)),
+}

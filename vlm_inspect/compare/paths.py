@@ -12,10 +12,18 @@ from typing import Generic, Literal, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vlm_inspect.compare.patterns import ancestors, numbered, pattern_of
+from vlm_inspect.compare.patterns import ancestors, below, pattern_of
 from vlm_inspect.compare.renames import find_moves
 from vlm_inspect.core.difference import Move, PathChange
-from vlm_inspect.core.module_tree import UNKNOWN_CLASS, ModuleNode, Shape, folded_path, is_below, split
+from vlm_inspect.core.module_tree import (
+    UNKNOWN_CLASS,
+    ModuleNode,
+    Shape,
+    folded_path,
+    is_below,
+    numbered,
+    split,
+)
 
 Value = TypeVar("Value", str, Shape)
 
@@ -137,10 +145,8 @@ def _between(inner: str, outer: str) -> Iterator[str]:
     """The patterns from below `outer` down to `inner`, if `inner` is below `outer`."""
     if inner == outer or not is_below(inner, outer):
         return
-    parts = inner.split(".")
-    first = len(outer.split(".")) if outer else 0
-    for length in range(first + 1, len(parts) + 1):
-        yield ".".join(parts[:length])
+    for pattern in below(pattern_of(inner), pattern_of(outer)):
+        yield ".".join(pattern)
 
 
 def _shared_patterns(old: Iterable[str], new: Iterable[str], path_map: PathMap) -> frozenset[str]:
@@ -148,8 +154,7 @@ def _shared_patterns(old: Iterable[str], new: Iterable[str], path_map: PathMap) 
     new_patterns = _with_ancestors({folded_path(path) for path in new})
     shared: set[str] = set()
     for pattern in _with_ancestors({folded_path(path) for path in old}):
-        if pattern in new_patterns:
-            shared.add(pattern)
+        shared |= {pattern} & new_patterns
         moved = path_map.to_new(pattern)
         if moved in new_patterns and path_map.is_same(pattern, moved):
             shared |= {pattern, moved}
@@ -160,16 +165,8 @@ def _with_ancestors(patterns: Iterable[str]) -> set[str]:
     return {above for pattern in patterns for above in ancestors(pattern)}
 
 
-# --- old paths to new paths
-
-
-def apply_moves(path: str, moves: Iterable[Move]) -> str:
-    """The new path of a path that only the old tree has; the move of the longest prefix applies."""
-    return path_mapper(moves)(path)
-
-
 def path_mapper(moves: Iterable[Move]) -> Callable[[str], str]:
-    """`apply_moves` for many paths."""
+    """The new path of a path that only the old tree has; the move of the longest prefix applies."""
     targets = {pattern_of(move.before): pattern_of(move.after) for move in moves}
     longest = max(map(len, targets), default=-1)
 
@@ -180,7 +177,7 @@ def path_mapper(moves: Iterable[Move]) -> Callable[[str], str]:
         for length in range(min(longest, len(pattern)), -1, -1):
             target = targets.get(pattern[:length])
             if target is not None:
-                return ".".join(numbered((*target, *pattern[length:]), numbers))
+                return numbered((*target, *pattern[length:]), numbers)
         return path
 
     return new_path
@@ -194,8 +191,7 @@ def reversed_moves(moves: Iterable[Move]) -> list[Move]:
 class PathMap:
     """Moves in both directions. Two paths are the same if each leads to the other.
 
-    With nested moves, a path may lead to a path that another one leads to. Such paths match nothing:
-    one direction alone would match them differently from the other.
+    With nested moves, two paths may lead to the same path. Such paths match nothing, in either direction.
     """
 
     def __init__(self, moves: Collection[Move]) -> None:
@@ -208,14 +204,7 @@ class PathMap:
     def pairs(
         self, old: Collection[str], new: Collection[str], may_stay: Callable[[str], bool] = lambda _path: True
     ) -> dict[str, str]:
-        """Old paths with their new paths, no new path twice.
-
-        Args:
-            old: Paths of the old tree.
-            new: Paths of the new tree.
-            may_stay: Whether a path that both trees have keeps its place. Moves apply to the others.
-
-        """
+        """Old paths with their new paths, no new path twice. Moves apply to paths that do not stay."""
         unmoved = {path for path in old if path in new and may_stay(path)}
         found = {}
         for path in old:
@@ -225,24 +214,17 @@ class PathMap:
         return found
 
 
-# --- groups of changes
-
-
 def folded(
     what: Literal["module", "parameter"], changes: Iterable[ModuleChange] | Iterable[ParameterChange]
 ) -> Iterator[PathChange]:
     """Changes with equal patterns and values as one, with their count."""
     counts: Counter[tuple[str | None, ...]] = Counter()
     for change in changes:
-        old, new = _optional_pattern(change.old), _optional_pattern(change.new)
+        old, new = (None if path is None else folded_path(path) for path in (change.old, change.new))
         counts[old, new, _class_or_shape(change.before), _class_or_shape(change.after)] += 1
     for (old, new, before, after), count in counts.items():
         path = new if new is not None else old or ""
         yield PathChange(path, what, count, before, after, None if old == path or new is None else old)
-
-
-def _optional_pattern(path: str | None) -> str | None:
-    return None if path is None else folded_path(path)
 
 
 def _class_or_shape(value: str | Shape | None) -> str | None:

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from vlm_inspect.core.module_tree import Numbers, Pattern
+from vlm_inspect.core.module_tree import Pattern
 
 
 def pattern_of(written: str) -> Pattern:
     """The pattern for its text; the root is the empty tuple."""
     return tuple(written.split(".")) if written else ()
-
-
-def starts(pattern: Pattern, prefix: Pattern) -> bool:
-    """Whether a pattern is at or below another."""
-    return pattern[: len(prefix)] == prefix
 
 
 def prefixes(pattern: Pattern) -> Iterator[Pattern]:
@@ -32,9 +27,3 @@ def ancestors(path: str) -> Iterator[str]:
     while path:
         yield path
         path = path.rpartition(".")[0]
-
-
-def numbered(pattern: Pattern, numbers: Numbers) -> Iterator[str]:
-    """The names of a path: a pattern with its numbers filled in."""
-    left = iter(numbers)
-    return (next(left, "*") if part == "*" else part for part in pattern)

@@ -11,11 +11,12 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Literal
 
 from msgspec import Struct
 
-from vlm_inspect.compare.patterns import below, prefixes, starts
+from vlm_inspect.compare.patterns import below, prefixes
 from vlm_inspect.core.difference import Move
 from vlm_inspect.core.module_tree import Numbers, Pattern, Shape, split, text
 
@@ -34,14 +35,7 @@ _LONGEST_END = 8
 
 
 def find_moves(removed: Paths, added: Paths, unchanged: Collection[str] = ()) -> tuple[Move, ...]:
-    """The moves that lead from the removed paths to the added ones, the largest first.
-
-    Args:
-        removed: Paths of the old tree alone, with their shapes.
-        added: Paths of the new tree alone, with their shapes.
-        unchanged: Paths of both trees. A move has none of them below both of its ends.
-
-    """
+    """The moves from removed to added paths, the largest first; no unchanged path is below both ends."""
     return tuple(_Election(Side(removed, unchanged), Side(added, unchanged)).moves())
 
 
@@ -62,19 +56,13 @@ class Side:
             self.groups[pattern][numbers] = shape
         self.order = {pattern: index for index, pattern in enumerate(self.groups)}
         patterns = {split(path)[0] for path in unchanged}
-        self._unchanged = {prefix for pattern in patterns for prefix in prefixes(pattern)}
-        self._below: dict[Pattern, int] = defaultdict(int)
+        self.unchanged = {prefix for pattern in patterns for prefix in prefixes(pattern)}
+        """The prefixes of unchanged paths."""
+        self.below: dict[Pattern, int] = defaultdict(int)
+        """The number of paths at or below each prefix."""
         for pattern, group in self.groups.items():
             for prefix in prefixes(pattern):
-                self._below[prefix] += len(group)
-
-    def below(self, prefix: Pattern) -> int:
-        """The number of paths at or below a prefix."""
-        return self._below[prefix]
-
-    def has_unchanged_below(self, prefix: Pattern) -> bool:
-        """Whether an unchanged path is at or below a prefix."""
-        return prefix in self._unchanged
+                self.below[prefix] += len(group)
 
     def size(self, pattern: Pattern) -> int:
         """The number of paths with one pattern."""
@@ -83,7 +71,7 @@ class Side:
     def remove(self, pattern: Pattern) -> None:
         """Remove the paths with a pattern, because a move covers them."""
         for prefix in prefixes(pattern):
-            self._below[prefix] -= self.size(pattern)
+            self.below[prefix] -= self.size(pattern)
         del self.groups[pattern]
 
 
@@ -113,7 +101,7 @@ def _by_content(side: Side) -> dict[tuple[object, ...], list[Pattern]]:
 
 def _pairs(old: Sequence[Pattern], new: Sequence[Pattern]) -> Iterator[Pair]:
     if len(old) * len(new) <= _MOST_PAIRS:
-        yield from ((one, other) for one in old for other in new)
+        yield from product(old, new)
         return
     # n patterns in groups of g make n x g pairs, so g has to shrink as n grows
     size = _MOST_PAIRS_IN_ALL // max(len(old), len(new))
@@ -121,7 +109,7 @@ def _pairs(old: Sequence[Pattern], new: Sequence[Pattern]) -> Iterator[Pair]:
     yield from _pairs_with_common_end(old, new, 1, most)
     for one, other in _matched(old, new, lambda pattern: pattern[:-1]):
         if len(one) * len(other) <= most:
-            yield from ((first, second) for first in one for second in other)
+            yield from product(one, other)
 
 
 def _pairs_with_common_end(
@@ -135,7 +123,7 @@ def _pairs_with_common_end(
         for pattern in other:
             del others[pattern]
         if len(one) * len(other) <= most:
-            yield from ((first, second) for first in one for second in other)
+            yield from product(one, other)
         elif length < _LONGEST_END:
             yield from _pairs_with_common_end(one, other, length + 1, most)
         else:
@@ -187,7 +175,8 @@ class _Election:
         while self.queue:
             rank, rule = heapq.heappop(self.queue)
             pairs = self._remaining_pairs(rule)
-            if not pairs or not (_is_related(rule) or len(pairs) > 1) or self._is_covered(rule):
+            is_covered = rule.before in self.covered["before"] or rule.after in self.covered["after"]
+            if is_covered or not pairs or not (_is_related(rule) or len(pairs) > 1):
                 continue
             current = _Descending(self._rank(rule))
             if current != rank:
@@ -195,16 +184,16 @@ class _Election:
             elif (end := self._end_with_too_many_paths(rule)) is not None:
                 self.waiting[end].append(rule)
             else:
-                yield Move(text(rule.before), text(rule.after), self._size(pairs), _moved_kind(rule, pairs))
+                is_parameter = all(old == rule.before for old, _ in pairs)
+                kind: Literal["module", "parameter"] = "parameter" if is_parameter else "module"
+                yield Move(text(rule.before), text(rule.after), self._size(pairs), kind)
                 self._apply(rule, pairs)
 
     def _is_allowed(self, rule: Rule) -> bool:
         """Whether numbers stay in place, and no unchanged path is below both ends."""
         if rule.before.count("*") != rule.after.count("*"):
             return False
-        return not (
-            self.before.has_unchanged_below(rule.before) and self.after.has_unchanged_below(rule.after)
-        )
+        return rule.before not in self.before.unchanged or rule.after not in self.after.unchanged
 
     def _remaining_pairs(self, rule: Rule) -> Sequence[Pair]:
         old, new = self.before.groups, self.after.groups
@@ -223,12 +212,9 @@ class _Election:
     def _end_with_too_many_paths(self, rule: Rule) -> tuple[str, ...] | None:
         """The end below which the rule covers less than half of the paths."""
         covered = 2 * self._size(self.pairs[rule])
-        if covered < self.before.below(rule.before):
+        if covered < self.before.below[rule.before]:
             return ("before", *rule.before)
-        return ("after", *rule.after) if covered < self.after.below(rule.after) else None
-
-    def _is_covered(self, rule: Rule) -> bool:
-        return rule.before in self.covered["before"] or rule.after in self.covered["after"]
+        return ("after", *rule.after) if covered < self.after.below[rule.after] else None
 
     def _apply(self, rule: Rule, pairs: Sequence[Pair]) -> None:
         self.moved["before"].add(rule.before)
@@ -278,17 +264,11 @@ class _Descending:
     __hash__ = None  # type: ignore[assignment]
 
 
-def _moved_kind(rule: Rule, pairs: Sequence[Pair]) -> Literal["module", "parameter"]:
-    return "parameter" if all(old == rule.before for old, _ in pairs) else "module"
-
-
 def _is_related(rule: Rule) -> bool:
     """Whether one end is inside the other, both have the same parent, or both have the same last name."""
-    if starts(rule.before, rule.after) or starts(rule.after, rule.before):
-        return True
-    if rule.before[:-1] == rule.after[:-1]:
-        return True
-    return rule.before[-1] == rule.after[-1]
+    before, after = rule.before, rule.after
+    is_inside = all(one == other for one, other in zip(before, after, strict=False))
+    return is_inside or before[:-1] == after[:-1] or before[-1] == after[-1]
 
 
 def _is_ambiguous(rule: Rule, pairs: Sequence[Pair]) -> bool:

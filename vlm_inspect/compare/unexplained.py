@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 
 from msgspec import Struct
 
@@ -31,39 +32,36 @@ class _Explanation(Struct, frozen=True):
     """What the changed facts of a component explain about the paths below it."""
 
     explains_all: bool
-    classes: frozenset[tuple[str, str]]
+    classes: set[tuple[str, str]]
     """Class names before and after in a changed fact."""
-    modules: frozenset[str]
+    modules: set[str]
     """Names of modules that were added, removed or changed according to a fact."""
 
 
 def unexplained_changes(
     paths: PathDifference, explained: Explained, *, is_other_model: bool
 ) -> Iterator[PathChange]:
-    """The changes of paths that the changed facts of the components do not explain.
+    """The changes of paths that the changed facts of each pair of components do not explain.
 
-    Args:
-        paths: All changes of paths.
-        explained: Each pair of components with the changes of its facts.
-        is_other_model: Whether the class of the whole model changed. Then the modules around the
-            components are expected to have other classes too.
-
+    With another class of the whole model, the modules around its components may have other classes, too.
     """
     explanations = _explanations(explained)
+
+    def is_explained(change: ModuleChange | ParameterChange) -> bool:
+        return any(_is_explained_at(end, change, explanations, paths.shared) for end in change.ends)
+
     around = {above for path in explanations for above in ancestors(path.rpartition(".")[0])}
     inside = [change for change in paths.modules if not is_other_model or around.isdisjoint(change.ends)]
     modules = [
         change
         for change in outermost(inside)
-        if not _is_explained(change, explanations, paths.shared)
-        and not (is_other_model and change.is_changed)
+        if not is_explained(change) and not (is_other_model and change.is_changed)
     ]
     whole_modules = added_or_removed(modules)
     parameters = [
         change
         for change in paths.parameters
-        if not _is_explained(change, explanations, paths.shared)
-        and not is_inside(change, whole_modules, change.path)
+        if not is_explained(change) and not is_inside(change, whole_modules, change.path)
     ]
     yield from folded("module", modules)
     yield from folded("parameter", parameters)
@@ -81,35 +79,21 @@ def _explanations(explained: Explained) -> Mapping[str, _Explanation | None]:
 def _explanation(changes: Sequence[Change]) -> _Explanation:
     return _Explanation(
         explains_all=any(change.field.endswith(_EXPLAIN_ALL) for change in changes),
-        classes=frozenset(
-            (before, after)
-            for change in changes
-            for before in _names(change.before)
-            for after in _names(change.after)
-        ),
-        modules=frozenset(name for change in changes for name in _changed_modules(change)),
+        classes={names for each in changes for names in product(_names(each.before), _names(each.after))},
+        modules={name for change in changes for name in _changed_modules(change)},
     )
 
 
-def _changed_modules(change: Change) -> Iterator[str]:
+def _changed_modules(change: Change) -> set[str]:
     if change.field.startswith("module "):
-        yield change.field.removeprefix("module ")
-    elif change.field.endswith("norms"):
-        yield from set(_names(change.before)) ^ set(_names(change.after))
+        return {change.field.removeprefix("module ")}
+    return set(_names(change.before)) ^ set(_names(change.after)) if change.field.endswith("norms") else set()
 
 
 def _names(value: Value | None) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
     return tuple(name for name in value if isinstance(name, str)) if isinstance(value, tuple) else ()
-
-
-def _is_explained(
-    change: ModuleChange | ParameterChange,
-    explanations: Mapping[str, _Explanation | None],
-    shared: frozenset[str],
-) -> bool:
-    return any(_is_explained_at(end, change, explanations, shared) for end in change.ends)
 
 
 def _is_explained_at(

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from vlm_inspect.core.architecture import SCHEMA_VERSION, Architecture
 from vlm_inspect.core.errors import InvalidConfigError
-from vlm_inspect.core.module_tree import Attribute, ModuleNode, ModuleTree, NodePool, Shape, is_path_part
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, NodePool, Shape, is_path_part
 
 MOST_BYTES = 64 * 1024 * 1024
 """Bytes of an encoded tree."""
@@ -24,19 +24,9 @@ DEEPEST = 200
 """Levels of a tree."""
 _LARGEST_TENSOR = 2**50
 
-_REQUIRED_NULLABLE = {"model_type", "model_class"}
-_ALWAYS_WRITTEN = {
-    *_REQUIRED_NULLABLE,
-    "components",
-    "parameters",
-    "path",
-    "ties",
-    "revision",
-    "schema_version",
-}
+_NULLABLE = {"model_type", "model_class"}
+_ALWAYS_WRITTEN = {*_NULLABLE, "components", "parameters", "path", "ties", "revision", "schema_version"}
 _EMPTY: tuple[object, ...] = ((), [], {}, "")
-# the class supports no backend; None is unknown
-_EMPTY_IS_A_VALUE = {"attention_backends"}
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=2_000)]
@@ -76,7 +66,8 @@ def _without_empty(data: Any) -> Any:
         for key, value in data.items()
         if key in _ALWAYS_WRITTEN
         or key in unknown
-        or not (value is None or (value in _EMPTY and key not in _EMPTY_IS_A_VALUE))
+        # a class may support no attention backend; None is unknown
+        or not (value is None or (value in _EMPTY and key != "attention_backends"))
     }
 
 
@@ -87,13 +78,10 @@ def _without_unknown(data: Any) -> Any:
     if not isinstance(data, dict):
         return data
     unknown = data.get("unknown")
-    reasons = unknown.keys() - _REQUIRED_NULLABLE if isinstance(unknown, dict) else ()
+    reasons = unknown.keys() - _NULLABLE if isinstance(unknown, dict) else ()
     return {
         key: _without_unknown(value) for key, value in data.items() if value is not None or key not in reasons
     }
-
-
-# --- module trees
 
 
 class NodeData(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -169,18 +157,10 @@ def from_tree_data(data: TreeData) -> ModuleTree:
     for node in data.nodes:
         if not all(0 <= index < len(nodes) for index in node.children.values()):
             raise ValueError(f"{node.class_name} has a child that does not come before it")
-        attributes: tuple[tuple[str, Attribute], ...] = tuple(node.attributes.items())
-        nodes.append(
-            checked.node(
-                node.class_name,
-                ((name, nodes[index]) for name, index in node.children.items()),
-                node.parameters,
-                buffers=node.buffers,
-                detail=node.detail,
-                attributes=attributes,
-                forward_order=node.forward_order,
-            )
-        )
+        children = [(name, nodes[index]) for name, index in node.children.items()]
+        fields: dict[str, Any] = {"detail": node.detail, "forward_order": node.forward_order}
+        fields["attributes"] = tuple(node.attributes.items())
+        nodes.append(checked.node(node.class_name, children, node.parameters, buffers=node.buffers, **fields))
     try:
         return msgspec.convert({**data.fields, "root": nodes[-1]}, ModuleTree)
     except (msgspec.ValidationError, RecursionError) as error:
@@ -208,17 +188,10 @@ def decode(data: bytes, kind: type[Any]) -> Any:
 def _append_node(node: ModuleNode, nodes: list[NodeData], indices: dict[int, int]) -> int:
     """Return the index of a node; a new one is appended after its children."""
     if id(node) not in indices:
-        nodes.append(
-            NodeData(
-                class_name=node.class_name,
-                detail=node.detail,
-                attributes=dict(node.attributes),
-                parameters=dict(node.parameters),
-                buffers=dict(node.buffers),
-                children={name: _append_node(child, nodes, indices) for name, child in node.children},
-                forward_order=node.forward_order,
-            )
-        )
+        children = {name: _append_node(child, nodes, indices) for name, child in node.children}
+        attributes, parameters, buffers = dict(node.attributes), dict(node.parameters), dict(node.buffers)
+        fields = (node.detail, attributes, parameters, buffers, children, node.forward_order)
+        nodes.append(NodeData(node.class_name, *fields))
         indices[id(node)] = len(nodes) - 1
     return indices[id(node)]
 

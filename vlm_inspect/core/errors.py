@@ -1,35 +1,4 @@
-"""The errors of vlm-inspect.
-
-::
-
-    VlmInspectError                 message, hint (what to type next), model
-    ├── InvalidReferenceError
-    ├── SourceError
-    │   ├── ModelNotFoundError
-    │   ├── RevisionNotFoundError
-    │   ├── GatedModelError
-    │   ├── TokenError
-    │   ├── ConfigMissingError
-    │   ├── HubUnavailableError
-    │   ├── InvalidConfigError
-    │   ├── NoHeadersError
-    │   └── BadHeaderError
-    ├── BuildError
-    │   ├── NotNativeError
-    │   ├── UnbuildableConfigError
-    │   ├── RemoteCodeError
-    │   ├── UnverifiableError
-    │   └── BrokenEnvironmentError
-    ├── WorkerError
-    │   ├── WorkerDiedError
-    │   ├── WorkerStartError
-    │   └── PicklingError
-    ├── SnapshotError
-    ├── SettingsError
-    └── DocumentError
-
-`cli` prints them.
-"""
+"""The errors of vlm-inspect; `cli` prints them."""
 
 from __future__ import annotations
 

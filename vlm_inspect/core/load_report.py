@@ -7,7 +7,7 @@ maps keys to paths; a mismatch has both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct, field
 
@@ -126,7 +126,5 @@ class LoadReport(Struct, frozen=True):
 
     def counts(self) -> dict[Kind, int]:
         """Return how many tensors are missing, unexpected and mismatched."""
-        counts: dict[Kind, int] = {"missing": 0, "unexpected": 0, "mismatched": 0}
-        for mismatch in self.mismatches:
-            counts[mismatch.kind] += mismatch.count
-        return counts
+        kinds: tuple[Kind, ...] = get_args(Kind)
+        return {kind: sum(each.count for each in self.mismatches if each.kind == kind) for kind in kinds}

@@ -54,8 +54,13 @@ class ModelRef(Struct, frozen=True):
         Raises InvalidReferenceError if the text is neither.
         """
         path = _as_path(text)
+        if path is not None and revision is not None:
+            raise InvalidReferenceError(
+                f"{_shown(text)} is a path, and a path has no revisions.",
+                hint="Omit --revision, or name a model on the Hub.",
+            )
         if path is not None:
-            return _local(text, path, revision)
+            return cls(name=text, path=path)
         match = _HUB_ID.fullmatch(text)
         if match is None or not _is_repo_id(match["repo"]):
             raise InvalidReferenceError(
@@ -94,15 +99,6 @@ def _as_path(text: str) -> Path | None:
     except (OSError, ValueError, RuntimeError):  # RuntimeError: the home of an unknown user
         return None
     return path if is_path else None
-
-
-def _local(text: str, path: Path, revision: str | None) -> ModelRef:
-    if revision is not None:
-        raise InvalidReferenceError(
-            f"{_shown(text)} is a path, and a path has no revisions.",
-            hint="Omit --revision, or name a model on the Hub.",
-        )
-    return ModelRef(name=text, path=path)
 
 
 def _is_repo_id(repo: str) -> bool:

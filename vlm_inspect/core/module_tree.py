@@ -1,7 +1,5 @@
 """ModuleTree: a model's modules as plain data, and the paths of modules.
 
-Every builder returns a ModuleTree, and the rest of the program reads it without torch.
-
 A node has no name and no path, so equal modules are one object: the 32 equal layers of a decoder are 32 names
 of one node. Work per node is therefore work per kind of layer, and layers are compared with `is`.
 """
@@ -229,8 +227,7 @@ class ModuleTree(Struct, frozen=True):
         for path in paths:
             owner, _, name = path.rpartition(".")
             node = self.find(owner)
-            shape = node.shape(name) if node is not None else None
-            if shape is not None:
+            if node is not None and (shape := node.shape(name)) is not None:
                 shapes[path] = shape
         return shapes
 
@@ -266,9 +263,6 @@ class NodePool:
         return self._nodes[key]
 
 
-# --- paths
-
-
 def join(path: str, name: str) -> str:
     """Join `model.vision_tower` and `encoder`; the root's path is empty."""
     return f"{path}.{name}" if path else name
@@ -302,6 +296,12 @@ def split(path: str) -> tuple[Pattern, Numbers]:
 def text(pattern: Pattern) -> str:
     """Return a pattern as text."""
     return ".".join(pattern)
+
+
+def numbered(pattern: Pattern, numbers: Numbers) -> str:
+    """Return a pattern with the numbers of a path; further numbers remain `*`."""
+    left = iter(numbers)
+    return text(tuple(next(left, "*") if part == "*" else part for part in pattern))
 
 
 def folded_path(path: str) -> str:

@@ -1,11 +1,11 @@
-"""Installed packages, and requirements in their metadata that are not met."""
+"""Installed packages, unmet requirements in their metadata, and the result of a check of the environment."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
 from importlib import metadata
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -14,6 +14,19 @@ from vlm_inspect.core.errors import BrokenEnvironmentError, truncate
 SELF = "vlm-inspect"
 IMPORT_ERRORS = (Exception, SystemExit)
 """Exceptions of an import: it runs a library's code, which may even exit."""
+State = Literal["ok", "note", "wrong"]
+_LONGEST_REASON = 300
+
+
+class HealthCheck(Struct, frozen=True):
+    """The result of one check of the environment."""
+
+    subject: str
+    message: str
+    state: State = "ok"
+    """`note`: everything works. `wrong`: some or all models cannot be inspected."""
+    hint: str = ""
+    """What to type, if something is wrong."""
 
 
 class MissingRequirement(Struct, frozen=True):

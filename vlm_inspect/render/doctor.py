@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from vlm_inspect.core.health import HealthCheck, State
+from vlm_inspect.core.packages import HealthCheck, State
 from vlm_inspect.render.cells import Table, escape_control_chars, text
 
 _MARKS: Mapping[State, str] = {"ok": "ok", "note": "note", "wrong": "WRONG"}
@@ -21,7 +21,7 @@ def doctor_text(findings: Sequence[HealthCheck], width: int = 100) -> str:
     lines: list[str] = []
     for finding in findings:
         start = f"{_MARKS[finding.state]:<{marks}}  {finding.subject:<{subjects}}  "
-        lines += _wrapped(finding.said, width, start)
+        lines += _wrapped(finding.message, width, start)
         if finding.hint:
             lines += _wrapped(finding.hint, width, " " * len(start))
     return "\n".join([*lines, "", _summary(findings)])
@@ -44,7 +44,7 @@ def doctor_table(findings: Sequence[HealthCheck]) -> Table:
     return Table(
         headers=("State", "Check", "Result", "What to do"),
         rows=tuple(
-            (text(_MARKS[each.state]), text(each.subject), text(each.said), text(each.hint))
+            (text(_MARKS[each.state]), text(each.subject), text(each.message), text(each.hint))
             for each in findings
         ),
         title="vlm-inspect doctor",
@@ -55,7 +55,7 @@ def doctor_table(findings: Sequence[HealthCheck]) -> Table:
 def doctor_data(findings: Sequence[HealthCheck]) -> list[dict[str, Any]]:
     """The results as JSON data."""
     return [
-        {"subject": each.subject, "state": each.state, "said": each.said, "hint": each.hint or None}
+        {"subject": each.subject, "state": each.state, "message": each.message, "hint": each.hint or None}
         for each in findings
     ]
 

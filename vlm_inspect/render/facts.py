@@ -17,7 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from vlm_inspect.core.architecture import Architecture, Component, ConvStage, LinearStage, Role
+from vlm_inspect.core.architecture import Architecture, Component, Role
+from vlm_inspect.core.stages import ConvStage, LinearStage
 from vlm_inspect.render.cells import Cell, Fact, Row, concat, link, plain_text, text
 from vlm_inspect.render.text import projectors
 from vlm_inspect.render.text.components import depths, of_role

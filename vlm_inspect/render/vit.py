@@ -12,7 +12,8 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
-from vlm_inspect.core.architecture import Component, ConvStage
+from vlm_inspect.core.architecture import Component
+from vlm_inspect.core.stages import ConvStage
 
 PUBLISHED_SIZES: Mapping[tuple[int, int, int], str] = {
     (192, 12, 768): "Ti",

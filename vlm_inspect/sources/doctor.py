@@ -10,9 +10,9 @@ from tempfile import TemporaryFile
 
 from vlm_inspect.core import packages
 from vlm_inspect.core.errors import SourceError, TokenError, VlmInspectError
-from vlm_inspect.core.health import HealthCheck
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.options import InspectOptions
+from vlm_inspect.core.packages import HealthCheck
 from vlm_inspect.sources import hub
 
 _OTHER_CACHE = "Use another folder: --cache-dir DIR, or HF_HUB_CACHE"

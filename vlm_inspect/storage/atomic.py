@@ -25,17 +25,8 @@ _REASONS = {
 def atomic_write(path: Path, data: bytes, *, durable: bool = True, temp_dir: Path | None = None) -> None:
     """Replace a file with a temporary file and a rename: readers see the old content or the new one.
 
-    The mode of the file is preserved. A symbolic link is replaced, not followed.
-
-    Args:
-        path: The file.
-        data: Its new content.
-        durable: Wait until the data is on the disk; not needed for files that can be created again.
-        temp_dir: Folder of the temporary file, on the same file system. Default: that of the file.
-
-    Raises:
-        OSError: The file could not be written, and is unchanged.
-
+    The mode of the file is preserved. A symbolic link is replaced, not followed. `durable` waits until the
+    data is on the disk. Raises OSError; the file is then unchanged.
     """
     temp = (temp_dir or path.parent) / f".vlm-inspect-{os.urandom(8).hex()}.tmp"
     remove = partial(temp.unlink, missing_ok=True)

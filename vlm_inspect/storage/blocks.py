@@ -1,13 +1,8 @@
 """Marked blocks in text files: their content is generated, the text around them never changes.
 
-A block is between two comments, each on its own line::
-
-    <!-- vlm-inspect:begin NAME -->
-    generated content
-    <!-- vlm-inspect:end NAME -->
-
-A file may hold several blocks; they neither nest nor cross, and the end marker may leave out the name.
-As in CommonMark, a marker in a code block or in inline code is only an example.
+A block is between the lines `<!-- vlm-inspect:begin NAME -->` and `<!-- vlm-inspect:end NAME -->`. Blocks
+neither nest nor cross, and the end marker may leave out the name. As in CommonMark, a marker in a code block
+or in inline code is only an example.
 """
 
 from __future__ import annotations
@@ -64,17 +59,7 @@ class _Marker(Struct, frozen=True):
     """Empty for an end marker without a name."""
     line: int
     start: int
-    """Start of its line."""
-    stop: int
-    """Start of the next line."""
-    newline: str
-
-
-class _Block(Struct, frozen=True):
-    name: str
-    line: int
-    start: int
-    """Start of its content."""
+    """Start of its line; `stop` is that of the next line."""
     stop: int
     newline: str
 
@@ -106,40 +91,33 @@ def update_document(path: Path, change: Callable[[Document], str]) -> bool:
 
 def block_names(text: str, *, name: str = "the text") -> tuple[str, ...]:
     """Return the names of the blocks in order. `name` is the file's, for errors. Raises DocumentError."""
-    return tuple(block.name for block in _find_blocks(text, name))
+    return tuple(begin.name for begin, _ in _find_blocks(text, name))
 
 
 def replace_blocks(text: str, blocks: Mapping[str, str], *, name: str) -> str:
-    """Replace the content of every block of `text`.
+    """Replace the content of every block of `text`; not all `blocks` need to be in it.
 
-    Args:
-        text: The text of a file.
-        blocks: The content of every known block; not all need to be in the text.
-        name: The file's name, for errors.
-
-    Raises:
-        DocumentError: Markers are missing, duplicate, crossed, misspelt or unknown.
-
+    Raises DocumentError if markers are missing, duplicate, crossed, misspelt or unknown.
     """
     found = _find_blocks(text, name)
     if not found:
         raise _no_markers_error(text, blocks, name)
     parts, done = [], 0
-    for block in found:
-        if block.name not in blocks:
-            raise _unknown_name_error(block, blocks, name)
-        parts += [text[done : block.start], _checked_content(block, blocks[block.name])]
-        done = block.stop
+    for begin, end in found:
+        if begin.name not in blocks:
+            raise _unknown_name_error(begin, blocks, name)
+        parts += [text[done : begin.stop], _checked_content(begin, blocks[begin.name])]
+        done = end.start
     return "".join([*parts, text[done:]])
 
 
-def _checked_content(block: _Block, content: str) -> str:
+def _checked_content(block: _Marker, content: str) -> str:
     """The new content with the file's line ending. Raises DocumentError if it would hide the end marker."""
     text = _SURROGATES.sub("\ufffd", content).rstrip("\r\n")
     inside = _LINE_END.sub(lambda _: block.newline, text) + block.newline if text else ""
     begin, end = (line + block.newline for line in _marker_lines(block.name))
     try:
-        stops = [found.stop for found in _find_blocks(begin + inside + end, "")]
+        stops = [stop.start for _, stop in _find_blocks(begin + inside + end, "")]
     except DocumentError:
         stops = []
     if stops != [len(begin + inside)]:
@@ -150,8 +128,9 @@ def _checked_content(block: _Block, content: str) -> str:
     return inside
 
 
-def _find_blocks(text: str, name: str) -> list[_Block]:
-    blocks: list[_Block] = []
+def _find_blocks(text: str, name: str) -> list[tuple[_Marker, _Marker]]:
+    """The begin and end marker of each block."""
+    blocks: list[tuple[_Marker, _Marker]] = []
     markers = list(_find_markers(text, name))
     lines: dict[str, int] = {}
     opened: _Marker | None = None
@@ -160,8 +139,7 @@ def _find_blocks(text: str, name: str) -> list[_Block]:
             _check_begin(marker, opened, lines, markers, name)
             lines[marker.name], opened = marker.line, marker
         else:
-            begin = _begin_of(marker, opened, name)
-            blocks.append(_Block(begin.name, begin.line, begin.stop, marker.start, begin.newline))
+            blocks.append((_begin_of(marker, opened, name), marker))
             opened = None
     if opened:
         raise _missing_end_error(opened, f"after the last line of block {opened.name!r}", name)
@@ -262,7 +240,7 @@ def _no_markers_error(text: str, blocks: Mapping[str, str], name: str) -> Docume
     )
 
 
-def _unknown_name_error(block: _Block, blocks: Mapping[str, str], name: str) -> DocumentError:
+def _unknown_name_error(block: _Marker, blocks: Mapping[str, str], name: str) -> DocumentError:
     closest = difflib.get_close_matches(block.name, blocks, n=1)
     known = f"has: {', '.join(blocks)}" if blocks else "has none"
     return DocumentError(

@@ -15,7 +15,6 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -24,10 +23,10 @@ from msgspec.structs import replace
 
 from vlm_inspect.core.architecture import SCHEMA_VERSION, Architecture
 from vlm_inspect.core.errors import NotNativeError
-from vlm_inspect.core.health import HealthCheck
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.core.options import Builder
+from vlm_inspect.core.packages import HealthCheck
 from vlm_inspect.storage import library_versions
 from vlm_inspect.storage.atomic import atomic_write
 
@@ -53,25 +52,11 @@ class CachedResult(Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-class _Result(Struct, array_like=True, forbid_unknown_fields=True):
-    """A CachedResult in a file; the tree is decoded only on request."""
-
-    record: msgspec.Raw
-    tree: bytes
-    notes: tuple[str, ...]
-
-
-class _NotNative(Struct, array_like=True, forbid_unknown_fields=True):
-    """A NotNativeError in a file: to find out that transformers has no class, it must be imported."""
-
-    message: str
-    hint: str
-    short: str
-
-
 class _Entry(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    answer: _Result | None = None
-    refusal: _NotNative | None = None
+    answer: tuple[msgspec.Raw, bytes, tuple[str, ...]] | None = None
+    """A result: its record, its tree (decoded only on request), its notes."""
+    refusal: tuple[str, str, str] | None = None
+    """A NotNativeError: message, hint, short. Without it, transformers must be imported to find out."""
 
 
 class ResultCache:
@@ -102,7 +87,7 @@ class ResultCache:
             return
         self._put_in_memory(key, content)
         if self._folder is not None:
-            write_cached(self._path(self._folder, key), content)
+            write_cached(self._folder / f"{key}{SUFFIX}", content)
             if key.startswith("00"):  # one key in 256: reading the folder takes time
                 prune(self._folder)
 
@@ -112,7 +97,7 @@ class ResultCache:
         if content is not None:
             yield content
         if self._folder is not None:
-            path = self._path(self._folder, key)
+            path = self._folder / f"{key}{SUFFIX}"
             content = read_cached(path, LARGEST_ENTRY)
             if content is not None:
                 with suppress(OSError):
@@ -125,10 +110,6 @@ class ResultCache:
             self._recent[key] = content
             while self._size > _MOST_IN_MEMORY:
                 self._size -= len(self._recent.popitem(last=False)[1])
-
-    @staticmethod
-    def _path(folder: Path, key: str) -> Path:
-        return folder / f"{key}{SUFFIX}"
 
 
 @cache
@@ -171,9 +152,6 @@ def write_cached(path: Path, content: bytes) -> None:
         atomic_write(path, hashlib.sha256(content).digest() + content, durable=False)
 
 
-# --- keys
-
-
 def key_for_config(builder: Builder, config: Mapping[str, Any]) -> str | None:
     """Return the key of a result that depends only on the configuration; None if it cannot be cached."""
     versions = library_versions.library_versions()
@@ -184,13 +162,12 @@ def key_for_commit(builder: Builder, config: Mapping[str, Any], model: ModelIden
     """Return the key of a result that depends on other files of the repo; None if it cannot be cached."""
     if model.source == "local":
         return None
+    content = _without_ignored_keys(config)
     if builder == "header":
-        return _digest(builder, None, _without_ignored_keys(config), model.source, model.id, model.revision)
+        return _digest(builder, None, content, model.source, model.id, model.revision)
     is_remote = builder == "remote-code"
     versions = library_versions.environment_versions() if is_remote else library_versions.library_versions()
-    if versions is None:
-        return None
-    return _digest(builder, versions, _without_ignored_keys(config), model.id, model.revision)
+    return None if versions is None else _digest(builder, versions, content, model.id, model.revision)
 
 
 def _digest(*parts: object) -> str:
@@ -200,21 +177,19 @@ def _digest(*parts: object) -> str:
 
 def _without_ignored_keys(data: Any) -> Any:
     if isinstance(data, Mapping):
-        items = data.items()
-        return {key: _without_ignored_keys(value) for key, value in items if key not in _IGNORED_KEYS}
+        return {key: _without_ignored_keys(data[key]) for key in data if key not in _IGNORED_KEYS}
     return [_without_ignored_keys(item) for item in data] if isinstance(data, list) else data
-
-
-# --- entries
 
 
 def _encode(result: CachedResult | NotNativeError) -> bytes:
     if isinstance(result, NotNativeError):
-        entry = _Entry(refusal=_NotNative(result.message, result.hint, result.short))
+        entry = _Entry(refusal=(result.message, result.hint, result.short))
     else:
-        tree = b"" if result.tree is None else _tree_codec().to_bytes(result.tree)
+        from vlm_inspect.core import codec
+
+        tree = b"" if result.tree is None else codec.to_bytes(result.tree)
         # MessagePack preserves every float
-        entry = _Entry(_Result(msgspec.Raw(msgspec.msgpack.encode(result.architecture)), tree, result.notes))
+        entry = _Entry((msgspec.Raw(msgspec.msgpack.encode(result.architecture)), tree, result.notes))
     return msgspec.msgpack.encode(entry)
 
 
@@ -222,23 +197,17 @@ def _decode(data: bytes, model: ModelIdentity, *, with_tree: bool) -> CachedResu
     """Raises ValueError (also the base class of msgspec's errors) if the data is not an entry."""
     entry = msgspec.msgpack.decode(data, type=_Entry)
     if entry.answer is not None:
-        record = msgspec.msgpack.decode(entry.answer.record, type=Architecture)
-        tree = _tree_codec().from_bytes(entry.answer.tree) if with_tree and entry.answer.tree else None
-        return CachedResult(replace(record, model=model), tree, entry.answer.notes)
+        data, tree_data, notes = entry.answer
+        record = replace(msgspec.msgpack.decode(data, type=Architecture), model=model)
+        if not (with_tree and tree_data):
+            return CachedResult(record, None, notes)
+        from vlm_inspect.core import codec  # a table needs no tree
+
+        return CachedResult(record, codec.from_bytes(tree_data), notes)
     if entry.refusal is None:
         raise ValueError("the entry is empty")
-    error = entry.refusal
-    return NotNativeError(error.message, hint=error.hint, model=model.id, short=error.short)
-
-
-def _tree_codec() -> ModuleType:
-    """Imported on demand: a table needs no tree."""
-    from vlm_inspect.core import codec
-
-    return codec
-
-
-# --- doctor
+    message, hint, short = entry.refusal
+    return NotNativeError(message, hint=hint, model=model.id, short=short)
 
 
 def run_checks() -> Iterator[HealthCheck]:

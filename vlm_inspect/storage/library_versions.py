@@ -50,10 +50,8 @@ def _versions(distributions: Iterable[metadata.Distribution]) -> dict[str, str] 
         source = each.read_text("direct_url.json") or ""  # has the commit of an install from git
         if re.search(r'"editable":\s*true', source):
             return None
-        # Python imports the first of two
-        found.setdefault(
-            _metadata_field(each, "Name"), f"{_metadata_field(each, 'Version')} {source}".strip()
-        )
+        version = f"{_metadata_field(each, 'Version')} {source}".strip()
+        found.setdefault(_metadata_field(each, "Name"), version)  # Python imports the first of two
     return dict(sorted(found.items()))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ MOST_MODULES = 200_000
 """Modules of a tree, unfolded: a few lines can fold more than fits in memory."""
 _LONGEST_NUMBER = 40
 _LONGEST_SLUG = 100
-_LONGEST_REASON = 300
 _PLAIN_NAME = re.compile(r"(?!.*--)[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)?(?<!\.)")
 _RANGE = re.compile(r"([0-9]+)-([0-9]+)")
 _MERGE_MARKER = re.compile(rb"^(<{7} |={7}$|>{7} )", re.MULTILINE)
@@ -99,7 +98,7 @@ def from_text(content: bytes, name: str) -> SnapshotFile:
         root = _to_node(msgspec.convert(modules, _Node), nodes) if modules is not None else None
     except (InvalidConfigError, ValueError, RecursionError) as error:
         hint = getattr(error, "hint", "") or _REWRITE
-        raise SnapshotError(f"{name}: {str(error)[:_LONGEST_REASON]}", hint=hint) from error
+        raise SnapshotError(f"{name}: {str(error)[:300]}", hint=hint) from error
     return SnapshotFile(Snapshot(architecture, root), follows if isinstance(follows, str) else None)
 
 
@@ -153,9 +152,6 @@ def _sorted(data: Any) -> Any:
     return [_sorted(item) for item in data] if isinstance(data, list) else data
 
 
-# --- the folded tree
-
-
 def _node_data(node: ModuleNode) -> dict[str, Any]:
     data: dict[str, Any] = {"class": None if node.inferred else node.class_name}
     if node.parameters:
@@ -183,10 +179,10 @@ def _continues(one: tuple[str, ModuleNode], other: tuple[str, ModuleNode]) -> bo
 
 def _to_node(data: _Node, nodes: CheckedNodes) -> ModuleNode:
     children = {name: _to_node(child, nodes) for name, child in data.children.items()}
-    unfolded = ((str(each), child) for name, child in children.items() for each in _unfolded(name))
+    unfolded = ((each, child) for name, child in children.items() for each in _unfolded(name))
     return nodes.node(INFERRED if data.class_ is None else data.class_, unfolded, data.parameters)
 
 
-def _unfolded(name: str) -> Sequence[str] | range:
+def _unfolded(name: str) -> Iterable[str]:
     match = _RANGE.fullmatch(name)
-    return range(int(match[1]), int(match[2]) + 1) if match else [name]
+    return map(str, range(int(match[1]), int(match[2]) + 1)) if match else [name]

@@ -92,12 +92,7 @@ def adapter_report(
 ) -> LoadReport:
     """Return whether an adapter's tensors target existing modules of its base model, in the right shapes.
 
-    Args:
-        adapter: The adapter.
-        loading: The loader's result for the parameters that the keys refer to (`AdapterKey.lookup`).
-        targets: The modules that the adapter's configuration selects.
-        architecture: The base model.
-
+    `loading` is the loader's result for the parameters that the keys refer to (`AdapterKey.lookup`).
     """
     components = architecture.components
     shapes = {tensor.name: tensor.shape for tensor in adapter.headers.tensors}
@@ -111,6 +106,9 @@ def adapter_report(
         missing += [*_missing_partners(tensors), *_missing_targets(tensors, targets, loading)]
     wrong_keys = {tensor.key for tensor in wrong}
     loaded = [tensor for tensor in tensors if tensor.key.key not in wrong_keys]
+    key_map = KeyMap(
+        {join(each.key.module, each.key.part): each.tensor_path for each in tensors if each.exists}
+    )
     return LoadReport(
         model=adapter.identity,
         model_class=architecture.model_class,
@@ -120,7 +118,7 @@ def adapter_report(
         base=architecture.model,
         mismatches=_grouped_by_module([*wrong, *missing], components),
         components=tuple(_component_loads(loaded, components)),
-        renamings=_key_map(tensors).renamings(),
+        renamings=key_map.renamings(),
         uncertain=tuple(_uncertain(adapter, loading, targets)),
         notes=(*adapter.headers.notes, *architecture.notes),
         versions=architecture.versions,
@@ -146,13 +144,6 @@ def _target(key: AdapterKey, shape: Shape, loading: LoadingInfo) -> _Target:
         return _Target(key, shape, path, path in loading.shapes)
     module = path.removesuffix(".weight")
     return _Target(key, shape, module, loading.tree.find(module) is not None)
-
-
-def _key_map(tensors: Sequence[_Target]) -> KeyMap:
-    return KeyMap({join(each.key.module, each.key.part): each.tensor_path for each in tensors if each.exists})
-
-
-# --- mismatches
 
 
 def _unexpected(tensors: Sequence[_Target], targets: TargetModules) -> Iterator[TensorMismatch]:
@@ -197,9 +188,8 @@ def _missing_targets(
     selected = targets.paths & lora_capable(loading.tree.root) - {each.path for each in tensors}
     for path, node in loading.tree.root.walk():
         if path in selected:
-            is_embedding = node.class_name.endswith("Embedding")
-            for part in _EMBEDDING_PARTS if is_embedding else _LINEAR_PARTS:
-                reason = "target_modules names it, and the file has nothing for it"
+            reason = "target_modules names it, and the file has nothing for it"
+            for part in _EMBEDDING_PARTS if node.class_name.endswith("Embedding") else _LINEAR_PARTS:
                 yield TensorMismatch("missing", join(path, part), reason=reason)
 
 
@@ -223,12 +213,8 @@ def _module_of(name: str) -> str:
 def _component_loads(loaded: Sequence[_Target], components: Sequence[Component]) -> Iterator[ComponentLoad]:
     counts = Counter(id(owning_component(each.path, components)) for each in loaded)
     for component in components:
-        if counts[id(component)]:
-            path = component.paths[0] if component.paths else None
-            yield ComponentLoad(component.role, path, counts[id(component)])
-
-
-# --- shapes
+        if count := counts[id(component)]:
+            yield ComponentLoad(component.role, next(iter(component.paths), None), count)
 
 
 def _ranks(tensors: Sequence[_Target], config: Mapping[str, Any]) -> dict[str, int]:
@@ -238,16 +224,11 @@ def _ranks(tensors: Sequence[_Target], config: Mapping[str, Any]) -> dict[str, i
         return dict.fromkeys((each.path for each in tensors), rank)
     ranks: dict[str, int] = {}
     for each in tensors:
-        stored = _stored_rank(each.key.part, each.shape)
-        if stored is not None:
-            ranks.setdefault(each.path, stored)
+        if each.key.part in {"lora_A", "lora_embedding_A"} and each.shape:
+            ranks.setdefault(each.path, each.shape[0])
+        elif each.key.part in {"lora_B", "lora_embedding_B"} and len(each.shape) >= _MATRIX:
+            ranks.setdefault(each.path, each.shape[1])
     return ranks
-
-
-def _stored_rank(part: str, shape: Shape) -> int | None:
-    if part in {"lora_A", "lora_embedding_A"} and shape:
-        return shape[0]
-    return shape[1] if part in {"lora_B", "lora_embedding_B"} and len(shape) >= _MATRIX else None
 
 
 def _lora_shape(part: str, node: ModuleNode, rank: int, stored: Shape) -> Shape | None:
@@ -255,10 +236,11 @@ def _lora_shape(part: str, node: ModuleNode, rank: int, stored: Shape) -> Shape 
     weight = node.shape("weight")
     if weight is None:
         return _fused_experts_shape(part, node, stored)
-    size_out, size_in, kernel = _weight_sizes(node, weight)
+    size_out, size_in = (weight[0], weight[0]) if len(weight) < _MATRIX else weight[:_MATRIX]
+    if node.class_name == "Conv1D" or node.class_name.endswith("Embedding"):  # the weight is transposed
+        size_in, size_out = size_out, size_in
+    kernel = weight[_MATRIX:]
     ones = (1,) * len(kernel)
-    if node.class_name.endswith("Embedding"):
-        size_in, size_out = weight[0], weight[1]
     return {
         "lora_A": (rank, size_in, *kernel),
         "lora_B": (size_out, rank, *ones),
@@ -267,14 +249,6 @@ def _lora_shape(part: str, node: ModuleNode, rank: int, stored: Shape) -> Shape 
         "lora_B.bias": (size_out,),
         "lora_magnitude_vector": (1, size_out, *ones) if kernel else (size_out,),
     }.get(part)
-
-
-def _weight_sizes(node: ModuleNode, weight: Shape) -> tuple[int, int, Shape]:
-    """Output size, input size, kernel. The weight of GPT-2's Conv1D is transposed."""
-    if len(weight) < _MATRIX:
-        return weight[0], weight[0], ()
-    size_out, size_in = (weight[1], weight[0]) if node.class_name == "Conv1D" else weight[:2]
-    return size_out, size_in, weight[2:]
 
 
 def _fused_experts_shape(part: str, node: ModuleNode, stored: Shape) -> Shape | None:
@@ -287,9 +261,6 @@ def _fused_experts_shape(part: str, node: ModuleNode, stored: Shape) -> Shape | 
         ):
             return stored
     return fused[0] if fused else None
-
-
-# --- what could not be checked
 
 
 def _uncertain(adapter: Adapter, loading: LoadingInfo, targets: TargetModules) -> Iterator[str]:
@@ -314,7 +285,7 @@ def _uncertain(adapter: Adapter, loading: LoadingInfo, targets: TargetModules) -
 
 def _depends_on_loader(key: AdapterKey, loading: LoadingInfo) -> bool:
     """Whether transformers renames a key and PEFT does not. PEFT never renames a whole parameter."""
-    path = loading.paths[key.lookup]
     if key.module:
         return key.lookup in loading.not_by_peft
+    path = loading.paths[key.lookup]
     return path in loading.shapes and path != key.lookup

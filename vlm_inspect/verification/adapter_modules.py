@@ -33,14 +33,7 @@ class TargetModules(Struct, frozen=True):
 
 
 def target_modules(config: Mapping[str, Any], root: ModuleNode, head: str | None) -> TargetModules:
-    """Return the modules that an adapter's configuration targets.
-
-    Args:
-        config: The content of adapter_config.json.
-        root: The base model.
-        head: The path of the output layer, which `all-linear` leaves out.
-
-    """
+    """Return the modules that an adapter_config.json targets; `all-linear` leaves out the output layer."""
     wanted = config.get("target_modules")
     if isinstance(wanted, str) and wanted.lower() == "all-linear":
         linear = (path for path, node in root.walk() if node.class_name in {"Linear", "Conv1D"})
@@ -56,8 +49,7 @@ def target_modules(config: Mapping[str, Any], root: ModuleNode, head: str | None
         return TargetModules(None, "its layers_to_transform or layers_pattern is not supported")
     endings = set(wanted)
     ending = _names_ending_in(endings, names)
-    found = frozenset(name for name in ending if name in endings or in_layers(name))
-    return _without_excluded(found, config)
+    return _without_excluded(frozenset(n for n in ending if n in endings or in_layers(n)), config)
 
 
 def lora_capable(root: ModuleNode) -> set[str]:
@@ -93,16 +85,10 @@ def _layer_filter(config: Mapping[str, Any]) -> Callable[[str], bool] | None:
     if layers is None or layers == []:
         return lambda _: True
     numbers = [layers] if isinstance(layers, int) else layers
-    if config.get("layers_pattern") or not isinstance(numbers, list):
+    is_list = isinstance(numbers, list) and all(isinstance(number, int) for number in numbers)
+    if config.get("layers_pattern") or not is_list:
         return None
-    if not all(isinstance(number, int) for number in numbers):
-        return None
-
-    def is_selected(name: str) -> bool:
-        match = _LAYER_NUMBER.match(name)
-        return match is not None and int(match[1]) in numbers
-
-    return is_selected
+    return lambda name: (match := _LAYER_NUMBER.match(name)) is not None and int(match[1]) in numbers
 
 
 def _without_excluded(found: frozenset[str], config: Mapping[str, Any]) -> TargetModules:

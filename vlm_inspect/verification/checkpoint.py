@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from vlm_inspect.core.architecture import Architecture, Component
@@ -18,16 +18,23 @@ def checkpoint_report(loading: LoadingInfo, headers: TensorHeaders, architecture
     shapes = {tensor.name: tensor.shape for tensor in headers.tensors}
     known_paths = {key: path for key, path in loading.paths.items() if path in loading.shapes}
     key_map = KeyMap(known_paths, loading.converted)
-    required = _required_paths(loading, shapes)
+    stored = {loading.paths[key] for key in shapes}
+    # a tied path needs a tensor only if the checkpoint has one
+    required = {path for path in loading.shapes if path in stored or path not in loading.tied}
     missing = list(_missing(loading, headers, key_map))
     missing_paths = {tensor.path for tensor in missing}
     not_loaded = missing_paths | loading.mismatched.keys()
     loaded = {key for key in shapes if loading.paths[key] not in not_loaded}
     expected_keys = [key for key in shapes if key not in loading.unexpected]
+    unexpected = [
+        TensorMismatch("unexpected", loading.paths[key], key, stored=shape)
+        for key, shape in shapes.items()
+        if key in loading.unexpected
+    ]
     mismatches = (
         *group_mismatches(missing, required - missing_paths, components),
         *group_mismatches(list(_mismatched(loading, shapes, key_map)), (), components),
-        *group_mismatches(list(_unexpected(loading, shapes)), expected_keys, components),
+        *group_mismatches(unexpected, expected_keys, components),
     )
     return LoadReport(
         model=architecture.model,
@@ -43,12 +50,6 @@ def checkpoint_report(loading: LoadingInfo, headers: TensorHeaders, architecture
         notes=(*headers.notes, *architecture.notes),
         versions=architecture.versions,
     )
-
-
-def _required_paths(loading: LoadingInfo, shapes: dict[str, Shape]) -> set[str]:
-    """The paths that need a tensor. A tied path needs one only if the checkpoint has one."""
-    stored = {loading.paths[key] for key in shapes}
-    return {path for path in loading.shapes if path in stored or path not in loading.tied}
 
 
 def _missing(loading: LoadingInfo, headers: TensorHeaders, key_map: KeyMap) -> Iterator[TensorMismatch]:
@@ -75,26 +76,18 @@ def _missing(loading: LoadingInfo, headers: TensorHeaders, key_map: KeyMap) -> I
 
 
 def _mismatched(loading: LoadingInfo, shapes: dict[str, Shape], key_map: KeyMap) -> Iterator[TensorMismatch]:
-    keys_of: dict[str, list[str]] = {}
+    keys_of: dict[str, list[str]] = defaultdict(list)
     for key in shapes:
-        keys_of.setdefault(loading.paths[key], []).append(key)
+        keys_of[loading.paths[key]].append(key)
     for path in loading.shapes:
         if path in loading.mismatched:
             stored, expected = loading.mismatched[path]
-            keys = keys_of.get(path, [])
+            keys = keys_of[path]
             key = keys[0] if len(keys) == 1 else key_map.key_of(path)
-            reason = "" if stored is not None else _conversion_failure(len(keys))
+            merged = f"its {len(keys)} tensors cannot be merged"
+            failure = merged if len(keys) > 1 else "its tensor cannot be converted"
+            reason = failure if stored is None else ""
             yield TensorMismatch("mismatched", path, key, expected=expected, stored=stored, reason=reason)
-
-
-def _conversion_failure(count: int) -> str:
-    return f"its {count} tensors cannot be merged" if count > 1 else "its tensor cannot be converted"
-
-
-def _unexpected(loading: LoadingInfo, shapes: dict[str, Shape]) -> Iterator[TensorMismatch]:
-    for key, shape in shapes.items():
-        if key in loading.unexpected:
-            yield TensorMismatch("unexpected", loading.paths[key], key, stored=shape)
 
 
 def _component_loads(
@@ -104,17 +97,15 @@ def _component_loads(
     expected = Counter(map(id, owners.values()))
     lost = Counter(id(owners[path]) for path in not_loaded if path in owners)
     for component in components:
-        count = expected[id(component)]
-        if count:
-            path = component.paths[0] if component.paths else None
+        if count := expected[id(component)]:
+            path = next(iter(component.paths), None)
             yield ComponentLoad(component.role, path, count - lost[id(component)], count)
 
 
 def _missing_files(headers: TensorHeaders) -> dict[str, int]:
-    truncated = {file.name for file in headers.files if file.is_cut}
     counts = Counter(tensor.file for tensor in headers.tensors)
     files = {file: len(keys) for file, keys in headers.missing.items()}
-    files |= {file: counts[file] for file in truncated}
+    files |= {file.name: counts[file.name] for file in headers.files if file.is_cut}
     return dict(sorted(files.items()))
 
 

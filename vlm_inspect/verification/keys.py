@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 
 from msgspec import Struct
 
 from vlm_inspect.core.architecture import Component
 from vlm_inspect.core.load_report import KeyRenaming, Kind, Mismatch
-from vlm_inspect.core.module_tree import Numbers, Pattern, Shape, folded_path, is_below, split, text
+from vlm_inspect.core.module_tree import Pattern, Shape, folded_path, is_below, numbered, split, text
 
 # shorter prefixes do not determine a key: everything is below `model`
 _SHORTEST_PREFIX = 2
@@ -63,27 +64,18 @@ def group_mismatches(
 ) -> tuple[Mismatch, ...]:
     """Group tensors of one kind: whole modules as one, and the same tensor of several layers as one.
 
-    Args:
-        tensors: The tensors that do not load.
-        loaded: The names (paths, or keys where `tensors` are unexpected ones) of tensors that do.
-        components: The components of the model.
-
+    `loaded` has the names (paths, or keys where `tensors` are unexpected ones) of tensors that do load.
     """
-    groups: dict[tuple[object, ...], list[_Row]] = {}
+    groups: dict[tuple[object, ...], list[_Row]] = defaultdict(list)
     for row in _rows(tensors, loaded, components):
-        groups.setdefault(row.group_key(), []).append(row)
+        groups[row.group_key()].append(row)
     return tuple(map(_mismatch, groups.values()))
 
 
 def owning_component(path: str, components: Iterable[Component]) -> Component | None:
     """Return the innermost component that contains a path."""
-    length = -1
-    owner: Component | None = None
-    for component in components:
-        for root in component.paths:
-            if path and is_below(path, root) and len(root) > length:
-                length, owner = len(root), component
-    return owner
+    roots = [(len(root), each) for each in components for root in each.paths if path and is_below(path, root)]
+    return max(roots, key=lambda root: root[0], default=(0, None))[1]
 
 
 def _rows(
@@ -146,16 +138,13 @@ def _common_name(names: Sequence[str]) -> str:
     return names[0] if len(set(names)) == 1 else folded_path(names[0])
 
 
-# --- keys and paths
-
-
 class KeyMap:
     """How the keys of a checkpoint map to paths of the model, learned from keys whose path exists."""
 
     def __init__(self, paths: Mapping[str, str], converted: frozenset[str] = frozenset()) -> None:
         """`paths`: key → path. `converted`: keys that are merged or split."""
-        self._keys: dict[Pattern, dict[Pattern, None]] = {}
-        self._prefixes: dict[Pattern, Counter[Pattern]] = {}
+        self._keys: dict[Pattern, dict[Pattern, None]] = defaultdict(dict)
+        self._prefixes: dict[Pattern, Counter[Pattern]] = defaultdict(Counter)
         self._renamed: Counter[tuple[Pattern, Pattern, bool]] = Counter()
         for key, path in paths.items():
             self._learn(split(key)[0], split(path)[0], is_converted=key in converted)
@@ -168,14 +157,14 @@ class KeyMap:
         """
         pattern, numbers = split(path)
         if pattern in self._keys:
-            return " + ".join(_with_numbers(key, numbers) for key in self._keys[pattern])
+            return " + ".join(numbered(key, numbers) for key in self._keys[pattern])
         if not self._has_renamings:
             return path
         for length in range(len(pattern) - 1, _SHORTEST_PREFIX - 1, -1):
             prefixes = self._prefixes.get(pattern[:length])
             if prefixes:
                 prefix = prefixes.most_common(1)[0][0]
-                return _with_numbers((*prefix, *pattern[length:]), numbers)
+                return numbered((*prefix, *pattern[length:]), numbers)
         return ""
 
     def renamings(self) -> tuple[KeyRenaming, ...]:
@@ -188,30 +177,19 @@ class KeyMap:
         return tuple(sorted(renamings, key=lambda each: (-each.count, each.key, each.path)))
 
     def _learn(self, key: Pattern, path: Pattern, *, is_converted: bool) -> None:
-        self._keys.setdefault(path, {})[key] = None
+        self._keys[path][key] = None
         shared = _shared_suffix(key, path)
         key_end, path_end = len(key) - shared, len(path) - shared
         if not is_converted:
             # a prefix of `model.layers` also holds for every longer path
             for length in range(shared):
-                prefixes = self._prefixes.setdefault(path[: path_end + length], Counter())
-                prefixes[key[: key_end + length]] += 1
+                self._prefixes[path[: path_end + length]][key[: key_end + length]] += 1
         # an empty prefix says little: show `visual` → `model.visual`, not nothing → `model`
-        extra = 1 if key_end != path_end and 0 in (key_end, path_end) else 0
+        extra = int(key_end != path_end and 0 in (key_end, path_end))
         self._renamed[key[: key_end + extra], path[: path_end + extra], is_converted] += 1
 
 
 def _shared_suffix(key: Pattern, path: Pattern) -> int:
     """The number of parts that two names have in common, from the end."""
-    count = 0
-    for one, other in zip(reversed(key), reversed(path), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
-
-
-def _with_numbers(pattern: Pattern, numbers: Numbers) -> str:
-    """A pattern with the numbers of a path; the other numbers (of experts) remain `*`."""
-    left = iter(numbers)
-    return text(tuple(next(left, "*") if part == "*" else part for part in pattern))
+    pairs = zip(reversed(key), reversed(path), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))

@@ -17,8 +17,8 @@ from vlm_inspect.anatomy.steps.leaf import (
     position_stage,
     position_table,
 )
-from vlm_inspect.core.architecture import ConvStage, EmbeddingStage, LinearStage, OtherStage, Stage
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name
+from vlm_inspect.core.stages import ConvStage, EmbeddingStage, LinearStage, OtherStage, Stage
 
 _EMBEDDING_NAME = re.compile(r"(embed|patch|pos_|position|pos$)", re.IGNORECASE)
 _EMBEDDING_CLASS = re.compile(r"Embed")

@@ -15,7 +15,8 @@ from vlm_inspect.anatomy.leaves import (
     is_pooling,
     linear_widths,
 )
-from vlm_inspect.core.architecture import (
+from vlm_inspect.core.module_tree import ModuleNode, Shape, join
+from vlm_inspect.core.stages import (
     ActivationStage,
     ConvStage,
     EmbeddingStage,
@@ -26,7 +27,6 @@ from vlm_inspect.core.architecture import (
     PoolingStage,
     Stage,
 )
-from vlm_inspect.core.module_tree import ModuleNode, Shape, join
 
 POSITION_NAME = re.compile(r"pos")
 _QUERY_NAME = re.compile(r"(quer(y|ies)|latent|probe)")

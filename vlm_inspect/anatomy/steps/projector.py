@@ -18,8 +18,8 @@ from vlm_inspect.anatomy.leaves import (
     used_activations,
 )
 from vlm_inspect.anatomy.steps.leaf import leaf_stage, learned_queries, parameter_stages
-from vlm_inspect.core.architecture import ActivationStage, BlockStage, ConvStage, LinearStage, MlpStage, Stage
 from vlm_inspect.core.module_tree import ModuleNode, join, last_name
+from vlm_inspect.core.stages import ActivationStage, BlockStage, ConvStage, LinearStage, MlpStage, Stage
 
 _MLP_CLASS = re.compile(r"(MLP|FeedForward|FFN)", re.IGNORECASE)
 _GATE, _UP, _DOWN = _GATED_MLP = ("gate_proj", "up_proj", "down_proj")

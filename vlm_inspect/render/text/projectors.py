@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vlm_inspect.core.architecture import (
+from vlm_inspect.core.architecture import Component
+from vlm_inspect.core.stages import (
     ActivationStage,
     BlockStage,
-    Component,
     ConvStage,
     EmbeddingStage,
     LinearStage,

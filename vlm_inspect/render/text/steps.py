@@ -9,15 +9,14 @@ from itertools import groupby
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vlm_inspect.core.architecture import (
+from vlm_inspect.core.architecture import Component, Norm
+from vlm_inspect.core.stages import (
     ActivationStage,
     BlockStage,
-    Component,
     ConvStage,
     EmbeddingStage,
     LinearStage,
     MlpStage,
-    Norm,
     NormStage,
     OtherStage,
     ParameterStage,
