@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from vlm_inspect.core.architecture import Architecture
 from vlm_inspect.core.codec import to_data
 from vlm_inspect.core.difference import Difference
 from vlm_inspect.render.cells import Row, escape_control_chars
-from vlm_inspect.render.diff_text import change_name, move_ends
+from vlm_inspect.render.diff_text import move_ends
 
 _DIFFERENCE_LISTS = ("pairs", "changes", "moves", "paths", "incomparable")
 
@@ -81,14 +81,18 @@ def difference_data(difference: Difference) -> dict[str, Any]:
 
 
 def difference_names(difference: Difference) -> str:
-    """The names of all differences, one per line: `vision_encoder.layers`, `a.b.* -> a.*`, or a path."""
-    return "".join(f"{escape_control_chars(name)}\n" for name in _names(difference))
+    """The names of all differences, one per line.
 
-
-def _names(difference: Difference) -> Iterator[str]:
-    yield from dict.fromkeys(change_name(change) for change in difference.changes)
-    yield from (" -> ".join(move_ends(move)) for move in difference.moves)
-    yield from dict.fromkeys(change.path or "(the model itself)" for change in difference.paths)
+    `vision_encoder.layers`, `language_model+lm_head.vocabulary` if two share it, `a.b.* -> a.*`, or a path.
+    """
+    changes = (  # a change of the whole model has no roles
+        f"{'+'.join(role.value for role in change.roles)}.{change.field}".removeprefix(".")
+        for change in difference.changes
+    )
+    moves = (" -> ".join(move_ends(move)) for move in difference.moves)
+    paths = (change.path or "(the model itself)" for change in difference.paths)
+    names = (*dict.fromkeys(changes), *moves, *dict.fromkeys(paths))
+    return "".join(f"{escape_control_chars(name)}\n" for name in names)
 
 
 def _record(row: Row) -> Any:

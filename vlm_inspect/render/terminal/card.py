@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
-from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -25,6 +24,7 @@ from vlm_inspect.render.terminal.console import (
     progress_bar,
     render_text,
     styled_text,
+    titled,
 )
 from vlm_inspect.render.text.values import exact_count, short_count
 
@@ -52,18 +52,13 @@ def _parts(card: Card, width: int) -> Iterator[RenderableType]:
     for section in card.sections:
         yield ""
         yield _heading(section)
-        yield _properties(_section_lines(section, width), width)
-    yield from _group("Not in this model", [_properties(card.absent, width)] if card.absent else [])
-    yield from _group("Unknown", [_properties(card.unknown, width)] if card.unknown else [])
-    yield from _group("Tied parameters (counted once)", [_indented(styled_text(tie)) for tie in card.ties])
-    yield from _group("Notes", [_indented(plain_line(note)) for note in card.notes])
-
-
-def _group(title: str, body: Sequence[RenderableType]) -> Iterator[RenderableType]:
-    if body:
-        yield ""
-        yield Text(title, style=HEADING)
-        yield from body
+        class_line = [] if width >= _MIN_WIDTH_FOR_CLASSES else [("Class", section.class_name)]
+        evidence = (("Evidence", text(reason)) for reason in section.evidence)
+        yield _properties([*class_line, *section.lines, *evidence], width)
+    for title, roles in (("Not in this model", card.absent), ("Unknown", card.unknown)):
+        yield from titled(title, [_properties(roles, width)] if roles else [], indent=0)
+    yield from titled("Tied parameters (counted once)", [styled_text(tie) for tie in card.ties])
+    yield from titled("Notes", [plain_line(note) for note in card.notes])
 
 
 def _heading(section: Section) -> Text:
@@ -71,11 +66,6 @@ def _heading(section: Section) -> Text:
     if section.paths:
         heading.append(f"  {escape_control_chars(', '.join(section.paths))}", style=f"not bold {FAINT}")
     return heading
-
-
-def _section_lines(section: Section, width: int) -> list[Line]:
-    class_line = [] if width >= _MIN_WIDTH_FOR_CLASSES else [("Class", section.class_name)]
-    return [*class_line, *section.lines, *(("Evidence", text(reason)) for reason in section.evidence)]
 
 
 def _shares(card: Card, width: int) -> RenderableType:
@@ -90,8 +80,10 @@ def _shares(card: Card, width: int) -> RenderableType:
         grid.add_column(overflow="fold")
     for section in card.sections:
         class_name = [styled_text(section.class_name)] if is_wide else []
-        count = styled_text(section.count) if is_wide else Text(_short_count(section.parameters))
-        bars = [_bar(section, card)] if has_bars else []
+        short = "unknown" if section.parameters is None else short_count(section.parameters)
+        count = styled_text(section.count) if is_wide else Text(short)
+        bar = progress_bar(section.parameters or 0, card.total or 0, _MAX_BAR_WIDTH)
+        bars = [Text(bar, style=BAR, no_wrap=True)] if has_bars else []
         grid.add_row(Text(section.title, style=HEADING), *class_name, count, section.percent, *bars)
     if card.total is not None:
         total = exact_count(card.total) if is_wide else short_count(card.total)
@@ -99,18 +91,5 @@ def _shares(card: Card, width: int) -> RenderableType:
     return grid
 
 
-def _bar(section: Section, card: Card) -> Text:
-    bar = progress_bar(section.parameters or 0, card.total or 0, _MAX_BAR_WIDTH)
-    return Text(bar, style=BAR, no_wrap=True)
-
-
-def _short_count(count: int | None) -> str:
-    return "unknown" if count is None else short_count(count)
-
-
 def _properties(lines: Sequence[Line], width: int, *, indent: int = INDENT) -> RenderableType:
     return definition_list(lines, width, indent=indent, min_title=_MIN_TITLE_WIDTH + INDENT - indent)
-
-
-def _indented(part: RenderableType) -> RenderableType:
-    return Padding(part, (0, 0, 0, INDENT))

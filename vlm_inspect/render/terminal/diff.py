@@ -9,13 +9,11 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 from rich.console import RenderableType
-from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from vlm_inspect.render.cells import Cell, Layout, concat, escape_control_chars, plain_text, text
+from vlm_inspect.render.cells import Cell, Layout, concat, plain_text, text
 from vlm_inspect.render.diff import SIGNS, Line, Report, Section, Sign, SignedCell
-from vlm_inspect.render.diff_text import escape_cell
 from vlm_inspect.render.terminal.console import (
     FAINT,
     GAP,
@@ -23,8 +21,11 @@ from vlm_inspect.render.terminal.console import (
     INDENT,
     MIN_WIDTH,
     cell_width,
+    indented,
+    plain_line,
     render_text,
     styled_text,
+    titled,
 )
 
 _STYLES: dict[Sign, str] = {"~": "yellow", "+": "green", "-": "red", ">": "cyan", "?": "yellow", "": ""}
@@ -54,7 +55,7 @@ def difference_text(report: Report, *, width: int = 100, colour: bool = False) -
 
 def _report(report: Report, columns: _Columns) -> Iterator[RenderableType]:
     if report.empty:
-        yield _escaped(report.summary)
+        yield plain_line(report.summary)
         return
     yield from _header(report, columns)
     for section in report.sections:
@@ -65,36 +66,32 @@ def _report(report: Report, columns: _Columns) -> Iterator[RenderableType]:
     if unchanged:
         yield ""
     for section in unchanged:
-        yield _with_sign(SIGNS[section.state], _one_line(section), 0)
+        yield _with_sign(SIGNS[section.state], _one_line(section))
     if report.total:
         yield ""
         yield _total(report.total, columns)
-    yield from _paths("Moved", report.moves)
-    yield from _paths("Modules and parameters", report.paths)
-    reasons = (
+    incomparable = [
         SignedCell("?", concat(text(f"{owner}: "), names, text(" — "), why))
         for owner, names, why in report.incomparable
-    )
-    yield from _paths("Not comparable", tuple(reasons))
+    ]
+    for title, paths in (
+        ("Moved", report.moves),
+        ("Modules and parameters", report.paths),
+        ("Not comparable", incomparable),
+    ):
+        yield from titled(title, [_with_sign(path.sign, styled_text(path.cell)) for path in paths])
     yield ""
     yield Text(report.summary, style=HEADING)
 
 
 def _columns(report: Report, width: int) -> _Columns:
-    lines = [line for section in report.sections for line in _section_lines(section)]
+    lines = [line for section in report.sections for line in section.shown_lines]
     if lines and report.total:
         lines.append(report.total)
     title = min(max((len(line.title) for line in lines), default=0), _WIDEST_TITLE)
     room = width - INDENT - _SIGN - title - 2 * GAP
-    before = max((cell_width(escape_cell(line.before)) for line in lines), default=0)
+    before = max((cell_width(line.before) for line in lines), default=0)
     return _Columns(title, min(before, room // 2), width, room // 2 >= _NARROWEST_VALUE)
-
-
-def _section_lines(section: Section) -> Sequence[Line]:
-    """The lines of a section with changed facts, its parameters last."""
-    if not section.lines:
-        return ()
-    return (*section.lines, section.parameters) if section.parameters else section.lines
 
 
 def _header(report: Report, columns: _Columns) -> Iterator[RenderableType]:
@@ -102,31 +99,26 @@ def _header(report: Report, columns: _Columns) -> Iterator[RenderableType]:
     names.add_column(no_wrap=True)
     names.add_column(no_wrap=True, style=FAINT)
     names.add_column(overflow="fold")
-    names.add_row(Text("-", style=_OLD), "before", _escaped(report.before, _OLD))
-    names.add_row(Text("+", style=_NEW), "after", _escaped(report.after, _NEW))
+    names.add_row(Text("-", style=_OLD), "before", plain_line(report.before, _OLD))
+    names.add_row(Text("+", style=_NEW), "after", plain_line(report.after, _NEW))
     yield names
     if report.versions:
-        yield _with_sign("", _escaped(report.versions, FAINT), 0)
+        yield _with_sign("", plain_line(report.versions, FAINT))
     if columns.are_two and any(section.lines for section in report.sections):
         yield ""
         headers = Line("", "", text("before"), text("after"))
-        yield Padding(_two_columns([headers], columns, FAINT, FAINT), (0, 0, 0, INDENT))
+        yield indented(_two_columns([headers], columns, FAINT, FAINT))
 
 
 def _section(section: Section, columns: _Columns) -> Iterator[RenderableType]:
-    heading = Text(overflow="fold")
-    heading.append(escape_control_chars(section.title), style=HEADING)
+    heading = _section_title(section)
     if section.path:
-        heading.append("  ")
-        heading.append_text(styled_text(escape_cell(section.path), FAINT))
-    yield _with_sign(SIGNS[section.state], heading, 0)
-    lines = _section_lines(section)
-    grid = (
-        _two_columns(lines, columns, _OLD, _NEW)
-        if columns.are_two
-        else _one_column(lines, columns.width - INDENT - _SIGN)
-    )
-    yield Padding(grid, (0, 0, 0, INDENT))
+        heading.append("  ").append_text(styled_text(section.path, FAINT))
+    yield _with_sign(SIGNS[section.state], heading)
+    if columns.are_two:
+        yield indented(_two_columns(section.shown_lines, columns, _OLD, _NEW))
+    else:
+        yield indented(_one_column(section.shown_lines, columns.width - INDENT - _SIGN))
 
 
 def _two_columns(lines: Sequence[Line], columns: _Columns, old: str, new: str) -> Grid:
@@ -141,7 +133,7 @@ def _two_columns(lines: Sequence[Line], columns: _Columns, old: str, new: str) -
         if line.delta:
             after.append(f"  {line.delta}", style=FAINT)
         before = _value(line.before, old if differs else FAINT)
-        grid.add_row(_sign(line.sign), _escaped(line.title), before, after)
+        grid.add_row(Text(line.sign, style=_STYLES[line.sign]), plain_line(line.title), before, after)
     return grid
 
 
@@ -152,19 +144,18 @@ def _one_column(lines: Sequence[Line], room: int) -> Grid:
     for line in lines:
         whole = _whole_line(line)
         if whole.cell_len <= room:
-            grid.add_row(_with_sign(line.sign, whole, 0))
+            grid.add_row(_with_sign(line.sign, whole))
             continue
         delta = Text(f"  {line.delta}" if line.delta else "", style=FAINT)
-        grid.add_row(_with_sign(line.sign, _escaped(line.title), 0))
-        grid.add_row(_with_sign("-", _value(line.before, _OLD), INDENT))
-        grid.add_row(_with_sign("+", _value(line.after, _NEW).append_text(delta), INDENT))
+        grid.add_row(_with_sign(line.sign, plain_line(line.title)))
+        grid.add_row(indented(_with_sign("-", _value(line.before, _OLD))))
+        grid.add_row(indented(_with_sign("+", _value(line.after, _NEW).append_text(delta))))
     return grid
 
 
 def _whole_line(line: Line) -> Text:
     """`layers  24 → 27`."""
-    whole = _escaped(line.title)
-    whole.append("  ")
+    whole = plain_line(line.title).append("  ")
     if line.after in {(), line.before}:
         return whole.append_text(_value(line.before, FAINT))
     whole.append_text(_value(line.before, _OLD)).append(" → ").append_text(_value(line.after, _NEW))
@@ -173,44 +164,29 @@ def _whole_line(line: Line) -> Text:
 
 def _one_line(section: Section) -> Text:
     """`Language model  LlamaModel, 32 layers, 7.50B  unchanged`."""
-    line = Text(overflow="fold")
-    line.append(escape_control_chars(section.title), style=HEADING)
-    line.append("  ")
-    line.append_text(styled_text(escape_cell(section.about), FAINT))
+    line = _section_title(section).append("  ").append_text(styled_text(section.about, FAINT))
     return line.append(f"  {section.state}", style=_STYLES[SIGNS[section.state]] or FAINT)
+
+
+def _section_title(section: Section) -> Text:
+    return Text(overflow="fold").append_text(plain_line(section.title, HEADING))
 
 
 def _total(total: Line, columns: _Columns) -> RenderableType:
     fits_title = columns.are_two and columns.title >= len(total.title)
     if fits_title and min(columns.value, columns.width) >= cell_width(total.before):
-        return Padding(_two_columns([total], columns, _OLD, _NEW), (0, 0, 0, INDENT))
+        return indented(_two_columns([total], columns, _OLD, _NEW))
     return _one_column([total], columns.width)
 
 
-def _paths(title: str, paths: Sequence[SignedCell]) -> Iterator[RenderableType]:
-    if paths:
-        yield ""
-        yield Text(title, style=HEADING)
-    for path in paths:
-        yield _with_sign(path.sign, styled_text(escape_cell(path.cell)), INDENT)
-
-
-def _with_sign(sign: Sign, line: Text, indent: int) -> RenderableType:
+def _with_sign(sign: Sign, line: Text) -> RenderableType:
     """A sign, and text that is wrapped with a hanging indent."""
     grid = Grid.grid()
     grid.add_column(width=_SIGN, no_wrap=True)
     grid.add_column(overflow="fold")
-    grid.add_row(_sign(sign), line)
-    return Padding(grid, (0, 0, 0, indent))
-
-
-def _sign(sign: Sign) -> Text:
-    return Text(sign, style=_STYLES[sign])
+    grid.add_row(Text(sign, style=_STYLES[sign]), line)
+    return grid
 
 
 def _value(cell: Cell, style: str) -> Text:
-    return _escaped(plain_text(cell), style)
-
-
-def _escaped(value: str, style: str = "") -> Text:
-    return Text(escape_control_chars(value), style=style, overflow="fold")
+    return plain_line(plain_text(cell), style)

@@ -6,7 +6,7 @@ This package writes the text of every cell; the output formats only add markup.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -18,19 +18,18 @@ from vlm_inspect.render.text.values import ABSENT, MAX_VARIANTS, class_cell, col
 
 Describe = Callable[[Component], Cell]
 
-ROLE_NAMES: Mapping[Role, str] = {
-    Role.VISION_ENCODER: "Vision encoder",
-    Role.AUDIO_ENCODER: "Audio encoder",
-    Role.PROJECTOR: "Projector",
-    Role.LANGUAGE_MODEL: "Language model",
-    Role.LM_HEAD: "LM head",
-    Role.TASK_HEAD: "Task head",
-    Role.GENERATOR: "Generator",
-    Role.OTHER: "Other",
-}
+ROLE_NAMES = {role: role.value.replace("_", " ").capitalize() for role in Role} | {Role.LM_HEAD: "LM head"}
 
 _CODEC_HALF = re.compile(r"(?:^|\.)(encoder|decoder)(?=\.)")
 _MAX_STACKS = 3
+
+
+def numbered_role_names(roles: Sequence[Role]) -> list[str]:
+    """The name of each role, numbered if the role occurs more than once: `Projector 2`."""
+    return [
+        ROLE_NAMES[role] + (f" {roles[: index + 1].count(role)}" if roles.count(role) > 1 else "")
+        for index, role in enumerate(roles)
+    ]
 
 
 def of_role(architecture: Architecture, role: Role, describe: Describe, *, show_counts: bool = False) -> Cell:
