@@ -91,22 +91,17 @@ def _count(field: Literal["total", "active"]) -> Callable[[Architecture], Cell]:
 def _parameters_of(*roles: Role) -> Callable[[Architecture], Cell]:
     def cell(record: Architecture) -> Cell:
         parts = [part for role in roles for part in record.by_role(role)]
+        reasons = [part.unknown.get("parameters", "") for part in parts if part.parameters is None]
         if not parts:
-            return _no_components(record, roles)
-        reason = next((part.unknown.get("parameters", "") for part in parts if part.parameters is None), None)
-        if reason is not None:
-            return unknown(reason)
-        return text(exact_count(sum(part.parameters or 0 for part in parts)))
+            reasons = [record.unknown[role.value] for role in roles if role.value in record.unknown]
+        if reasons:
+            return unknown(reasons[0])
+        if parts:
+            return text(exact_count(sum(part.parameters or 0 for part in parts)))
+        # with a known total, the components hold all parameters, so this role has none
+        return ABSENT if record.parameters.total is not None else missing("total", record.parameters.unknown)
 
     return cell
-
-
-def _no_components(record: Architecture, roles: Sequence[Role]) -> Cell:
-    reasons = [record.unknown[role.value] for role in roles if role.value in record.unknown]
-    if reasons:
-        return unknown(reasons[0])
-    # with a known total, the components hold all parameters, so this role has none
-    return ABSENT if record.parameters.total is not None else missing("total", record.parameters.unknown)
 
 
 def _quantization(record: Architecture) -> Cell:

@@ -10,7 +10,7 @@ from typing import Any
 from vlm_inspect.core.architecture import Architecture
 from vlm_inspect.core.codec import to_data
 from vlm_inspect.core.difference import Difference
-from vlm_inspect.render.cells import Row, escape_control_chars
+from vlm_inspect.render.cells import Failure, Row, escape_control_chars
 from vlm_inspect.render.diff_text import move_ends
 
 _DIFFERENCE_LISTS = ("pairs", "changes", "moves", "paths", "incomparable")
@@ -33,33 +33,7 @@ def to_json(data: Any) -> str:
 
 
 def difference_json(difference: Difference) -> str:
-    """A difference as JSON.
-
-    ::
-
-        { "before": {"id": …, "revision": …, "source": …}, "after": {…},
-          "empty": false,
-          "counts": {"changed": 13, "moved": 0, "added": 1, "removed": 1},
-          "total_before": 8354764800, "total_after": 8480007232,
-          "pairs": [{"role": "vision_encoder", "before": "model.vision_tower", "after": …,
-                     "parameters_before": …, "parameters_after": …, "class_before": …, "class_after": …,
-                     "layers_before": …, "layers_after": …}],
-          "changes": [{"kind": "changed", "roles": ["vision_encoder"], "field": "layers",
-                       "before": 24, "after": 27, "pairs": [0]}],
-          "moves": [{"before": "model.vision_tower.vision_model", "after": "model.vision_tower",
-                     "parameters": 391, "what": "module"}],
-          "paths": [{"kind": "removed", "path": "model.layers.*.rotary_emb", "what": "module", "count": 33,
-                     "before": "RotaryEmbedding", "after": null, "moved_from": null}],
-          "incomparable": [{"roles": ["vision_encoder"], "field": "class", "before": "remote code",
-                            "after": null, "pairs": [0]}],
-          "versions_before": {"transformers": …}, "versions_after": {…} }
-
-    Every key is always present. `before` and `after` are null if that side has no value. In `incomparable`
-    they are the reasons why a value is unknown, and null if it is known. `pairs` of a change are indices
-    into the list `pairs`; a change of the whole model has no pairs and no roles. `*` in a path stands for a
-    number. `path` of a changed path is the new one, `moved_from` the old one if it differs. A move with an
-    empty end is a move of the whole model.
-    """
+    """A difference as JSON, as docs/reference/record.md describes it."""
     return to_json(difference_data(difference))
 
 
@@ -99,9 +73,7 @@ def _record(row: Row) -> Any:
     if row.architecture is not None:
         return to_data(row.architecture)
     model = to_data(row.model) if row.model else {"id": row.name}
-    if row.error is None:
-        return {"model": model, "error": {"type": "VlmInspectError", "message": "no record", "hint": ""}}
-    return {"model": model, "error": _all_fields(row.error)}
+    return {"model": model, "error": _all_fields(row.error or Failure("VlmInspectError", "no record"))}
 
 
 def _all_fields(item: Any) -> dict[str, Any]:

@@ -14,19 +14,7 @@ from rich.text import Text
 
 from vlm_inspect.render.cells import Cell, Layout, concat, plain_text, text
 from vlm_inspect.render.diff import SIGNS, Line, Report, Section, Sign, SignedCell
-from vlm_inspect.render.terminal.console import (
-    FAINT,
-    GAP,
-    HEADING,
-    INDENT,
-    MIN_WIDTH,
-    cell_width,
-    indented,
-    plain_line,
-    render_text,
-    styled_text,
-    titled,
-)
+from vlm_inspect.render.terminal import console
 
 _STYLES: dict[Sign, str] = {"~": "yellow", "+": "green", "-": "red", ">": "cyan", "?": "yellow", "": ""}
 _OLD, _NEW = "red", "green"
@@ -49,13 +37,13 @@ class _Columns(Struct, frozen=True):
 
 def difference_text(report: Report, *, width: int = 100, colour: bool = False) -> str:
     """The report as text, never wider than the terminal, readable without colours."""
-    width = max(width, MIN_WIDTH)
-    return render_text(_report(report, _columns(report, width)), Layout(width, colour))
+    width = max(width, console.MIN_WIDTH)
+    return console.render_text(_report(report, _columns(report, width)), Layout(width, colour))
 
 
 def _report(report: Report, columns: _Columns) -> Iterator[RenderableType]:
     if report.empty:
-        yield plain_line(report.summary)
+        yield console.plain_line(report.summary)
         return
     yield from _header(report, columns)
     for section in report.sections:
@@ -79,9 +67,11 @@ def _report(report: Report, columns: _Columns) -> Iterator[RenderableType]:
         ("Modules and parameters", report.paths),
         ("Not comparable", incomparable),
     ):
-        yield from titled(title, [_with_sign(path.sign, styled_text(path.cell)) for path in paths])
+        yield from console.titled(
+            title, [_with_sign(path.sign, console.styled_text(path.cell)) for path in paths]
+        )
     yield ""
-    yield Text(report.summary, style=HEADING)
+    yield Text(report.summary, style=console.HEADING)
 
 
 def _columns(report: Report, width: int) -> _Columns:
@@ -89,51 +79,51 @@ def _columns(report: Report, width: int) -> _Columns:
     if lines and report.total:
         lines.append(report.total)
     title = min(max((len(line.title) for line in lines), default=0), _WIDEST_TITLE)
-    room = width - INDENT - _SIGN - title - 2 * GAP
-    before = max((cell_width(line.before) for line in lines), default=0)
+    room = width - console.INDENT - _SIGN - title - 2 * console.GAP
+    before = max((console.cell_width(line.before) for line in lines), default=0)
     return _Columns(title, min(before, room // 2), width, room // 2 >= _NARROWEST_VALUE)
 
 
 def _header(report: Report, columns: _Columns) -> Iterator[RenderableType]:
     names = Grid.grid(padding=(0, 1, 0, 0))
     names.add_column(no_wrap=True)
-    names.add_column(no_wrap=True, style=FAINT)
+    names.add_column(no_wrap=True, style=console.FAINT)
     names.add_column(overflow="fold")
-    names.add_row(Text("-", style=_OLD), "before", plain_line(report.before, _OLD))
-    names.add_row(Text("+", style=_NEW), "after", plain_line(report.after, _NEW))
+    names.add_row(Text("-", style=_OLD), "before", console.plain_line(report.before, _OLD))
+    names.add_row(Text("+", style=_NEW), "after", console.plain_line(report.after, _NEW))
     yield names
     if report.versions:
-        yield _with_sign("", plain_line(report.versions, FAINT))
+        yield _with_sign("", console.plain_line(report.versions, console.FAINT))
     if columns.are_two and any(section.lines for section in report.sections):
         yield ""
         headers = Line("", "", text("before"), text("after"))
-        yield indented(_two_columns([headers], columns, FAINT, FAINT))
+        yield console.indented(_two_columns([headers], columns, console.FAINT, console.FAINT))
 
 
 def _section(section: Section, columns: _Columns) -> Iterator[RenderableType]:
     heading = _section_title(section)
     if section.path:
-        heading.append("  ").append_text(styled_text(section.path, FAINT))
+        heading.append("  ").append_text(console.styled_text(section.path, console.FAINT))
     yield _with_sign(SIGNS[section.state], heading)
     if columns.are_two:
-        yield indented(_two_columns(section.shown_lines, columns, _OLD, _NEW))
+        yield console.indented(_two_columns(section.shown_lines, columns, _OLD, _NEW))
     else:
-        yield indented(_one_column(section.shown_lines, columns.width - INDENT - _SIGN))
+        yield console.indented(_one_column(section.shown_lines, columns.width - console.INDENT - _SIGN))
 
 
 def _two_columns(lines: Sequence[Line], columns: _Columns, old: str, new: str) -> Grid:
-    grid = Grid.grid(padding=(0, GAP, 0, 0))
+    grid = Grid.grid(padding=(0, console.GAP, 0, 0))
     grid.add_column(width=_SIGN - 1, no_wrap=True)
     grid.add_column(width=columns.title, overflow="fold")
     grid.add_column(width=columns.value, overflow="fold")
     grid.add_column(overflow="fold")
     for line in lines:
         differs = line.after not in {(), line.before}
-        after = _value(line.after, new if differs else FAINT)
+        after = _value(line.after, new if differs else console.FAINT)
         if line.delta:
-            after.append(f"  {line.delta}", style=FAINT)
-        before = _value(line.before, old if differs else FAINT)
-        grid.add_row(Text(line.sign, style=_STYLES[line.sign]), plain_line(line.title), before, after)
+            after.append(f"  {line.delta}", style=console.FAINT)
+        before = _value(line.before, old if differs else console.FAINT)
+        grid.add_row(Text(line.sign, style=_STYLES[line.sign]), console.plain_line(line.title), before, after)
     return grid
 
 
@@ -146,36 +136,36 @@ def _one_column(lines: Sequence[Line], room: int) -> Grid:
         if whole.cell_len <= room:
             grid.add_row(_with_sign(line.sign, whole))
             continue
-        delta = Text(f"  {line.delta}" if line.delta else "", style=FAINT)
-        grid.add_row(_with_sign(line.sign, plain_line(line.title)))
-        grid.add_row(indented(_with_sign("-", _value(line.before, _OLD))))
-        grid.add_row(indented(_with_sign("+", _value(line.after, _NEW).append_text(delta))))
+        delta = Text(f"  {line.delta}" if line.delta else "", style=console.FAINT)
+        grid.add_row(_with_sign(line.sign, console.plain_line(line.title)))
+        grid.add_row(console.indented(_with_sign("-", _value(line.before, _OLD))))
+        grid.add_row(console.indented(_with_sign("+", _value(line.after, _NEW).append_text(delta))))
     return grid
 
 
 def _whole_line(line: Line) -> Text:
     """`layers  24 → 27`."""
-    whole = plain_line(line.title).append("  ")
+    whole = console.plain_line(line.title).append("  ")
     if line.after in {(), line.before}:
-        return whole.append_text(_value(line.before, FAINT))
+        return whole.append_text(_value(line.before, console.FAINT))
     whole.append_text(_value(line.before, _OLD)).append(" → ").append_text(_value(line.after, _NEW))
-    return whole.append(f"  {line.delta}" if line.delta else "", style=FAINT)
+    return whole.append(f"  {line.delta}" if line.delta else "", style=console.FAINT)
 
 
 def _one_line(section: Section) -> Text:
     """`Language model  LlamaModel, 32 layers, 7.50B  unchanged`."""
-    line = _section_title(section).append("  ").append_text(styled_text(section.about, FAINT))
-    return line.append(f"  {section.state}", style=_STYLES[SIGNS[section.state]] or FAINT)
+    line = _section_title(section).append("  ").append_text(console.styled_text(section.about, console.FAINT))
+    return line.append(f"  {section.state}", style=_STYLES[SIGNS[section.state]] or console.FAINT)
 
 
 def _section_title(section: Section) -> Text:
-    return Text(overflow="fold").append_text(plain_line(section.title, HEADING))
+    return Text(overflow="fold").append_text(console.plain_line(section.title, console.HEADING))
 
 
 def _total(total: Line, columns: _Columns) -> RenderableType:
     fits_title = columns.are_two and columns.title >= len(total.title)
-    if fits_title and min(columns.value, columns.width) >= cell_width(total.before):
-        return indented(_two_columns([total], columns, _OLD, _NEW))
+    if fits_title and min(columns.value, columns.width) >= console.cell_width(total.before):
+        return console.indented(_two_columns([total], columns, _OLD, _NEW))
     return _one_column([total], columns.width)
 
 
@@ -189,4 +179,4 @@ def _with_sign(sign: Sign, line: Text) -> RenderableType:
 
 
 def _value(cell: Cell, style: str) -> Text:
-    return plain_line(plain_text(cell), style)
+    return console.plain_line(plain_text(cell), style)

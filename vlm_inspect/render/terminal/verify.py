@@ -12,17 +12,7 @@ from rich.text import Text
 from vlm_inspect.core.load_report import Kind, LoadReport, Mismatch
 from vlm_inspect.render import verify
 from vlm_inspect.render.cells import Cell, Layout, text
-from vlm_inspect.render.terminal.console import (
-    FAINT,
-    GAP,
-    HEADING,
-    MIN_WIDTH,
-    indented,
-    plain_line,
-    render_text,
-    styled_text,
-    titled,
-)
+from vlm_inspect.render.terminal import console
 
 _STYLES = {"ok": "bold green", "mismatch": "bold red", "unknown": "bold yellow"}
 _SIGNS: dict[Kind, tuple[str, str]] = {
@@ -41,32 +31,32 @@ _MOST_RENAMINGS = 12
 
 def load_report_text(report: LoadReport, *, width: int = 100, colour: bool = False) -> str:
     """The report as text, never wider than the terminal, readable without colours."""
-    return render_text(_report(report), Layout(max(width, MIN_WIDTH), colour))
+    return console.render_text(_report(report), Layout(width, colour))
 
 
 def _report(report: LoadReport) -> Iterator[RenderableType]:
-    yield plain_line(verify.heading(report), HEADING)
-    yield plain_line(verify.verdict(report), _STYLES[report.verdict])
-    yield plain_line(verify.tensor_counts(report))
-    yield from (plain_line(sentence, "yellow") for sentence in report.uncertain)
+    yield console.plain_line(verify.heading(report), console.HEADING)
+    yield console.plain_line(verify.verdict(report), _STYLES[report.verdict])
+    yield console.plain_line(verify.tensor_counts(report))
+    yield from (console.plain_line(sentence, "yellow") for sentence in report.uncertain)
     if report.missing_files:
-        yield from titled(verify.MISSING_FILES, [_grid(list(verify.missing_file_rows(report)))])
+        yield from console.titled(verify.MISSING_FILES, [_grid(list(verify.missing_file_rows(report)))])
     for title, mismatches in verify.mismatches_by_kind(report):
-        yield from titled(title, list(_mismatches(mismatches)))
+        yield from console.titled(title, list(_mismatches(mismatches)))
     if report.components:
         rows = [(role, path, text(f"{count} tensors")) for role, path, count in verify.component_rows(report)]
-        yield from titled("Components", [_grid(rows)])
+        yield from console.titled("Components", [_grid(rows)])
     if report.renamings:
-        yield from titled("Renamed keys: checkpoint → model", [_renamings(report)])
+        yield from console.titled("Renamed keys: checkpoint → model", [_renamings(report)])
     if report.notes:
         yield ""
-    yield from (plain_line(note, FAINT) for note in report.notes)
+    yield from (console.plain_line(note, console.FAINT) for note in report.notes)
 
 
 def _mismatches(mismatches: Sequence[Mismatch]) -> Iterator[RenderableType]:
     for title, group in groupby(mismatches, key=verify.component_title):
-        yield Text(title, style=FAINT)
-        yield from (indented(_mismatch(mismatch)) for mismatch in group)
+        yield Text(title, style=console.FAINT)
+        yield from (console.indented(_mismatch(mismatch)) for mismatch in group)
 
 
 def _mismatch(mismatch: Mismatch) -> RenderableType:
@@ -77,10 +67,10 @@ def _mismatch(mismatch: Mismatch) -> RenderableType:
     grid = Grid.grid(padding=(0, 1, 0, 0))
     grid.add_column(no_wrap=True, style=style)
     grid.add_column(overflow="fold")
-    grid.add_row(sign, styled_text(verify.name_cell(first)))
+    grid.add_row(sign, console.styled_text(verify.name_cell(first)))
     if second and second != first:
-        grid.add_row("", plain_line(f"{_OTHER_NAME[mismatch.kind]}: {second}", FAINT))
-    grid.add_row("", plain_line(verify.about(mismatch)))
+        grid.add_row("", console.plain_line(f"{_OTHER_NAME[mismatch.kind]}: {second}", console.FAINT))
+    grid.add_row("", console.plain_line(verify.about(mismatch)))
     return grid
 
 
@@ -93,9 +83,9 @@ def _renamings(report: LoadReport) -> RenderableType:
 
 
 def _grid(rows: Sequence[Sequence[Cell]]) -> RenderableType:
-    grid = Grid.grid(padding=(0, GAP, 0, 0))
+    grid = Grid.grid(padding=(0, console.GAP, 0, 0))
     for _ in rows[0]:
         grid.add_column(overflow="fold")
     for row in rows:
-        grid.add_row(*map(styled_text, row))
+        grid.add_row(*map(console.styled_text, row))
     return grid

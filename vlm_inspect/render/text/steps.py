@@ -120,9 +120,6 @@ def query_count(stage: BlockStage) -> str:
     return plural(stage.num_queries or 0, noun)
 
 
-# Grouping: numbered lists of equal items, parallel branches
-
-
 class StepGroup(Struct, frozen=True):
     """Consecutive steps that are described together."""
 
@@ -184,9 +181,6 @@ def _list_indices(path: str) -> Iterator[tuple[str, str]]:
 
 def _without_location(stage: Stage) -> Stage:
     return replace(stage, path="", branch=None)
-
-
-# Cells of steps
 
 
 def _step_cells(stages: Sequence[Stage]) -> Iterator[Cell]:
