@@ -6,14 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from vlm_inspect.core.architecture import (
-    Architecture,
-    Attention,
-    Component,
-    Experts,
-    Layer,
-    LayerStack,
-)
+from vlm_inspect.core.architecture import Architecture, Attention, Component, Experts, Layer, LayerStack
 from vlm_inspect.render.cells import Cell, Line, Table, code, concat, join, plain_text, text
 from vlm_inspect.render.facts import flash_attention, parameters
 from vlm_inspect.render.text import values
@@ -202,9 +195,7 @@ def _sections(architecture: Architecture, *, explain: bool) -> Iterator[Section]
             title=title,
             class_name=component_class(component),
             parameters=count,
-            count=values.missing("parameters", component.unknown)
-            if count is None
-            else text(values.exact_count(count)),
+            count=values.count_cell(count, "parameters", component.unknown),
             percent=values.share(count, total) if count is not None and total else "",
             paths=component.paths,
             lines=tuple(component_lines(component)),

@@ -24,14 +24,7 @@ _MOST_LINES = 12
 """Lines of changes for one model; further changes are only counted."""
 _NARROWEST = 24
 _ONE_LINE = 1000
-_STYLES: Mapping[Sign, str] = {
-    "+": "green",
-    "-": "red",
-    "~": "yellow",
-    ">": "cyan",
-    "!": "bold red",
-    "": "",
-}
+_STYLES: Mapping[Sign, str] = {"+": "green", "-": "red", "~": "yellow", ">": "cyan", "!": "bold red", "": ""}
 _CAUSES = {
     "library": "the library changed",
     "repository": "the repository changed",
@@ -171,7 +164,6 @@ def _different_ends(move: Move) -> tuple[str, ...]:
 
 
 def _changes_by_model(results: Sequence[CheckResult]) -> Iterator[Line]:
-    """The changes of each model other than moves."""
     for result in sorted(results, key=lambda each: each.model):
         difference = result.difference
         if difference is None or not (difference.changes or difference.paths):

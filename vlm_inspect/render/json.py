@@ -13,8 +13,6 @@ from vlm_inspect.core.difference import Difference
 from vlm_inspect.render.cells import Failure, Row, escape_control_chars
 from vlm_inspect.render.diff_text import move_ends
 
-_DIFFERENCE_LISTS = ("pairs", "changes", "moves", "paths", "incomparable")
-
 
 def record_json(architecture: Architecture) -> str:
     """One record."""
@@ -40,7 +38,7 @@ def difference_json(difference: Difference) -> str:
 def difference_data(difference: Difference) -> dict[str, Any]:
     """The data that `difference_json` writes."""
     data = to_data(difference)
-    lists = {name: [_all_fields(item) for item in getattr(difference, name)] for name in _DIFFERENCE_LISTS}
+    lists = ("pairs", "changes", "moves", "paths", "incomparable")
     return {
         "before": data["before"],
         "after": data["after"],
@@ -48,7 +46,7 @@ def difference_data(difference: Difference) -> dict[str, Any]:
         "counts": difference.counts(),
         "total_before": difference.total_before,
         "total_after": difference.total_after,
-        **lists,
+        **{name: [_all_fields(item) for item in getattr(difference, name)] for name in lists},
         "versions_before": dict(difference.versions_before),
         "versions_after": dict(difference.versions_after),
     }

@@ -58,7 +58,6 @@ def _heading(section: Section) -> Text:
 
 
 def _shares(card: Card, width: int) -> RenderableType:
-    """The components with their parameters, shares and bars."""
     has_bars, is_wide = width >= _MIN_WIDTH_FOR_BARS, width >= _MIN_WIDTH_FOR_CLASSES
     grid = Grid.grid(padding=(0, console.GAP, 0, 0))
     for _ in range(2 if is_wide else 1):

@@ -31,10 +31,7 @@ def _parts(tables: Sequence[Table], width: int) -> Iterator[RenderableType]:
 
 def _natural_width(table: Table) -> int:
     columns = zip(*([[text(header) for header in table.headers], *table.rows]), strict=True)
-    return (
-        sum(max(console.cell_width(cell) for cell in column) + console.GAP for column in columns)
-        - console.GAP
-    )
+    return sum(max(map(console.cell_width, column)) + console.GAP for column in columns) - console.GAP
 
 
 def _grid(table: Table) -> RenderableType:

@@ -10,11 +10,7 @@ from vlm_inspect.render.text.steps import norm_cell
 from vlm_inspect.render.text.values import missing, plural
 
 _ALL_PROJECTIONS = 4
-_POSITIONS = {
-    "relative": "relative position bias",
-    "alibi": "ALiBi",
-    "none": "none in attention",
-}
+_POSITIONS = {"relative": "relative position bias", "alibi": "ALiBi", "none": "none in attention"}
 
 
 def heads(attention: Attention) -> str:

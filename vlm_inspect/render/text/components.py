@@ -1,7 +1,4 @@
-"""A component, and all components of a role, as one cell of a table.
-
-This package writes the text of every cell; the output formats only add markup.
-"""
+"""A component, and all components of a role, as one cell of a table."""
 
 from __future__ import annotations
 

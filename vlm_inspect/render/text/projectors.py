@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from vlm_inspect.core.architecture import (
-    ActivationStage,
-    BlockStage,
-    Component,
-    ConvStage,
-    EmbeddingStage,
-    LinearStage,
-    MlpStage,
-    NormStage,
-    OtherStage,
-    ParameterStage,
-    PoolingStage,
-    Stage,
-)
+from vlm_inspect.core import architecture as arch
+from vlm_inspect.core.architecture import Component, Stage
 from vlm_inspect.render.cells import Cell, text
 from vlm_inspect.render.text.steps import StepGroup, activation_name, query_count, repeated, step_groups
 from vlm_inspect.render.text.values import dimensions, missing, plural
 
-_PERCEPTRON = (LinearStage, ActivationStage, NormStage)
+_PERCEPTRON = (arch.LinearStage, arch.ActivationStage, arch.NormStage)
 _BLOCK_NAMES = {"qformer": "Q-Former", "perceiver": "perceiver resampler", "resampler": "resampler"}
 
 
@@ -81,7 +69,7 @@ def _branches_name(group: StepGroup, *, alone: bool) -> str:
 
 def _table_name(stages: Sequence[Stage]) -> str:
     """The name of a projector that only looks features up, such as Ovis' visual vocabulary."""
-    tables = (stage for stage in stages if isinstance(stage, EmbeddingStage) and stage.num_embeddings)
+    tables = (stage for stage in stages if isinstance(stage, arch.EmbeddingStage) and stage.num_embeddings)
     table = next(tables, None)
     return f"embedding table ({table.num_embeddings} entries)" if table else "none"
 
@@ -91,7 +79,7 @@ def _sequence_names(stages: Sequence[Stage]) -> Iterator[str]:
     for stage in stages:
         if isinstance(stage, _PERCEPTRON):
             perceptron.append(stage)
-        elif not isinstance(stage, EmbeddingStage):  # added embeddings map nothing
+        elif not isinstance(stage, arch.EmbeddingStage):  # added embeddings map nothing
             yield from _perceptron_name(perceptron)
             perceptron = []
             if (name := _stage_name(stage)) is not None:
@@ -100,37 +88,37 @@ def _sequence_names(stages: Sequence[Stage]) -> Iterator[str]:
 
 
 def _perceptron_name(stages: Sequence[Stage]) -> Iterator[str]:
-    linears = sum(isinstance(stage, LinearStage) for stage in stages)
+    linears = sum(isinstance(stage, arch.LinearStage) for stage in stages)
     if linears == 1:
         yield "linear"
     elif linears:
-        classes = [stage.class_name or "" for stage in stages if isinstance(stage, ActivationStage)]
+        classes = [stage.class_name or "" for stage in stages if isinstance(stage, arch.ActivationStage)]
         activations = ", ".join(dict.fromkeys(map(activation_name, classes)))
         yield f"{linears}-layer MLP" + (f" ({activations})" if activations else "")
 
 
 def _stage_name(stage: Stage) -> str | None:
-    if isinstance(stage, MlpStage):
+    if isinstance(stage, arch.MlpStage):
         return "MLP"
-    if isinstance(stage, BlockStage):
+    if isinstance(stage, arch.BlockStage):
         layers = f" ({plural(stage.num_layers, 'layer')})" if stage.num_layers else ""
         class_name = stage.class_name or ""
         names = (name for part, name in _BLOCK_NAMES.items() if part in class_name.lower())
         return next(names, class_name) + layers
-    if isinstance(stage, ConvStage):
+    if isinstance(stage, arch.ConvStage):
         kernel = f" ({dimensions(stage.kernel_size)})" if stage.kernel_size else ""
         return f"convolution{kernel}"
-    if isinstance(stage, ParameterStage) and stage.is_matrix:
+    if isinstance(stage, arch.ParameterStage) and stage.is_matrix:
         return f"weight matrix ({dimensions(stage.shape)})"
-    return stage.class_name or "" if isinstance(stage, OtherStage) else None
+    return stage.class_name or "" if isinstance(stage, arch.OtherStage) else None
 
 
 def _pooling_name(stage: Stage) -> str | None:
-    if isinstance(stage, BlockStage) and stage.num_queries:
+    if isinstance(stage, arch.BlockStage) and stage.num_queries:
         return f"Learned queries ({query_count(stage)})"
-    if isinstance(stage, BlockStage) and "pool" in stage.path.rpartition(".")[2]:
+    if isinstance(stage, arch.BlockStage) and "pool" in stage.path.rpartition(".")[2]:
         return "Attention pooling"
-    if not isinstance(stage, PoolingStage):
+    if not isinstance(stage, arch.PoolingStage):
         return None
     sides = stage.kernel_size * 2 if len(stage.kernel_size) == 1 else stage.kernel_size
     method = "Max" if "Max" in (stage.class_name or "") else "Average"
@@ -142,11 +130,12 @@ def _features_per_token(stages: Sequence[Stage], vision_width: int | None) -> in
 
     They are neighbours on the grid or from several layers; shapes alone do not tell which.
     """
-    maps = (LinearStage, MlpStage, BlockStage, ParameterStage)
+    maps = (arch.LinearStage, arch.MlpStage, arch.BlockStage, arch.ParameterStage)
     first = next((stage for stage in stages if isinstance(stage, maps)), None)
-    if not isinstance(first, LinearStage | MlpStage) or not vision_width or first.input_width is None:
+    width = first.input_width if isinstance(first, arch.LinearStage | arch.MlpStage) else None
+    if not width or not vision_width:
         return None
-    times, rest = divmod(first.input_width, vision_width)
+    times, rest = divmod(width, vision_width)
     return times if times > 1 and not rest else None
 
 
@@ -154,9 +143,9 @@ def _merges_between_steps(stages: Sequence[Stage]) -> Iterator[int]:
     """How many tokens later steps concatenate: their input is a multiple of the previous output width."""
     previous_width: int | None = None
     for stage in stages:
-        maps = isinstance(stage, LinearStage | MlpStage)
+        maps = isinstance(stage, arch.LinearStage | arch.MlpStage)
         times, rest = divmod(stage.input_width or 0, previous_width) if maps and previous_width else (1, 0)
         if times > 1 and not rest:
             yield times
-        if not isinstance(stage, ActivationStage | NormStage):
+        if not isinstance(stage, arch.ActivationStage | arch.NormStage):
             previous_width = stage.output_width if maps else None

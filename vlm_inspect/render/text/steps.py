@@ -9,21 +9,8 @@ from itertools import groupby
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vlm_inspect.core.architecture import (
-    ActivationStage,
-    BlockStage,
-    Component,
-    ConvStage,
-    EmbeddingStage,
-    LinearStage,
-    MlpStage,
-    Norm,
-    NormStage,
-    OtherStage,
-    ParameterStage,
-    PoolingStage,
-    Stage,
-)
+from vlm_inspect.core import architecture as arch
+from vlm_inspect.core.architecture import Component, Norm, Stage
 from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.text.values import plural, runs, short_count, shortest_period, unknown
 
@@ -59,7 +46,7 @@ def embeddings_cell(stages: Sequence[Stage]) -> Cell:
 
     That is the order of use; the order of declaration may differ.
     """
-    ordered = sorted(stages, key=lambda stage: isinstance(stage, EmbeddingStage | ParameterStage))
+    ordered = sorted(stages, key=lambda stage: isinstance(stage, arch.EmbeddingStage | arch.ParameterStage))
     return join((times_cell(cell, count) for cell, count in runs(tuple(_sequence_cells(ordered)))), " + ")
 
 
@@ -114,7 +101,7 @@ def widths(values: Sequence[int | None]) -> str:
     return " -> ".join("?" if value is None else str(value) for value in values)
 
 
-def query_count(stage: BlockStage) -> str:
+def query_count(stage: arch.BlockStage) -> str:
     """`64 latents` of a perceiver, `32 query tokens` of any other block."""
     noun = "latent" if _PERCEIVER.search(stage.class_name or "") else "query token"
     return plural(stage.num_queries or 0, noun)
@@ -194,7 +181,7 @@ def _step_cells(stages: Sequence[Stage]) -> Iterator[Cell]:
         else:
             yield from _sequence_cells(group.stages, input_width, is_first=is_first)
         input_width = _width_after(group.stages[-1], input_width)
-        is_first = is_first and not any(isinstance(stage, LinearStage) for stage in group.stages)
+        is_first = is_first and not any(isinstance(stage, arch.LinearStage) for stage in group.stages)
 
 
 def _repeated_cell(stages: Sequence[Stage], times: int) -> Cell:
@@ -216,7 +203,7 @@ def _sequence_cells(
 ) -> Iterator[Cell]:
     """A cell for each step. A Linear that keeps its input's width is bare, but for the first Linear."""
     for stage in stages:
-        is_linear = isinstance(stage, LinearStage)
+        is_linear = isinstance(stage, arch.LinearStage)
         keeps_width = is_linear and stage.input_width == stage.output_width == input_width
         yield _stage_class(stage) if keeps_width and not is_first else _stage_cell(stage)
         is_first = is_first and not is_linear
@@ -224,15 +211,15 @@ def _sequence_cells(
 
 
 def _width_after(stage: Stage, input_width: int | None) -> int | None:
-    if isinstance(stage, BlockStage):
+    if isinstance(stage, arch.BlockStage):
         return None
     return input_width if stage.output_width is None else stage.output_width
 
 
 def _stage_cell(stage: Stage) -> Cell:
-    if isinstance(stage, ActivationStage):
+    if isinstance(stage, arch.ActivationStage):
         return text(activation_name(stage.class_name or ""))
-    if isinstance(stage, NormStage) and stage.class_name:
+    if isinstance(stage, arch.NormStage) and stage.class_name:
         return norm_cell(Norm(stage.class_name, stage.width, stage.eps))
     sizes = _stage_sizes(stage)
     if not sizes:
@@ -253,24 +240,24 @@ def _stage_class(stage: Stage) -> Cell:
 
 def _stage_sizes(stage: Stage) -> str:  # noqa: PLR0911 - one for each kind of step
     match stage:
-        case LinearStage():
+        case arch.LinearStage():
             return widths((stage.in_features, stage.out_features))
-        case MlpStage():
+        case arch.MlpStage():
             return widths(stage.sizes)
-        case NormStage():
+        case arch.NormStage():
             return "" if stage.width is None else str(stage.width)
-        case ConvStage():
+        case arch.ConvStage():
             return f"{stage.in_channels}, {stage.out_channels}"
-        case EmbeddingStage():
+        case arch.EmbeddingStage():
             rows = () if stage.num_embeddings is None else (stage.num_embeddings,)
             return " x ".join(map(str, stage.grid or rows))
-        case PoolingStage():
+        case arch.PoolingStage():
             sides = set(stage.kernel_size)
             return ", ".join(map(str, sides if len(sides) == 1 else stage.kernel_size))
-        case BlockStage():
+        case arch.BlockStage():
             layers = [plural(stage.num_layers, "layer")] if stage.num_layers else []
             return ", ".join([*layers, *([query_count(stage)] if stage.num_queries else [])])
-        case ParameterStage() | OtherStage():
+        case arch.ParameterStage() | arch.OtherStage():
             return ", ".join(map(str, stage.shape))
         case _:
             return ""

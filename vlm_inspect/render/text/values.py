@@ -82,6 +82,11 @@ def exact_count(count: int) -> str:
     return f"{count:,}"
 
 
+def count_cell(count: int | None, field: str, reasons: Mapping[str, str]) -> Cell:
+    """An exact count, or its placeholder."""
+    return missing(field, reasons) if count is None else text(exact_count(count))
+
+
 def share(part: int, total: int) -> str:
     """`4.3 %`; a small share that is not zero is `<0.1 %`."""
     percent = 100 * part / total if total else 0.0
