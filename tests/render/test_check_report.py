@@ -18,7 +18,6 @@ from vlm_inspect.render.check import (
     report_text,
     summary,
 )
-from vlm_inspect.render.terminal.check import coloured_report
 
 OLD, NEW = {"transformers": "5.5.4"}, {"transformers": "5.6.0"}
 
@@ -101,7 +100,7 @@ def test_the_report_fits_its_width(golden, width):
 
 
 def test_colours_change_no_text():
-    coloured = coloured_report(UPGRADE, 80)
+    coloured = report_text(UPGRADE, 80, colour=True)
     assert "\x1b[" in coloured
     plain = [line.rstrip() for line in re.sub(r"\x1b\[[0-9;]*m", "", coloured).splitlines()]
     assert plain == [line.rstrip() for line in report_text(UPGRADE, 80).splitlines()]
@@ -139,7 +138,7 @@ def test_hostile_text_starts_no_line_and_no_command():
         report_text([hostile, failed]),
         report_markdown([hostile, failed]),
         report_annotations([hostile, failed], "s"),
-        coloured_report([hostile, failed], 80).replace("\x1b[", "<", 0),
+        report_text([hostile, failed], 80, colour=True).replace("\x1b[", "<", 0),
     ):
         assert not any(line.lstrip("- `~!").startswith("::error::owned") for line in text.splitlines())
         assert "\x1b[2J" not in text

@@ -92,11 +92,7 @@ def _text(verdicts: Sequence[CheckResult], output: Output, folder: Path) -> str:
         return check.report_annotations(verdicts, _in_workspace(folder))
     if output.format == "markdown":
         return check.report_markdown(verdicts)
-    if not output.colour:
-        return check.report_text(verdicts, output.width)
-    from vlm_inspect.render.terminal.check import coloured_report
-
-    return coloured_report(verdicts, output.width)
+    return check.report_text(verdicts, output.width, colour=output.colour)
 
 
 def _in_workspace(folder: Path) -> str:

@@ -1,7 +1,7 @@
 """Records to text.
 
 `table.build_table` and `card.card_tables` make tables, `render` writes them in a format of FORMATS. A new
-format is a module and a case here. Formats are imported on use: rich and jinja2 are slow to import.
+format is a module and a line here. Formats are imported on use: rich is slow to import.
 """
 
 from __future__ import annotations
@@ -27,25 +27,18 @@ def render(
 
 
 def _renderer(format: str) -> Renderer:  # noqa: A002
-    match format:
-        case "terminal":
-            from vlm_inspect.render.terminal.table import render_terminal
+    if format == "terminal":
+        from vlm_inspect.render.terminal.table import render_terminal
 
-            return render_terminal
-        case "markdown":
-            from vlm_inspect.render.markdown import render_markdown
+        return render_terminal
+    from vlm_inspect.render import csv, html, latex, markdown
 
-            return render_markdown
-        case "csv":
-            from vlm_inspect.render.csv import render_csv
-
-            return render_csv
-        case "latex":
-            from vlm_inspect.render.latex import render_latex
-
-            return render_latex
-        case "html":
-            from vlm_inspect.render.html import render_html
-
-            return render_html
-    raise ValueError(f"unknown format {format!r}")
+    renderers: dict[str, Renderer] = {
+        "markdown": markdown.render_markdown,
+        "csv": csv.render_csv,
+        "latex": latex.render_latex,
+        "html": html.render_html,
+    }
+    if format not in renderers:
+        raise ValueError(f"unknown format {format!r}")
+    return renderers[format]

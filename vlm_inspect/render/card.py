@@ -6,21 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
-from vlm_inspect.core.architecture import (
-    Architecture,
-    Attention,
-    Component,
-    Experts,
-    ImageInput,
-    Layer,
-    LayerStack,
-    Norm,
-)
+from vlm_inspect.core.architecture import Architecture, Attention, Component, Experts, Layer, LayerStack
 from vlm_inspect.render.cells import Cell, Line, Table, code, concat, join, plain_text, text
 from vlm_inspect.render.facts import flash_attention, parameters
+from vlm_inspect.render.text import values
 from vlm_inspect.render.text.attention import attention_details, positions_cell
-from vlm_inspect.render.text.components import ROLE_NAMES, component_class, layers
-from vlm_inspect.render.text.fusion import fusion_lines
+from vlm_inspect.render.text.components import ROLE_NAMES, component_class, layers, numbered_role_names
+from vlm_inspect.render.text.fusion import evidence_text, fusion_lines
 from vlm_inspect.render.text.layers import attention_class, mlp_cell
 from vlm_inspect.render.text.steps import (
     activation_name,
@@ -28,17 +20,6 @@ from vlm_inspect.render.text.steps import (
     extra_modules_cell,
     norm_cell,
     stages_cell,
-)
-from vlm_inspect.render.text.values import (
-    ABSENT,
-    NOT_APPLICABLE,
-    class_cell,
-    dimensions,
-    exact_count,
-    missing,
-    plural,
-    share,
-    unknown,
 )
 from vlm_inspect.render.text.warnings import ignored_keys_warning, quantization_text
 
@@ -101,8 +82,8 @@ def build_card(architecture: Architecture, *, name: str | None = None, explain: 
         about=(*_about(architecture), *fusion_lines(architecture, explain=explain)),
         total=architecture.parameters.total,
         sections=tuple(_sections(architecture, explain=explain)),
-        absent=tuple(_roles(architecture.absent)),
-        unknown=tuple(_roles(architecture.unknown)),
+        absent=_roles(architecture.absent),
+        unknown=_roles(architecture.unknown),
         ties=tie_cells(architecture.parameters.ties),
         notes=architecture.notes,
         warning=ignored_keys_warning(architecture) or "",
@@ -111,24 +92,20 @@ def build_card(architecture: Architecture, *, name: str | None = None, explain: 
 
 def card_tables(card: Card) -> tuple[Table, ...]:
     """The card as tables: the model, its components, their properties, tied parameters and evidence."""
-    warning: tuple[Line, ...] = (("Warning", text(card.warning)),) if card.warning else ()
-    about: tuple[Line, ...] = (("Summary", card.headline), *warning, *card.about)
-    details = ((section.title, *line) for section in card.sections for line in section.lines)
-    evidence = ((section.title, reason) for section in card.sections for reason in section.evidence)
+    warning = [("Warning", text(card.warning))] if card.warning else []
+    about = [("Summary", card.headline), *warning, *card.about]
+    details = (
+        (text(section.title), text(label.strip()), cell)
+        for section in card.sections
+        for label, cell in section.lines
+    )
+    evidence = ((text(each.title), text(reason)) for each in card.sections for reason in each.evidence)
     tables = (
         Table(("Model", "Value"), tuple((text(label), cell) for label, cell in about), card.name),
         _component_table(card),
-        Table(
-            ("Component", "Property", "Value"),
-            tuple((text(title), text(label.strip()), cell) for title, label, cell in details),
-            "Details",
-        ),
+        Table(("Component", "Property", "Value"), tuple(details), "Details"),
         Table(("Counted once",), tuple((tie,) for tie in card.ties), "Tied parameters"),
-        Table(
-            ("Component", "Reason"),
-            tuple((text(title), text(reason)) for title, reason in evidence),
-            "Evidence",
-        ),
+        Table(("Component", "Reason"), tuple(evidence), "Evidence"),
     )
     return tuple(table for table in tables if table.rows)
 
@@ -137,8 +114,10 @@ def component_lines(component: Component) -> Iterator[Line]:
     """A component's properties: sizes, embeddings, steps, and the parts of each kind of layer."""
     if component.width:
         yield "Hidden size", text(str(component.width))
-    if component.image:
-        yield from _image_size_line(component.image)
+    if component.image and component.image.size:
+        yield "Image size", text(f"{values.dimensions(component.image.size)} pixels")
+    elif component.image and "size" in component.image.unknown:
+        yield "Image size", values.missing("size", component.image.unknown)
     yield from _active_line(component.active, component.parameters, component.unknown)
     if component.embeddings:
         yield "Embeddings", embeddings_cell(component.embeddings)
@@ -151,16 +130,7 @@ def component_lines(component: Component) -> Iterator[Line]:
     if component.extra_modules:
         yield "Other modules", extra_modules_cell(component)
     for stack in component.stacks:
-        if len(component.stacks) > 1:
-            yield "Stack", concat(code(stack.path), text(f", {plural(stack.count, 'layer')}"))
-        yield from _stack_lines(stack)
-
-
-def _image_size_line(image: ImageInput) -> Iterator[Line]:
-    if image.size:
-        yield "Image size", text(f"{dimensions(image.size)} pixels")
-    elif "size" in image.unknown:
-        yield "Image size", missing("size", image.unknown)
+        yield from _stack_lines(stack, is_named=len(component.stacks) > 1)
 
 
 def tie_cells(groups: Sequence[Sequence[str]]) -> tuple[Cell, ...]:
@@ -169,15 +139,11 @@ def tie_cells(groups: Sequence[Sequence[str]]) -> tuple[Cell, ...]:
     for group in groups:
         by_subtrees.setdefault(_shared_subtrees(group), []).append(group)
     return tuple(
-        _equation(members[0])
+        join(map(code, members[0]), " = ")
         if len(members) == 1
-        else concat(_equation(subtrees), text(f" ({plural(len(members), 'parameter')})"))
+        else concat(join(map(code, subtrees), " = "), text(f" ({values.plural(len(members), 'parameter')})"))
         for subtrees, members in by_subtrees.items()
     )
-
-
-def _equation(paths: Sequence[str]) -> Cell:
-    return join((code(path) for path in paths), " = ")
 
 
 def _shared_subtrees(group: Sequence[str]) -> tuple[str, ...]:
@@ -188,17 +154,12 @@ def _shared_subtrees(group: Sequence[str]) -> tuple[str, ...]:
     return tuple(".".join(names) for names in parts)
 
 
-# The model
-
-
 def _headline(architecture: Architecture) -> Cell:
-    name = architecture.model_class
-    class_name = code(name) if name else missing("model_class", architecture.unknown)
-    count = parameters(architecture)
-    is_known = architecture.parameters.total is not None
-    return concat(
-        class_name, text(", "), *((count, text(" parameters")) if is_known else (text("parameters "), count))
-    )
+    name, count = architecture.model_class, parameters(architecture)
+    class_name = code(name) if name else values.missing("model_class", architecture.unknown)
+    if architecture.parameters.total is None:
+        return concat(class_name, text(", parameters "), count)
+    return concat(class_name, text(", "), count, text(" parameters"))
 
 
 def _about(architecture: Architecture) -> Iterator[Line]:
@@ -220,41 +181,31 @@ def _about(architecture: Architecture) -> Iterator[Line]:
 def _active_line(active: int | None, total: int | None, reasons: Mapping[str, str]) -> Iterator[Line]:
     """`3,353,032,704 parameters per token`, if a token does not use all of them."""
     if active is not None and active != total:
-        yield "Active", text(f"{exact_count(active)} parameters per token")
+        yield "Active", text(f"{values.exact_count(active)} parameters per token")
     elif active is None and "active" in reasons:
-        yield "Active", missing("active", reasons)
+        yield "Active", values.missing("active", reasons)
 
 
 def _sections(architecture: Architecture, *, explain: bool) -> Iterator[Section]:
     total = architecture.parameters.total
-    for title, component in _titled(architecture.components):
+    titles = numbered_role_names([component.role for component in architecture.components])
+    for title, component in zip(titles, architecture.components, strict=True):
         count = component.parameters
         yield Section(
             title=title,
             class_name=component_class(component),
             parameters=count,
-            count=missing("parameters", component.unknown) if count is None else text(exact_count(count)),
-            percent=share(count, total) if count is not None and total else "",
+            count=values.count_cell(count, "parameters", component.unknown),
+            percent=values.share(count, total) if count is not None and total else "",
             paths=component.paths,
             lines=tuple(component_lines(component)),
-            evidence=tuple(
-                f"{each.finding}, by {each.rule}: {each.detail}" for each in component.evidence if explain
-            ),
+            evidence=tuple(map(evidence_text, component.evidence)) if explain else (),
         )
 
 
-def _titled(components: Sequence[Component]) -> Iterator[tuple[str, Component]]:
-    """Each component with the name of its role, numbered if there are several."""
-    roles = [component.role for component in components]
-    for index, component in enumerate(components):
-        number = f" {roles[: index + 1].count(component.role)}" if roles.count(component.role) > 1 else ""
-        yield ROLE_NAMES[component.role] + number, component
-
-
-def _roles(reasons: Mapping[str, str]) -> Iterator[Line]:
-    for role, name in ROLE_NAMES.items():
-        if role.value in reasons:
-            yield name, text(reasons[role.value])
+def _roles(reasons: Mapping[str, str]) -> tuple[Line, ...]:
+    names = ROLE_NAMES.items()
+    return tuple((name, text(reasons[role.value])) for role, name in names if role.value in reasons)
 
 
 def _component_table(card: Card) -> Table:
@@ -262,48 +213,53 @@ def _component_table(card: Card) -> Table:
         (
             text(section.title),
             section.class_name,
-            join((code(path) for path in section.paths), ", ") if section.paths else NOT_APPLICABLE,
+            join(map(code, section.paths), ", ") or values.NOT_APPLICABLE,
             section.count,
             text(section.percent),
         )
         for section in card.sections
     ]
-    dashes = (NOT_APPLICABLE, NOT_APPLICABLE, NOT_APPLICABLE)
-    rows += [(text(name), ABSENT, *dashes) for name, _ in card.absent]
-    rows += [(text(name), unknown(plain_text(reason)), *dashes) for name, reason in card.unknown]
+    dash = values.NOT_APPLICABLE
+    rows += [(text(name), values.ABSENT, dash, dash, dash) for name, _ in card.absent]
+    rows += [
+        (text(name), values.unknown(plain_text(reason)), dash, dash, dash) for name, reason in card.unknown
+    ]
     if card.total is not None:
-        rows.append(
-            (text("Total"), NOT_APPLICABLE, NOT_APPLICABLE, text(exact_count(card.total)), text("100.0 %"))
-        )
-    headers = ("Component", "Class", "Path", "Parameters", "Share")
-    return Table(headers, tuple(rows), title="Components", notes=card.notes)
+        rows.append((text("Total"), dash, dash, text(values.exact_count(card.total)), text("100.0 %")))
+    return Table(("Component", "Class", "Path", "Parameters", "Share"), tuple(rows), "Components", card.notes)
 
 
-# Stacks and layers
-
-
-def _stack_lines(stack: LayerStack) -> Iterator[Line]:
+def _stack_lines(stack: LayerStack, *, is_named: bool) -> Iterator[Line]:
+    if is_named:
+        yield "Stack", concat(code(stack.path), text(f", {values.plural(stack.count, 'layer')}"))
     is_bare = not any(kind.attention or kind.mlp for kind in stack.kinds)
     if is_bare and len(stack.kinds) > _MAX_BARE_KINDS:
         classes = dict.fromkeys(kind.class_name for kind in stack.kinds if kind.class_name)
-        counts = text(f"{plural(stack.count, 'layer')} of {len(stack.kinds)} kinds: ")
-        yield "Layers", concat(counts, join((code(name) for name in classes), ", "))
+        counts = text(f"{values.plural(stack.count, 'layer')} of {len(stack.kinds)} kinds: ")
+        yield "Layers", concat(counts, join(map(code, classes), ", "))
         return
     for index, kind in enumerate(stack.kinds):
         yield "Layer", _layer(stack, index)
-        if kind.attention or kind.mlp or kind.unknown:
-            yield from _kind_lines(kind)
+        if not (kind.attention or kind.mlp or kind.unknown):
+            continue
+        yield from _attention_lines("Attention", kind.attention, kind)
+        for extra in kind.extra_attention:
+            yield from _attention_lines("Also", extra, kind)
+        yield "  MLP", _mlp(kind)
+        for experts in kind.mlp.experts if kind.mlp else ():
+            yield "  Experts", _experts(experts)
+        yield "  Norms", _norms(kind)
 
 
 def _layer(stack: LayerStack, kind: int) -> Cell:
     """`` 24 x `CLIPEncoderLayer`, 12,596,224 parameters each ``."""
     layer = stack.kinds[kind]
     count = stack.order.count(kind) if stack.order else stack.count
-    size = f", {exact_count(layer.parameters)} parameters each" if layer.parameters is not None else ""
-    details = text(size + _indices(stack, kind))
-    if layer.class_name is None:
-        return concat(text(f"{plural(count, 'layer')}, class "), class_cell(None, layer.unknown), details)
-    return concat(text(f"{count} x "), code(layer.class_name), details)
+    size = f", {values.exact_count(layer.parameters)} parameters each" if layer.parameters is not None else ""
+    prefix = f"{count} x " if layer.class_name else f"{values.plural(count, 'layer')}, class "
+    return concat(
+        text(prefix), values.class_cell(layer.class_name, layer.unknown), text(size + _indices(stack, kind))
+    )
 
 
 def _indices(stack: LayerStack, kind: int) -> str:
@@ -315,22 +271,12 @@ def _indices(stack: LayerStack, kind: int) -> str:
     return f", at {', '.join(shown)}"
 
 
-def _kind_lines(kind: Layer) -> Iterator[Line]:
-    yield from _attention_lines("Attention", kind.attention, kind)
-    for extra in kind.extra_attention:
-        yield from _attention_lines("Also", extra, kind)
-    yield "  MLP", _mlp(kind)
-    for experts in kind.mlp.experts if kind.mlp else ():
-        yield "  Experts", _experts(experts)
-    yield "  Norms", _norms(kind)
-
-
 def _attention_lines(label: str, attention: Attention | None, kind: Layer) -> Iterator[Line]:
     if attention is None:
         yield f"  {label}", attention_class(kind)
         return
     details = attention_details(attention)
-    class_name = class_cell(attention.class_name, attention.unknown)
+    class_name = values.class_cell(attention.class_name, attention.unknown)
     yield f"  {label}", concat(class_name, text(", "), details) if details else class_name
     positions = positions_cell(attention)
     if positions is not None:
@@ -352,9 +298,9 @@ def _experts(experts: Experts) -> Cell:
     if experts.hidden_width:
         parts.append(text(f"width {experts.hidden_width}"))
     if experts.parameters is not None:
-        parts.append(text(f"{exact_count(experts.parameters)} parameters each"))
+        parts.append(text(f"{values.exact_count(experts.parameters)} parameters each"))
     if experts.per_token is None:
-        parts.append(concat(text("per token "), missing("per_token", experts.unknown)))
+        parts.append(concat(text("per token "), values.missing("per_token", experts.unknown)))
     if experts.router:
         scoring = f" ({experts.scoring})" if experts.scoring else ""
         parts.append(concat(text("router "), code(experts.router), text(scoring)))
@@ -366,17 +312,14 @@ def _experts(experts: Experts) -> Cell:
 def _norms(layer: Layer) -> Cell:
     """`` `LlamaRMSNorm` (eps=1e-05) as input_layernorm, before attention and MLP ``."""
     if not layer.norms:
-        return missing("norms", layer.unknown, otherwise=text("none"))
+        return values.missing("norms", layer.unknown, otherwise=text("none"))
     names: dict[Cell, list[str]] = {}
     for norm in layer.norms:
-        names.setdefault(_norm(norm), []).append(norm.name)
+        cell = norm_cell(norm)
+        eps = f" (eps={norm.eps})" if cell[0].code and norm.eps is not None else ""
+        names.setdefault(concat(cell, text(eps)), []).append(norm.name)
     groups = (concat(norm, text(_norm_names(members))) for norm, members in names.items())
     return concat(join(groups, "; "), _norm_placement(layer))
-
-
-def _norm(norm: Norm) -> Cell:
-    cell = norm_cell(norm)
-    return concat(cell, text(f" (eps={norm.eps})" if cell[0].code and norm.eps is not None else ""))
 
 
 def _norm_names(names: Sequence[str]) -> str:
@@ -387,7 +330,7 @@ def _norm_names(names: Sequence[str]) -> str:
 def _norm_placement(layer: Layer) -> Cell:
     """`, before attention and MLP`, as in the layer's own code."""
     if layer.norm_placement is None:
-        reason = missing("norm_placement", layer.unknown, otherwise=())
+        reason = values.missing("norm_placement", layer.unknown, otherwise=())
         return concat(text(", placement "), reason) if reason else ()
     parts = [layer.attention.mechanism if layer.attention else "", "MLP" if layer.mlp else ""]
     position = "before and after" if layer.norm_placement == "both" else layer.norm_placement

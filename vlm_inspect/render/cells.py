@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -134,13 +135,14 @@ def escape_table(table: Table) -> Table:
     return replace(
         table,
         title=escape_control_chars(table.title),
-        headers=tuple(escape_control_chars(header) for header in table.headers),
-        rows=tuple(tuple(_escape_cell(cell) for cell in row) for row in table.rows),
-        notes=tuple(escape_control_chars(note) for note in table.notes),
+        headers=tuple(map(escape_control_chars, table.headers)),
+        rows=tuple(tuple(map(escape_cell, row)) for row in table.rows),
+        notes=tuple(map(escape_control_chars, table.notes)),
     )
 
 
-def _escape_cell(cell: Cell) -> Cell:
+def escape_cell(cell: Cell) -> Cell:
+    """Escape the control characters of a cell."""
     return tuple(replace(span, text=escape_control_chars(span.text)) for span in cell)
 
 
@@ -151,3 +153,15 @@ def _is_plain_text(span: Span) -> bool:
 def _unicode_escape(char: str) -> str:
     number = ord(char)
     return f"\\u{number:04x}" if number <= 0xFFFF else f"\\U{number:08x}"  # noqa: PLR2004 - four hex digits
+
+
+def wrap_hanging(value: str, width: int, start: str, *, break_long_words: bool) -> list[str]:
+    """Wrap a text into lines; the first begins with `start`, the others are indented as far."""
+    return textwrap.wrap(
+        value,
+        width,
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_long_words=break_long_words,
+        break_on_hyphens=False,
+    )

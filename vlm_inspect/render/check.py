@@ -5,7 +5,6 @@ The report is a list of lines with a sign and an indent, which every text format
 
 from __future__ import annotations
 
-import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
@@ -13,9 +12,9 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from vlm_inspect.core.codec import to_data
-from vlm_inspect.core.difference import Change, Difference, Move, PathChange, Value
+from vlm_inspect.core.difference import Change, ChangeKind, Difference, Move, PathChange, Value
 from vlm_inspect.core.snapshot import CheckResult
-from vlm_inspect.render.cells import escape_control_chars, text
+from vlm_inspect.render.cells import Layout, escape_control_chars, text, wrap_hanging
 from vlm_inspect.render.markdown import inline_markdown
 from vlm_inspect.render.text.values import exact_count, plural
 
@@ -25,11 +24,16 @@ _MOST_LINES = 12
 """Lines of changes for one model; further changes are only counted."""
 _NARROWEST = 24
 _ONE_LINE = 1000
+_STYLES: Mapping[Sign, str] = {"+": "green", "-": "red", "~": "yellow", ">": "cyan", "!": "bold red", "": ""}
 _CAUSES = {
     "library": "the library changed",
     "repository": "the repository changed",
     "unknown": "changed with the same library and commit",
 }
+_FILES: tuple[tuple[str, Sign, str], ...] = (
+    ("missing", "+", "no snapshot file (create it: vlm-inspect snapshot)"),
+    ("orphaned", "-", "no longer configured (remove it: vlm-inspect snapshot --prune)"),
+)
 _STATUSES: Mapping[str, str] = {
     "different": "changed",
     "missing": "without a snapshot",
@@ -48,19 +52,27 @@ class Line(Struct, frozen=True):
     indent: int = 0
 
 
-def report_text(results: Sequence[CheckResult], width: int = 100) -> str:
-    """The report for a terminal or a log, without colours."""
-    lines = (*report_lines(results), Line("", summary(results)))
-    return "".join(f"{line}\n" for line in plain_lines(lines, width))
+def report_text(results: Sequence[CheckResult], width: int = 100, *, colour: bool = False) -> str:
+    """The report for a terminal or a log; with `colour`, each line in the colour of its sign."""
+    styles = [(_STYLES[line.sign], _wrapped(line, width)) for line in report_lines(results)]
+    styles.append(("bold", _wrapped(Line("", summary(results)), width)))
+    lines = [(line, style) for style, wrapped in styles for line in wrapped]
+    if not colour:
+        return "".join(f"{line}\n" for line, _ in lines)
+    from rich.text import Text
+
+    from vlm_inspect.render.terminal.console import render_text
+
+    return render_text((Text(line, style) for line, style in lines), Layout(width, colour))
 
 
 def report_markdown(results: Sequence[CheckResult]) -> str:
     """The report as a pull request comment or a job summary."""
-    lines = [f"### vlm-inspect: {summary(results)}", ""]
+    markdown = f"### vlm-inspect: {summary(results)}\n\n"
     for line in report_lines(results):
         sign = f"`{line.sign}` " if line.sign else ""
-        lines.append(f"{' ' * line.indent}- {sign}{inline_markdown(text(line.text))}")
-    return "\n".join(lines) + "\n"
+        markdown += f"{' ' * line.indent}- {sign}{inline_markdown(text(line.text))}\n"
+    return markdown
 
 
 def report_data(results: Sequence[CheckResult]) -> dict[str, Any]:
@@ -71,10 +83,10 @@ def report_data(results: Sequence[CheckResult]) -> dict[str, Any]:
 def report_annotations(results: Sequence[CheckResult], folder: str) -> str:
     """GitHub workflow commands: an error for a difference or a failure, a warning for an orphaned file."""
     levels = {"different": "error", "failed": "error", "missing": "error", "orphaned": "warning"}
-    annotations = [
+    lines = [
         _annotation(levels[result.status], result, folder) for result in results if result.status in levels
     ]
-    return "\n".join([*annotations, summary(results), ""])
+    return "\n".join([*lines, summary(results), ""])
 
 
 def summary(results: Sequence[CheckResult]) -> str:
@@ -92,21 +104,9 @@ def report_lines(results: Sequence[CheckResult]) -> tuple[Line, ...]:
     return tuple(Line(line.sign, escape_control_chars(line.text), line.indent) for line in _lines(results))
 
 
-def plain_lines(lines: Sequence[Line], width: int) -> Iterator[str]:
-    """Each line as text, wrapped with a hanging indent."""
-    for line in lines:
-        start = " " * line.indent + (f"{line.sign} " if line.sign else "")
-        yield from textwrap.wrap(
-            line.text,
-            max(width, _NARROWEST),
-            initial_indent=start,
-            subsequent_indent=" " * len(start),
-            break_long_words=True,
-            break_on_hyphens=False,
-        )
-
-
-# --- lines
+def _wrapped(line: Line, width: int) -> list[str]:
+    start = " " * line.indent + (f"{line.sign} " if line.sign else "")
+    return wrap_hanging(line.text, max(width, _NARROWEST), start, break_long_words=True)
 
 
 def _lines(results: Sequence[CheckResult]) -> Iterator[Line]:
@@ -116,25 +116,24 @@ def _lines(results: Sequence[CheckResult]) -> Iterator[Line]:
             yield Line("", f"{title}{_versions(with_cause) if cause == 'library' else ''}:")
             yield from _shared_moves(with_cause)
             yield from _changes_by_model(with_cause)
-    yield from _files(results, "missing", "+", "no snapshot file (create it: vlm-inspect snapshot)")
-    yield from _files(
-        results, "orphaned", "-", "no longer configured (remove it: vlm-inspect snapshot --prune)"
-    )
+    for status, sign, title in _FILES:
+        files = sorted(each.file for each in results if each.status == status)
+        if files:
+            yield Line(sign, f"{title}:")
+            yield from (Line("", file, 2) for file in files)
     for each in results:
         if each.status == "failed":
             yield Line("!", f"{each.model}: {each.message}{' ' + each.hint if each.hint else ''}")
 
 
 def _versions(results: Sequence[CheckResult]) -> str:
-    pairs = {
-        (
-            each.difference.versions_before.get("transformers"),
-            each.difference.versions_after.get("transformers"),
-        )
+    both = (
+        (each.difference.versions_before, each.difference.versions_after)
         for each in results
         if each.difference
-    }
-    versions = sorted(f"transformers {before} → {after}" for before, after in pairs)
+    )
+    name = "transformers"
+    versions = sorted({f"{name} {before.get(name)} → {after.get(name)}" for before, after in both})
     return f" ({', '.join(versions)})"
 
 
@@ -165,7 +164,6 @@ def _different_ends(move: Move) -> tuple[str, ...]:
 
 
 def _changes_by_model(results: Sequence[CheckResult]) -> Iterator[Line]:
-    """The changes of each model other than moves."""
     for result in sorted(results, key=lambda each: each.model):
         difference = result.difference
         if difference is None or not (difference.changes or difference.paths):
@@ -188,20 +186,18 @@ def _totals(difference: Difference) -> str:
 def _change_line(change: Change) -> Line:
     roles = ", ".join(role.value for role in change.roles)
     name = f"{roles}: {change.field}" if roles else change.field
-    if change.kind == "added":
-        return Line("+", f"{name} {_value_text(change.after)}")
-    if change.kind == "removed":
-        return Line("-", f"{name} {_value_text(change.before)}")
-    return Line("~", f"{name} {_value_text(change.before)} → {_value_text(change.after)}")
+    return _before_after(name, change.kind, _value_text(change.before), _value_text(change.after))
 
 
 def _path_line(path: PathChange) -> Line:
-    name = f"{path.what} {path.path}{f' ({path.count} times)' if path.count > 1 else ''}"
-    if path.kind == "added":
-        return Line("+", f"{name}: {path.after}")
-    if path.kind == "removed":
-        return Line("-", f"{name}: {path.before}")
-    return Line("~", f"{name}: {path.before} → {path.after}")
+    name = f"{path.what} {path.path}{f' ({path.count} times)' if path.count > 1 else ''}:"
+    return _before_after(name, path.kind, str(path.before), str(path.after))
+
+
+def _before_after(name: str, kind: ChangeKind, before: str, after: str) -> Line:
+    if kind == "changed":
+        return Line("~", f"{name} {before} → {after}")
+    return Line("+", f"{name} {after}") if kind == "added" else Line("-", f"{name} {before}")
 
 
 def _value_text(value: Value | None) -> str:
@@ -212,18 +208,8 @@ def _value_text(value: Value | None) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _files(results: Sequence[CheckResult], status: str, sign: Sign, title: str) -> Iterator[Line]:
-    files = sorted(each.file for each in results if each.status == status)
-    if files:
-        yield Line(sign, f"{title}:")
-        yield from (Line("", file, 2) for file in files)
-
-
-# --- annotations
-
-
 def _annotation(level: str, result: CheckResult, folder: str) -> str:
-    message = "\n".join(plain_lines(report_lines([result]), _ONE_LINE))
+    message = "\n".join(line for each in report_lines([result]) for line in _wrapped(each, _ONE_LINE))
     file = _escaped_property(f"{folder}/{result.file}")
     title = _escaped_property(f"vlm-inspect: {result.model}")
     return f"::{level} file={file},title={title}::{_escaped_message(message)}"

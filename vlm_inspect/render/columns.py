@@ -14,7 +14,7 @@ from vlm_inspect.render.cells import Cell, Row, code, text
 from vlm_inspect.render.facts import COMPARISON, resolve_fact
 from vlm_inspect.render.text import components
 from vlm_inspect.render.text.fusion import fusion_cell
-from vlm_inspect.render.text.values import ABSENT, NOT_APPLICABLE, exact_count, missing, unknown
+from vlm_inspect.render.text.values import ABSENT, NOT_APPLICABLE, count_cell, exact_count, missing, unknown
 from vlm_inspect.render.text.warnings import ignored_keys_cell, quantization_text
 
 Kind = Literal["architectures", "comparison"]
@@ -80,33 +80,24 @@ def _model_class(record: Architecture) -> Cell:
     return code(record.model_class) if record.model_class else missing("model_class", record.unknown)
 
 
-def _count(field: Literal["total", "active"]) -> Callable[[Architecture], Cell]:
-    def cell(record: Architecture) -> Cell:
-        count: int | None = getattr(record.parameters, field)
-        return missing(field, record.parameters.unknown) if count is None else text(exact_count(count))
-
-    return cell
+def _count(record: Architecture, field: Literal["total", "active"]) -> Cell:
+    return count_cell(getattr(record.parameters, field), field, record.parameters.unknown)
 
 
 def _parameters_of(*roles: Role) -> Callable[[Architecture], Cell]:
     def cell(record: Architecture) -> Cell:
         parts = [part for role in roles for part in record.by_role(role)]
+        reasons = [part.unknown.get("parameters", "") for part in parts if part.parameters is None]
         if not parts:
-            return _no_components(record, roles)
-        reason = next((part.unknown.get("parameters", "") for part in parts if part.parameters is None), None)
-        if reason is not None:
-            return unknown(reason)
-        return text(exact_count(sum(part.parameters or 0 for part in parts)))
+            reasons = [record.unknown[role.value] for role in roles if role.value in record.unknown]
+        if reasons:
+            return unknown(reasons[0])
+        if parts:
+            return text(exact_count(sum(part.parameters or 0 for part in parts)))
+        # with a known total, the components hold all parameters, so this role has none
+        return ABSENT if record.parameters.total is not None else missing("total", record.parameters.unknown)
 
     return cell
-
-
-def _no_components(record: Architecture, roles: Sequence[Role]) -> Cell:
-    reasons = [record.unknown[role.value] for role in roles if role.value in record.unknown]
-    if reasons:
-        return unknown(reasons[0])
-    # with a known total, the components hold all parameters, so this role has none
-    return ABSENT if record.parameters.total is not None else missing("total", record.parameters.unknown)
 
 
 def _quantization(record: Architecture) -> Cell:
@@ -137,16 +128,14 @@ COLUMNS: tuple[Column, ...] = (
     _role("lm_head", "LM Head", Role.LM_HEAD, components.head, show_counts=True),
     Column("model", "Model", "comparison", lambda row: text(row.name)),
     *(_comparison(key, column.title) for key, column in COMPARISON.items()),
-    _optional("total_parameters", "Total Parameters", _count("total")),
-    _optional("active_parameters", "Active Parameters", _count("active")),
+    _optional("total_parameters", "Total Parameters", partial(_count, field="total")),
+    _optional("active_parameters", "Active Parameters", partial(_count, field="active")),
     _optional("vision_parameters", "Vision Parameters", _parameters_of(_VISION)),
     _optional("projector_parameters", "Projector Parameters", _parameters_of(Role.PROJECTOR)),
     _optional("language_parameters", "Language Parameters", _parameters_of(_LANGUAGE)),
     _optional("head_parameters", "LM Head Parameters", _parameters_of(Role.LM_HEAD)),
     _optional(
-        "other_parameters",
-        "Other Parameters",
-        _parameters_of(Role.AUDIO_ENCODER, Role.GENERATOR, Role.OTHER),
+        "other_parameters", "Other Parameters", _parameters_of(Role.AUDIO_ENCODER, Role.GENERATOR, Role.OTHER)
     ),
     _optional("image_fusion", "Image Fusion", partial(fusion_cell, modality="image")),
     _optional("audio_fusion", "Audio Fusion", partial(fusion_cell, modality="audio")),

@@ -8,20 +8,11 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vlm_inspect.core.difference import Change, ChangeKind, ComponentPair, Difference, Incomparable
+from vlm_inspect.core.difference import Change, ChangeKind, ComponentPair, Difference
 from vlm_inspect.core.module_tree import folded_path, is_below
+from vlm_inspect.render import diff_text
 from vlm_inspect.render.cells import Cell, Table, code, concat, join, text
-from vlm_inspect.render.diff_text import (
-    ROLE_NAMES,
-    delta,
-    model_name,
-    move_cell,
-    path_cell,
-    reason_cell,
-    summary,
-    value_cell,
-    versions,
-)
+from vlm_inspect.render.text.components import ROLE_NAMES, numbered_role_names
 from vlm_inspect.render.text.values import NOT_APPLICABLE, exact_count, plural, short_count
 
 Sign = Literal["~", "+", "-", ">", "?", ""]
@@ -62,6 +53,11 @@ class Section(Struct, frozen=True):
     parameters: Line | None = None
     """Its number of parameters, before and after."""
 
+    @property
+    def shown_lines(self) -> tuple[Line, ...]:
+        """The changed facts, if there are any, and then the parameters."""
+        return (*self.lines, self.parameters) if self.lines and self.parameters else self.lines
+
 
 class SignedCell(Struct, frozen=True):
     """A moved or changed path with its sign."""
@@ -90,33 +86,26 @@ class Report(Struct, frozen=True):
 def build_report(difference: Difference) -> Report:
     """Prepare a difference for the output formats."""
     return Report(
-        before=model_name(difference.before),
-        after=model_name(difference.after),
-        summary=summary(difference),
-        versions=versions(difference),
+        before=diff_text.model_name(difference.before),
+        after=diff_text.model_name(difference.after),
+        summary=diff_text.summary(difference),
+        versions=diff_text.versions(difference),
         empty=difference.empty,
         sections=tuple(_sections(difference)),
         total=_count_line("total", difference.total_before, difference.total_after),
-        moves=tuple(SignedCell(">", move_cell(move)) for move in difference.moves),
-        paths=tuple(SignedCell(SIGNS[change.kind], path_cell(change)) for change in difference.paths),
-        incomparable=tuple(_incomparable(difference.incomparable, _pair_titles(difference.pairs))),
+        moves=tuple(SignedCell(">", diff_text.move_cell(move)) for move in difference.moves),
+        paths=tuple(
+            SignedCell(SIGNS[change.kind], diff_text.path_cell(change)) for change in difference.paths
+        ),
+        incomparable=tuple(_incomparable(difference)),
     )
-
-
-def _pair_titles(pairs: Sequence[ComponentPair]) -> list[str]:
-    """The role of each component by name, with a number if several components have the role."""
-    roles = [pair.role for pair in pairs]
-    return [
-        ROLE_NAMES[role] + (f" {roles[: index + 1].count(role)}" if roles.count(role) > 1 else "")
-        for index, role in enumerate(roles)
-    ]
 
 
 def _sections(difference: Difference) -> Iterator[Section]:
     of_model = [change for change in difference.changes if not change.pairs]
     if of_model:
         yield Section("Model", "changed", (), (), tuple(map(_line, of_model)))
-    titles = _pair_titles(difference.pairs)
+    titles = numbered_role_names([pair.role for pair in difference.pairs])
     for index, (pair, title) in enumerate(zip(difference.pairs, titles, strict=True)):
         own = [change for change in difference.changes if index in change.pairs[:1]]
         shared = [change for change in difference.changes if index in change.pairs[1:]]
@@ -129,7 +118,7 @@ def _sections(difference: Difference) -> Iterator[Section]:
         yield Section(
             title=title,
             state=_state(index, pair, difference),
-            path=_path_cell(pair),
+            path=join(map(code, dict.fromkeys(filter(None, (pair.before, pair.after)))), " → "),
             about=_about_cell(pair),
             lines=tuple(lines),
             parameters=count,
@@ -158,24 +147,19 @@ def _line(change: Change) -> Line:
     return Line(
         SIGNS[change.kind],
         change.field,
-        value_cell(change.field, change.before),
-        value_cell(change.field, change.after),
+        diff_text.value_cell(change.field, change.before),
+        diff_text.value_cell(change.field, change.after),
     )
 
 
 def _count_line(title: str, before: int | None, after: int | None) -> Line | None:
     if before is None and after is None:
         return None
-    return Line("", title, _count_cell(before), _count_cell(after), delta(before, after))
+    return Line("", title, _count_cell(before), _count_cell(after), diff_text.delta(before, after))
 
 
 def _count_cell(count: int | None) -> Cell:
     return text("unknown" if count is None else exact_count(count))
-
-
-def _path_cell(pair: ComponentPair) -> Cell:
-    paths = list(dict.fromkeys(path for path in (pair.before, pair.after) if path))
-    return join((code(path) for path in paths), " → ")
 
 
 def _about_cell(pair: ComponentPair) -> Cell:
@@ -190,51 +174,56 @@ def _about_cell(pair: ComponentPair) -> Cell:
     return join(parts, ", ")
 
 
-def _incomparable(facts: Sequence[Incomparable], titles: Sequence[str]) -> Iterator[tuple[str, Cell, Cell]]:
+def _incomparable(difference: Difference) -> Iterator[tuple[str, Cell, Cell]]:
     """Unknown facts, those of one component with the same reason together."""
+    titles = numbered_role_names([pair.role for pair in difference.pairs])
     groups: dict[tuple[str, Cell], list[str]] = {}
-    for fact in facts:
+    for fact in difference.incomparable:
         if fact.pairs:
             owner = titles[fact.pairs[0]]
         else:
             owner = ", ".join(ROLE_NAMES[role] for role in fact.roles) or "Model"
         name = "whether it exists" if fact.field == "component" else fact.field
-        groups.setdefault((owner, reason_cell(fact)), []).append(name)
+        groups.setdefault((owner, diff_text.reason_cell(fact)), []).append(name)
     for (owner, why), names in groups.items():
         yield owner, text(", ".join(dict.fromkeys(names))), why
 
-
-# --- tables
 
 _STATES: dict[Sign, State] = {sign: state for state, sign in SIGNS.items()}
 
 
 def difference_tables(report: Report) -> tuple[Table, ...]:
     """The summary, changes, components, moves, changed paths, and facts that were not compared."""
+    summary_rows = [("Before", report.before), ("After", report.after), ("Summary", report.summary)]
+    if report.versions:
+        summary_rows.insert(2, ("Libraries", report.versions))
+    components = tuple(
+        (text(section.title), section.path or NOT_APPLICABLE, section.about, text(section.state))
+        for section in report.sections
+        if section.about
+    )
+    incomparable = tuple((text(owner), names, why) for owner, names, why in report.incomparable)
     candidates = (
-        _summary_table(report),
+        Table(
+            ("Difference", "Value"),
+            tuple((text(name), text(value)) for name, value in summary_rows),
+            "Difference",
+        ),
         changes_table(report),
-        _components_table(report),
+        Table(("Component", "Path", "Description", "State"), components, "Components"),
         _paths_table("Moved", "Move", report.moves),
         _paths_table("Modules and parameters", "Path", report.paths),
-        _incomparable_table(report),
+        Table(("Component", "Facts", "Reason"), incomparable, "Not comparable"),
     )
     return tuple(table for table in candidates if table.rows)
 
 
 def changes_table(report: Report) -> Table:
     """The changed facts, and the parameters of their components."""
-    rows = [row for section in report.sections for row in _section_rows(section)]
+    rows = [_change_row(section.title, line) for section in report.sections for line in section.shown_lines]
     if rows and report.total and report.total.before != report.total.after:
         rows.append(_change_row("Model", replace(report.total, title="parameters")))
-    return Table(("Component", "Fact", "Before", "After"), tuple(rows), title="Changes")
-
-
-def _section_rows(section: Section) -> Iterator[tuple[Cell, ...]]:
-    for line in section.lines:
-        yield _change_row(section.title, line)
-    if section.lines and section.parameters:
-        yield _change_row(section.title, section.parameters)
+    return Table(("Component", "Fact", "Before", "After"), tuple(rows), "Changes")
 
 
 def _change_row(title: str, line: Line) -> tuple[Cell, ...]:
@@ -242,28 +231,5 @@ def _change_row(title: str, line: Line) -> tuple[Cell, ...]:
     return text(title), text(line.title), line.before, after or NOT_APPLICABLE
 
 
-def _summary_table(report: Report) -> Table:
-    rows = [("Before", report.before), ("After", report.after), ("Summary", report.summary)]
-    if report.versions:
-        rows.insert(2, ("Libraries", report.versions))
-    cells = tuple((text(name), text(value)) for name, value in rows)
-    return Table(("Difference", "Value"), cells, title="Difference")
-
-
-def _components_table(report: Report) -> Table:
-    rows = [
-        (text(section.title), section.path or NOT_APPLICABLE, section.about, text(section.state))
-        for section in report.sections
-        if section.about
-    ]
-    return Table(("Component", "Path", "Description", "State"), tuple(rows), title="Components")
-
-
 def _paths_table(title: str, header: str, paths: Sequence[SignedCell]) -> Table:
-    rows = tuple((each.cell, text(_STATES[each.sign])) for each in paths)
-    return Table((header, "State"), rows, title=title)
-
-
-def _incomparable_table(report: Report) -> Table:
-    rows = tuple((text(owner), names, why) for owner, names, why in report.incomparable)
-    return Table(("Component", "Facts", "Reason"), rows, title="Not comparable")
+    return Table((header, "State"), tuple((each.cell, text(_STATES[each.sign])) for each in paths), title)

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from vlm_inspect.render.cells import Cell, Layout, code, concat, escape_table, join, text
+from vlm_inspect.render.cells import Cell, Layout, code, concat, escape_cell, escape_table, join, text
 from vlm_inspect.render.diff import Report, Section, SignedCell, changes_table
-from vlm_inspect.render.diff_text import escape_cell
 from vlm_inspect.render.markdown import inline_markdown, render_markdown
 
 # longer lists are collapsed, so that the comment fits on a screen
@@ -25,27 +24,20 @@ def _blocks(report: Report) -> Iterator[str]:
     if report.empty:
         yield _inline(text(report.summary))
         return
-    yield f"**{_inline(text(report.summary))}**{_inline(text(_totals(report)))}"
+    counts = f"{report.total.delta} parameters" if report.total and report.total.delta else ""
+    totals = "".join(f" · {part}" for part in (counts, report.versions) if part)
+    yield f"**{_inline(text(report.summary))}**{_inline(text(totals))}"
     table = changes_table(report)
     if table.rows:
         yield render_markdown([escape_table(replace(table, title=""))], Layout()).rstrip("\n")
     yield from _list("Moved", [_signed(each) for each in report.moves])
     yield from _list("Modules and parameters", [_signed(each) for each in report.paths])
-    yield from _list(
-        "Not comparable",
-        [
-            concat(text(f"{owner}: "), names, text(" ("), why, text(")"))
-            for owner, names, why in report.incomparable
-        ],
-    )
+    incomparable = [
+        concat(text(f"{owner}: "), names, text(" ("), why, text(")"))
+        for owner, names, why in report.incomparable
+    ]
+    yield from _list("Not comparable", incomparable)
     yield from _components_without_changes(report.sections)
-
-
-def _totals(report: Report) -> str:
-    """The change of the total, and of the libraries."""
-    parts = [f"{report.total.delta} parameters"] if report.total and report.total.delta else []
-    parts += [report.versions] if report.versions else []
-    return "".join(f" · {part}" for part in parts)
 
 
 def _signed(path: SignedCell) -> Cell:
@@ -65,13 +57,12 @@ def _list(title: str, cells: Sequence[Cell]) -> Iterator[str]:
 
 
 def _components_without_changes(sections: Sequence[Section]) -> Iterator[str]:
-    """The components without changed facts, a line for each state."""
-    for state in dict.fromkeys(section.state for section in sections if not section.lines):
-        components = [
-            concat(text(f"{section.title} ("), section.about, text(")"))
-            for section in sections
-            if section.state == state and not section.lines
-        ]
+    states: dict[str, list[Cell]] = {}
+    for section in sections:
+        if not section.lines:
+            cell = concat(text(f"{section.title} ("), section.about, text(")"))
+            states.setdefault(section.state, []).append(cell)
+    for state, components in states.items():
         yield _inline(concat(text(f"{state.capitalize()}: "), join(components, " · ")))
 
 

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.difference import Change, Difference, Incomparable, Move, PathChange, Value
+from vlm_inspect.core.difference import Difference, Incomparable, Move, PathChange, Value
 from vlm_inspect.core.model_ref import ModelIdentity
-from vlm_inspect.render.cells import Cell, Span, code, concat, escape_control_chars, join, text
+from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.text.values import ABSENT, dimensions, exact_count, plural, runs, shortest_period
 
-ROLE_NAMES: Mapping[Role, str] = {
-    Role.VISION_ENCODER: "Vision encoder",
-    Role.AUDIO_ENCODER: "Audio encoder",
-    Role.PROJECTOR: "Projector",
-    Role.LANGUAGE_MODEL: "Language model",
-    Role.LM_HEAD: "LM head",
-    Role.TASK_HEAD: "Task head",
-    Role.GENERATOR: "Generator",
-    Role.OTHER: "Other",
-}
 # facts whose text is not the name of a class, type or path
 _PLAIN_TEXT = ("attention kind", "norm eps", "other embeddings", "quantization")
 _SIZES = ("patch size", "image size")
@@ -51,14 +40,12 @@ def summary(difference: Difference) -> str:
     if not difference.empty:
         return ", ".join(f"{count} {kind}" for kind, count in difference.counts().items())
     libraries = f" ({versions(difference)})" if versions(difference) else ""
-    return f"No difference{libraries}." + _not_compared(difference.incomparable)
-
-
-def _not_compared(facts: Sequence[Incomparable]) -> str:
+    sentence = f"No difference{libraries}."
+    facts = difference.incomparable
     if not facts:
-        return ""
+        return sentence
     reasons = dict.fromkeys(why for fact in facts for why in (fact.before, fact.after) if why)
-    return f" {plural(len(facts), 'fact')} could not be compared ({', '.join(reasons)})."
+    return f"{sentence} {plural(len(facts), 'fact')} could not be compared ({', '.join(reasons)})."
 
 
 def delta(before: int | None, after: int | None) -> str:
@@ -66,12 +53,6 @@ def delta(before: int | None, after: int | None) -> str:
     if before is None or after is None or before == after:
         return ""
     return f"{after - before:+,}"
-
-
-def change_name(change: Change) -> str:
-    """`vision_encoder.layers`; `language_model+lm_head.vocabulary` if two share it; `model class`."""
-    roles = "+".join(role.value for role in change.roles)
-    return f"{roles}.{change.field}" if roles else change.field
 
 
 def value_cell(field: str, value: Value | None) -> Cell:
@@ -147,8 +128,3 @@ def reason_cell(fact: Incomparable) -> Cell:
         return text(f"unknown in both: {fact.before}")
     sides = (("before", fact.before), ("after", fact.after))
     return text("; ".join(f"unknown {side}: {why}" for side, why in sides if why))
-
-
-def escape_cell(cell: Cell) -> Cell:
-    """The cell with all control characters escaped."""
-    return tuple(Span(escape_control_chars(span.text), span.code, span.href) for span in cell)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vlm_inspect.core.packages import HealthCheck, State
-from vlm_inspect.render.cells import Table, escape_control_chars, text
+from vlm_inspect.render.cells import Table, escape_control_chars, text, wrap_hanging
 
 _MARKS: Mapping[State, str] = {"ok": "ok", "note": "note", "wrong": "WRONG"}
 # in a narrower terminal the text goes below its title
@@ -27,28 +26,18 @@ def doctor_text(findings: Sequence[HealthCheck], width: int = 100) -> str:
     return "\n".join([*lines, "", _summary(findings)])
 
 
-def _wrapped(value: str, width: int, start: str) -> Iterator[str]:
-    """Lines with a hanging indent; a path or command is not broken, so that it can be copied."""
-    yield from textwrap.wrap(
-        escape_control_chars(value),
-        max(width, len(start) + _NARROWEST_TEXT),
-        initial_indent=start,
-        subsequent_indent=" " * len(start),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+def _wrapped(value: str, width: int, start: str) -> list[str]:
+    width = max(width, len(start) + _NARROWEST_TEXT)
+    # a path or command is not broken, so that it can be copied
+    return wrap_hanging(escape_control_chars(value), width, start, break_long_words=False)
 
 
 def doctor_table(findings: Sequence[HealthCheck]) -> Table:
     """A row for each check."""
+    rows = ((_MARKS[each.state], each.subject, each.message, each.hint) for each in findings)
+    headers = ("State", "Check", "Result", "What to do")
     return Table(
-        headers=("State", "Check", "Result", "What to do"),
-        rows=tuple(
-            (text(_MARKS[each.state]), text(each.subject), text(each.message), text(each.hint))
-            for each in findings
-        ),
-        title="vlm-inspect doctor",
-        notes=(_summary(findings),),
+        headers, tuple(tuple(map(text, row)) for row in rows), "vlm-inspect doctor", (_summary(findings),)
     )
 
 

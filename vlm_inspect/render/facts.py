@@ -1,13 +1,7 @@
 """The comparison table: derived values, and facts stated by the user that are checked against them.
 
 A stated fact replaces the derived value, unless the model contradicts it: then the derived value is shown
-with a warning. Only comparable facts can be contradicted:
-
-* a parameter count (`8B`, `Mistral-7B`) agrees if it is the model's count, rounded or cut at the stated
-  digits, or within 2 % of it (publishers count differently). A language model may be counted with or without
-  its head, or as the whole model;
-* flash attention: `yes`, `no`, and `optional` (which means yes);
-* the size, patch and image size in a vision encoder's name (`clip-vit-large-patch14-336`).
+with a warning. Only parameter counts, flash attention and a vision encoder's name can be contradicted.
 """
 
 from __future__ import annotations
@@ -20,16 +14,8 @@ from msgspec import Struct
 from vlm_inspect.core.architecture import Architecture, Component, Role
 from vlm_inspect.core.stages import ConvStage, LinearStage
 from vlm_inspect.render.cells import Cell, Fact, Row, concat, link, plain_text, text
-from vlm_inspect.render.text import projectors
+from vlm_inspect.render.text import projectors, values
 from vlm_inspect.render.text.components import depths, of_role
-from vlm_inspect.render.text.values import (
-    NOT_APPLICABLE,
-    NOT_STATED,
-    class_cell,
-    missing,
-    short_count,
-    unknown,
-)
 from vlm_inspect.render.vit import VisionTransformer, layer_widths
 
 _HUB = "https://huggingface.co"
@@ -74,15 +60,15 @@ def resolve_fact(row: Row, key: str) -> ResolvedFact:
     stated = row.facts.get(key)
     derived = column.derive(row.architecture) if column.derive and row.architecture else None
     if stated is None:
-        return ResolvedFact(derived or (NOT_APPLICABLE if column.derive else NOT_STATED))
-    contradiction = None
-    if column.contradiction and row.architecture:
+        return ResolvedFact(derived or (values.NOT_APPLICABLE if column.derive else values.NOT_STATED))
+    value = _stated_text(key, stated)
+    if derived and row.architecture and column.contradiction:
         contradiction = column.contradiction(stated, row.architecture)
-    if contradiction is None or derived is None:
-        return ResolvedFact(_stated_cell(key, stated))
-    return ResolvedFact(
-        derived, f"{row.name}: stated {column.title} {_stated_text(key, stated)!r}, {contradiction}"
-    )
+        if contradiction is not None:
+            return ResolvedFact(derived, f"{row.name}: stated {column.title} {value!r}, {contradiction}")
+    if key == "url" and value.startswith(("https://", "http://")):
+        return ResolvedFact(link(value.rstrip("/").rpartition("/")[2] or value, value))
+    return ResolvedFact(text(value))
 
 
 def fact_warnings(row: Row) -> tuple[str, ...]:
@@ -91,34 +77,29 @@ def fact_warnings(row: Row) -> tuple[str, ...]:
     return tuple(fact.warning for fact in resolved if fact.warning)
 
 
-# Derived values
-
-
 def parameters(architecture: Architecture) -> Cell:
     """`8.40B`."""
-    total = architecture.parameters.total
-    if total is None:
-        return missing("total", architecture.parameters.unknown)
-    return text(short_count(total))
+    total, unknowns = architecture.parameters.total, architecture.parameters.unknown
+    return values.missing("total", unknowns) if total is None else text(values.short_count(total))
 
 
 def flash_attention(architecture: Architecture) -> Cell:
     """`Yes` if the model's class supports it."""
     supported = _supports_flash_attention(architecture)
     if supported is None:
-        return missing("attention_backends", architecture.unknown, otherwise=unknown(""))
+        return values.missing("attention_backends", architecture.unknown, otherwise=values.unknown(""))
     return text("Yes" if supported else "No")
 
 
 def _vision_encoder(architecture: Architecture) -> Cell:
     """`CLIP ViT-L/14-336`."""
-    return of_role(architecture, Role.VISION_ENCODER, _vision_name, show_counts=True)
 
+    def describe(component: Component) -> Cell:
+        if component.class_name is None or "stacks" in component.unknown:
+            return values.class_cell(component.class_name, component.unknown)
+        return text(str(VisionTransformer.of(component)))
 
-def _vision_name(component: Component) -> Cell:
-    if component.class_name is None or "stacks" in component.unknown:
-        return class_cell(component.class_name, component.unknown)
-    return text(str(VisionTransformer.of(component)))
+    return of_role(architecture, Role.VISION_ENCODER, describe, show_counts=True)
 
 
 def _pooling(architecture: Architecture) -> Cell:
@@ -168,8 +149,8 @@ def _backbone(architecture: Architecture) -> Cell:
 
     def describe(component: Component) -> Cell:
         figures = [depths(component)] if component.stacks else []
-        figures += [short_count(count)] if count is not None else []
-        class_name = class_cell(component.class_name, component.unknown)
+        figures += [values.short_count(count)] if count is not None else []
+        class_name = values.class_cell(component.class_name, component.unknown)
         return concat(class_name, text("".join(f", {figure}" for figure in figures)))
 
     return of_role(architecture, Role.LANGUAGE_MODEL, describe)
@@ -179,7 +160,7 @@ def model_card(architecture: Architecture) -> Cell:
     """A link to the model's page on the Hub, if it has one."""
     model = architecture.model
     if model.source not in {"hub", "catalogue"} or not _HUB_ID.fullmatch(model.id):
-        return NOT_APPLICABLE
+        return values.NOT_APPLICABLE
     return link(model.id.rpartition("/")[2], f"{_HUB}/{model.id}")
 
 
@@ -195,21 +176,11 @@ def _supports_flash_attention(architecture: Architecture) -> bool | None:
     return None if backends is None else "flash_attention" in backends
 
 
-# Stated facts
-
-
-def _stated_cell(key: str, stated: Fact) -> Cell:
-    value = _stated_text(key, stated)
-    if key == "url" and value.startswith(("https://", "http://")):
-        return link(value.rstrip("/").rpartition("/")[2] or value, value)
-    return text(value)
-
-
 def _stated_text(key: str, stated: Fact) -> str:
     if isinstance(stated, bool):
         return "Yes" if stated else "No"
     if isinstance(stated, int) and key == "parameters":
-        return short_count(stated)
+        return values.short_count(stated)
     return " ".join(str(stated).split())
 
 
@@ -218,7 +189,7 @@ def _parameters_contradiction(stated: Fact, architecture: Architecture) -> str |
     count = _stated_count(stated)
     if total is None or count is None or _agrees(*count, total):
         return None
-    return f"the model has {short_count(total)}"
+    return f"the model has {values.short_count(total)}"
 
 
 def _backbone_contradiction(stated: Fact, architecture: Architecture) -> str | None:
@@ -226,7 +197,7 @@ def _backbone_contradiction(stated: Fact, architecture: Architecture) -> str | N
     actual = list(_language_counts(architecture))
     if count is None or not actual or any(_agrees(*count, each) for each in actual):
         return None
-    return f"its language model has {short_count(actual[0])}"
+    return f"its language model has {values.short_count(actual[0])}"
 
 
 def _language_counts(architecture: Architecture) -> Iterator[int]:
@@ -241,8 +212,7 @@ def _language_counts(architecture: Architecture) -> Iterator[int]:
 
 
 def _flash_attention_contradiction(stated: Fact, architecture: Architecture) -> str | None:
-    supported = _supports_flash_attention(architecture)
-    value = _as_bool(stated)
+    supported, value = _supports_flash_attention(architecture), _as_bool(stated)
     if supported is None or value is None or value == supported:
         return None
     return "the model's class supports it" if supported else "the model's class does not support it"
@@ -268,6 +238,7 @@ def _stated_count(stated: Fact) -> tuple[float, float] | None:
 
 
 def _agrees(stated: float, last_digit: float, count: int) -> bool:
+    """Whether a count is the stated one, rounded or cut at its digits, or nearly: publishers differ."""
     difference = count - stated
     return -last_digit / 2 <= difference < last_digit or abs(difference) <= _TOLERANCE * count
 

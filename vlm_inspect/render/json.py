@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from vlm_inspect.core.architecture import Architecture
 from vlm_inspect.core.codec import to_data
 from vlm_inspect.core.difference import Difference
-from vlm_inspect.render.cells import Row, escape_control_chars
-from vlm_inspect.render.diff_text import change_name, move_ends
-
-_DIFFERENCE_LISTS = ("pairs", "changes", "moves", "paths", "incomparable")
+from vlm_inspect.render.cells import Failure, Row, escape_control_chars
+from vlm_inspect.render.diff_text import move_ends
 
 
 def record_json(architecture: Architecture) -> str:
@@ -33,40 +31,14 @@ def to_json(data: Any) -> str:
 
 
 def difference_json(difference: Difference) -> str:
-    """A difference as JSON.
-
-    ::
-
-        { "before": {"id": …, "revision": …, "source": …}, "after": {…},
-          "empty": false,
-          "counts": {"changed": 13, "moved": 0, "added": 1, "removed": 1},
-          "total_before": 8354764800, "total_after": 8480007232,
-          "pairs": [{"role": "vision_encoder", "before": "model.vision_tower", "after": …,
-                     "parameters_before": …, "parameters_after": …, "class_before": …, "class_after": …,
-                     "layers_before": …, "layers_after": …}],
-          "changes": [{"kind": "changed", "roles": ["vision_encoder"], "field": "layers",
-                       "before": 24, "after": 27, "pairs": [0]}],
-          "moves": [{"before": "model.vision_tower.vision_model", "after": "model.vision_tower",
-                     "parameters": 391, "what": "module"}],
-          "paths": [{"kind": "removed", "path": "model.layers.*.rotary_emb", "what": "module", "count": 33,
-                     "before": "RotaryEmbedding", "after": null, "moved_from": null}],
-          "incomparable": [{"roles": ["vision_encoder"], "field": "class", "before": "remote code",
-                            "after": null, "pairs": [0]}],
-          "versions_before": {"transformers": …}, "versions_after": {…} }
-
-    Every key is always present. `before` and `after` are null if that side has no value. In `incomparable`
-    they are the reasons why a value is unknown, and null if it is known. `pairs` of a change are indices
-    into the list `pairs`; a change of the whole model has no pairs and no roles. `*` in a path stands for a
-    number. `path` of a changed path is the new one, `moved_from` the old one if it differs. A move with an
-    empty end is a move of the whole model.
-    """
+    """A difference as JSON, as docs/reference/record.md describes it."""
     return to_json(difference_data(difference))
 
 
 def difference_data(difference: Difference) -> dict[str, Any]:
     """The data that `difference_json` writes."""
     data = to_data(difference)
-    lists = {name: [_all_fields(item) for item in getattr(difference, name)] for name in _DIFFERENCE_LISTS}
+    lists = ("pairs", "changes", "moves", "paths", "incomparable")
     return {
         "before": data["before"],
         "after": data["after"],
@@ -74,30 +46,32 @@ def difference_data(difference: Difference) -> dict[str, Any]:
         "counts": difference.counts(),
         "total_before": difference.total_before,
         "total_after": difference.total_after,
-        **lists,
+        **{name: [_all_fields(item) for item in getattr(difference, name)] for name in lists},
         "versions_before": dict(difference.versions_before),
         "versions_after": dict(difference.versions_after),
     }
 
 
 def difference_names(difference: Difference) -> str:
-    """The names of all differences, one per line: `vision_encoder.layers`, `a.b.* -> a.*`, or a path."""
-    return "".join(f"{escape_control_chars(name)}\n" for name in _names(difference))
+    """The names of all differences, one per line.
 
-
-def _names(difference: Difference) -> Iterator[str]:
-    yield from dict.fromkeys(change_name(change) for change in difference.changes)
-    yield from (" -> ".join(move_ends(move)) for move in difference.moves)
-    yield from dict.fromkeys(change.path or "(the model itself)" for change in difference.paths)
+    `vision_encoder.layers`, `language_model+lm_head.vocabulary` if two share it, `a.b.* -> a.*`, or a path.
+    """
+    changes = (  # a change of the whole model has no roles
+        f"{'+'.join(role.value for role in change.roles)}.{change.field}".removeprefix(".")
+        for change in difference.changes
+    )
+    moves = (" -> ".join(move_ends(move)) for move in difference.moves)
+    paths = (change.path or "(the model itself)" for change in difference.paths)
+    names = (*dict.fromkeys(changes), *moves, *dict.fromkeys(paths))
+    return "".join(f"{escape_control_chars(name)}\n" for name in names)
 
 
 def _record(row: Row) -> Any:
     if row.architecture is not None:
         return to_data(row.architecture)
     model = to_data(row.model) if row.model else {"id": row.name}
-    if row.error is None:
-        return {"model": model, "error": {"type": "VlmInspectError", "message": "no record", "hint": ""}}
-    return {"model": model, "error": _all_fields(row.error)}
+    return {"model": model, "error": _all_fields(row.error or Failure("VlmInspectError", "no record"))}
 
 
 def _all_fields(item: Any) -> dict[str, Any]:

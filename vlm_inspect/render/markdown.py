@@ -23,13 +23,12 @@ _URL_SAFE = ":/?#@!&=+,;~%-._"
 
 def render_markdown(tables: Sequence[Table], _layout: Layout) -> str:
     """Pipe tables. A single table has no title: its document has a heading."""
-    blocks = [_table(table, titled=len(tables) > 1) for table in tables]
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(_table(table, titled=len(tables) > 1) for table in tables) + "\n"
 
 
 def inline_markdown(cell: Cell) -> str:
     """A cell as part of a line of Markdown."""
-    return "".join(_span(span) for span in cell)
+    return "".join(map(_span, cell))
 
 
 def code_block(lines: str) -> str:

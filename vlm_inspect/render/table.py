@@ -12,23 +12,15 @@ from vlm_inspect.render.text.warnings import MARK, ignored_keys_warning
 
 _TITLES: Mapping[Kind, str] = {"architectures": "Model architectures", "comparison": "Model comparison"}
 
-_FROM_HEADERS = "Read from the names and shapes of its tensors; no code of its repo was run."
-
 
 def build_table(kind: Kind, rows: Sequence[Row], columns: Sequence[str] | None = None) -> Table:
-    """The table of a kind, with its default columns or the named ones.
-
-    A model that could not be inspected has a row with its error.
+    """The table of a kind; a model that could not be inspected has a row with its error.
 
     Raises SettingsError if there is no column of that name.
     """
     selected = select_columns(kind, columns)
-    return Table(
-        headers=tuple(column.title for column in selected),
-        rows=tuple(_error_cells(row, selected) or _cells(row, selected) for row in rows),
-        title=_TITLES[kind],
-        notes=_notes(rows),
-    )
+    cells = tuple(_error_cells(row, selected) or _cells(row, selected) for row in rows)
+    return Table(tuple(column.title for column in selected), cells, _TITLES[kind], _notes(rows))
 
 
 def _cells(row: Row, columns: Sequence[Column]) -> tuple[Cell, ...]:
@@ -71,18 +63,11 @@ def _sentences(architecture: Architecture) -> Iterator[str]:
     """The notes of a record, and the reasons that are truncated in their cells."""
     yield from architecture.notes
     if architecture.builder == "header":  # the notes of other builders name the builder
-        yield _FROM_HEADERS
-    for reasons in (
-        architecture.unknown,
-        architecture.parameters.unknown,
-        *_component_unknowns(architecture),
-    ):
-        yield from filter(is_truncated, reasons.values())
-
-
-def _component_unknowns(architecture: Architecture) -> Iterator[Mapping[str, str]]:
+        yield "Read from the names and shapes of its tensors; no code of its repo was run."
+    unknowns = [architecture.unknown, architecture.parameters.unknown]
     for component in architecture.components:
-        yield component.unknown
+        unknowns.append(component.unknown)
         for layer in component.layers:
-            yield layer.unknown
-            yield from (part.unknown for part in (layer.attention, layer.mlp) if part)
+            unknowns += [part.unknown for part in (layer, layer.attention, layer.mlp) if part]
+    for reasons in unknowns:
+        yield from filter(is_truncated, reasons.values())

@@ -109,6 +109,7 @@ class _Folding:
         is_cut = depth == 0 and bool(node.children)
         child_depth = None if depth is None else depth - 1
         parameter_paths = (join(path, parameter) for parameter, _ in node.parameters)
+        missing = (reason for missing, reason in self._missing.items() if is_below(missing, path))
         return FoldedModule(
             name=name,
             class_name=None if node.inferred else node.class_name,
@@ -119,9 +120,7 @@ class _Folding:
             children=() if is_cut else tuple(self._children(node, path, child_depth)),
             tied_to=next((self._tied_to[each] for each in parameter_paths if each in self._tied_to), None),
             is_cut=is_cut,
-            missing_reason=next(
-                (reason for missing, reason in self._missing.items() if is_below(missing, path)), ""
-            ),
+            missing_reason=next(missing, ""),
             unknown_class_reason=self._unknowns.why_class_unknown(path) if node.inferred else "",
         )
 
@@ -204,9 +203,8 @@ def _counts(node: FoldedModule) -> str:
         return f"{each} + unknown" if node.parameters else f"unknown ({node.missing_reason})"
     if not node.parameters:
         return ""
-    counts = (
-        f"{exact_count(node.count * node.parameters)} = {node.count} x {each}" if node.count > 1 else each
-    )
+    total = f"{exact_count(node.count * node.parameters)} = {node.count} x " if node.count > 1 else ""
+    counts = total + each
     return f"{counts} tied to {escape_control_chars(node.tied_to)}" if node.tied_to else counts
 
 

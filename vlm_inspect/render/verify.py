@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 
 from vlm_inspect.core.codec import to_data
-from vlm_inspect.core.load_report import Kind, LoadReport, Mismatch
+from vlm_inspect.core.load_report import Kind, LoadReport, Mismatch, Subject
 from vlm_inspect.core.module_tree import split
 from vlm_inspect.render.cells import Cell, Table, code, text
-from vlm_inspect.render.diff_text import ROLE_NAMES, model_name
+from vlm_inspect.render.diff_text import model_name
 from vlm_inspect.render.json import to_json
+from vlm_inspect.render.text.components import ROLE_NAMES
 from vlm_inspect.render.text.values import NOT_APPLICABLE, dimensions, exact_count, plural, short_count
 
 MISSING_FILES = "Missing or incomplete files"
 _MOST_RANGES = 6
+_KIND_TITLES: Mapping[Subject, Mapping[Kind, str]] = {
+    "adapter": {
+        "unexpected": "Without effect: no such target in the model",
+        "mismatched": "Mismatched: the shape does not match the target",
+        "missing": "Missing: expected, but not in the adapter",
+    },
+    "checkpoint": {
+        "missing": "Missing: in the model, but not in the checkpoint",
+        "unexpected": "Unexpected: in the checkpoint, but not in the model",
+        "mismatched": "Mismatched: the shapes differ",
+    },
+}
+"""By importance: for an adapter, tensors without effect come first."""
 
 
 def load_report_json(report: LoadReport) -> str:
@@ -24,17 +39,35 @@ def load_report_json(report: LoadReport) -> str:
 
 def load_report_tables(report: LoadReport) -> tuple[Table, ...]:
     """The verdict, missing files, mismatches, components and renamed keys."""
+    verdict_rows = [("Verdict", verdict(report)), ("Tensors", tensor_counts(report))]
+    verdict_rows += [("Uncertain", sentence) for sentence in report.uncertain]
+    mismatches = tuple(
+        (
+            text(title.partition(":")[0]),
+            text(component_title(mismatch)),
+            name_cell(mismatch.path),
+            name_cell(mismatch.key),
+            text(about(mismatch)),
+        )
+        for title, members in mismatches_by_kind(report)
+        for mismatch in members
+    )
+    components = tuple((role, path, text(count)) for role, path, count in component_rows(report))
     candidates = (
-        _verdict_table(report),
-        Table(("File", "Tensors"), tuple(missing_file_rows(report)), title=MISSING_FILES),
-        _mismatches_table(report),
-        _components_table(report),
-        _renamings_table(report),
+        Table(
+            (report.subject.capitalize(), heading(report)),
+            tuple((text(label), text(value)) for label, value in verdict_rows),
+            "Verdict",
+            report.notes,
+        ),
+        Table(("File", "Tensors"), tuple(missing_file_rows(report)), MISSING_FILES),
+        Table(
+            ("Problem", "Component", "In the model", "In the checkpoint", "Tensors"), mismatches, "Mismatches"
+        ),
+        Table(("Component", "Path", "Tensors"), components, "Components"),
+        Table(("In the checkpoint", "In the model", "Tensors"), tuple(renaming_rows(report)), "Renamed keys"),
     )
     return tuple(table for table in candidates if table.rows)
-
-
-# --- text
 
 
 def heading(report: LoadReport) -> str:
@@ -61,26 +94,10 @@ def tensor_counts(report: LoadReport) -> str:
     return f"{tensors} tensors in the checkpoint, {loaded} load{ignored}."
 
 
-def kinds(report: LoadReport) -> tuple[Kind, ...]:
-    """The kinds of mismatches, the most important first: for an adapter, tensors without effect."""
-    if report.subject == "adapter":
-        return ("unexpected", "mismatched", "missing")
-    return ("missing", "unexpected", "mismatched")
-
-
-def kind_title(report: LoadReport, kind: Kind) -> str:
-    """The heading for all mismatches of a kind: its name, a colon, its meaning."""
-    if report.subject == "adapter":
-        return {
-            "missing": "Missing: expected, but not in the adapter",
-            "unexpected": "Without effect: no such target in the model",
-            "mismatched": "Mismatched: the shape does not match the target",
-        }[kind]
-    return {
-        "missing": "Missing: in the model, but not in the checkpoint",
-        "unexpected": "Unexpected: in the checkpoint, but not in the model",
-        "mismatched": "Mismatched: the shapes differ",
-    }[kind]
+def mismatches_by_kind(report: LoadReport) -> Iterator[tuple[str, list[Mismatch]]]:
+    """The mismatches of each kind, the most important first, after its name, a colon and its meaning."""
+    for kind, title in _KIND_TITLES[report.subject].items():
+        yield title, [mismatch for mismatch in report.mismatches if mismatch.kind == kind]
 
 
 def component_title(mismatch: Mismatch) -> str:
@@ -128,17 +145,10 @@ def _numbers(mismatch: Mismatch) -> str:
 
 
 def _ranges(numbers: Iterable[int]) -> str:
-    ranges: list[tuple[int, int]] = []
-    for number in sorted(numbers):
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1] = (ranges[-1][0], number)
-        else:
-            ranges.append((number, number))
-    parts = [str(first) if first == last else f"{first}-{last}" for first, last in ranges[:_MOST_RANGES]]
+    groups = groupby(enumerate(sorted(numbers)), key=lambda item: item[1] - item[0])
+    ranges = [[number for _, number in group] for _, group in groups]
+    parts = [str(each[0]) if len(each) == 1 else f"{each[0]}-{each[-1]}" for each in ranges[:_MOST_RANGES]]
     return ", ".join(parts) + (" …" if len(ranges) > _MOST_RANGES else "")
-
-
-# --- rows and tables
 
 
 def missing_file_rows(report: LoadReport) -> Iterator[tuple[Cell, Cell]]:
@@ -159,37 +169,3 @@ def renaming_rows(report: LoadReport) -> Iterator[tuple[Cell, Cell, Cell]]:
     for each in report.renamings:
         converted = ", converted" if each.is_converted else ""
         yield name_cell(each.key), name_cell(each.path), text(f"{plural(each.count, 'tensor')}{converted}")
-
-
-def _verdict_table(report: LoadReport) -> Table:
-    rows = [(text("Verdict"), text(verdict(report))), (text("Tensors"), text(tensor_counts(report)))]
-    rows += [(text("Uncertain"), text(sentence)) for sentence in report.uncertain]
-    headers = (report.subject.capitalize(), heading(report))
-    return Table(headers, tuple(rows), title="Verdict", notes=report.notes)
-
-
-def _mismatches_table(report: LoadReport) -> Table:
-    rows = tuple(
-        (
-            text(kind_title(report, kind).partition(":")[0]),
-            text(component_title(mismatch)),
-            name_cell(mismatch.path),
-            name_cell(mismatch.key),
-            text(about(mismatch)),
-        )
-        for kind in kinds(report)
-        for mismatch in report.mismatches
-        if mismatch.kind == kind
-    )
-    headers = ("Problem", "Component", "In the model", "In the checkpoint", "Tensors")
-    return Table(headers, rows, title="Mismatches")
-
-
-def _components_table(report: LoadReport) -> Table:
-    rows = tuple((role, path, text(count)) for role, path, count in component_rows(report))
-    return Table(("Component", "Path", "Tensors"), rows, title="Components")
-
-
-def _renamings_table(report: LoadReport) -> Table:
-    headers = ("In the checkpoint", "In the model", "Tensors")
-    return Table(headers, tuple(renaming_rows(report)), title="Renamed keys")

@@ -5,27 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
-from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
 from vlm_inspect.render.card import Card, Section
 from vlm_inspect.render.cells import Layout, Line, escape_control_chars, text
-from vlm_inspect.render.terminal.console import (
-    BAR,
-    FAINT,
-    GAP,
-    HEADING,
-    INDENT,
-    MIN_WIDTH,
-    NAME,
-    WARNING,
-    definition_list,
-    plain_line,
-    progress_bar,
-    render_text,
-    styled_text,
-)
+from vlm_inspect.render.terminal import console
 from vlm_inspect.render.text.values import exact_count, short_count
 
 # on narrow terminals the bars go first, then the classes and the exact counts
@@ -38,50 +23,43 @@ _MIN_TITLE_WIDTH = len("Flash attention")
 
 def card_text(card: Card, *, width: int = 100, colour: bool = False) -> str:
     """The card as text, never wider than the terminal, readable without colour."""
-    return render_text(_parts(card, max(width, MIN_WIDTH)), Layout(width, colour))
+    return console.render_text(_parts(card, max(width, console.MIN_WIDTH)), Layout(width, colour))
 
 
 def _parts(card: Card, width: int) -> Iterator[RenderableType]:
-    yield plain_line(card.name, NAME)
-    yield styled_text(card.headline)
+    yield console.plain_line(card.name, console.NAME)
+    yield console.styled_text(card.headline)
     if card.warning:
-        yield plain_line(f"Warning: {card.warning}", WARNING)
+        yield console.plain_line(f"Warning: {card.warning}", console.WARNING)
     yield _properties(card.about, width, indent=0)
     yield ""
     yield _shares(card, width)
     for section in card.sections:
         yield ""
         yield _heading(section)
-        yield _properties(_section_lines(section, width), width)
-    yield from _group("Not in this model", [_properties(card.absent, width)] if card.absent else [])
-    yield from _group("Unknown", [_properties(card.unknown, width)] if card.unknown else [])
-    yield from _group("Tied parameters (counted once)", [_indented(styled_text(tie)) for tie in card.ties])
-    yield from _group("Notes", [_indented(plain_line(note)) for note in card.notes])
-
-
-def _group(title: str, body: Sequence[RenderableType]) -> Iterator[RenderableType]:
-    if body:
-        yield ""
-        yield Text(title, style=HEADING)
-        yield from body
+        class_line = [] if width >= _MIN_WIDTH_FOR_CLASSES else [("Class", section.class_name)]
+        evidence = (("Evidence", text(reason)) for reason in section.evidence)
+        yield _properties([*class_line, *section.lines, *evidence], width)
+    for title, roles in (("Not in this model", card.absent), ("Unknown", card.unknown)):
+        yield from console.titled(title, [_properties(roles, width)] if roles else [], indent=0)
+    yield from console.titled(
+        "Tied parameters (counted once)", [console.styled_text(tie) for tie in card.ties]
+    )
+    yield from console.titled("Notes", [console.plain_line(note) for note in card.notes])
 
 
 def _heading(section: Section) -> Text:
-    heading = Text(section.title, style=HEADING, overflow="fold")
+    heading = Text(section.title, style=console.HEADING, overflow="fold")
     if section.paths:
-        heading.append(f"  {escape_control_chars(', '.join(section.paths))}", style=f"not bold {FAINT}")
+        heading.append(
+            f"  {escape_control_chars(', '.join(section.paths))}", style=f"not bold {console.FAINT}"
+        )
     return heading
 
 
-def _section_lines(section: Section, width: int) -> list[Line]:
-    class_line = [] if width >= _MIN_WIDTH_FOR_CLASSES else [("Class", section.class_name)]
-    return [*class_line, *section.lines, *(("Evidence", text(reason)) for reason in section.evidence)]
-
-
 def _shares(card: Card, width: int) -> RenderableType:
-    """The components with their parameters, shares and bars."""
     has_bars, is_wide = width >= _MIN_WIDTH_FOR_BARS, width >= _MIN_WIDTH_FOR_CLASSES
-    grid = Grid.grid(padding=(0, GAP, 0, 0))
+    grid = Grid.grid(padding=(0, console.GAP, 0, 0))
     for _ in range(2 if is_wide else 1):
         grid.add_column(overflow="fold")
     for _ in range(2):
@@ -89,28 +67,19 @@ def _shares(card: Card, width: int) -> RenderableType:
     if has_bars:
         grid.add_column(overflow="fold")
     for section in card.sections:
-        class_name = [styled_text(section.class_name)] if is_wide else []
-        count = styled_text(section.count) if is_wide else Text(_short_count(section.parameters))
-        bars = [_bar(section, card)] if has_bars else []
-        grid.add_row(Text(section.title, style=HEADING), *class_name, count, section.percent, *bars)
+        class_name = [console.styled_text(section.class_name)] if is_wide else []
+        short = "unknown" if section.parameters is None else short_count(section.parameters)
+        count = console.styled_text(section.count) if is_wide else Text(short)
+        bar = console.progress_bar(section.parameters or 0, card.total or 0, _MAX_BAR_WIDTH)
+        bars = [Text(bar, style=console.BAR, no_wrap=True)] if has_bars else []
+        grid.add_row(Text(section.title, style=console.HEADING), *class_name, count, section.percent, *bars)
     if card.total is not None:
         total = exact_count(card.total) if is_wide else short_count(card.total)
-        grid.add_row(Text("Total", style=FAINT), *([""] if is_wide else []), total)
+        grid.add_row(Text("Total", style=console.FAINT), *([""] if is_wide else []), total)
     return grid
 
 
-def _bar(section: Section, card: Card) -> Text:
-    bar = progress_bar(section.parameters or 0, card.total or 0, _MAX_BAR_WIDTH)
-    return Text(bar, style=BAR, no_wrap=True)
-
-
-def _short_count(count: int | None) -> str:
-    return "unknown" if count is None else short_count(count)
-
-
-def _properties(lines: Sequence[Line], width: int, *, indent: int = INDENT) -> RenderableType:
-    return definition_list(lines, width, indent=indent, min_title=_MIN_TITLE_WIDTH + INDENT - indent)
-
-
-def _indented(part: RenderableType) -> RenderableType:
-    return Padding(part, (0, 0, 0, INDENT))
+def _properties(lines: Sequence[Line], width: int, *, indent: int = console.INDENT) -> RenderableType:
+    return console.definition_list(
+        lines, width, indent=indent, min_title=_MIN_TITLE_WIDTH + console.INDENT - indent
+    )

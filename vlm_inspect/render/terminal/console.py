@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -20,11 +20,9 @@ CODE, HEADING, NAME, FAINT, WARNING, BAR = "cyan", "bold", "bold green", "dim", 
 INDENT = 2
 GAP = 2
 
-_WARNING_STARTS = ("unknown", "error:")
 # if titles leave less room than this, values go below them
 _MIN_VALUE_WIDTH = 28
 _EIGHTHS = " ▏▎▍▌▋▊▉"
-_FULL = "█"
 
 
 def render_text(parts: Iterable[RenderableType], layout: Layout) -> str:
@@ -55,7 +53,8 @@ def styled_text(cell: Cell, style: str = "") -> Text:
     """A cell, escaped, with its identifiers in colour and its unknown values highlighted."""
     line = Text(style=style, overflow="fold")
     for span in cell:
-        line.append(_span_text(span), style=_style(span))
+        is_warning = span.text.lstrip(" ,").startswith(("unknown", "error:"))
+        line.append(_span_text(span), style=CODE if span.code else WARNING if is_warning else "")
     return line
 
 
@@ -69,14 +68,26 @@ def cell_width(cell: Cell) -> int:
     return sum(cell_len(_span_text(span)) for span in cell)
 
 
+def indented(part: RenderableType, indent: int = INDENT) -> RenderableType:
+    """A part moved to the right."""
+    return Padding(part, (0, 0, 0, indent))
+
+
+def titled(title: str, parts: Sequence[RenderableType], indent: int = INDENT) -> Iterator[RenderableType]:
+    """An empty line, a heading, and the indented parts; nothing if there are no parts."""
+    if parts:
+        yield ""
+        yield plain_line(title, HEADING)
+        yield from (indented(part, indent) for part in parts)
+
+
 def definition_list(
     lines: Sequence[Line], width: int, *, indent: int = INDENT, min_title: int = 0
 ) -> RenderableType:
     """Titles and values in two columns, or values below their titles where the terminal is narrow."""
     longest_title = max((cell_len(title) for title, _ in lines), default=0)
     has_room = width - indent - max(longest_title, min_title) - GAP >= _MIN_VALUE_WIDTH
-    grid = _two_columns(lines, min_title) if has_room else _one_column(lines)
-    return Padding(grid, (0, 0, 0, indent))
+    return indented(_two_columns(lines, min_title) if has_room else _one_column(lines), indent)
 
 
 def progress_bar(part: int, total: int, width: int) -> str:
@@ -84,7 +95,7 @@ def progress_bar(part: int, total: int, width: int) -> str:
     if total <= 0 or part <= 0:
         return ""
     full, rest = divmod(max(1, round(8 * width * min(part / total, 1))), 8)
-    return _FULL * full + (_EIGHTHS[rest] if rest else "")
+    return "█" * full + (_EIGHTHS[rest] if rest else "")
 
 
 def _two_columns(lines: Sequence[Line], min_title: int) -> Grid:
@@ -100,17 +111,10 @@ def _one_column(lines: Sequence[Line]) -> Grid:
     grid = Grid.grid()
     grid.add_column(overflow="fold")
     for title, cell in lines:
-        indent = INDENT + len(title) - len(title.lstrip())
         grid.add_row(Text(title, style=FAINT))
-        grid.add_row(Padding(styled_text(cell), (0, 0, 0, indent)))
+        grid.add_row(indented(styled_text(cell), INDENT + len(title) - len(title.lstrip())))
     return grid
 
 
 def _span_text(span: Span) -> str:
     return escape_control_chars(span.href or span.text)
-
-
-def _style(span: Span) -> str:
-    if span.code:
-        return CODE
-    return WARNING if span.text.lstrip(" ,").startswith(_WARNING_STARTS) else ""

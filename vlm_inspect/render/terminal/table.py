@@ -9,22 +9,12 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from vlm_inspect.render.cells import Layout, Table, text
-from vlm_inspect.render.terminal.console import (
-    FAINT,
-    GAP,
-    HEADING,
-    MIN_WIDTH,
-    NAME,
-    cell_width,
-    definition_list,
-    render_text,
-    styled_text,
-)
+from vlm_inspect.render.terminal import console
 
 
 def render_terminal(tables: Sequence[Table], layout: Layout) -> str:
     """Text that is never wider than the terminal, readable without colour."""
-    return render_text(_parts(tables, max(layout.width, MIN_WIDTH)), layout)
+    return console.render_text(_parts(tables, max(layout.width, console.MIN_WIDTH)), layout)
 
 
 def _parts(tables: Sequence[Table], width: int) -> Iterator[RenderableType]:
@@ -32,24 +22,26 @@ def _parts(tables: Sequence[Table], width: int) -> Iterator[RenderableType]:
         if index:
             yield ""
         if len(tables) > 1 and table.title:
-            yield Text(table.title, style=HEADING)
+            yield Text(table.title, style=console.HEADING)
         yield from [_grid(table)] if _natural_width(table) <= width else _records(table, width)
         if table.notes:
             yield ""
-        yield from (styled_text(text(note), FAINT) for note in table.notes)
+        yield from (console.styled_text(text(note), console.FAINT) for note in table.notes)
 
 
 def _natural_width(table: Table) -> int:
     columns = zip(*([[text(header) for header in table.headers], *table.rows]), strict=True)
-    return sum(max(cell_width(cell) for cell in column) + GAP for column in columns) - GAP
+    return sum(max(map(console.cell_width, column)) + console.GAP for column in columns) - console.GAP
 
 
 def _grid(table: Table) -> RenderableType:
-    grid = Grid(box=None, pad_edge=False, padding=(0, GAP, 0, 0), collapse_padding=True)
+    grid = Grid(box=None, pad_edge=False, padding=(0, console.GAP, 0, 0), collapse_padding=True)
     for index, header in enumerate(table.headers):
-        grid.add_column(Text(header, style=HEADING), style=NAME if not index else "", overflow="fold")
+        grid.add_column(
+            Text(header, style=console.HEADING), style=console.NAME if not index else "", overflow="fold"
+        )
     for row in table.rows:
-        grid.add_row(*(styled_text(cell) for cell in row))
+        grid.add_row(*(console.styled_text(cell) for cell in row))
     return grid
 
 
@@ -58,5 +50,5 @@ def _records(table: Table, width: int) -> Iterator[RenderableType]:
     for index, row in enumerate(table.rows):
         if index:
             yield ""
-        yield styled_text(row[0], NAME)
-        yield definition_list(list(zip(table.headers[1:], row[1:], strict=True)), width)
+        yield console.styled_text(row[0], console.NAME)
+        yield console.definition_list(list(zip(table.headers[1:], row[1:], strict=True)), width)

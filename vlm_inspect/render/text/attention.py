@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from vlm_inspect.core.architecture import Attention, Latent, Norm, Rotary
+from vlm_inspect.core.architecture import Attention, Latent, Rotary
 from vlm_inspect.render.cells import Cell, concat, join, text
 from vlm_inspect.render.text.steps import norm_cell
 from vlm_inspect.render.text.values import missing, plural
 
 _ALL_PROJECTIONS = 4
-_POSITIONS = {
-    "relative": "relative position bias",
-    "alibi": "ALiBi",
-    "none": "none in attention",
-}
+_POSITIONS = {"relative": "relative position bias", "alibi": "ALiBi", "none": "none in attention"}
 
 
 def heads(attention: Attention) -> str:
@@ -30,11 +26,8 @@ def heads(attention: Attention) -> str:
 
 def attention_details(attention: Attention) -> Cell:
     """`grouped-query, sliding window of 1024, 8 heads of 256, 4 key-value heads, q/k norm …`."""
-    details: list[Cell] = [text(each) for each in _structure(attention)]
-    if attention.qk_norm:
-        details.append(_query_key_norm(attention))
-    details += [text(each) for each in _extras(attention)]
-    return join(details, ", ")
+    norms = [_query_key_norm(attention)] if attention.qk_norm else []
+    return join([*map(text, _structure(attention)), *norms, *map(text, _extras(attention))], ", ")
 
 
 def positions_cell(attention: Attention) -> Cell | None:
@@ -77,23 +70,20 @@ def _latent(latent: Latent, head_width: int | None) -> Iterator[str]:
 
 def _query_key_norm(attention: Attention) -> Cell:
     """`` q/k norm `Qwen3RMSNorm` per head ``."""
-    norm = attention.qk_norm[0]
+    norm, scope = attention.qk_norm[0], ""
+    if norm.width is not None and attention.head_width is not None:
+        scope = " per head" if norm.width == attention.head_width else " over all heads"
     has_one_side = len(attention.qk_norm) == 1 and not norm.name.startswith("qk")
     only = f" on {norm.name} only" if has_one_side else ""
-    return concat(text("q/k norm "), norm_cell(norm), text(_norm_scope(norm, attention) + only))
-
-
-def _norm_scope(norm: Norm, attention: Attention) -> str:
-    if norm.width is None or attention.head_width is None:
-        return ""
-    return " per head" if norm.width == attention.head_width else " over all heads"
+    return concat(text("q/k norm "), norm_cell(norm), text(scope + only))
 
 
 def _extras(attention: Attention) -> Iterator[str]:
     if len(attention.bias) == _ALL_PROJECTIONS:
         yield "bias"
     elif attention.bias:
-        yield f"bias on {_listing(attention.bias)}"
+        *first, last = attention.bias
+        yield f"bias on {', '.join(first)} and {last}" if first else f"bias on {last}"
     yield from attention.features
     if attention.state_width:
         yield f"state size {attention.state_width}"
@@ -113,12 +103,6 @@ def _rotary(rotary: Rotary, head_width: int | None) -> str:
     if rotary.theta:
         parts.append(f"theta {_number(rotary.theta)}")
     return ", ".join(parts)
-
-
-def _listing(names: Sequence[str]) -> str:
-    """`query, key and value`."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _number(value: float) -> str:

@@ -1,14 +1,9 @@
-"""A component, and all components of a role, as one cell of a table.
-
-This package writes the text of every cell; the output formats only add markup.
-"""
+"""A component, and all components of a role, as one cell of a table."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-
-from msgspec import Struct
+from collections.abc import Callable, Sequence
 
 from vlm_inspect.core.architecture import Architecture, Component, Layer, LayerStack, Role
 from vlm_inspect.render.cells import Cell, concat, join, text
@@ -18,19 +13,18 @@ from vlm_inspect.render.text.values import ABSENT, MAX_VARIANTS, class_cell, col
 
 Describe = Callable[[Component], Cell]
 
-ROLE_NAMES: Mapping[Role, str] = {
-    Role.VISION_ENCODER: "Vision encoder",
-    Role.AUDIO_ENCODER: "Audio encoder",
-    Role.PROJECTOR: "Projector",
-    Role.LANGUAGE_MODEL: "Language model",
-    Role.LM_HEAD: "LM head",
-    Role.TASK_HEAD: "Task head",
-    Role.GENERATOR: "Generator",
-    Role.OTHER: "Other",
-}
+ROLE_NAMES = {role: role.value.replace("_", " ").capitalize() for role in Role} | {Role.LM_HEAD: "LM head"}
 
 _CODEC_HALF = re.compile(r"(?:^|\.)(encoder|decoder)(?=\.)")
 _MAX_STACKS = 3
+
+
+def numbered_role_names(roles: Sequence[Role]) -> list[str]:
+    """The name of each role, numbered if the role occurs more than once: `Projector 2`."""
+    return [
+        ROLE_NAMES[role] + (f" {roles[: index + 1].count(role)}" if roles.count(role) > 1 else "")
+        for index, role in enumerate(roles)
+    ]
 
 
 def of_role(architecture: Architecture, role: Role, describe: Describe, *, show_counts: bool = False) -> Cell:
@@ -61,24 +55,25 @@ def layers(component: Component) -> Cell:
     if len(component.stacks) > _MAX_STACKS:
         return text(depths(component))
     separator = "; " if any(len(stack.kinds) > 1 for stack in component.stacks) else " + "
-    named = zip(_stack_names(component.stacks), component.stacks, strict=True)
-    return join((concat(text(name.prefix), _named_stack(stack, name)) for name, stack in named), separator)
+    cells = (
+        concat(text(prefix), stack_cell(stack) if noun == "layer" else text(plural(stack.count, noun)))
+        for (prefix, noun), stack in zip(_stack_names(component.stacks), component.stacks, strict=True)
+    )
+    return join(cells, separator)
 
 
 def depths(component: Component) -> str:
     """`24 layers`, `2 + 12 + 24 layers`, `encoder 12 + decoder 12 layers`."""
     names = _stack_names(component.stacks)
-    counts = " + ".join(
-        f"{name.prefix}{stack.count}" for name, stack in zip(names, component.stacks, strict=True)
-    )
-    return f"{counts} {names[-1].noun}{'' if counts == '1' else 's'}"
+    named = zip(names, component.stacks, strict=True)
+    counts = " + ".join(f"{prefix}{stack.count}" for (prefix, _), stack in named)
+    return f"{counts} {names[-1][1]}{'' if counts == '1' else 's'}"
 
 
 def embeddings(component: Component) -> Cell:
     """`Conv2d(3, 1024) + Embedding(577)`."""
-    if not component.embeddings:
-        return missing("embeddings", component.unknown)
-    return embeddings_cell(component.embeddings)
+    found = component.embeddings
+    return embeddings_cell(found) if found else missing("embeddings", component.unknown)
 
 
 def attention(component: Component) -> Cell:
@@ -101,7 +96,10 @@ def norms(component: Component) -> Cell:
 
 def projector(component: Component) -> Cell:
     """The steps of a projector; its class if no steps are known."""
-    return stages_cell(component.stages) if component.stages else _class_or_reason(component)
+    if component.stages:
+        return stages_cell(component.stages)
+    reasons = component.unknown if component.class_name is None else {}
+    return missing("stages", reasons, otherwise=component_class(component))
 
 
 def head(component: Component) -> Cell:
@@ -109,36 +107,14 @@ def head(component: Component) -> Cell:
     return concat(projector(component), text(", tied")) if component.head else projector(component)
 
 
-class _StackName(Struct, frozen=True):
-    """The name that distinguishes a stack from the component's other stacks."""
-
-    prefix: str = ""
-    """`encoder `, `decoder `."""
-    noun: str = "layer"
-
-
-def _stack_names(stacks: Sequence[LayerStack]) -> list[_StackName]:
-    """Encoder and decoder, or cross-attention and self-attention layers."""
+def _stack_names(stacks: Sequence[LayerStack]) -> list[tuple[str, str]]:
+    """(prefix, noun) of each stack: encoder and decoder, or cross-attention and self-attention layers."""
     halves = [next(iter(_CODEC_HALF.findall(stack.path)), "") for stack in stacks]
     if sorted(halves) == ["decoder", "encoder"]:
-        return [_StackName(f"{half} ") for half in halves]
+        return [(f"{half} ", "layer") for half in halves]
     is_cross = [all(kind.attention and kind.attention.cross for kind in stack.kinds) for stack in stacks]
-    if all(is_cross):
-        return [_StackName() for _ in stacks]
-    return [_StackName(noun="cross-attention layer" if cross else "layer") for cross in is_cross]
-
-
-def _named_stack(stack: LayerStack, name: _StackName) -> Cell:
-    return text(plural(stack.count, name.noun)) if name.noun != "layer" else stack_cell(stack)
-
-
-def _class_or_reason(component: Component) -> Cell:
-    if component.class_name is None:
-        return missing("stages", component.unknown, otherwise=component_class(component))
-    return component_class(component)
+    return [("", "cross-attention layer" if cross and not all(is_cross) else "layer") for cross in is_cross]
 
 
 def _of_layers(component: Component, describe: Callable[[Layer], Cell]) -> Cell:
-    if not component.layers:
-        return missing("stacks", component.unknown)
-    return distinct(component.layers, describe)
+    return distinct(component.layers, describe) if component.layers else missing("stacks", component.unknown)

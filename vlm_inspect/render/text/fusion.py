@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from vlm_inspect.core.architecture import Architecture, FusionStep, Modality, ModalityInput
+from vlm_inspect.core.architecture import Architecture, Evidence, FusionStep, Modality, ModalityInput
 from vlm_inspect.render.cells import Cell, Line, code, concat, join, text
 from vlm_inspect.render.text.values import ABSENT, missing, unknown
 
@@ -41,7 +41,12 @@ def fusion_lines(architecture: Architecture, *, explain: bool = False) -> Iterat
     for entry in architecture.inputs:
         yield _TITLES[entry.modality], concat(_steps(entry), _placeholder_token(entry))
         for evidence in entry.evidence if explain else ():
-            yield "Evidence", text(f"{evidence.finding}, by {evidence.rule}: {evidence.detail}")
+            yield "Evidence", text(evidence_text(evidence))
+
+
+def evidence_text(evidence: Evidence) -> str:
+    """`LlavaModel.vision_tower, by accessor: …`: a finding, its rule and its detail."""
+    return f"{evidence.finding}, by {evidence.rule}: {evidence.detail}"
 
 
 def _steps(entry: ModalityInput) -> Cell:

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, combinations
 
 from vlm_inspect.core.architecture import Attention, Layer, LayerStack, Mlp
 from vlm_inspect.render.cells import Cell, code, concat, join, text
+from vlm_inspect.render.text import values
 from vlm_inspect.render.text.attention import heads
 from vlm_inspect.render.text.steps import activation_name, norm_cell, widths
-from vlm_inspect.render.text.values import (
-    ABSENT,
-    NOT_APPLICABLE,
-    Runs,
-    class_cell,
-    collapse_similar,
-    exact_count,
-    find_pattern,
-    kind_counts,
-    missing,
-    plural,
-    unknown,
-)
 
 _MAX_NAMED_KINDS = 5
 _MAX_DIFFERENCES = 4
@@ -29,7 +17,7 @@ _MAX_DIFFERENCES = 4
 
 def stack_cell(stack: LayerStack) -> Cell:
     """`24 layers`; of several kinds `32 layers: 3 x linear attention + 1 x full attention, 8 times`."""
-    count = text(plural(stack.count, "layer"))
+    count = text(values.plural(stack.count, "layer"))
     if len(stack.kinds) < 2:  # noqa: PLR2004 - one kind needs no pattern
         return count
     number_of_kinds = text(f" of {len(stack.kinds)} kinds")
@@ -48,39 +36,38 @@ def stack_cell(stack: LayerStack) -> Cell:
 
 def distinct(layers: Sequence[Layer], describe: Callable[[Layer], Cell]) -> Cell:
     """The different cells of the layers: `` `A` / `B` ``; many that differ in numbers as a range."""
-    return join(collapse_similar(list(dict.fromkeys(describe(layer) for layer in layers))), " / ")
+    return join(values.collapse_similar(list(dict.fromkeys(describe(layer) for layer in layers))), " / ")
 
 
 def attention_class(layer: Layer) -> Cell:
     """`` `CLIPAttention` ``."""
     if layer.attention is None:
-        return missing("attention", layer.unknown, otherwise=ABSENT)
-    return class_cell(layer.attention.class_name, layer.attention.unknown)
+        return values.missing("attention", layer.unknown, otherwise=values.ABSENT)
+    return values.class_cell(layer.attention.class_name, layer.attention.unknown)
 
 
 def mlp_cell(layer: Layer) -> Cell:
     """`` `CLIPMLP` (1024 -> 4096 -> 1024) ``, with its experts if it is sparse."""
     if layer.mlp is None:
-        return missing("mlp", layer.unknown, otherwise=ABSENT)
+        return values.missing("mlp", layer.unknown, otherwise=values.ABSENT)
     return concat(_dense_mlp(layer.mlp), text("".join(f", {each}" for each in _expert_counts(layer.mlp))))
 
 
 def norms_cell(layer: Layer) -> Cell:
     """The different norms of a layer."""
     if not layer.norms:
-        return missing("norms", layer.unknown, otherwise=ABSENT)
+        return values.missing("norms", layer.unknown, otherwise=values.ABSENT)
     return join(dict.fromkeys(norm_cell(norm) for norm in layer.norms), " / ")
 
 
-def _expert_counts(mlp: Mlp) -> list[str]:
+def _expert_counts(mlp: Mlp) -> Iterator[str]:
     """`128 experts`, `8 per token`, `1 shared`, for each group of experts."""
-    counts = []
     for experts in mlp.experts:
-        noun = f"{experts.modality} expert" if experts.modality else "expert"
-        counts.append(plural(experts.count, noun))
-        counts += [f"{experts.per_token} per token"] if experts.per_token else []
-        counts += [f"{experts.shared} shared"] if experts.shared else []
-    return counts
+        yield values.plural(experts.count, f"{experts.modality} expert" if experts.modality else "expert")
+        if experts.per_token:
+            yield f"{experts.per_token} per token"
+        if experts.shared:
+            yield f"{experts.shared} shared"
 
 
 def _dense_mlp(mlp: Mlp) -> Cell:
@@ -89,15 +76,10 @@ def _dense_mlp(mlp: Mlp) -> Cell:
     if mlp.class_name:
         return concat(code(mlp.class_name), text(f" ({mapping})" if mapping else ""))
     if "class_name" in mlp.unknown:
-        reason = unknown(mlp.unknown["class_name"])
+        reason = values.unknown(mlp.unknown["class_name"])
         return concat(text(f"{mapping}, class "), reason) if mapping else reason
-    return _bare_projections(mlp, mapping)
-
-
-def _bare_projections(mlp: Mlp, mapping: str) -> Cell:
-    """The projections of a layer without an MLP module."""
-    if not mapping:
-        return NOT_APPLICABLE
+    if not mapping:  # the layer has projections, and no MLP module
+        return values.NOT_APPLICABLE
     if mlp.gated:
         return text(f"gated, {mapping}")
     up, down = widths((mlp.input_width, mlp.hidden_width)), widths((mlp.hidden_width, mlp.output_width))
@@ -109,26 +91,23 @@ def _order_cell(order: Sequence[int], names: Sequence[Cell]) -> Cell:
     """The order of the kinds if it has a short description; else the number of layers of each kind."""
     different = tuple(dict.fromkeys(names))
     order = [different.index(names[kind]) for kind in order]
-    segments = find_pattern(order)
+    segments = values.find_pattern(order)
     if segments is None:
-        return concat(_runs_cell(kind_counts(order), different), text(", mixed"))
+        return concat(_runs_cell(values.kind_counts(order), different), text(", mixed"))
     suffixes = (text(f", {times} times" if times > 1 else "") for _, times in segments)
     bodies = (_runs_cell(body, different) for body, _ in segments)
     return join(map(concat, bodies, suffixes), ", then ")
 
 
-def _runs_cell(runs: Runs, names: Sequence[Cell]) -> Cell:
+def _runs_cell(runs: values.Runs, names: Sequence[Cell]) -> Cell:
     return join((concat(text(f"{length} x "), names[kind]) for kind, length in runs), " + ")
-
-
-# Names for the kinds of layers of one stack
 
 
 def kind_names(kinds: Sequence[Layer]) -> tuple[Cell, ...] | None:
     """A unique name for each kind of layer, by as few differences as possible; None if they look the same."""
     differences = _differences(kinds)
     sizes = tuple(
-        text(f"{exact_count(kind.parameters)} parameters" if kind.parameters is not None else "")
+        text(f"{values.exact_count(kind.parameters)} parameters" if kind.parameters is not None else "")
         for kind in kinds
     )
     candidates = chain(
@@ -185,7 +164,7 @@ def _sliding_window(layer: Layer) -> str:
 
 def _number_of_experts(layer: Layer) -> str:
     groups = layer.mlp.experts if layer.mlp else ()
-    return " + ".join(plural(each.count, "expert") for each in groups) or "dense"
+    return " + ".join(values.plural(each.count, "expert") for each in groups) or "dense"
 
 
 def _attention(layer: Layer) -> Attention:

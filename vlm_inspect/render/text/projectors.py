@@ -23,6 +23,7 @@ from vlm_inspect.render.text.steps import StepGroup, activation_name, query_coun
 from vlm_inspect.render.text.values import dimensions, missing, plural
 
 _PERCEPTRON = (LinearStage, ActivationStage, NormStage)
+_BLOCK_NAMES = {"qformer": "Q-Former", "perceiver": "perceiver resampler", "resampler": "resampler"}
 
 
 def projection(component: Component) -> Cell:
@@ -113,22 +114,15 @@ def _stage_name(stage: Stage) -> str | None:
         return "MLP"
     if isinstance(stage, BlockStage):
         layers = f" ({plural(stage.num_layers, 'layer')})" if stage.num_layers else ""
-        return f"{_block_name(stage.class_name or '')}{layers}"
+        class_name = stage.class_name or ""
+        names = (name for part, name in _BLOCK_NAMES.items() if part in class_name.lower())
+        return next(names, class_name) + layers
     if isinstance(stage, ConvStage):
         kernel = f" ({dimensions(stage.kernel_size)})" if stage.kernel_size else ""
         return f"convolution{kernel}"
     if isinstance(stage, ParameterStage) and stage.is_matrix:
         return f"weight matrix ({dimensions(stage.shape)})"
     return stage.class_name or "" if isinstance(stage, OtherStage) else None
-
-
-def _block_name(class_name: str) -> str:
-    lowered = class_name.lower()
-    if "qformer" in lowered:
-        return "Q-Former"
-    if "perceiver" in lowered:
-        return "perceiver resampler"
-    return "resampler" if "resampler" in lowered else class_name
 
 
 def _pooling_name(stage: Stage) -> str | None:
@@ -150,9 +144,10 @@ def _features_per_token(stages: Sequence[Stage], vision_width: int | None) -> in
     """
     maps = (LinearStage, MlpStage, BlockStage, ParameterStage)
     first = next((stage for stage in stages if isinstance(stage, maps)), None)
-    if not isinstance(first, LinearStage | MlpStage) or not vision_width or first.input_width is None:
+    width = first.input_width if isinstance(first, LinearStage | MlpStage) else None
+    if not width or not vision_width:
         return None
-    times, rest = divmod(first.input_width, vision_width)
+    times, rest = divmod(width, vision_width)
     return times if times > 1 and not rest else None
 
 

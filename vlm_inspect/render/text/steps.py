@@ -119,9 +119,6 @@ def query_count(stage: BlockStage) -> str:
     return plural(stage.num_queries or 0, noun)
 
 
-# Grouping: numbered lists of equal items, parallel branches
-
-
 class StepGroup(Struct, frozen=True):
     """Consecutive steps that are described together."""
 
@@ -183,9 +180,6 @@ def _list_indices(path: str) -> Iterator[tuple[str, str]]:
 
 def _without_location(stage: Stage) -> Stage:
     return replace(stage, path="", branch=None)
-
-
-# Cells of steps
 
 
 def _step_cells(stages: Sequence[Stage]) -> Iterator[Cell]:

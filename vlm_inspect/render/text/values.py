@@ -7,7 +7,8 @@ be determined), `—` (not applicable: a Linear has no layers) or `not stated` (
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count as counter
 from itertools import groupby
 from typing import TypeVar
 
@@ -81,6 +82,11 @@ def exact_count(count: int) -> str:
     return f"{count:,}"
 
 
+def count_cell(count: int | None, field: str, reasons: Mapping[str, str]) -> Cell:
+    """An exact count, or its placeholder."""
+    return missing(field, reasons) if count is None else text(exact_count(count))
+
+
 def share(part: int, total: int) -> str:
     """`4.3 %`; a small share that is not zero is `<0.1 %`."""
     percent = 100 * part / total if total else 0.0
@@ -94,7 +100,7 @@ def plural(count: int, noun: str) -> str:
 
 def dimensions(sides: Sequence[int]) -> str:
     """`336 x 336`."""
-    return " x ".join(str(side) for side in sides)
+    return " x ".join(map(str, sides))
 
 
 def collapse_similar(cells: Sequence[Cell]) -> list[Cell]:
@@ -106,10 +112,7 @@ def collapse_similar(cells: Sequence[Cell]) -> list[Cell]:
         return list(cells)
     groups: dict[Cell, list[Cell]] = {}
     for cell in cells:
-        template = tuple(
-            span if span.code else replace(span, text=_NUMBER.sub("0", span.text)) for span in cell
-        )
-        groups.setdefault(template, []).append(cell)
+        groups.setdefault(_replace_numbers(cell, lambda _: "0"), []).append(cell)
     return [_range(group) for group in groups.values()]
 
 
@@ -121,20 +124,15 @@ def _range(group: Sequence[Cell]) -> Cell:
     if not varying:
         return group[0]
     values = sorted((row[varying[0]] for row in numbers), key=float)
-    return _replace_number(group[0], varying[0], f"{values[0]} to {values[-1]}")
+    positions = counter()
+    only = f"{values[0]} to {values[-1]}"
+    return _replace_numbers(group[0], lambda match: only if next(positions) == varying[0] else match[0])
 
 
-def _replace_number(cell: Cell, index: int, replacement: str) -> Cell:
-    """Replace the number at a position, counted through all spans that are not code."""
-    position = -1
-
-    def substitute(match: re.Match[str]) -> str:
-        nonlocal position
-        position += 1
-        return replacement if position == index else match[0]
-
+def _replace_numbers(cell: Cell, replacement: Callable[[re.Match[str]], str]) -> Cell:
+    """Replace each number that is not in code."""
     return tuple(
-        span if span.code else replace(span, text=_NUMBER.sub(substitute, span.text)) for span in cell
+        span if span.code else replace(span, text=_NUMBER.sub(replacement, span.text)) for span in cell
     )
 
 
