@@ -1,5 +1,6 @@
 """What all tests share: a Hub on the loopback interface, and no way to any other."""
 
+import gc
 import os
 import signal
 import tempfile
@@ -57,6 +58,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if SLOW & {item.path.stem, item.path.parent.name}:
             item.add_marker(pytest.mark.slow)
+    # the slow files first, so that no process has a long test to itself at the end
+    items.sort(key=lambda item: not SLOW & {item.path.stem, item.path.parent.name})
+
+
+def pytest_collection_finish():
+    # what collection imported lives to the end: no later collection of garbage need look at it
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure():
