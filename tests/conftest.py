@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,10 @@ SLOW = {
 }
 _PATHS = {path.stem for path in Path(__file__).parent.rglob("*")}
 assert _PATHS >= SLOW, f"renamed? {SLOW - _PATHS}"
+
+# the workers and hundreds of processes import the same modules: compiled once, whatever the shell says
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # huggingface_hub reads its variables when it is first imported, so they are set before any test is.
 _HUB = HubServer()

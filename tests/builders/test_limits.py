@@ -22,7 +22,7 @@ LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration
         ({"architectures": ["A", "x" * 10**5]}, "architectures has a name of 100,000 characters"),
         ({"num_labels": 10**9}, "num_labels is 1,000,000,000, and the limit is 100,000"),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:60],
 )
 def test_a_configuration_that_asks_for_too_much_is_refused(config, sentence):
     with pytest.raises(UnbuildableConfigError) as raised:
