@@ -9,6 +9,7 @@ import pytest
 
 from tests import sparse
 from tests.cli.program import call
+from vlm_inspect.verification import adapter_modules
 
 TEXT = {
     "hidden_size": 64,
@@ -214,7 +215,8 @@ def test_a_prompt_is_put_into_no_module(bases):
     assert "adds vectors before the tokens and changes no module" in answer.stderr
 
 
-def test_a_pattern_that_takes_for_ever_is_given_up(bases):
+def test_a_pattern_that_takes_for_ever_is_given_up(bases, monkeypatch):
+    monkeypatch.setattr(adapter_modules, "SECONDS", 1)
     answer = verify(save(bases, lora("model.language_model"), targets=r"(([a-z_.0-9]+)*)*!"))
     assert answer.code == 3
     assert "a pattern that is wrong, or takes too long to try" in answer.data["uncertain"][0]
