@@ -1,7 +1,9 @@
 """What all tests share: a Hub on the loopback interface, and no way to any other."""
 
+import gc
 import os
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -20,6 +22,10 @@ SLOW = {
 }
 _PATHS = {path.stem for path in Path(__file__).parent.rglob("*")}
 assert _PATHS >= SLOW, f"renamed? {SLOW - _PATHS}"
+
+# the workers and hundreds of processes import the same modules: compiled once, whatever the shell says
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # huggingface_hub reads its variables when it is first imported, so they are set before any test is.
 _HUB = HubServer()
@@ -57,6 +63,14 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if SLOW & {item.path.stem, item.path.parent.name}:
             item.add_marker(pytest.mark.slow)
+    # the slow files first, so that no process has a long test to itself at the end
+    items.sort(key=lambda item: not SLOW & {item.path.stem, item.path.parent.name})
+
+
+def pytest_collection_finish():
+    # what collection imported lives to the end: no later collection of garbage need look at it
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure():

@@ -3,7 +3,7 @@
 import json
 import sys
 
-_PROGRAM = """#!{python}
+_PROGRAM = """#!{python} -IS
 import json, os, sys
 arguments = sys.argv[1:]
 if {real!r} and arguments[:2] != ["-m", "pip"]:

@@ -3,8 +3,9 @@
 A *warm process* has imported the libraries that read nothing from the environment (torch, and what
 transformers imports with it), runs no thread, and forks for each task. The fork gets its working directory,
 environment, descriptors and arguments as a new process would, imports the rest itself (huggingface_hub and
-transformers read variables when they are imported), and ends as an interpreter ends. What a fork cannot
-show, such as start-up, imports and PYTHON* variables, is tested with a new process.
+transformers read variables when they are imported), and ends as an interpreter ends. A fork whose environment
+is the session's own can also start from a fork that has imported those (`WarmProcess.fork`). What a fork
+cannot show, such as start-up, imports and PYTHON* variables, is tested with a new process.
 """
 
 import atexit
@@ -20,6 +21,7 @@ import sys
 import threading
 import traceback
 import weakref
+from copy import copy
 from importlib import import_module
 from pathlib import Path
 
@@ -31,10 +33,16 @@ LIBRARIES = (
     *("torch.nn.attention.flex_attention", "sympy", "tokenizers.trainers", "safetensors.torch", "httpx2"),
     *("httpcore2", "jinja2.ext", "jinja2.meta", "jinja2.sandbox", "yaml", "regex", "psutil", "tqdm.auto"),
 )
+MODEL_LIBRARIES = (
+    *("huggingface_hub.hf_api", "accelerate", "transformers.modeling_utils", "transformers.models.auto"),
+    *(f"transformers.models.{name}.modeling_{name}" for name in ("llava", "clip", "llama")),
+)
+"""These read variables when they are imported."""
 # one thread for arithmetic: a process with more cannot fork safely
 _SINGLE = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
 _START = "import sys; sys.path.insert(0, sys.argv[1]); from tests import warm; warm.serve(*sys.argv[2:])"
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "TZ", "LD_", "OMP_", "OPENBLAS_", "MKL_")
+_READ_BY_NO_LIBRARY = ("PYTEST_", "VLM_INSPECT_")
 _STREAMS = (("stdin", "r", "strict"), ("stdout", "w", "strict"), ("stderr", "w", "backslashreplace"))
 _FIRST_FREE = 512  # above every descriptor that a task names
 
@@ -57,6 +65,25 @@ class WarmProcess:
         self._socket = here
         # the modules are imported while the client does something else
         atexit.register(self.close)
+
+    def fork(self, modules):
+        """A fork of it, which imports more modules and is a warm process, too. It ends first."""
+        here, there = socket.socketpair()
+        other = copy(self)
+        with there, open(os.devnull, "r+b") as nothing:  # noqa: PTH123 - a device
+            other._process = self.start(  # noqa: SLF001 - of this class
+                "tests.warm:serve_as_fork",
+                [there.fileno(), *modules],
+                cwd=ROOT,
+                environment=self.environment | _SINGLE,
+                stdin=nothing,
+                stdout=nothing,
+                stderr=sys.__stderr__,
+                pass_fds=[there.fileno()],
+            )
+        other._socket = here  # noqa: SLF001 - likewise
+        atexit.register(other.close)
+        return other
 
     def start(
         self, function, arguments, *, cwd, environment, stdin, stdout, stderr, pass_fds=(), session=False
@@ -87,6 +114,14 @@ class WarmProcess:
             environment.get(name) == self.environment.get(name)
             for name in environment.keys() | self.environment.keys()
             if name.startswith(_READ_AT_START)
+        )
+
+    def is_session(self, environment):
+        """Whether nothing differs that a library may read when it is imported."""
+        return all(
+            environment.get(name) == self.environment.get(name)
+            for name in environment.keys() | self.environment.keys()
+            if not name.startswith(_READ_BY_NO_LIBRARY)
         )
 
     def close(self):
@@ -160,6 +195,11 @@ def serve(number, *modules):
     for pid, _ in forks.values():
         os.kill(pid, signal.SIGKILL)
     os._exit(0)
+
+
+def serve_as_fork():
+    """What `serve` does, in a fork."""
+    serve(*sys.argv[1:])
 
 
 def _receive(client):

@@ -1,15 +1,13 @@
 """The fusion of images, videos and audio into the text, for all types with an unusual one."""
 
-from functools import cache
-
 import pytest
 from msgspec.structs import replace
 
 from tests.every_type import config_of, default_config
+from tests.every_type.answers import tree_of
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.builders.transformers import build
 from vlm_inspect.core.model_ref import ModelIdentity
-from vlm_inspect.core.module_tree import ModuleTree
 
 PLACEHOLDERS = ("placeholders",)
 DEEPSTACK = ("placeholders", "layers")
@@ -62,11 +60,6 @@ STEPS = {
     "vision-encoder-decoder": {"image": CROSS},
     "voxtral_realtime": {"audio": ("addition",)},
 }
-
-
-@cache
-def tree_of(model_type) -> ModuleTree:
-    return build.build(config_of(model_type), model_type)
 
 
 def described(tree):

@@ -1,6 +1,7 @@
 """Records of published configurations (and of those in a `shared/hub` folder next to the project, if any)."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import accelerate
@@ -50,10 +51,15 @@ def torch_count(config):
 
 def is_native(config):
     try:
-        build.build(config, "org/name")
+        select(config, "org/name")
     except NotNativeError:
         return False
     return True
+
+
+@cache
+def tree_of(name):
+    return build.build(CONFIGS[name], name)
 
 
 NATIVE = [name for name, config in CONFIGS.items() if is_native(config)]
@@ -63,7 +69,7 @@ NATIVE = [name for name, config in CONFIGS.items() if is_native(config)]
 @pytest.mark.filterwarnings("ignore:`rope_scaling` is deprecated:FutureWarning")
 @pytest.mark.parametrize("name", NATIVE)
 def test_the_components_add_up_to_the_count_of_torch(name):
-    tree = build.build(CONFIGS[name], name)
+    tree = tree_of(name)
     architecture = describe(tree, ModelIdentity(name), "transformers")
     assert sum(component.parameters for component in architecture.components) == tree.total
     transformers.logging.set_verbosity_error()
@@ -105,7 +111,7 @@ def record_of(config, folder):
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name in NATIVE])
 def test_native_classes_read_all_structural_keys(name):
-    assert [key.path for key in build.build(CONFIGS[name], name).unused_config_keys if key.structural] == []
+    assert [key.path for key in tree_of(name).unused_config_keys if key.structural] == []
 
 
 @pytest.mark.parametrize("config", WITH_IGNORED_KEYS.values(), ids=WITH_IGNORED_KEYS)

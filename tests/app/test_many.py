@@ -112,7 +112,7 @@ def test_trees_come_from_other_processes_as_they_are(folder_of):
 def test_models_without_end_are_answered_as_they_are_asked_for(folder_of):
     models = (folder_of({**llava(64), "_name_or_path": str(number)}) for number in count())
     outcomes = vlm_inspect.inspect_many(models, jobs=2)
-    assert len(set(told(islice(outcomes, 200)))) == 1
+    assert len(set(told(islice(outcomes, 100)))) == 1
     outcomes.close()
     assert not workers_now()
 

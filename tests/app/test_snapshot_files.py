@@ -1,4 +1,5 @@
 import json
+from functools import cache
 
 import pytest
 from hypothesis import given
@@ -98,6 +99,7 @@ def wide(runs):
     return json.dumps({**json.loads(content()), "modules": {"class": "M", "children": layers}})
 
 
+@cache
 def content():
     return to_text(SnapshotFile(snapshot("llava")))
 

@@ -1,17 +1,13 @@
 """Trees from headers compared with native builds, for every multimodal type that needs no extra."""
 
-import json
-
-import accelerate
 import pytest
 import torch
 
-from tests.every_type import NEEDS_EXTRA, TYPES, config_of
-from tests.every_type.answers import tree_of
+from tests.every_type import NEEDS_EXTRA, TYPES
+from tests.every_type.answers import independent_tensors, tree_of
 from tests.stages import sizes
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.builders.headers import build as header
-from vlm_inspect.builders.transformers.select import select
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.errors import BadHeaderError
 from vlm_inspect.core.model_ref import ModelIdentity
@@ -50,28 +46,13 @@ DIFFERENT = PARTED_OTHERWISE | BY_A_CUSTOM_NAME
 DTYPES = {torch.float32: "F32", torch.int64: "I64", torch.bool: "BOOL", torch.uint8: "U8", torch.int32: "I32"}
 
 
-def checkpoint_of(config):
-    """The headers of a checkpoint of the model: each tensor once, in the order of the names."""
-    selected = select(config, "org/name")
-    with accelerate.init_empty_weights(include_buffers=True):
-        live = selected.model_class._from_config(selected.config_class.from_dict(config))  # noqa: SLF001
-        live.tie_weights()
-    stored = {}
-    for name, tensor in live.state_dict(keep_vars=True).items():
-        stored.setdefault(id(tensor), (name, tensor))
-    return TensorHeaders(
-        tuple(sorted((tensor_info(*each) for each in stored.values()), key=lambda tensor: tensor.name))
-    )
-
-
-def tensor_info(name, tensor):
-    return TensorInfo(
-        name,
-        DTYPES[tensor.dtype],
-        tuple(tensor.shape),
-        tensor.numel() * tensor.element_size(),
-        "model.safetensors",
-    )
+def checkpoint_of(model_type):
+    """What a checkpoint of the model says in its headers: each tensor once, in the order of the names."""
+    tensors = [
+        TensorInfo(name, DTYPES[dtype], shape, size, "model.safetensors")
+        for name, dtype, shape, size in independent_tensors(model_type)
+    ]
+    return TensorHeaders(tuple(sorted(tensors, key=lambda tensor: tensor.name)))
 
 
 def untyped(config):
@@ -92,9 +73,8 @@ def parts(architecture):
 
 
 def built_twice(model_type):
-    config = json.loads(json.dumps(config_of(model_type), default=str))
     built = tree_of(model_type)
-    tree = header.build(untyped(built.config), checkpoint_of(config), model_type)
+    tree = header.build(untyped(built.config), checkpoint_of(model_type), model_type)
     identity = ModelIdentity(model_type, source="local")
     return describe(built, identity, "transformers"), describe(tree, identity, "header")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from tests.hub_server import closed_port
-from tests.warm import PATIENCE, WarmProcess
+from tests.warm import MODEL_LIBRARIES, PATIENCE, WarmProcess
 from vlm_inspect.cli.main import program
 
 SCRIPT = (str(Path(sysconfig.get_path("scripts")) / "vlm-inspect"),)
@@ -56,6 +56,19 @@ def _warm():
     return WarmProcess((), _AT_IMPORT)
 
 
+@cache
+def _warm_for_models():
+    """A fork of it that has imported what builds models, in the environment of this session."""
+    return _warm().fork(MODEL_LIBRARIES)
+
+
+def _warm_in(environment):
+    """The warm process whose forks may have this environment; None where only a new process shows it."""
+    if sys.platform != "linux" or not _warm().can_stand_in(environment):
+        return None
+    return _warm_for_models() if _warm().is_session(environment) else _warm()
+
+
 def run(*arguments, cwd, program=None, check=True, **env):
     """Run the program in a process of its own; its output is read as UTF-8.
 
@@ -65,8 +78,9 @@ def run(*arguments, cwd, program=None, check=True, **env):
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
             streams = {"stdin": nothing, "stdout": out, "stderr": err}
-            if program is None and sys.platform == "linux" and _warm().can_stand_in(changed):
-                start = _warm().start(MAIN, arguments, cwd=cwd, environment=changed, **streams)
+            warm = None if program else _warm_in(changed)
+            if warm:
+                start = warm.start(MAIN, arguments, cwd=cwd, environment=changed, **streams)
             else:
                 command = [*(program or SCRIPT), *map(str, arguments)]
                 start = subprocess.Popen(command, cwd=cwd, env=changed, **streams)

@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import tarfile
 import zipfile
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -77,6 +78,7 @@ def names(wheel):
     return set(contents(wheel))
 
 
+@cache
 def imported():
     """Every package outside the standard library that some file of ours imports."""
     found = set()
@@ -94,9 +96,12 @@ def declared():
     return {re.match(r"[\w.-]+", text)[0].lower().replace("_", "-") for text in PROJECT["dependencies"]}
 
 
+_distributions = cache(packages_distributions)
+
+
 def distribution_of(module):
     """The package that a module comes with: on some systems and Pythons it is not needed, and not there."""
-    known = packages_distributions().get(module, [module])
+    known = _distributions().get(module, [module])
     return {name.lower().replace("_", "-") for name in known}
 
 

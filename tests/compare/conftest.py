@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from tests.every_type import default_config
+from tests.every_type import default_config, small
 from vlm_inspect.anatomy.config_only import describe_config
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.builders.transformers import build
@@ -21,6 +21,13 @@ def of_type(model_type):
     tree = build.build(default_config(model_type), model_type)
     identity = ModelIdentity(model_type, source="local")
     return Snapshot.of(describe(tree, identity, "transformers"), tree)
+
+
+@cache
+def modules_of_type(model_type):
+    """Its modules, of two layers in each stack; mllama needs all, since it states where its kinds lie."""
+    config = default_config(model_type)
+    return build.build(config if model_type == "mllama" else small(config), model_type).root
 
 
 @cache

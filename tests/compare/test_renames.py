@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from tests.compare.conftest import TYPES, of_type
+from tests.compare.conftest import TYPES, modules_of_type
 from tests.compare.trees import (
     below,
     edited,
@@ -44,7 +44,7 @@ def assert_moves_apply(old, new, moves):
 
 @pytest.mark.parametrize("name", TYPES)
 def test_any_renamed_subtree_of_a_real_model_is_one_move(name):
-    root = of_type(name).modules
+    root = modules_of_type(name)
     for pattern in subtrees(root):
         moved = f"{pattern.rpartition('.')[0]}.elsewhere".lstrip(".")
         assert_one_move(root, renamed(root, pattern, "elsewhere"), pattern, moved, len(below(root, pattern)))
@@ -52,7 +52,7 @@ def test_any_renamed_subtree_of_a_real_model_is_one_move(name):
 
 @pytest.mark.parametrize("name", TYPES)
 def test_any_added_or_removed_wrapper_is_one_move(name):
-    root = of_type(name).modules
+    root = modules_of_type(name)
     for pattern in subtrees(root):
         if root_of(root, pattern).parameters or not root_of(root, pattern).children:
             continue
@@ -148,11 +148,11 @@ def test_any_renamed_subtree_of_any_model_moves_its_components(data):
 
 
 # a comparison whose time grows with the square of the parameters does not finish here
-LAYERS = 200 if in_full() else 40
+LAYERS = 80 if in_full() else 40
 
 
 def large(layers=LAYERS, *, root="model", expert="expert", names=("up", "gate", "down"), shape=(8, 8)):
-    """Up to 50,400 parameters of one shape, under names that do not fold into patterns."""
+    """Up to 20,160 parameters of one shape, under names that do not fold into patterns."""
     pool = NodePool()
     leaf = pool.node("Expert", parameters=tuple((name, shape) for name in names))
     layer = pool.node("Layer", children=tuple((f"{expert}_{index}", leaf) for index in range(84)))

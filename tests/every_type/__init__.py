@@ -29,3 +29,13 @@ def architecture_of(model_type: str) -> str:
     """The model class of a type."""
     names = MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES[model_type]
     return names if isinstance(names, str) else names[0]
+
+
+def small(config: dict) -> dict:
+    """The same with two layers in each stack, and nothing that is said of each layer."""
+    stacks = ("num_hidden_layers", "num_layers", "depth", "encoder_layers", "decoder_layers")
+    return {
+        key: small(value) if isinstance(value, dict) else 2 if key in stacks and value else value
+        for key, value in config.items()
+        if key not in {"layer_types", "mlp_layer_types"}
+    }
