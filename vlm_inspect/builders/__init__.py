@@ -1,11 +1,8 @@
 """The builders of module trees, in the order in which they are tried.
 
-1. `transformers`: the class of the installed transformers, on the meta device
-2. `remote-code`: the code of the repository, in a sandbox; only with `trust_remote_code`
-3. `header`: the headers of the checkpoint, and the source of the repository, read as text
-4. `config`: nothing is built; only config.json is described
-
-`InspectOptions.builder` names one; the others are then not tried.
+`transformers`: the installed transformers' class, on the meta device. `remote-code`: the repository's code,
+in a sandbox, only if trusted. `header`: the checkpoint's headers, and the repository's source read as text.
+`config`: nothing is built. `InspectOptions.builder` names one; the others are then not tried.
 """
 
 from __future__ import annotations

@@ -26,7 +26,6 @@ _TOWER_PARTS = (
     ("vision_config", "encoder", "vision_tower_config"),
     ("audio_config", "encoder_config", "speech_config"),
 )
-_DEEPEST_PART = 3
 
 Attributes = tuple[tuple[str, Attribute], ...]
 
@@ -118,7 +117,7 @@ def _shares_word(path: str, key: str) -> bool:
 
 def _parts(key: str, config: Mapping[str, Any], depth: int) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield key, config
-    if depth < _DEEPEST_PART:
+    if depth < 3:  # noqa: PLR2004 - no configuration is nested more deeply
         for inner, part in config.items():
             if isinstance(part, Mapping):
                 yield from _parts(str(inner), part, depth + 1)
@@ -134,5 +133,5 @@ def _head_sizes(part: Mapping[str, Any], out_features: int, *, is_fused: bool) -
     stated = first_size(part, _HEAD_DIMS)
     if rest or stated not in (None, head_dim):
         return ()
-    sizes: Attributes = (("head_dim", head_dim), ("num_heads", heads))
+    sizes = ("head_dim", head_dim), ("num_heads", heads)
     return (*sizes, ("num_key_value_heads", kv_heads)) if is_fused else sizes

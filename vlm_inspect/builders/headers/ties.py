@@ -48,7 +48,10 @@ def tie(tensors: tuple[ModelTensor, ...], config: Mapping[str, Any]) -> Tied:
     if not settings and not _GENERATES.search(first_architecture(config) or ""):
         reason = "the checkpoint holds none, and nothing says that the embedding is one"
         return Tied(tensors, unknown={"lm_head": reason})
-    head = ModelTensor(_head_name(embedding.name), embedding.shape, dtype=embedding.dtype)
+    # next to the `model` that holds the embedding, or at the root
+    modules = embedding.name.split(".")
+    before = modules[: modules.index("model")] if "model" in modules else []
+    head = ModelTensor(".".join([*before, "lm_head", "weight"]), embedding.shape, dtype=embedding.dtype)
     return Tied((*tensors, head), ((embedding.name, head.name),), () if settings else (_ASSUMED,))
 
 
@@ -63,10 +66,3 @@ def _stored_head(tensors: tuple[ModelTensor, ...], embedding: ModelTensor) -> Mo
         and not is_embedding_name(each.name.removesuffix(".weight").rpartition(".")[2])
     )
     return next(chain(by_name, by_shape), None)
-
-
-def _head_name(embedding: str) -> str:
-    """`lm_head.weight` next to the `model` that holds the embedding, or at the root."""
-    modules = embedding.split(".")
-    before = modules[: modules.index("model")] if "model" in modules else []
-    return ".".join([*before, "lm_head", "weight"])

@@ -27,10 +27,7 @@ _BUILD_LOCK = RLock()
 
 
 def build(config: Mapping[str, Any], model: str) -> ModuleTree:
-    """Build the class that the configuration names, and read its modules.
-
-    Raises what `selected_class` raises.
-    """
+    """Build the class that the configuration names, and read its modules. Raises as `selected_class`."""
     with selected_class(config, model) as selected:
         import accelerate
         import transformers
@@ -50,7 +47,8 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
             from_config = selected.model_class._from_config  # noqa: SLF001 - AutoModel's own way to a class
             live, reasons = missing.build_available_parts(lambda: from_config(resolved, **attention))
             live.tie_weights()
-        absent = missing.empty_module_paths(live.named_modules(), reasons)
+        modules = [(path, type(module)) for path, module in live.named_modules()]
+        absent = {path: reasons[module_class] for path, module_class in modules if module_class in reasons}
         tree = walk.read_model(live, resolved)
         return replace(
             tree,

@@ -107,11 +107,6 @@ def build_available_parts(
         return model, all_empty
 
 
-def empty_module_paths(modules: Iterable[tuple[str, Any]], empty: EmptyClasses) -> dict[str, str]:
-    """Return the paths of the empty modules, with the reasons."""
-    return {path: empty[type(module)] for path, module in modules if type(module) in empty}
-
-
 def reason(error: ImportError) -> str:
     """Return `needs pillow and timm: pip install "vlm-inspect[timm]"`."""
     names = _packages_in(error)

@@ -53,18 +53,12 @@ def gc_disabled() -> Iterator[None]:
 
 
 def no_config_repr(base: type) -> AbstractContextManager[None]:
-    """Do not let configurations format themselves for log messages: it is slow, and may fail.
-
-    With transformers 4.57 Phi-4-multimodal's fails, because one of its parts is None.
-    """
+    """Do not let configurations format themselves for log messages: it is slow, and some fail at it."""
     return patched(base, "__repr__", object.__repr__)
 
 
 def linspace_on_cpu() -> AbstractContextManager[None]:
-    """Let Swin towers compute their drop path rates: `linspace` has no values on the meta device.
-
-    transformers 5 computes them on the CPU itself.
-    """
+    """Compute `linspace`, of which Swin towers take drop path rates, on the CPU: on meta it has no values."""
     import torch
 
     return patched(torch, "linspace", partial(torch.linspace, device="cpu"))
@@ -72,13 +66,11 @@ def linspace_on_cpu() -> AbstractContextManager[None]:
 
 @contextmanager
 def no_init() -> Iterator[None]:
-    """Skip weight initialisation, which takes most of the time of a build on the meta device.
-
-    transformers' own `no_init_weights` also skips tying in version 4.
-    """
+    """Skip weight initialisation, which takes most of the time of a build on the meta device."""
     from torch.nn import init
     from transformers import PreTrainedModel
 
+    # not with transformers' own `no_init_weights`: in version 4 it skips tying, too
     names: list[tuple[Any, str]] = [
         (init, name) for name in vars(init) if name.endswith("_") and not name.startswith("_")
     ]

@@ -79,8 +79,7 @@ def version() -> str:
 def unknown_parts(config: Mapping[str, Any], error: BaseException) -> dict[str, str]:
     """Return the sub-configurations whose type transformers does not have: `vision_config` → its type.
 
-    Empty if the error names none of these types: a class that ignores the type of its sub-configurations
-    fails for another reason.
+    Empty if the error names none of them: a class that ignores these types fails for another reason.
     """
     parts = {name: part for name, part in config.items() if isinstance(part, Mapping)}
     kinds = {name: _nonempty_text(part.get("model_type")) for name, part in parts.items()}

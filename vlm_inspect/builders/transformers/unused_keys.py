@@ -61,8 +61,13 @@ def unused_keys(
     """
     parts = tuple(_parts(resolved, base, ""))
     built = BuiltValues(parts, root)
-    compared = ((each, _compared(each, built)) for each in _unread(config, parts[0], parts, reads))
-    return tuple(key for each, key in compared if key.structural or not _is_used(each, config, parts))
+    found = []
+    for each in _unread(config, parts[0], parts, reads):
+        instead = built.built_instead(each.key, each.value, each.part)
+        if instead is not None or not _is_used(each, config, parts):
+            text = truncate(json.dumps(each.value, ensure_ascii=False, default=str), _LONGEST_VALUE)
+            found.append(UnusedConfigKey(each.path, text, instead is not None, instead or ""))
+    return tuple(found)
 
 
 def _parts(config: Any, base: type, path: str) -> Iterator[Part]:
@@ -153,19 +158,10 @@ def _is_used(unused: _UnusedKey, config: Mapping[str, Any], parts: tuple[Part, .
 
 
 def _is_passed_on(key: str, config: Mapping[str, Any], parts: tuple[Part, ...]) -> bool:
-    """Whether a part that config.json does not describe was made from flat keys, this one included.
-
-    It was if it has a value of config.json that is not its default.
-    """
-    return any(
+    """Whether a part that config.json does not describe was made from flat keys, this one included."""
+    return any(  # it has a value of config.json that is not its default
         name in config and config[name] == value and _defaults(part.config.__class__).get(name) != value
         for part in parts[1:]
         if key in part.declared and part.path not in config
         for name, value in part.values
     )
-
-
-def _compared(unused: _UnusedKey, built: BuiltValues) -> UnusedConfigKey:
-    instead = built.built_instead(unused.key, unused.value, unused.part)
-    text = truncate(json.dumps(unused.value, ensure_ascii=False, default=str), _LONGEST_VALUE)
-    return UnusedConfigKey(unused.path, text, structural=instead is not None, built_instead=instead or "")
