@@ -187,8 +187,8 @@ class _File(Struct, forbid_unknown_fields=True):
 
 class _Table(Struct, forbid_unknown_fields=True):
     kind: _Text = DEFAULT_KIND
-    models: _Texts | None = None
-    columns: _Texts | None = None
+    models: _Texts = ()
+    columns: _Texts = ()
 
 
 class _Place(Struct, frozen=True):
@@ -307,15 +307,15 @@ def _table(name: str, data: Any, place: _Place, settings: Settings, allowed: All
     table: _Table = _convert(data, _Table, place)
     if table.kind not in allowed.columns:
         raise place.at("kind").unknown("kind", table.kind, allowed.columns)
-    for at, model in _each_once(table.models or (), place.at("models")):
+    for at, model in _each_once(table.models, place.at("models")):
         if not settings.models:
             _check_reference(_entry_of(model, settings.root), at, settings.root)
         elif settings.model(model) is None:
             raise at.unknown("model", model, [each.alias or each.pinned for each in settings.models])
-    for at, column in _each_once(table.columns or (), place.at("columns")):
+    for at, column in _each_once(table.columns, place.at("columns")):
         if column not in allowed.columns[table.kind]:
             raise at.unknown("column", column, allowed.columns[table.kind])
-    return TableEntry(name, table.kind, table.models or (), table.columns or ())
+    return TableEntry(name, table.kind, table.models, table.columns)
 
 
 def _each_once(values: tuple[str, ...], place: _Place) -> Iterator[tuple[_Place, str]]:

@@ -88,19 +88,15 @@ def _emptied(node: ModuleNode, path: str, hidden: set[str], pool: NodePool) -> M
 
 def _missing_trees(before: Snapshot, after: Snapshot) -> Iterator[Incomparable]:
     """Module paths that are not compared because a tree is missing, and classes that have no names."""
-    reasons = _why_no_tree(before), _why_no_tree(after)
-    if reasons != (None, None):
-        yield Incomparable((), "module paths", *reasons)
-        return
+    old, new = (
+        each.architecture.parameters.unknown.get("total", "no module tree") if each.modules is None else None
+        for each in (before, after)
+    )
     unnamed = before.architecture.unnamed_modules, after.architecture.unnamed_modules
-    if unnamed != (None, None):
+    if (old, new) != (None, None):
+        yield Incomparable((), "module paths", old, new)
+    elif unnamed != (None, None):
         yield Incomparable((), "module classes", *unnamed)
-
-
-def _why_no_tree(snapshot: Snapshot) -> str | None:
-    if snapshot.modules is not None:
-        return None
-    return snapshot.architecture.parameters.unknown.get("total", "no module tree")
 
 
 def _pairs(before: Architecture, after: Architecture, path_map: PathMap) -> list[Pair]:

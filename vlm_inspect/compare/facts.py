@@ -65,37 +65,26 @@ def model_facts(architecture: records.Architecture, *, with_ignored_keys: bool =
     named: dict[str, Value | None] = {
         "model class": architecture.model_class,
         "model type": architecture.model_type,
-        "quantization": _quantization(architecture.quantization),
     }
-    for each in architecture.inputs:
-        named[f"{each.modality} fusion"] = each.steps or None
-        named[f"{each.modality} token"] = each.token_id
-    if with_ignored_keys:
-        named["ignored config keys"] = tuple(key.path for key in architecture.ignored_structural_keys) or None
     unknown = {
         name.replace("_", " "): reason
         for name, reason in architecture.unknown.items()
         if name.startswith("model_")
     }
-    unknown |= dict(_unknown_inputs(architecture))
+    if "inputs" in architecture.unknown:
+        unknown["inputs"] = architecture.unknown["inputs"]
+    if (quantization := architecture.quantization) is not None:  # the packing of the weights is not compared
+        bits = f", {quantization.bits} bits" if quantization.bits else ""
+        named["quantization"] = f"{quantization.method}{bits}"
+    for each in architecture.inputs:
+        names = {"steps": f"{each.modality} fusion", "token_id": f"{each.modality} token"}
+        named |= {names["steps"]: each.steps or None, names["token_id"]: each.token_id}
+        unknown |= {names[field]: reason for field, reason in each.unknown.items()}
+    if with_ignored_keys:
+        named["ignored config keys"] = tuple(key.path for key in architecture.ignored_structural_keys) or None
     if "total" in architecture.parameters.unknown:
         unknown["parameters"] = architecture.parameters.unknown["total"]
     return Facts({name: value for name, value in named.items() if value is not None}, unknown)
-
-
-def _quantization(quantization: records.Quantization | None) -> str | None:
-    """`gptq, 4 bits`. The packing of the weights is not compared."""
-    if quantization is None:
-        return None
-    return f"{quantization.method}, {quantization.bits} bits" if quantization.bits else quantization.method
-
-
-def _unknown_inputs(architecture: records.Architecture) -> Iterator[tuple[str, str]]:
-    if "inputs" in architecture.unknown:
-        yield "inputs", architecture.unknown["inputs"]
-    for each in architecture.inputs:
-        names = {"steps": f"{each.modality} fusion", "token_id": f"{each.modality} token"}
-        yield from ((names[field], reason) for field, reason in each.unknown.items())
 
 
 def component_facts(component: records.Component) -> Facts:

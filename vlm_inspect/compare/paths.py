@@ -131,22 +131,14 @@ def _removed_wrappers(moves: Sequence[Move], old: Mapping[str, str], new: Mappin
     old_classes = {folded_path(path): name for path, name in old.items()} if moves else {}
     new_classes = {folded_path(path): name for path, name in new.items()} if moves else {}
     for move in moves:
-        between = list(_between(move.before, move.after))
-        if not between:
+        between = [".".join(each) for each in below(pattern_of(move.before), pattern_of(move.after))]
+        if not between or not is_below(move.before, move.after):
             continue
         inner, outer = old_classes.get(move.before), old_classes.get(move.after)
         if new_classes.get(move.after) == inner != outer and move.after:
             yield from [move.after, *between[:-1]]
         else:  # a module that is still there was not removed
             yield from (pattern for pattern in between if pattern not in new_classes)
-
-
-def _between(inner: str, outer: str) -> Iterator[str]:
-    """The patterns from below `outer` down to `inner`, if `inner` is below `outer`."""
-    if inner == outer or not is_below(inner, outer):
-        return
-    for pattern in below(pattern_of(inner), pattern_of(outer)):
-        yield ".".join(pattern)
 
 
 def _shared_patterns(old: Iterable[str], new: Iterable[str], path_map: PathMap) -> frozenset[str]:

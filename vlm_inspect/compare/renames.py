@@ -78,21 +78,16 @@ class Side:
 def votes(before: Side, after: Side) -> dict[Rule, list[Pair]]:
     """Each possible rename with the pairs of patterns that suggest it."""
     found: dict[Rule, dict[Pair, None]] = defaultdict(dict)
-    for pair in _equal_pairs(before, after):
-        for rule in _rules(*pair):
-            found[rule][pair] = None
+    old, new = _by_content(before), _by_content(after)
+    for content in filter(new.__contains__, old):
+        for pair in _pairs(old[content], new[content]):
+            for rule in _rules(*pair):
+                found[rule][pair] = None
     return {rule: list(pairs) for rule, pairs in found.items()}
 
 
-def _equal_pairs(before: Side, after: Side) -> Iterator[Pair]:
-    """Pairs of patterns with the same numbers and shapes."""
-    old, new = _by_content(before), _by_content(after)
-    for content, patterns in old.items():
-        if content in new:
-            yield from _pairs(patterns, new[content])
-
-
 def _by_content(side: Side) -> dict[tuple[object, ...], list[Pattern]]:
+    """Patterns with the same numbers and shapes."""
     groups: dict[tuple[object, ...], list[Pattern]] = defaultdict(list)
     for pattern, group in side.groups.items():
         groups[tuple(sorted(group.items()))].append(pattern)
@@ -152,7 +147,14 @@ def _rules(old: Pattern, new: Pattern) -> Iterator[Rule]:
         yield Rule(old[: len(old) - common], new[: len(new) - common])
 
 
-_Rank = tuple[int, bool, int, int, list[Pattern], Pair]
+class _Candidate(Struct, eq=False):
+    """A rule in the queue of an election."""
+
+    rank: tuple[int, bool, int, int, list[Pattern], Pair]
+    rule: Rule
+
+    def __lt__(self, other: _Candidate) -> bool:
+        return self.rank > other.rank  # heapq pops the smallest
 
 
 class _Election:
@@ -161,7 +163,7 @@ class _Election:
     def __init__(self, before: Side, after: Side) -> None:
         self.before, self.after = before, after
         self.pairs = {rule: pairs for rule, pairs in votes(before, after).items() if self._is_allowed(rule)}
-        self.queue = [(_Descending(self._rank(rule)), rule) for rule in self.pairs]
+        self.queue = [self._candidate(rule) for rule in self.pairs]
         heapq.heapify(self.queue)
         self.covered: dict[str, set[Pattern]] = {"before": set(), "after": set()}
         """Prefixes of moved paths: a second move of one of them would contradict the first."""
@@ -173,14 +175,15 @@ class _Election:
     def moves(self) -> Iterator[Move]:
         """One move after another, until no rule is left."""
         while self.queue:
-            rank, rule = heapq.heappop(self.queue)
+            candidate = heapq.heappop(self.queue)
+            rule = candidate.rule
             pairs = self._remaining_pairs(rule)
             is_covered = rule.before in self.covered["before"] or rule.after in self.covered["after"]
             if is_covered or not pairs or not (_is_related(rule) or len(pairs) > 1):
                 continue
-            current = _Descending(self._rank(rule))
-            if current != rank:
-                heapq.heappush(self.queue, (current, rule))
+            current = self._candidate(rule)
+            if current.rank != candidate.rank:
+                heapq.heappush(self.queue, current)
             elif (end := self._end_with_too_many_paths(rule)) is not None:
                 self.waiting[end].append(rule)
             else:
@@ -229,12 +232,12 @@ class _Election:
             for end in ends:
                 for waiting in self.waiting.pop((side, *end), ()):
                     if self._remaining_pairs(waiting):
-                        heapq.heappush(self.queue, (_Descending(self._rank(waiting)), waiting))
+                        heapq.heappush(self.queue, self._candidate(waiting))
 
     def _size(self, pairs: Sequence[Pair]) -> int:
         return sum(self.before.size(old) for old, _ in pairs)
 
-    def _rank(self, rule: Rule) -> _Rank:
+    def _candidate(self, rule: Rule) -> _Candidate:
         """Most paths first, then unambiguous rules, short rules, and rules that keep the order of paths.
 
         The names decide last, without regard to the direction, so that diff(a, b) mirrors diff(b, a).
@@ -244,24 +247,8 @@ class _Election:
         length = len(rule.before) + len(rule.after)
         is_clear = not _is_ambiguous(rule, pairs)
         first = min((min(pair), max(pair)) for pair in pairs)
-        return self._size(pairs), is_clear, -length, -drift, sorted((rule.before, rule.after)), first
-
-
-class _Descending:
-    """Reverses the order of ranks, because heapq pops the smallest."""
-
-    __slots__ = ("rank",)
-
-    def __init__(self, rank: _Rank) -> None:
-        self.rank = rank
-
-    def __lt__(self, other: _Descending) -> bool:
-        return self.rank > other.rank
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descending) and self.rank == other.rank
-
-    __hash__ = None  # type: ignore[assignment]
+        rank = self._size(pairs), is_clear, -length, -drift, sorted((rule.before, rule.after)), first
+        return _Candidate(rank, rule)
 
 
 def _is_related(rule: Rule) -> bool:

@@ -69,10 +69,8 @@ def missing_requirements(*packages: str, on: str | None = None) -> tuple[Missing
 
 def import_failure(package: str, error: BaseException) -> BrokenEnvironmentError:
     """Return the error for a required package that cannot be imported."""
-    found = version(package)
-    if found is None:
-        message = f"{package} is not installed in this Python."
-    else:
+    message = f"{package} is not installed in this Python."
+    if (found := version(package)) is not None:
         message = f"{package} {found} cannot be imported: {first_sentence(error)}"
     return BrokenEnvironmentError(message, hint=install_hint(package))
 

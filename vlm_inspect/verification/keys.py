@@ -66,8 +66,17 @@ def group_mismatches(
 
     `loaded` has the names (paths, or keys where `tensors` are unexpected ones) of tensors that do load.
     """
+    loaded_modules = {module for name in loaded for module in _ancestors(name)}
+    roots = {tensor: _unloaded_root(tensor, loaded_modules) for tensor in tensors}
+    sizes = Counter(roots.values())
     groups: dict[tuple[object, ...], list[_Row]] = defaultdict(list)
-    for row in _rows(tensors, loaded, components):
+    for tensor in tensors:
+        root = roots[tensor]
+        name = root if sizes[root] > 1 else tensor.name
+        suffix = tensor.name[len(name) :]
+        other_name = tensor.path if tensor.kind == "unexpected" else tensor.key
+        other_name = other_name.removesuffix(suffix) if other_name.endswith(suffix) else ""
+        row = _Row(tensor, owning_component(tensor.path, components), name, other_name)
         groups[row.group_key()].append(row)
     return tuple(map(_mismatch, groups.values()))
 
@@ -76,20 +85,6 @@ def owning_component(path: str, components: Iterable[Component]) -> Component | 
     """Return the innermost component that contains a path."""
     roots = [(len(root), each) for each in components for root in each.paths if path and is_below(path, root)]
     return max(roots, key=lambda root: root[0], default=(0, None))[1]
-
-
-def _rows(
-    tensors: Sequence[TensorMismatch], loaded: Collection[str], components: Sequence[Component]
-) -> Iterator[_Row]:
-    loaded_modules = {module for name in loaded for module in _ancestors(name)}
-    roots = {tensor: _unloaded_root(tensor, loaded_modules) for tensor in tensors}
-    sizes = Counter(roots.values())
-    for tensor in tensors:
-        root = roots[tensor]
-        name = root if sizes[root] > 1 else tensor.name
-        other_name = tensor.path if tensor.kind == "unexpected" else tensor.key
-        component = owning_component(tensor.path, components)
-        yield _Row(tensor, component, name, _same_prefix(other_name, tensor.name, name))
 
 
 def _unloaded_root(tensor: TensorMismatch, loaded_modules: set[str]) -> str:
@@ -103,12 +98,6 @@ def _ancestors(name: str) -> Iterator[str]:
     """The modules that contain a tensor, outermost first."""
     parts = name.split(".")
     return (".".join(parts[:length]) for length in range(1, len(parts)))
-
-
-def _same_prefix(other_name: str, name: str, prefix: str) -> str:
-    """The prefix of `other_name` if both names have the same suffix, else empty."""
-    suffix = name[len(prefix) :]
-    return other_name[: len(other_name) - len(suffix)] if other_name.endswith(suffix) else ""
 
 
 def _mismatch(rows: Sequence[_Row]) -> Mismatch:
