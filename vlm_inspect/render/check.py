@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 from msgspec import Struct
@@ -54,16 +55,16 @@ class Line(Struct, frozen=True):
 
 def report_text(results: Sequence[CheckResult], width: int = 100, *, colour: bool = False) -> str:
     """The report for a terminal or a log; with `colour`, each line in the colour of its sign."""
-    styles = [(_STYLES[line.sign], _wrapped(line, width)) for line in report_lines(results)]
-    styles.append(("bold", _wrapped(Line("", summary(results)), width)))
-    lines = [(line, style) for style, wrapped in styles for line in wrapped]
+    lines = report_lines(results)
     if not colour:
-        return "".join(f"{line}\n" for line, _ in lines)
+        wrapped = [_wrapped(line, width) for line in (*lines, Line("", summary(results)))]
+        return "".join(f"{line}\n" for line in chain(*wrapped))
     from rich.text import Text
 
     from vlm_inspect.render.terminal.console import render_text
 
-    return render_text((Text(line, style) for line, style in lines), Layout(width, colour))
+    coloured = [Text(part, _STYLES[line.sign]) for line in lines for part in _wrapped(line, width)]
+    return render_text([*coloured, Text(summary(results), "bold")], Layout(width, colour))
 
 
 def report_markdown(results: Sequence[CheckResult]) -> str:
