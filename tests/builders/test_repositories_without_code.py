@@ -5,7 +5,7 @@ import math
 import pytest
 
 from vlm_inspect.anatomy.describe import describe
-from vlm_inspect.builders import build_header_tree
+from vlm_inspect.builders.order import build_header_tree
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.checkpoint import Checkpoint
 from vlm_inspect.core.model_ref import ModelIdentity

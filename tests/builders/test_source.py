@@ -11,7 +11,7 @@ import pytest
 
 from tests.builders import phi3_v
 from vlm_inspect.anatomy.describe import describe
-from vlm_inspect.builders import build_header_tree
+from vlm_inspect.builders.order import build_header_tree
 from vlm_inspect.builders.source import machine
 from vlm_inspect.builders.source.read import read
 from vlm_inspect.builders.source.values import Instance, Unknown
@@ -142,7 +142,7 @@ def test_neither_torch_nor_transformers_is_imported():
     script = (
         "import sys\n"
         "from tests.builders import phi3_v\n"
-        "from vlm_inspect.builders import build_header_tree\n"
+        "from vlm_inspect.builders.order import build_header_tree\n"
         "from vlm_inspect.core.checkpoint import Checkpoint\n"
         "from vlm_inspect.core.model_ref import ModelIdentity\n"
         "build_header_tree(Checkpoint(ModelIdentity('a/b'), phi3_v.CONFIG), phi3_v.HEADERS, phi3_v.CODE)\n"

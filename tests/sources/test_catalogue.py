@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 import vlm_inspect
 from tests.builders import phi3_v
-from vlm_inspect.builders import build_header_tree
+from vlm_inspect.builders.order import build_header_tree
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.render.tree import tree_lines
 from vlm_inspect.sources import catalogue

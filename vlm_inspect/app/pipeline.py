@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vlm_inspect import builders, sources
+from vlm_inspect import sources
+from vlm_inspect.builders import order
 from vlm_inspect.core.architecture import Architecture
 from vlm_inspect.core.checkpoint import Checkpoint
 from vlm_inspect.core.errors import NotNativeError
@@ -17,7 +18,7 @@ from vlm_inspect.core.options import Builder, InspectOptions
 from vlm_inspect.core.snapshot import Snapshot
 
 if TYPE_CHECKING:  # comparing snapshot files needs no cache
-    from vlm_inspect.builders import Candidate
+    from vlm_inspect.builders.order import Candidate
     from vlm_inspect.storage.cache import CachedResult
     from vlm_inspect.storage.snapshots import SnapshotFile
 
@@ -127,7 +128,7 @@ def _inspect(
         return _from_snapshot(model.source)
     checkpoint, notes = model.source, model.source.notes
     reason: NotNativeError | None = None
-    for candidate in builders.candidates(checkpoint, options):
+    for candidate in order.candidates(checkpoint, options):
         key = _cache_key(candidate.builder, checkpoint, options)
         try:
             result = _get_cached(key, checkpoint, with_tree=with_tree)
