@@ -5,7 +5,7 @@ from functools import cache
 
 from tests import sparse
 from vlm_inspect.builders.transformers import build
-from vlm_inspect.builders.transformers.load import empty_model
+from vlm_inspect.builders.transformers.loader import empty_model
 
 
 @cache

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from vlm_inspect.core.errors import SettingsError
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.settings import AllowedNames, ModelEntry, Settings, TableEntry, find_settings, load_settings
-from vlm_inspect.storage.blocks import block_names
+from vlm_inspect.storage.markdown_blocks import block_names
 
 KNOWN = AllowedNames(
     facts=("architecture", "fine_tuning", "year"),

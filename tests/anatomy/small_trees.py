@@ -1,6 +1,6 @@
 """Small module trees, written by hand, for tests of single rules."""
 
-from vlm_inspect.anatomy.roles.find import find_roles
+from vlm_inspect.anatomy.roles.assign_roles import find_roles
 from vlm_inspect.core.module_tree import ModuleTree, NodePool
 
 TEXT, VISION = 64, 32

@@ -1,7 +1,7 @@
 """The part of a composite configuration that a stack of layers was built from."""
 
 from tests.anatomy.small_trees import layers, norm
-from vlm_inspect.anatomy.configs import part_config
+from vlm_inspect.anatomy.sub_configs import part_config
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import NodePool
 

@@ -5,7 +5,7 @@ import pytest
 from tests.anatomy.small_trees import TEXT, VISION, convolution, linear, model, module, norm, text, tower
 from tests.every_type.answers import record_of
 from vlm_inspect.anatomy.describe import describe
-from vlm_inspect.anatomy.steps.projector import with_branches
+from vlm_inspect.anatomy.stages.projector import with_branches
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.stages import ActivationStage, LinearStage, NormStage

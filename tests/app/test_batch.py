@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from vlm_inspect.app import batch
-from vlm_inspect.app.workers import WorkerPool
+from vlm_inspect.app.process_pool import WorkerPool
 from vlm_inspect.core.errors import ConfigMissingError, PicklingError, WorkerDiedError, WorkerStartError
 
 ROOT = Path(__file__).parents[2]

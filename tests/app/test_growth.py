@@ -13,7 +13,7 @@ from torch import nn
 
 import vlm_inspect
 from tests.every_type import config_of, small
-from vlm_inspect.builders.transformers import walk
+from vlm_inspect.builders.transformers import module_tree
 from vlm_inspect.core.module_tree import ModuleNode
 
 TYPES = ("aria", "aya_vision", "blip-2", "deepseek_vl", "florence2", "idefics3", "llava", "paligemma")
@@ -61,7 +61,7 @@ def of_models():
 
 
 def test_a_model_is_gone_before_the_next_is_built(models, monkeypatch):
-    read, alive, built = walk.read_model, weakref.WeakSet(), []
+    read, alive, built = module_tree.read_model, weakref.WeakSet(), []
 
     def watched(live, *rest):
         assert not alive, "the model before this one is still there"
@@ -69,7 +69,7 @@ def test_a_model_is_gone_before_the_next_is_built(models, monkeypatch):
         built.append(len(alive))
         return read(live, *rest)
 
-    monkeypatch.setattr(walk, "read_model", watched)
+    monkeypatch.setattr(module_tree, "read_model", watched)
     assert answered(models(), 2 * len(TYPES), cache=False) == len(built) == 2 * len(TYPES)
     assert min(built) > 10
 

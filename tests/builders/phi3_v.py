@@ -4,7 +4,7 @@ import math
 import re
 from pathlib import Path
 
-from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
+from vlm_inspect.core.checkpoint import TensorHeaders, TensorInfo
 
 REPOSITORY = Path(__file__).parent / "repositories" / "phi3_v"
 CODE = {path.name: path.read_text() for path in sorted(REPOSITORY.glob("*.py"))}

@@ -9,9 +9,9 @@ from tests.stages import sizes
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.builders.headers import build as header
 from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.checkpoint import TensorHeaders, TensorInfo
 from vlm_inspect.core.errors import BadHeaderError
 from vlm_inspect.core.model_ref import ModelIdentity
-from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
 
 # types whose parts names and shapes do not determine, by the reason
 BY_A_CLASS_NAME = {  # the native build finds the part by its class's name or accessor, which no header holds

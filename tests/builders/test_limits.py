@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlm_inspect.builders import limits
+from vlm_inspect.builders import config_limits
 from vlm_inspect.builders.transformers import build
 from vlm_inspect.core.errors import UnbuildableConfigError
 
@@ -28,7 +28,7 @@ LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration
 )
 def test_a_size_beyond_its_limit_is_refused(config, sentence):
     with pytest.raises(UnbuildableConfigError) as raised:
-        limits.check_sizes(config, "org/name")
+        config_limits.check_sizes(config, "org/name")
     assert sentence in raised.value.message
 
 
@@ -36,7 +36,7 @@ def test_a_size_beyond_its_limit_is_refused(config, sentence):
     "config", [{"num_hidden_layers": -1}, {"hidden_size": "24"}, {"num_experts": "8"}], ids=str
 )
 def test_check_largest_ignores_negative_sizes_and_texts(config):
-    limits.check_largest(config, "org/name")
+    config_limits.check_largest(config, "org/name")
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_check_largest_ignores_negative_sizes_and_texts(config):
     ids=str,
 )
 def test_sizes_of_published_models_are_accepted(config):
-    limits.check_sizes(config, "org/name")
+    config_limits.check_sizes(config, "org/name")
 
 
 @pytest.mark.slow
 def test_an_endless_build_is_stopped_under_any_key(monkeypatch):
-    monkeypatch.setattr(limits, "MOST_MODULES", 10_000)
+    monkeypatch.setattr(config_limits, "MOST_MODULES", 10_000)
     # the key is a count of modules that has no limit of its own
     config = {"model_type": "minicpm_ocr", "merger_times": 10**9}
     with pytest.raises(UnbuildableConfigError) as raised:

@@ -13,7 +13,7 @@ from tests.every_type.answers import record_of, tree_of
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.app import snapshots as app_snapshots
 from vlm_inspect.app.requests import Request
-from vlm_inspect.builders.transformers import build, missing
+from vlm_inspect.builders.transformers import build, missing_packages
 from vlm_inspect.compare.compare import compare
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.errors import BrokenEnvironmentError
@@ -110,16 +110,18 @@ def test_a_missing_language_model_is_an_error(monkeypatch):
 
 def test_an_old_package_is_not_called_missing():
     error = ImportError("architecture 'x' is not supported. Please upgrade with `pip install -U timm`.")
-    assert missing.reason(error) == "needs a newer timm: pip install -U timm"
+    assert missing_packages.reason(error) == "needs a newer timm: pip install -U timm"
 
 
 def test_a_package_without_an_extra_is_named_itself():
-    assert missing.reason(ImportError("no module", name="einops")) == "needs einops: pip install einops"
+    assert (
+        missing_packages.reason(ImportError("no module", name="einops")) == "needs einops: pip install einops"
+    )
 
 
 def test_every_extra_has_the_package():
     held = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    for package, extra in missing.EXTRAS.items():
+    for package, extra in missing_packages.EXTRAS.items():
         assert any(wanted.startswith(package) for wanted in held[extra])
 
 

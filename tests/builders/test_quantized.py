@@ -4,7 +4,7 @@ import pytest
 
 from vlm_inspect.builders.headers import build as header
 from vlm_inspect.builders.headers.quantized import Quantisation, model_tensors
-from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
+from vlm_inspect.core.checkpoint import TensorHeaders, TensorInfo
 
 IN, OUT = 4096, 11008
 

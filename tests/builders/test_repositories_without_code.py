@@ -7,9 +7,8 @@ import pytest
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.builders.order import build_header_tree
 from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.checkpoint import Checkpoint
+from vlm_inspect.core.checkpoint import Checkpoint, TensorHeaders, TensorInfo
 from vlm_inspect.core.model_ref import ModelIdentity
-from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
 from vlm_inspect.render.cells import Row, plain_text
 from vlm_inspect.render.table import build_table
 

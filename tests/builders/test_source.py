@@ -16,9 +16,8 @@ from vlm_inspect.builders.source import machine
 from vlm_inspect.builders.source.read import read
 from vlm_inspect.builders.source.values import Instance, Unknown
 from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.checkpoint import Checkpoint
+from vlm_inspect.core.checkpoint import Checkpoint, TensorHeaders, TensorInfo
 from vlm_inspect.core.model_ref import ModelIdentity
-from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
 from vlm_inspect.render.cells import Row, plain_text
 from vlm_inspect.render.table import build_table
 

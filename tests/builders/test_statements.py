@@ -5,7 +5,7 @@ import textwrap
 
 import pytest
 
-from vlm_inspect.builders.forward.joins import joins_in
+from vlm_inspect.builders.forward.fusion_ops import joins_in
 
 
 def joins(body):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vlm_inspect.builders.forward.order import read_forward_order
+from vlm_inspect.builders.forward.call_order import read_forward_order
 
 
 def apply_rotary_pos_emb(queries):

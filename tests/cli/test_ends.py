@@ -92,7 +92,7 @@ def test_ctrl_c_that_is_swallowed_for_good_ends_with_130_and_the_message(here):
 DRAWING = """
 import os, time
 from vlm_inspect.cli import exits, signals
-from vlm_inspect.cli.progress import progress
+from vlm_inspect.cli.output import progress
 
 def command():
     with progress(2, quiet=False):

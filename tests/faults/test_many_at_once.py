@@ -10,7 +10,7 @@ from tests.cli.program import LLAVA, SCRIPT, environment, run
 from tests.faults import forks
 from tests.faults.forks import Task
 from tests.faults.readme import END, FRESH, wait_until
-from vlm_inspect.storage.blocks import read_document, update_document
+from vlm_inspect.storage.markdown_blocks import read_document, update_document
 
 MANY = 20
 NAME = "org/name"

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from tests import sparse
+from vlm_inspect.core.checkpoint import TensorInfo
 from vlm_inspect.core.errors import BadHeaderError, NoHeadersError
 from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
-from vlm_inspect.core.tensors import TensorInfo
 from vlm_inspect.sources import headers
 from vlm_inspect.sources.safetensors import HEADER_LIMIT
 

@@ -6,16 +6,16 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from vlm_inspect.anatomy.configs import part_config
 from vlm_inspect.anatomy.layers.experts import inactive_parameters
 from vlm_inspect.anatomy.layers.read import read_stack
 from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules, find_stacks, layer_context
-from vlm_inspect.anatomy.leaves import as_int, is_activation, is_norm, linear_widths
+from vlm_inspect.anatomy.module_kinds import as_int, is_activation, is_norm, linear_widths
 from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment, modules_at
-from vlm_inspect.anatomy.steps.embeddings import embedding_stages, other_modules, text_stages
-from vlm_inspect.anatomy.steps.leaf import embedding_stage, leaf_stage, learned_queries
-from vlm_inspect.anatomy.steps.projector import projector_stages, with_activation, with_queries
+from vlm_inspect.anatomy.stages.embeddings import embedding_stages, other_modules, text_stages
+from vlm_inspect.anatomy.stages.leaf import embedding_stage, leaf_stage, learned_queries
+from vlm_inspect.anatomy.stages.projector import projector_stages, with_activation, with_queries
+from vlm_inspect.anatomy.sub_configs import part_config
 from vlm_inspect.core.architecture import (
     ENCODERS,
     Component,

@@ -10,13 +10,13 @@ from vlm_inspect.anatomy.components import describe_component
 from vlm_inspect.anatomy.fusion import modality_inputs
 from vlm_inspect.anatomy.quantization import quantization_of
 from vlm_inspect.anatomy.roles.absences import absent_roles
+from vlm_inspect.anatomy.roles.assign_roles import find_roles
 from vlm_inspect.anatomy.roles.assignments import (
     RoleAssignment,
     all_paths,
     owned_parameters,
     unassigned_modules,
 )
-from vlm_inspect.anatomy.roles.find import find_roles
 from vlm_inspect.anatomy.unknowns import apply_missing_modules, apply_unknowns, assign_missing_modules
 from vlm_inspect.core.architecture import TEXT_ROLES, Architecture, Component, Kind, Parameters, Role
 from vlm_inspect.core.model_ref import ModelIdentity

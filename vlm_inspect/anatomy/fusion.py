@@ -14,9 +14,9 @@ from typing import Any, get_args
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vlm_inspect.anatomy.leaves import as_int, embedding_sizes
+from vlm_inspect.anatomy.module_kinds import as_int, embedding_sizes
 from vlm_inspect.anatomy.roles.assignments import modules_at
-from vlm_inspect.anatomy.roles.names import ENCODER_MODALITIES
+from vlm_inspect.anatomy.roles.name_patterns import ENCODER_MODALITIES
 from vlm_inspect.core.architecture import Component, Evidence, FusionStep, Modality, ModalityInput, Role, Rule
 from vlm_inspect.core.module_tree import ForwardInfo, FusionOp, ModuleTree, TokenRead, is_below, last_name
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vlm_inspect.anatomy.leaves import as_int
+from vlm_inspect.anatomy.module_kinds import as_int
 from vlm_inspect.core.architecture import Quantization
 from vlm_inspect.core.checkpoint import QUANTIZATION_KEYS
 

@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vlm_inspect.anatomy.roles import names
+from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment, owner_of
 from vlm_inspect.core.architecture import (
     ENCODERS,
@@ -181,12 +181,12 @@ def assign_missing_modules(tree: ModuleTree, assigned: Collection[str]) -> tuple
 
 
 def _assign_missing(tree: ModuleTree, path: str) -> RoleAssignment:
-    for modality, role in names.ENCODER_MODALITIES:
+    for modality, role in name_patterns.ENCODER_MODALITIES:
         if tree.accessors.get(f"get_encoder({modality})") == path:
             detail = f'get_encoder(modality="{modality}") returned {path}'
             return RoleAssignment(role, (path,), "accessor", detail)
     name = last_name(path)
-    for role, pattern in names.ROLE_NAMES:
+    for role, pattern in name_patterns.ROLE_NAMES:
         if pattern.search(name):
             return RoleAssignment(role, (path,), "name", f"the name {name!r}")
     detail = "it was not built, and neither an accessor nor its name gives a role"

@@ -170,7 +170,7 @@ def run_in_processes(
     dedupe_key: Callable[[Model], Hashable] | None = None,
 ) -> Iterator[Outcome[Model, Answer]]:
     """As `run_on`, in processes of this machine. A process that is killed costs one model."""
-    from vlm_inspect.app.workers import WorkerPool
+    from vlm_inspect.app.process_pool import WorkerPool
 
     with WorkerPool(jobs) as workers:
         count = max(MAX_PENDING, 2 * jobs)

@@ -154,7 +154,7 @@ def _build(
 ) -> CachedResult:
     """Build and describe a model. The result is cached, and so is that transformers has no class."""
     from vlm_inspect.anatomy.describe import describe
-    from vlm_inspect.builders.transformers.missing import missing_part_note
+    from vlm_inspect.builders.transformers.missing_packages import missing_part_note
     from vlm_inspect.storage.cache import CachedResult, default_cache
 
     try:

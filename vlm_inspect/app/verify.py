@@ -102,12 +102,12 @@ def verify_model(
 
 
 def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: InspectOptions) -> VerifyResult:
-    from vlm_inspect.builders.transformers import load
+    from vlm_inspect.builders.transformers import loader
 
     name = checkpoint.identity.id
     found = headers.load(ref, checkpoint.identity, options)
-    load.refuse_quantized(checkpoint.config, name)
-    loaded = load.load(checkpoint.config, found, name)
+    loader.refuse_quantized(checkpoint.config, name)
+    loaded = loader.load(checkpoint.config, found, name)
     architecture = describe(loaded.tree, checkpoint.identity, "transformers")
     return VerifyResult(checkpoint_report(loaded, found, architecture), checkpoint.notes)
 
@@ -115,7 +115,7 @@ def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: InspectOptions) 
 def _adapter(
     ref: ModelRef, base: str | None, options: InspectOptions, found: Checkpoint | None = None
 ) -> VerifyResult:
-    from vlm_inspect.builders.transformers import load
+    from vlm_inspect.builders.transformers import loader
 
     found = found or adapters.load(ref, options)
     if found is None:
@@ -128,7 +128,7 @@ def _adapter(
     under = sources.load(_base(found, base), options)
     tensors = headers.load(ref, found.identity, options, adapter=True)
     keys = adapter_keys(tensor.name for tensor in tensors.tensors)
-    loaded = load.rename(under.config, [key.lookup for key in keys], under.identity.id)
+    loaded = loader.rename(under.config, [key.lookup for key in keys], under.identity.id)
     architecture = describe(loaded.tree, under.identity, "transformers")
     targets = target_modules(
         found.config, loaded.tree.root, loaded.tree.accessors.get("get_output_embeddings")

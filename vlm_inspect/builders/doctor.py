@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 
-from vlm_inspect.builders.transformers import missing as libraries
+from vlm_inspect.builders.transformers import missing_packages as libraries
 from vlm_inspect.builders.transformers.patches import silenced
 from vlm_inspect.core import packages
 from vlm_inspect.core.errors import BrokenEnvironmentError

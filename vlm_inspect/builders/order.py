@@ -13,14 +13,13 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from vlm_inspect.builders.config_limits import check_largest
 from vlm_inspect.builders.config_values import first_architecture
-from vlm_inspect.builders.limits import check_largest
 from vlm_inspect.core import errors
-from vlm_inspect.core.checkpoint import Checkpoint, DeclaredClasses
+from vlm_inspect.core.checkpoint import Checkpoint, DeclaredClasses, TensorHeaders
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.core.options import Builder, InspectOptions
-from vlm_inspect.core.tensors import TensorHeaders
 
 # the auto classes whose entry of `auto_map` is a whole model, the most specific first
 _AUTO_CLASSES = (
@@ -135,16 +134,16 @@ def build_header_tree(
 
     Raises BadHeaderError if no model has tensors of such names.
     """
-    from vlm_inspect.builders.headers import build
+    from vlm_inspect.builders.headers import build as headers_build
 
-    tree = build.build(checkpoint.config, headers, checkpoint.identity.id)
+    tree = headers_build.build(checkpoint.config, headers, checkpoint.identity.id)
     if code:
         from vlm_inspect.builders.source.overlay import overlay
         from vlm_inspect.builders.source.read import read
 
         return overlay(tree, read(checkpoint.config, code))
     if declared is not None:
-        return build.with_declared_classes(tree, declared, checkpoint.config)
+        return headers_build.with_declared_classes(tree, declared, checkpoint.config)
     return replace(tree, notes=(*tree.notes, _SORTED_NOTE))
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from vlm_inspect.cli import exits
 from vlm_inspect.cli.options import MANY_MODELS, Config, option, shared_options
-from vlm_inspect.cli.output import Note, Output
-from vlm_inspect.cli.progress import progress
+from vlm_inspect.cli.output import Note, Output, progress
 from vlm_inspect.cli.snapshot import Folder
 from vlm_inspect.core.errors import SettingsError
 from vlm_inspect.core.options import InspectOptions

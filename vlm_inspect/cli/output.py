@@ -6,13 +6,14 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from msgspec import Struct
 
+from vlm_inspect.cli import signals
 from vlm_inspect.core.errors import DocumentError, VlmInspectError
 from vlm_inspect.render.cells import escape_control_chars
 
@@ -170,3 +171,27 @@ def _encodable(text: str, encoding: str) -> str:
     except UnicodeEncodeError:
         return text.translate(_PLAIN)
     return text
+
+
+@contextmanager
+def progress(total: int, *, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Yield a function to call with the name of each model that is done.
+
+    Nothing is drawn for one model, with `quiet`, or if stderr is not a terminal that can move its cursor.
+    """
+    if quiet or total < 2 or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":  # noqa: PLR2004
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.control import Control
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.segment import ControlType
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False))
+    restore = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), ControlType.SHOW_CURSOR)
+    with (
+        signals.progress_bar(str(restore)),
+        Progress(*columns, console=Console(stderr=True), transient=True) as bar,
+    ):
+        task = bar.add_task("models", total=total)
+        yield lambda name: bar.update(task, advance=1, description=escape_control_chars(name))

@@ -7,8 +7,7 @@ from typing import Annotated
 
 from vlm_inspect.cli import exits
 from vlm_inspect.cli.options import MANY_MODELS, Config, Models, Revision, option, shared_options
-from vlm_inspect.cli.output import Note, Output
-from vlm_inspect.cli.progress import progress
+from vlm_inspect.cli.output import Note, Output, progress
 from vlm_inspect.core.errors import InvalidReferenceError
 from vlm_inspect.core.options import InspectOptions
 

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from vlm_inspect.cli import exits
 from vlm_inspect.cli.options import MANY_MODELS, Config, Models, Revision, option, shared_options
-from vlm_inspect.cli.output import Note, Output, print_stderr
-from vlm_inspect.cli.progress import progress
+from vlm_inspect.cli.output import Note, Output, print_stderr, progress
 from vlm_inspect.cli.show import warn_if_doubtful
 from vlm_inspect.core.errors import InvalidReferenceError, SettingsError
 from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:  # usage errors and completion do not need these
     from vlm_inspect.app.requests import Request
-    from vlm_inspect.app.tables import Block
+    from vlm_inspect.app.table_blocks import Block
     from vlm_inspect.render.cells import Row
     from vlm_inspect.settings import Settings
 
@@ -104,7 +103,7 @@ def command(
 
 
 def _configured_files(settings: Settings | None) -> list[Path]:
-    from vlm_inspect.app.tables import configured_files
+    from vlm_inspect.app.table_blocks import configured_files
 
     return configured_files(settings)
 
@@ -196,9 +195,9 @@ def _update(
     output: Output,
 ) -> int:
     """Write or check the marked blocks of files. If a model fails, no file is touched."""
-    from vlm_inspect.app import tables
+    from vlm_inspect.app import table_blocks
 
-    plan = tables.plan_files(to_write, to_check, settings)
+    plan = table_blocks.plan_files(to_write, to_check, settings)
     rows = _rows(plan.requests, options, output)
     failed = sum(1 for row in rows if row.error)
     if failed:
@@ -207,7 +206,7 @@ def _update(
         return exits.NOT_ANSWERED
     stale = []
     for path, blocks in plan.blocks.items():
-        state = tables.update_file(path, plan, rows)
+        state = table_blocks.update_file(path, plan, rows)
         if state == "stale":
             stale.append(path)
         else:

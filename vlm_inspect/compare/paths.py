@@ -12,16 +12,18 @@ from typing import Generic, Literal, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vlm_inspect.compare.patterns import ancestors, below, pattern_of
 from vlm_inspect.compare.renames import find_moves
 from vlm_inspect.core.difference import Move, PathChange
 from vlm_inspect.core.module_tree import (
     UNKNOWN_CLASS,
     ModuleNode,
     Shape,
+    ancestors,
+    below,
     folded_path,
     is_below,
     numbered,
+    pattern_of,
     split,
 )
 

@@ -16,9 +16,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from vlm_inspect.compare.patterns import below, prefixes
 from vlm_inspect.core.difference import Move
-from vlm_inspect.core.module_tree import Numbers, Pattern, Shape, split, text
+from vlm_inspect.core.module_tree import Numbers, Pattern, Shape, below, prefixes, split, text
 
 Paths = Mapping[str, Shape]
 Pair = tuple[Pattern, Pattern]

@@ -17,10 +17,9 @@ from vlm_inspect.compare.paths import (
     is_inside,
     outermost,
 )
-from vlm_inspect.compare.patterns import ancestors
 from vlm_inspect.core.architecture import Component
 from vlm_inspect.core.difference import Change, PathChange, Value
-from vlm_inspect.core.module_tree import folded_path
+from vlm_inspect.core.module_tree import ancestors, folded_path
 
 Explained = Sequence[tuple[tuple[Component | None, Component | None], Sequence[Change]]]
 

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from vlm_inspect.core.model_ref import ModelIdentity
 
 if TYPE_CHECKING:  # names and facts need none of these
-    from vlm_inspect.core.checkpoint import Checkpoint, DeclaredClasses
+    from vlm_inspect.core.checkpoint import Checkpoint, DeclaredClasses, TensorHeaders
     from vlm_inspect.core.module_tree import Shape
-    from vlm_inspect.core.tensors import TensorHeaders
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -62,7 +61,7 @@ def facts(name: str) -> Mapping[str, str | bool]:
 
 def headers(name: str) -> TensorHeaders | None:
     """The safetensors headers of the model's checkpoint; None if the catalogue does not have them."""
-    from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
+    from vlm_inspect.core.checkpoint import TensorHeaders, TensorInfo
 
     entry = _entry(name)
     if entry is None or "headers" not in entry:

@@ -13,10 +13,10 @@ from contextlib import suppress
 from functools import cached_property, partial
 from pathlib import Path
 
+from vlm_inspect.core.checkpoint import TensorHeaders
 from vlm_inspect.core.errors import BadHeaderError, HubUnavailableError, NoHeadersError
 from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 from vlm_inspect.core.options import InspectOptions
-from vlm_inspect.core.tensors import TensorHeaders
 from vlm_inspect.sources import catalogue, safetensors
 from vlm_inspect.sources.deadline import run_in_parallel
 from vlm_inspect.sources.http import Part, UnexpectedResponseError, get_range, repo_info

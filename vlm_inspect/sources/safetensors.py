@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from vlm_inspect.core.checkpoint import TensorFile, TensorHeaders, TensorInfo
 from vlm_inspect.core.errors import BadHeaderError, NoHeadersError
 from vlm_inspect.core.module_tree import is_path_part
-from vlm_inspect.core.tensors import TensorFile, TensorHeaders, TensorInfo
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -10,10 +10,10 @@ from typing import Any
 from msgspec import Struct
 
 from vlm_inspect.core.architecture import Architecture, Component
+from vlm_inspect.core.checkpoint import TensorHeaders
 from vlm_inspect.core.load_report import ComponentLoad, Kind, LoadingInfo, LoadReport, Mismatch
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import ModuleNode, Shape, join
-from vlm_inspect.core.tensors import TensorHeaders
 from vlm_inspect.verification.adapter_modules import TargetModules, lora_capable
 from vlm_inspect.verification.keys import KeyMap, TensorMismatch, group_mismatches, owning_component
 

@@ -6,9 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from vlm_inspect.core.architecture import Architecture, Component
+from vlm_inspect.core.checkpoint import TensorHeaders
 from vlm_inspect.core.load_report import ComponentLoad, LoadingInfo, LoadReport, Mismatch
 from vlm_inspect.core.module_tree import Shape
-from vlm_inspect.core.tensors import TensorHeaders
 from vlm_inspect.verification.keys import KeyMap, TensorMismatch, group_mismatches, owning_component
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from vlm_inspect.anatomy.layers.mixers import convolution_length, mechanism
 from vlm_inspect.anatomy.layers.norms import read_norm
 from vlm_inspect.anatomy.layers.positions import (
     attention_chunk,
@@ -16,7 +15,8 @@ from vlm_inspect.anatomy.layers.positions import (
 )
 from vlm_inspect.anatomy.layers.projections import Projections, attention_projections
 from vlm_inspect.anatomy.layers.stacks import LayerContext
-from vlm_inspect.anatomy.leaves import (
+from vlm_inspect.anatomy.layers.token_mixers import convolution_length, mechanism
+from vlm_inspect.anatomy.module_kinds import (
     as_int,
     breadth_first,
     embedding_sizes,

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from vlm_inspect.anatomy.layers.projections import MlpWidths, mlp_widths
-from vlm_inspect.anatomy.leaves import convolution_channels, first_attribute, first_int, is_list
+from vlm_inspect.anatomy.module_kinds import convolution_channels, first_attribute, first_int, is_list
 from vlm_inspect.core.architecture import Experts, Layer, LayerStack
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, Shape, is_below, join, last_name
 

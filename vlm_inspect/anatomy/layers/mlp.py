@@ -9,7 +9,7 @@ from typing import Any
 
 from vlm_inspect.anatomy.layers.experts import ExpertGroup, find_experts, read_experts
 from vlm_inspect.anatomy.layers.projections import MlpWidths, combined_widths, linear_paths, mlp_widths
-from vlm_inspect.anatomy.leaves import breadth_first, is_activation, is_list, is_norm, used_activations
+from vlm_inspect.anatomy.module_kinds import breadth_first, is_activation, is_list, is_norm, used_activations
 from vlm_inspect.core.architecture import Mlp
 from vlm_inspect.core.module_tree import ModuleNode, is_below, last_name
 

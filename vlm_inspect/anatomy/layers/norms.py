@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from vlm_inspect.anatomy import leaves
-from vlm_inspect.anatomy.leaves import is_norm
+from vlm_inspect.anatomy import module_kinds
+from vlm_inspect.anatomy.module_kinds import is_norm
 from vlm_inspect.core.architecture import Norm, Placement
 from vlm_inspect.core.module_tree import ModuleNode, join
 
@@ -19,7 +19,7 @@ Use = tuple[str, str]
 
 def read_norm(name: str, node: ModuleNode) -> Norm:
     """A norm with its name in the layer, its width and its eps."""
-    eps = leaves.as_float(node.attribute("eps", "variance_epsilon", "epsilon", "norm_eps"))
+    eps = module_kinds.as_float(node.attribute("eps", "variance_epsilon", "epsilon", "norm_eps"))
     width = next((shape[0] for _, shape in node.parameters if shape), None)
     return Norm(node.class_name, width, eps, name)
 
@@ -28,7 +28,7 @@ def layer_norms(layer: ModuleNode) -> tuple[Norm, ...]:
     """The norms that a layer holds itself, or else those in its sublayers (BERT, T5)."""
     norms = {name: child for name, child in layer.children if is_norm(child)}
     if not norms:
-        below = dict(leaves.breadth_first(layer))
+        below = dict(module_kinds.breadth_first(layer))
         norms = {path: below[path] for kind, path in _uses(layer) if kind == _NORM}
     return tuple(read_norm(name, norm) for name, norm in norms.items())
 
@@ -44,7 +44,7 @@ def norm_placement(layer: ModuleNode) -> tuple[Placement | None, bool]:
     if {name for name, _ in layer.children} >= _BOTH_SIDES:
         return "both", declared_parallel
     # containers run their children in order
-    has_known_order = bool(layer.forward_order) or len(layer.children) == 1 or leaves.is_list(layer)
+    has_known_order = bool(layer.forward_order) or len(layer.children) == 1 or module_kinds.is_list(layer)
     if not parts or _NORM not in kinds or not has_known_order:
         return None, declared_parallel
     norm_first, norm_last = kinds[0] == _NORM, kinds[-1] == _NORM
@@ -75,9 +75,9 @@ def _steps(node: ModuleNode, path: str, *, in_mixer: bool) -> Iterator[Use]:
             continue
         if is_norm(child):
             yield _NORM, at
-        elif leaves.is_attention(child) or leaves.is_named_mixer(child):
+        elif module_kinds.is_attention(child) or module_kinds.is_named_mixer(child):
             yield from _mixer_steps(child, at)
-        elif not child.children or leaves.linear_widths(child):
+        elif not child.children or module_kinds.linear_widths(child):
             if any(len(shape) > 1 for _, shape in child.parameters):  # a vector only scales
                 yield (_MIXER if in_mixer else _MLP), at
         else:
@@ -90,7 +90,7 @@ def _mixer_steps(node: ModuleNode, path: str) -> Iterator[Use]:
     Two kinds are the layer's: norms next to the attention that it wraps (BERT's `output.LayerNorm`), and a
     norm named `pre_norm`.
     """
-    if leaves.contains_attention(node):
+    if module_kinds.contains_attention(node):
         yield from _steps(node, path, in_mixer=True)
         return
     for name, child in node.children:

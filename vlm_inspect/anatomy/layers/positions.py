@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from vlm_inspect.anatomy.layers.stacks import ROTARY_CLASS, LayerContext
-from vlm_inspect.anatomy.leaves import as_float, as_int, breadth_first
+from vlm_inspect.anatomy.module_kinds import as_float, as_int, breadth_first
 from vlm_inspect.core.architecture import Latent, Positions, Role, Rotary
 from vlm_inspect.core.module_tree import ModuleNode, last_name
 

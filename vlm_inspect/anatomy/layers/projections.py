@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from vlm_inspect.anatomy.leaves import leaves, linear_widths, pointwise_widths
+from vlm_inspect.anatomy.module_kinds import leaves, linear_widths, pointwise_widths
 from vlm_inspect.core.architecture import Projection
 from vlm_inspect.core.module_tree import ModuleNode, join, last_name
 

@@ -6,11 +6,11 @@ from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.attention import read_attention
 from vlm_inspect.anatomy.layers.experts import find_experts
-from vlm_inspect.anatomy.layers.mixers import find_mixers
 from vlm_inspect.anatomy.layers.mlp import layer_mlp
 from vlm_inspect.anatomy.layers.norms import layer_norms, norm_placement
 from vlm_inspect.anatomy.layers.stacks import LayerContext, declared_layer_facts, distinct_layers
-from vlm_inspect.anatomy.leaves import as_int, breadth_first
+from vlm_inspect.anatomy.layers.token_mixers import find_mixers
+from vlm_inspect.anatomy.module_kinds import as_int, breadth_first
 from vlm_inspect.core.architecture import Layer, LayerStack
 from vlm_inspect.core.module_tree import ModuleNode, is_below
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from vlm_inspect.anatomy.leaves import (
+from vlm_inspect.anatomy.module_kinds import (
     as_float,
     as_int,
     breadth_first,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from vlm_inspect.anatomy.leaves import is_attention
-from vlm_inspect.anatomy.roles import names
+from vlm_inspect.anatomy.module_kinds import is_attention
+from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, all_paths, modules_at
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, pixel_convolution, quantizer_name
@@ -39,7 +39,9 @@ def _why_no_vision_encoder(tree: ModuleTree, assignments: Assignments) -> Iterat
     for path in all_paths(assignments, Role.AUDIO_ENCODER):
         yield f"the model takes audio ({path}), and none of its modules takes pixels"
     for path, node in modules_at(tree, all_paths(assignments, Role.PROJECTOR)):
-        is_named = names.VISION.search(last_name(path)) or names.VISION_CLASS.search(node.class_name)
+        is_named = name_patterns.VISION.search(last_name(path)) or name_patterns.VISION_CLASS.search(
+            node.class_name
+        )
         if is_named or pixel_convolution(node, path):
             yield f"no encoder layers: {path} maps the pixels to the language model's width"
     yield from _why_text_only(assignments)

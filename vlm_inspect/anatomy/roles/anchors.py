@@ -8,8 +8,8 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from vlm_inspect.anatomy.layers.stacks import contains_stack, is_stack
-from vlm_inspect.anatomy.leaves import embedding_sizes, linear_widths
-from vlm_inspect.anatomy.roles import names
+from vlm_inspect.anatomy.module_kinds import embedding_sizes, linear_widths
+from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, last_name, parent_path
@@ -56,7 +56,7 @@ def find_lm_head(tree: ModuleTree, backbone: TextBackbone | None) -> RoleAssignm
     if accessor and node is not None and linear_widths(node):
         paths = (_whole_head(tree, accessor, backbone),)
         return RoleAssignment(Role.LM_HEAD, paths, "accessor", f"get_output_embeddings() returned {accessor}")
-    named = _highest_named(tree, names.HEADS, lambda node: node.total > 0)
+    named = _highest_named(tree, name_patterns.HEADS, lambda node: node.total > 0)
     if named is not None:
         return RoleAssignment(Role.LM_HEAD, (named,), "name", f"the name {last_name(named)!r}")
     return _head_by_shape(tree, backbone) if backbone is not None else None
@@ -66,7 +66,7 @@ def _text_embedding(tree: ModuleTree) -> str | None:
     accessor = tree.accessors.get("get_input_embeddings")
     if accessor and _embedding_sizes_at(tree, accessor):
         return accessor
-    return _highest_named(tree, names.TEXT_EMBEDDINGS, lambda node: embedding_sizes(node) is not None)
+    return _highest_named(tree, name_patterns.TEXT_EMBEDDINGS, lambda node: embedding_sizes(node) is not None)
 
 
 def _highest_named(
@@ -78,7 +78,7 @@ def _highest_named(
         for path, node in tree.root.walk()
         if pattern.search(last_name(path))
         and fits(node)
-        and not any(names.GENERATOR.search(name) for name in path.split("."))
+        and not any(name_patterns.GENERATOR.search(name) for name in path.split("."))
     )
     return min(named, key=lambda path: path.count("."), default=None)
 
@@ -93,7 +93,7 @@ def _embedding_sizes_at(tree: ModuleTree, path: str) -> tuple[int, int] | None:
 
 
 def _holds_text_layers(node: ModuleNode) -> bool:
-    non_text = (names.VISION_CLASS, names.AUDIO_CLASS, names.PROJECTOR_CLASS)
+    non_text = (name_patterns.VISION_CLASS, name_patterns.AUDIO_CLASS, name_patterns.PROJECTOR_CLASS)
     for _, child in node.children:
         is_text = not any(pattern.search(child.class_name) for pattern in non_text)
         if is_stack(child) or (is_text and any(is_stack(below) for _, below in child.children)):

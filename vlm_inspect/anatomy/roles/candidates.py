@@ -1,4 +1,4 @@
-"""A module without a role, with the properties that the finders test."""
+"""A module without a role, with the properties that the rules test."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from functools import cached_property
 from msgspec import Struct
 
 from vlm_inspect.anatomy.layers.stacks import contains_stack
-from vlm_inspect.anatomy.leaves import (
+from vlm_inspect.anatomy.module_kinds import (
     contains_attention,
     convolution_channels,
     is_list,
     leaves,
     linear_widths,
 )
-from vlm_inspect.anatomy.roles import names
+from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.anchors import TextBackbone
 from vlm_inspect.anatomy.roles.inputs_outputs import RawInput, raw_input
 from vlm_inspect.core.architecture import Role
@@ -22,7 +22,7 @@ from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join, last_name
 
 
 class Candidate(Struct, frozen=True, dict=True):
-    """A module without a role, and what the finders may look at."""
+    """A module without a role, and what the rules may look at."""
 
     tree: ModuleTree
     path: str
@@ -76,11 +76,11 @@ class Candidate(Struct, frozen=True, dict=True):
             return False
         if any(child.is_wrapper for child in children):
             return True
-        has_projector = any(names.PROJECTOR.search(child.name) for child in children)
+        has_projector = any(name_patterns.PROJECTOR.search(child.name) for child in children)
         inputs = {
             taken.encoder
             for child in children
-            if not names.PROJECTOR.search(child.name)
+            if not name_patterns.PROJECTOR.search(child.name)
             and not is_list(child.node)
             and contains_attention(child.node)
             and (taken := child.input)
@@ -97,7 +97,11 @@ class Candidate(Struct, frozen=True, dict=True):
         backbone, node = self.backbone, self.node
         if backbone is None or parent_path(self.path) != backbone.path or contains_attention(node):
             return False
-        if any(pattern.search(name) for pattern in names.NON_TEXT for name in (self.name, node.class_name)):
+        if any(
+            pattern.search(name)
+            for pattern in name_patterns.NON_TEXT
+            for name in (self.name, node.class_name)
+        ):
             return False
         widths = (linear_widths(leaf) or convolution_channels(leaf) for _, leaf in leaves(node, ""))
         input_width = next((pair[0] for pair in widths if pair), None)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from vlm_inspect.anatomy.layers.stacks import distinct_modules, is_stack
-from vlm_inspect.anatomy.leaves import contains_attention, linear_widths
+from vlm_inspect.anatomy.module_kinds import contains_attention, linear_widths
 from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, modules_at
 from vlm_inspect.anatomy.roles.inputs_outputs import last_linear_width, norm_or_table_width, stream_width

@@ -8,8 +8,14 @@ from msgspec import Struct
 
 from vlm_inspect.anatomy.layers.norms import read_norm
 from vlm_inspect.anatomy.layers.stacks import distinct_modules, last_stack
-from vlm_inspect.anatomy.leaves import convolution_channels, embedding_sizes, is_list, is_norm, linear_widths
-from vlm_inspect.anatomy.roles import names
+from vlm_inspect.anatomy.module_kinds import (
+    convolution_channels,
+    embedding_sizes,
+    is_list,
+    is_norm,
+    linear_widths,
+)
+from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleNode, join
 
@@ -44,7 +50,7 @@ def pixel_convolution(node: ModuleNode, path: str) -> str | None:
 
 def quantizer_name(node: ModuleNode) -> str | None:
     """The name of the first child that is a quantizer; a module with one is a codec."""
-    is_quantizer = names.QUANTIZER.search
+    is_quantizer = name_patterns.QUANTIZER.search
     return next((key for key, child in node.children if is_quantizer(f"{key} {child.class_name}")), None)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from vlm_inspect.anatomy.layers.stacks import find_stacks
-from vlm_inspect.anatomy.leaves import embedding_sizes
-from vlm_inspect.anatomy.roles import names
+from vlm_inspect.anatomy.module_kinds import embedding_sizes
+from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths
 from vlm_inspect.core.architecture import Role
@@ -14,7 +14,7 @@ from vlm_inspect.core.module_tree import ModuleTree, is_below, last_name, parent
 
 
 def assign_language_model(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
-    """Replace the language models that the finders found with the one that owns the text embedding.
+    """Replace the language models that the rules found with the one that owns the text embedding.
 
     It is the lowest module with the embedding and layers, or one above it that adds no other part, together
     with further modules that read text (the encoder of an encoder-decoder). Without a text embedding, a
@@ -54,7 +54,7 @@ def _highest_without_other_parts(path: str, others: Sequence[str]) -> str:
     above = [path]
     while (at := parent_path(above[-1])) and not any(is_below(other, at) for other in others):
         above.append(at)
-    named = [at for at in above if names.LANGUAGE_MODULES.search(last_name(at))]
+    named = [at for at in above if name_patterns.LANGUAGE_MODULES.search(last_name(at))]
     return named[-1] if named else above[-1]
 
 

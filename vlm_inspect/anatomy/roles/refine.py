@@ -13,8 +13,8 @@ from itertools import takewhile
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules
-from vlm_inspect.anatomy.leaves import is_list, linear_widths
-from vlm_inspect.anatomy.roles import names
+from vlm_inspect.anatomy.module_kinds import is_list, linear_widths
+from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, modules_at, owner_of
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, stream_width
 from vlm_inspect.core.architecture import ENCODERS, Role
@@ -113,7 +113,7 @@ def drop_projectors_without_source(tree: ModuleTree, assignments: Assignments) -
         if has_source
         or each.role is not Role.PROJECTOR
         or each.rule == "structure"
-        or any(pattern.search(path) for pattern in names.NON_TEXT for path in each.paths)
+        or any(pattern.search(path) for pattern in name_patterns.NON_TEXT for path in each.paths)
     ]
 
 

@@ -19,10 +19,9 @@ from vlm_inspect.builders.headers import classes
 from vlm_inspect.builders.headers.config import attention_sizes, explicit_parts, stated_class
 from vlm_inspect.builders.headers.quantized import ModelTensor, Quantisation, bytes_by_dtype, model_tensors
 from vlm_inspect.builders.headers.ties import tie
-from vlm_inspect.core.checkpoint import DeclaredClasses
+from vlm_inspect.core.checkpoint import DeclaredClasses, TensorHeaders
 from vlm_inspect.core.errors import BadHeaderError
 from vlm_inspect.core.module_tree import Attribute, ModuleNode, ModuleTree, NodePool, Shape, Unknowns, join
-from vlm_inspect.core.tensors import TensorHeaders
 
 NO_CODE = "headers hold tensors, not classes"
 """Why a class is unknown if only headers were read."""

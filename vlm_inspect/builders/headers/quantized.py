@@ -13,8 +13,8 @@ from msgspec.structs import replace
 
 from vlm_inspect.builders.config_values import first_size, quantization_config
 from vlm_inspect.builders.headers.classes import MATRIX
+from vlm_inspect.core.checkpoint import TensorHeaders, TensorInfo
 from vlm_inspect.core.module_tree import Shape, join
-from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
 
 _BITS = ("bits", "w_bit", "num_bits", "weight_bits", "nbits")
 _GROUP_SIZES = ("group_size", "q_group_size", "w_group_size")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from vlm_inspect.builders.limits import counted_modules
+from vlm_inspect.builders.config_limits import counted_modules
 from vlm_inspect.builders.sandbox import confine
 from vlm_inspect.core.codec import Name, Text, TreeData, to_tree_data
 from vlm_inspect.core.errors import typed_error_text
@@ -101,7 +101,7 @@ def _run_inner(task: Task, *, namespaces: bool) -> None:
 def _build(task: Task, *, namespaces: bool) -> ModuleTree:
     from accelerate import init_empty_weights
 
-    from vlm_inspect.builders.transformers.walk import read_model
+    from vlm_inspect.builders.transformers.module_tree import read_model
 
     package = ModuleType(PACKAGE)
     package.__path__ = [task.code]

@@ -26,7 +26,7 @@ from vlm_inspect.builders.source.values import (
     Value,
     word_set,
 )
-from vlm_inspect.builders.transformers.walk import POSITION
+from vlm_inspect.builders.transformers.module_tree import POSITION
 from vlm_inspect.core.module_tree import Attribute, ModuleNode, ModuleTree, NodePool, Unknowns, join
 
 _NOT_FOUND = "the code that was read does not make it"

@@ -10,8 +10,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from vlm_inspect.builders.limits import check_sizes, counted_modules
-from vlm_inspect.builders.transformers import missing, patches, select, unused_keys, walk
+from vlm_inspect.builders.config_limits import check_sizes, counted_modules
+from vlm_inspect.builders.transformers import missing_packages, module_tree, patches, select, unused_keys
 from vlm_inspect.builders.transformers.not_built import not_built
 from vlm_inspect.core import errors
 from vlm_inspect.core.module_tree import ModuleTree
@@ -45,16 +45,16 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
             unused_keys.recorded_reads(base) as reads,
         ):
             from_config = selected.model_class._from_config  # noqa: SLF001 - AutoModel's own way to a class
-            live, reasons = missing.build_available_parts(lambda: from_config(resolved, **attention))
+            live, reasons = missing_packages.build_available_parts(lambda: from_config(resolved, **attention))
             live.tie_weights()
         modules = [(path, type(module)) for path, module in live.named_modules()]
         absent = {path: reasons[module_class] for path, module_class in modules if module_class in reasons}
-        tree = walk.read_model(live, resolved)
+        tree = module_tree.read_model(live, resolved)
         return replace(
             tree,
             notes=(
                 *selected.notes,
-                *(missing.missing_part_note(path, reason) for path, reason in absent.items()),
+                *(missing_packages.missing_part_note(path, reason) for path, reason in absent.items()),
                 *not_built(stated, resolved, tree),
             ),
             missing_modules=absent,
@@ -70,7 +70,7 @@ def selected_class(config: Mapping[str, Any], model: str) -> Iterator[select.Sel
     """
     check_sizes(config, model)
     with _BUILD_LOCK:
-        missing.require_libraries()
+        missing_packages.require_libraries()
         with patches.silenced(), patches.gc_disabled():
             selected = select.select(config, model)
             try:
@@ -81,7 +81,7 @@ def selected_class(config: Mapping[str, Any], model: str) -> Iterator[select.Sel
             except ImportError as error:
                 raise errors.BrokenEnvironmentError(
                     f"its class needs a package that is not installed here: {errors.error_text(error)}",
-                    hint=missing.advice(error),
+                    hint=missing_packages.advice(error),
                     model=model,
                 ) from error
             except Exception as error:  # a model class may raise anything for an odd config

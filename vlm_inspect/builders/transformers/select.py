@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from vlm_inspect.builders.config_values import first_architecture
-from vlm_inspect.builders.transformers.missing import broken_import
+from vlm_inspect.builders.transformers.missing_packages import broken_import
 from vlm_inspect.core import packages
 from vlm_inspect.core.errors import NotNativeError
 

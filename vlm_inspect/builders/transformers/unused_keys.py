@@ -12,8 +12,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from vlm_inspect.builders.transformers.config_keys import BuiltValues, Part
 from vlm_inspect.builders.transformers.patches import patched
+from vlm_inspect.builders.transformers.structural_keys import BuiltValues, Part
 from vlm_inspect.core.errors import truncate
 from vlm_inspect.core.module_tree import ModuleNode, UnusedConfigKey
 

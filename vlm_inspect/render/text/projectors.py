@@ -19,7 +19,7 @@ from vlm_inspect.core.stages import (
     Stage,
 )
 from vlm_inspect.render.cells import Cell, text
-from vlm_inspect.render.text.steps import StepGroup, activation_name, query_count, repeated, step_groups
+from vlm_inspect.render.text.stages import StepGroup, activation_name, query_count, repeated, step_groups
 from vlm_inspect.render.text.values import dimensions, missing, plural
 
 _PERCEPTRON = (LinearStage, ActivationStage, NormStage)

@@ -8,8 +8,8 @@ from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from vlm_inspect.builders.forward.joins import read_forward_info
-from vlm_inspect.builders.forward.order import read_forward_order
+from vlm_inspect.builders.forward.call_order import read_forward_order
+from vlm_inspect.builders.forward.fusion_ops import read_forward_info
 from vlm_inspect.core.module_tree import Attribute, ModuleNode, ModuleTree, NodePool, Shape, join
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from vlm_inspect.render.cells import code, concat, plain_text, text
 from vlm_inspect.render.facts import COMPARISON
 from vlm_inspect.render.text import components
 from vlm_inspect.render.text.projectors import projection
-from vlm_inspect.render.text.steps import extra_modules_cell, stages_cell
+from vlm_inspect.render.text.stages import extra_modules_cell, stages_cell
 from vlm_inspect.render.text.values import collapse_similar
 
 

@@ -1,6 +1,6 @@
 """The names of modules and classes in published models: which names mean projector, encoder, head.
 
-`finders.py` matches a module's attribute name or class name against these patterns. To support another
+`role_rules.py` matches a module's attribute name or class name against these patterns. To support another
 spelling, extend a pattern here.
 """
 

@@ -16,14 +16,14 @@ from tests.anatomy.small_trees import (
     text,
     tower,
 )
-from vlm_inspect.anatomy.roles import finders
-from vlm_inspect.anatomy.roles.find import find_roles
+from vlm_inspect.anatomy.roles import role_rules
+from vlm_inspect.anatomy.roles.assign_roles import find_roles
 from vlm_inspect.core.architecture import Role
 
 
 def test_a_family_beats_an_accessor(monkeypatch):
-    family = finders.Family("SomeForConditionalGeneration", {"thing": Role.GENERATOR}, "it draws")
-    monkeypatch.setattr(finders, "FAMILIES", (family,))
+    family = role_rules.Family("SomeForConditionalGeneration", {"thing": Role.GENERATOR}, "it draws")
+    monkeypatch.setattr(role_rules, "FAMILIES", (family,))
     tree = model({"get_encoder(image)": "thing"}, thing=tower(), language_model=text())
     (generator,) = (assigned for assigned in find_roles(tree) if assigned.role is Role.GENERATOR)
     assert (generator.paths, generator.rule, generator.detail) == (("thing",), "family", "it draws")

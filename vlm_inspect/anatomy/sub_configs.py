@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vlm_inspect.anatomy.layers.norms import read_norm
-from vlm_inspect.anatomy.leaves import is_norm
+from vlm_inspect.anatomy.module_kinds import is_norm
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleNode, join
 

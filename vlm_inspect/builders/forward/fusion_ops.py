@@ -17,7 +17,7 @@ from itertools import pairwise
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
-from vlm_inspect.builders.forward.order import function_definition, undecorated
+from vlm_inspect.builders.forward.call_order import function_definition, undecorated
 from vlm_inspect.core.module_tree import ForwardInfo, FusionKind, FusionOp, TokenRead, join
 
 if TYPE_CHECKING:

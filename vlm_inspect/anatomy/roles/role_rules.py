@@ -1,6 +1,6 @@
-"""What role does a module have? An ordered list of finders, from the most to the least reliable.
+"""What role does a module have? An ordered list of rules, from the most to the least reliable.
 
-FINDERS, at the end, is the specification: the first finder with a result wins, and the result is the
+ROLE_RULES, at the end, is the specification: the first rule with a result wins, and the result is the
 evidence. So a *projector* is a module with a projector's name or class name (`names.py`), one that takes
 pixels or sound and has no layers, or one that maps to the text width outside of the text backbone.
 `refine.py` and `inner_projectors.py` then merge projectors, drop some and find those inside encoders.
@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from vlm_inspect.anatomy.leaves import contains_attention, leaves, linear_widths
-from vlm_inspect.anatomy.roles import names
+from vlm_inspect.anatomy.module_kinds import contains_attention, leaves, linear_widths
+from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.candidates import Candidate
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, token_table
 from vlm_inspect.core.architecture import ENCODERS, Role, Rule
@@ -21,7 +21,7 @@ from vlm_inspect.core.module_tree import is_below, parent_path
 
 Found = tuple[Role, Rule, str]
 """A role, the kind of rule that gave it, and the evidence."""
-Finder = Callable[[Candidate], Found | None]
+RoleRule = Callable[[Candidate], Found | None]
 
 
 class Family(Struct, frozen=True):
@@ -51,10 +51,11 @@ def _by_accessor(candidate: Candidate) -> Found | None:
     """
     accessors = candidate.tree.accessors
     returned = {
-        modality: accessors.get(f"get_encoder({modality})") for modality, _ in names.ENCODER_MODALITIES
+        modality: accessors.get(f"get_encoder({modality})")
+        for modality, _ in name_patterns.ENCODER_MODALITIES
     }
     is_plausible = returned["image"] != returned["audio"] and candidate.node.children
-    for modality, role in names.ENCODER_MODALITIES if is_plausible else ():
+    for modality, role in name_patterns.ENCODER_MODALITIES if is_plausible else ():
         if returned[modality] == candidate.path:
             return role, "accessor", f'get_encoder(modality="{modality}") returned {candidate.path}'
     if accessors.get("get_decoder") == candidate.path and contains_attention(candidate.node):
@@ -71,11 +72,11 @@ def _by_quantizer(candidate: Candidate) -> Found | None:
 
 
 def _by_name(candidate: Candidate) -> Found | None:
-    if names.GENERATOR.search(candidate.name):  # a talker as a whole, whatever its parts are called
+    if name_patterns.GENERATOR.search(candidate.name):  # a talker as a whole, whatever its parts are called
         return Role.GENERATOR, "name", f"the name {candidate.name!r}"
     if candidate.is_wrapper or candidate.belongs_to_text:
         return None
-    for role, pattern in names.ROLE_NAMES:
+    for role, pattern in name_patterns.ROLE_NAMES:
         if not pattern.search(candidate.name):
             continue
         if role is Role.LANGUAGE_MODEL and not candidate.can_be_language_model:
@@ -93,13 +94,13 @@ def _by_class(candidate: Candidate) -> Found | None:
         return None
     class_name = candidate.node.class_name
     found = f"the class name {class_name}"
-    if names.PROJECTOR_CLASS.search(class_name):
+    if name_patterns.PROJECTOR_CLASS.search(class_name):
         return Role.PROJECTOR, "name", found
     if not contains_attention(candidate.node):
         return None
-    if names.VISION_CLASS.search(class_name):
+    if name_patterns.VISION_CLASS.search(class_name):
         return Role.VISION_ENCODER, "name", found
-    return (Role.AUDIO_ENCODER, "name", found) if names.AUDIO_CLASS.search(class_name) else None
+    return (Role.AUDIO_ENCODER, "name", found) if name_patterns.AUDIO_CLASS.search(class_name) else None
 
 
 def _by_vocabulary(candidate: Candidate) -> Found | None:
@@ -141,7 +142,7 @@ def _by_width(candidate: Candidate) -> Found | None:
     return None
 
 
-FINDERS: tuple[Finder, ...] = (
+ROLE_RULES: tuple[RoleRule, ...] = (
     _by_family,  # an exception for this model class
     _by_accessor,  # the model's own get_encoder() and get_decoder(), if plausible
     _by_quantizer,  # a quantizer inside: a codec, which encodes images or sound
@@ -155,7 +156,7 @@ FINDERS: tuple[Finder, ...] = (
 
 def find_role(candidate: Candidate) -> Found | None:
     """The result of the first finder that has one."""
-    return next((found for finder in FINDERS if (found := finder(candidate)) is not None), None)
+    return next((found for finder in ROLE_RULES if (found := finder(candidate)) is not None), None)
 
 
 def holds_parts(candidate: Candidate) -> bool:

@@ -14,14 +14,14 @@ from msgspec.structs import replace
 
 from vlm_inspect.builders.config_values import quantization_config
 from vlm_inspect.builders.transformers.build import resolve, selected_class, without_runtime
+from vlm_inspect.builders.transformers.module_tree import read_model
 from vlm_inspect.builders.transformers.not_built import not_built
 from vlm_inspect.builders.transformers.patches import patched
 from vlm_inspect.builders.transformers.select import Selection
-from vlm_inspect.builders.transformers.walk import read_model
+from vlm_inspect.core.checkpoint import TensorHeaders, TensorInfo
 from vlm_inspect.core.errors import UnverifiableError, typed_error_text
 from vlm_inspect.core.load_report import LoadingInfo
 from vlm_inspect.core.module_tree import ModuleTree
-from vlm_inspect.core.tensors import TensorHeaders, TensorInfo
 
 
 def load(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> LoadingInfo:

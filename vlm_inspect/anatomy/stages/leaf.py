@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from vlm_inspect.anatomy.layers.norms import read_norm
-from vlm_inspect.anatomy.leaves import (
+from vlm_inspect.anatomy.module_kinds import (
     convolution_channels,
     embedding_sizes,
     is_activation,

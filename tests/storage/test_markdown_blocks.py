@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from vlm_inspect.core.errors import DocumentError
 from vlm_inspect.storage.atomic import write_file
-from vlm_inspect.storage.blocks import block_names, read_document, replace_blocks, update_document
+from vlm_inspect.storage.markdown_blocks import block_names, read_document, replace_blocks, update_document
 
 TWO_BLOCKS = """\
 # Models

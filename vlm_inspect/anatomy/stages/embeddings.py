@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterator
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.stacks import find_stacks
-from vlm_inspect.anatomy.leaves import convolution_channels, embedding_sizes, leaves, linear_widths
-from vlm_inspect.anatomy.steps.leaf import (
+from vlm_inspect.anatomy.module_kinds import convolution_channels, embedding_sizes, leaves, linear_widths
+from vlm_inspect.anatomy.stages.leaf import (
     POSITION_NAME,
     embedding_stage,
     leaf_stage,

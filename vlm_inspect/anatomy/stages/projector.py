@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.mlp import read_mlp
 from vlm_inspect.anatomy.layers.stacks import find_stacks, is_stack
-from vlm_inspect.anatomy.leaves import (
+from vlm_inspect.anatomy.module_kinds import (
     is_activation,
     is_attention,
     is_list,
@@ -17,7 +17,7 @@ from vlm_inspect.anatomy.leaves import (
     linear_widths,
     used_activations,
 )
-from vlm_inspect.anatomy.steps.leaf import leaf_stage, learned_queries, parameter_stages
+from vlm_inspect.anatomy.stages.leaf import leaf_stage, learned_queries, parameter_stages
 from vlm_inspect.core.module_tree import ModuleNode, join, last_name
 from vlm_inspect.core.stages import ActivationStage, BlockStage, ConvStage, LinearStage, MlpStage, Stage
 

@@ -15,7 +15,7 @@ from vlm_inspect.render.cells import Row
 from vlm_inspect.render.columns import KINDS
 from vlm_inspect.render.table import build_table
 from vlm_inspect.settings import Settings, TableEntry
-from vlm_inspect.storage.blocks import Document, block_names, read_document, update_document
+from vlm_inspect.storage.markdown_blocks import Document, block_names, read_document, update_document
 
 FileState = Literal["regenerated", "up to date", "stale"]
 

@@ -1,7 +1,7 @@
 """Find the role of each module.
 
 Two anchors come first: the text embedding and the LM head. The modules that contain the text embedding form
-the *text spine*. Each module that hangs on the spine is a candidate for the ordered FINDERS; the first result
+the *text spine*. Each module that hangs on the spine is a candidate for the ordered ROLE_RULES; the first result
 assigns the role. Then the REFINEMENTS, in order, correct what a decision per module cannot get right.
 """
 
@@ -13,9 +13,9 @@ from vlm_inspect.anatomy.roles import refine
 from vlm_inspect.anatomy.roles.anchors import TextBackbone, find_lm_head, text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment
 from vlm_inspect.anatomy.roles.candidates import Candidate
-from vlm_inspect.anatomy.roles.finders import find_role, holds_parts
 from vlm_inspect.anatomy.roles.inner_projectors import add_inner_projectors
 from vlm_inspect.anatomy.roles.language_model import assign_language_model
+from vlm_inspect.anatomy.roles.role_rules import find_role, holds_parts
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below
 
 Refinement = Callable[[ModuleTree, Assignments], Iterable[RoleAssignment]]

@@ -5,7 +5,13 @@ from __future__ import annotations
 import re
 
 from vlm_inspect.anatomy.layers.projections import attention_projections
-from vlm_inspect.anatomy.leaves import breadth_first, convolution_channels, is_attention, is_mixer, is_norm
+from vlm_inspect.anatomy.module_kinds import (
+    breadth_first,
+    convolution_channels,
+    is_attention,
+    is_mixer,
+    is_norm,
+)
 from vlm_inspect.core.architecture import Mechanism
 from vlm_inspect.core.module_tree import ModuleNode, is_below
 
