@@ -54,9 +54,7 @@ class Runner:
                 if "run" in step and not self._step(step, context, action, Path(temporary), outcome):
                     outcome.failed = step["name"]
                     break
-            values = {
-                name: interpolate(each["value"], context) for name, each in definition["outputs"].items()
-            }
+            values = {name: interpolate(each["value"], context) for name, each in definition["outputs"].items()}
             # the report is read before the machine goes
             report = Path(values["report"]) if values["report"] else None
             outcome.outputs = values | ({"report": report.read_text(encoding="utf-8")} if report else {})

@@ -24,9 +24,7 @@ from threading import Condition, Event, Thread
 from urllib.parse import quote, unquote, urlsplit
 
 _RESOLVE = re.compile(r"/(?P<repo>[^/]+(?:/[^/]+)?)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
-_RESOLVE_CACHE = re.compile(
-    r"/api/resolve-cache/models/(?P<repo>[^/]+/[^/]+)/(?P<revision>[0-9a-f]{40})/(?P<file>.+)"
-)
+_RESOLVE_CACHE = re.compile(r"/api/resolve-cache/models/(?P<repo>[^/]+/[^/]+)/(?P<revision>[0-9a-f]{40})/(?P<file>.+)")
 _INFO = re.compile(r"/api/models/(?P<repo>[^/]+(?:/[^/]+)?)(?:/revision/(?P<revision>[^/]+))?")
 _CDN = re.compile(r"/cdn/(?P<sha>[0-9a-f]{64})")
 _RANGE = re.compile(r"bytes=(?P<first>\d*)-(?P<last>\d*)")

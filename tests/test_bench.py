@@ -44,9 +44,7 @@ def test_a_process_is_measured_from_start_to_exit(tmp_path):
     # in a small process, as in the benchmarks: a child is as large as its parent until it starts
     command = [sys.executable, "-c", MEASURE_TWO, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    (idle, waited, small), (busy, took, large) = (
-        map(float, line.split()) for line in done.stdout.splitlines()
-    )
+    (idle, waited, small), (busy, took, large) = (map(float, line.split()) for line in done.stdout.splitlines())
     assert 0 < idle < 0.5 <= busy
     assert waited > 0
     assert took >= 1

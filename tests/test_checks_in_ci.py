@@ -178,9 +178,7 @@ def test_a_configuration_that_cannot_be_read_fails_both_and_says_why(tmp_path, p
 def test_hostile_file_names_are_file_names(tmp_path, programs):
     project = tmp_path / "project"
     project.mkdir()
-    outcome = Runner(project, [programs.folder, PROGRAMS]).run(
-        ACTION, {"files": HOSTILE, "snapshots": "false"}
-    )
+    outcome = Runner(project, [programs.folder, PROGRAMS]).run(ACTION, {"files": HOSTILE, "snapshots": "false"})
     assert (outcome.failed, outcome.outputs["exit-code"]) == ("Result", "2")
     assert not list(tmp_path.rglob("pwned*"))
 
@@ -330,9 +328,7 @@ def test_it_runs_in_the_working_directory(job, programs):
 
 def test_odd_file_names_survive_the_annotation(job, programs):
     path = job.workspace / "50%2C, a:b.md"
-    programs.add(
-        "vlm-inspect", answer("table", err=f"{path}: stale; run: write '{path}'\n", code=1), well()[1]
-    )
+    programs.add("vlm-inspect", answer("table", err=f"{path}: stale; run: write '{path}'\n", code=1), well()[1])
     [(_, properties, message)] = job.run(ACTION).annotations
     assert properties == {"file": "50%2C, a:b.md", "title": "vlm-inspect table"}
     assert message == "The tables are stale; run: write '50%2C, a:b.md'"
@@ -390,9 +386,7 @@ def test_a_report_becomes_a_comment(pull_request, programs):
 def test_the_comment_holds_the_report_and_is_cut_before_github_refuses_it(pull_request, programs, tmp_path):
     copied = tmp_path / "body"
     gh = programs.folder / "gh"
-    gh.write_text(
-        f'#!/bin/sh\nfor word; do case $word in body=@*) cp "${{word#body=@}}" {copied};; esac; done\n'
-    )
+    gh.write_text(f'#!/bin/sh\nfor word; do case $word in body=@*) cp "${{word#body=@}}" {copied};; esac; done\n')
     gh.chmod(0o755)
     pull_request.run(ACTION, {"comment": "true"})
     marker, *rest = copied.read_text(encoding="utf-8").splitlines()
@@ -432,9 +426,7 @@ def test_a_token_that_may_not_comment_is_a_warning(refused, pull_request, progra
     assert (outcome.failed, outcome.outputs["exit-code"]) == ("Result", "1")
 
 
-@pytest.mark.parametrize(
-    ("inputs", "github"), [({"comment": "true"}, {}), ({}, {"event.pull_request.number": "7"})]
-)
+@pytest.mark.parametrize(("inputs", "github"), [({"comment": "true"}, {}), ({}, {"event.pull_request.number": "7"})])
 def test_nobody_is_asked_to_comment_without_a_pull_request_or_unasked(inputs, github, job, programs):
     programs.add("gh", answer("api"))
     job.github = github

@@ -340,9 +340,7 @@ def model_key(cell):
 
 def cells_by_model(headers, rows):
     return {
-        (header, model_key(row[0])): cell
-        for row in rows
-        for header, cell in zip(headers[1:], row[1:], strict=True)
+        (header, model_key(row[0])): cell for row in rows for header, cell in zip(headers[1:], row[1:], strict=True)
     }
 
 

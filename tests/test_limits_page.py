@@ -12,9 +12,7 @@ from vlm_inspect.core.options import InspectOptions
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
-ROW = re.compile(
-    r"^\| [^|]+ \| (?P<limit>[\d,]+) \| `(?P<module>[\w.]+)\.(?P<constant>[A-Z_]+)` \|$", re.MULTILINE
-)
+ROW = re.compile(r"^\| [^|]+ \| (?P<limit>[\d,]+) \| `(?P<module>[\w.]+)\.(?P<constant>[A-Z_]+)` \|$", re.MULTILINE)
 ROWS = [(row["module"], row["constant"], int(row["limit"].replace(",", ""))) for row in ROW.finditer(PAGE)]
 OPERATORS = {ast.Mult: operator.mul, ast.Pow: operator.pow}
 

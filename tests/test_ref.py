@@ -40,9 +40,7 @@ def test_an_invalid_name_is_a_short_error(text):
     assert not is_hub_id(text)
 
 
-@pytest.mark.parametrize(
-    "text", ["~no_such_user_/model", "\u043erg/name", "org/na\u200bme", "org/\u202ename"]
-)
+@pytest.mark.parametrize("text", ["~no_such_user_/model", "\u043erg/name", "org/na\u200bme", "org/\u202ename"])
 def test_the_first_non_ascii_character_is_named(text):
     with pytest.raises(InvalidReferenceError) as caught:
         ModelRef.parse(text)

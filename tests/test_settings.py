@@ -104,9 +104,7 @@ def test_a_byte_order_mark_and_windows_line_endings_are_read(load):
 
 
 def test_a_pyproject_has_the_same_keys_in_its_section(load):
-    section = WHOLE.replace("[[models", "[[tool.vlm-inspect.models").replace(
-        "[models", "[tool.vlm-inspect.models"
-    )
+    section = WHOLE.replace("[[models", "[[tool.vlm-inspect.models").replace("[models", "[tool.vlm-inspect.models")
     section = "[tool.vlm-inspect]\n" + section.replace("[tables", "[tool.vlm-inspect.tables")
     mine, own = load(section, "pyproject.toml"), load(WHOLE)
     assert (mine.models, mine.tables, mine.files) == (own.models, own.tables, own.files)
@@ -220,9 +218,7 @@ def test_a_relative_start_is_resolved(tmp_path, monkeypatch):
 
 
 def test_without_a_configuration_there_are_no_settings(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "vlm_inspect.settings._is_file", lambda path: path.is_relative_to(tmp_path) and path.is_file()
-    )
+    monkeypatch.setattr("vlm_inspect.settings._is_file", lambda path: path.is_relative_to(tmp_path) and path.is_file())
     assert find_settings(tmp_path, allowed) is None
 
 

@@ -26,9 +26,7 @@ def in_other():
 
 
 def unsupported():
-    answers = [
-        answer for each in DATA.values() for kind in ("models", "types") for answer in each[kind].items()
-    ]
+    answers = [answer for each in DATA.values() for kind in ("models", "types") for answer in each[kind].items()]
     return {name for name, answer in answers if "why_not" in answer}
 
 
@@ -53,9 +51,7 @@ def test_the_page_matches_its_data():
 def test_the_columns_match_versions_toml():
     listed = matrix.versions()
     columns = {name: answers["packages"] for name, answers in DATA.items()}
-    assert columns == {
-        each["transformers"]: {**each, "torch": listed["torch"]} for each in listed["environment"]
-    }
+    assert columns == {each["transformers"]: {**each, "torch": listed["torch"]} for each in listed["environment"]}
 
 
 def test_the_newest_version_is_installed():

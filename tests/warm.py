@@ -85,9 +85,7 @@ class WarmProcess:
         atexit.register(other.close)
         return other
 
-    def start(
-        self, function, arguments, *, cwd, environment, stdin, stdout, stderr, pass_fds=(), session=False
-    ):
+    def start(self, function, arguments, *, cwd, environment, stdin, stdout, stderr, pass_fds=(), session=False):
         """Fork a process that calls `module:function` with sys.argv set; the rest is as of Popen."""
         reading, writing = os.pipe()
         numbers = [0, 1, 2, *pass_fds]

@@ -20,8 +20,7 @@ def reference() -> str:
     group: Any = typer.main.get_command(program())
     lines = [_NOTE, "", "# Command line", "", group.help, "", "| Command | Description |", "| --- | --- |"]
     lines += [
-        f"| [`{name}`](#vlm-inspect-{name}) | {_cell(each.short_help)} |"
-        for name, each in group.commands.items()
+        f"| [`{name}`](#vlm-inspect-{name}) | {_cell(each.short_help)} |" for name, each in group.commands.items()
     ]
     for name, each in group.commands.items():
         lines += ["", f"## `vlm-inspect {name}`", "", *_command(name, each)]

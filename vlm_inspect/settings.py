@@ -256,9 +256,7 @@ def _model(data: Any, place: _Place, root: Path, allowed: AllowedNames) -> Model
     model: ModelEntry = _convert(data, ModelEntry, place)
     named = _entry_of(model.id, root)
     if named.revision and model.revision and named.revision != model.revision:
-        raise place.at("revision").error(
-            f"the id names revision {_quoted(named.revision)}. Use one of the two."
-        )
+        raise place.at("revision").error(f"the id names revision {_quoted(named.revision)}. Use one of the two.")
     facts = {key: _fact(key, value, place.at("facts").at(key), allowed) for key, value in model.facts.items()}
     entry = ModelEntry(named.id, model.revision or named.revision, model.alias, facts)
     _check_reference(entry, place.at("id"), root)

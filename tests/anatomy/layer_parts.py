@@ -31,9 +31,7 @@ def rms_norm(width):
 
 def attention(class_name="SomeAttention", uses=(), attributes=(("head_dim", 8),), bias=(), **more):
     """Four heads of width 8 with an input of 32; `more` replaces and adds children."""
-    projections = {
-        name: linear(32, 32, bias=name in bias) for name in ("q_proj", "k_proj", "v_proj", "o_proj")
-    }
+    projections = {name: linear(32, 32, bias=name in bias) for name in ("q_proj", "k_proj", "v_proj", "o_proj")}
     return part(class_name, (), attributes, uses, **{**projections, **more})
 
 

@@ -67,9 +67,7 @@ def text(class_name="TextModel", **more):
 def model(accessors=None, ties=(), **children):
     """A tree with these children of the root, and with an LM head by default."""
     children.setdefault("lm_head", linear(TEXT, WORDS))
-    return ModuleTree(
-        module("SomeForConditionalGeneration", **children), ties=ties, accessors=accessors or {}
-    )
+    return ModuleTree(module("SomeForConditionalGeneration", **children), ties=ties, accessors=accessors or {})
 
 
 def roles(tree):

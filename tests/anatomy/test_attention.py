@@ -25,25 +25,19 @@ def test_key_value_heads_come_from_the_key_projection(key_width, kind, key_value
 
 
 def test_fused_queries_keys_and_values():
-    fused = part(
-        "SomeAttention", (), {"head_dim": 8}, qkv_proj=linear(32, 64, bias=True), o_proj=linear(32, 32)
-    )
+    fused = part("SomeAttention", (), {"head_dim": 8}, qkv_proj=linear(32, 64, bias=True), o_proj=linear(32, 32))
     read = read_attention(fused)
     assert (read.heads, read.key_value_heads, read.bias) == (4, 2, ("query", "key", "value"))
 
 
 def test_fused_keys_and_values():
-    node = part(
-        "SomeAttention", (), {"heads": 4}, to_q=linear(32, 32), to_kv=linear(32, 64), to_out=linear(32, 32)
-    )
+    node = part("SomeAttention", (), {"heads": 4}, to_q=linear(32, 32), to_kv=linear(32, 64), to_out=linear(32, 32))
     read = read_attention(node)
     assert (read.heads, read.key_value_heads, read.head_width) == (4, 4, 8)
 
 
 def test_a_projection_may_be_wrapped():
-    wrapped = {
-        name: part("Wrapped", linear=linear(32, 32)) for name in ("q_proj", "k_proj", "v_proj", "o_proj")
-    }
+    wrapped = {name: part("Wrapped", linear=linear(32, 32)) for name in ("q_proj", "k_proj", "v_proj", "o_proj")}
     assert read_attention(attention(**wrapped)).key_value_heads == 4
 
 
@@ -129,19 +123,13 @@ def test_latent_attention_of_a_class_named_linear():
 
 
 def test_a_short_convolution_has_no_heads():
-    conv = part(
-        "Conv1d", {"weight": (32, 1, 4)}, {"in_channels": 32, "out_channels": 32, "kernel_size": (4,)}
-    )
-    read = read_attention(
-        part("SomeShortConv", conv=conv, out_proj=linear(32, 32)), {"num_attention_heads": 4}
-    )
+    conv = part("Conv1d", {"weight": (32, 1, 4)}, {"in_channels": 32, "out_channels": 32, "kernel_size": (4,)})
+    read = read_attention(part("SomeShortConv", conv=conv, out_proj=linear(32, 32)), {"num_attention_heads": 4})
     assert (read.mechanism, read.convolution, read.heads) == ("convolution", 4, None)
 
 
 def test_cross_attention_next_to_self_attention_is_extra_attention():
-    record = read(
-        layer(self_attn=attention(), encoder_attn=attention(), fc1=linear(32, 96), fc2=linear(96, 32))
-    )
+    record = read(layer(self_attn=attention(), encoder_attn=attention(), fc1=linear(32, 96), fc2=linear(96, 32)))
     assert not record.attention.cross
     assert [each.cross for each in record.extra_attention] == [True]
     assert (record.mlp.hidden_width, record.mlp.class_name) == (96, None)
@@ -159,7 +147,5 @@ def test_keys_of_another_input_width_mean_cross_attention():
 
 
 def test_a_sublayer_named_attention_is_unwrapped():
-    sublayer = part(
-        "SomeLayerSelfAttention", SelfAttention=attention("SomeAttention"), layer_norm=rms_norm(32)
-    )
+    sublayer = part("SomeLayerSelfAttention", SelfAttention=attention("SomeAttention"), layer_norm=rms_norm(32))
     assert read(layer(sub=sublayer)).attention.class_name == "SomeAttention"

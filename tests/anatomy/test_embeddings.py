@@ -87,9 +87,7 @@ def test_a_norm_in_the_module_of_an_embedding_is_an_extra_module():
 
 
 def test_extra_modules_have_their_parameters():
-    parameters = {
-        stage.path.rpartition(".")[2]: stage.parameters for stage in part("gemma4", TEXTS).extra_modules
-    }
+    parameters = {stage.path.rpartition(".")[2]: stage.parameters for stage in part("gemma4", TEXTS).extra_modules}
     assert parameters["embed_tokens_per_layer"] == 262_144 * 35 * 256
 
 

@@ -70,16 +70,12 @@ def test_each_stacked_matrix_in_a_module_of_its_own():
 
 
 def test_a_convolution_is_not_a_group_of_experts():
-    conv = part(
-        "Conv1d", {"weight": (1024, 1, 7)}, {"in_channels": 1024, "out_channels": 1024, "kernel_size": (7,)}
-    )
+    conv = part("Conv1d", {"weight": (1024, 1, 7)}, {"in_channels": 1024, "out_channels": 1024, "kernel_size": (7,)})
     assert mlp_of(part("SomeConvMLP", conv=conv, up=linear(32, 96), down_proj=linear(96, 32))).experts == ()
 
 
 def test_shared_experts_need_a_module():
-    (experts,) = mlp_of(
-        block(fused_experts(), shared_experts=mlp(hidden=32)), {"n_shared_experts": 2}
-    ).experts
+    (experts,) = mlp_of(block(fused_experts(), shared_experts=mlp(hidden=32)), {"n_shared_experts": 2}).experts
     assert (experts.shared, experts.shared_width) == (2, 32)
     (experts,) = mlp_of(block(fused_experts(), shared_expert=mlp(hidden=32))).experts
     assert (experts.shared, experts.shared_width) == (1, 32)
@@ -95,9 +91,7 @@ def test_router_and_scoring():
 
 
 def test_experts_in_parallel_with_a_dense_mlp():
-    record = read(
-        layer(self_attn=attention(), mlp=mlp(), router=linear(32, 4), experts=fused_experts(top_k=2))
-    ).mlp
+    record = read(layer(self_attn=attention(), mlp=mlp(), router=linear(32, 4), experts=fused_experts(top_k=2))).mlp
     assert (record.class_name, record.hidden_width) == ("SomeMLP", 96)
     assert [(each.count, each.path) for each in record.experts] == [(4, "experts")]
 

@@ -97,9 +97,7 @@ def test_the_evidence_of_a_scatter_is_the_statement():
 def test_a_placeholder_without_a_token_in_the_configuration_is_unknown():
     (image,) = inputs(tree_of("blip-2")).values()
     assert image.token_id is None
-    assert image.unknown == {
-        "token_id": "the source reads image_token_index, which the configuration does not set"
-    }
+    assert image.unknown == {"token_id": "the source reads image_token_index, which the configuration does not set"}
 
 
 def test_a_placeholder_with_a_token_in_the_configuration_is_found():

@@ -10,9 +10,7 @@ PATCHES = ConvStage("Conv2d", "patch", in_channels=3, out_channels=64, kernel_si
 
 
 def table(positions):
-    return EmbeddingStage(
-        "Parameter", "embeddings.position_embedding", num_embeddings=positions, embedding_dim=64
-    )
+    return EmbeddingStage("Parameter", "embeddings.position_embedding", num_embeddings=positions, embedding_dim=64)
 
 
 @pytest.mark.parametrize("positions", [24 * 24, 24 * 24 + 1, 24 * 24 + 5])

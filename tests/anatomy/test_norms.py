@@ -40,9 +40,7 @@ def test_cross_attention_is_a_separate_step():
 
 def test_norms_of_sublayers_are_the_layers_if_it_has_none():
     output = part("SomeOutput", (), (), ("dense", "LayerNorm"), dense=linear(32, 32), LayerNorm=NORM)
-    wrapper = part(
-        "SomeAttention", (), (), ("self", "output"), self=attention("SomeSelfAttention"), output=output
-    )
+    wrapper = part("SomeAttention", (), (), ("self", "output"), self=attention("SomeSelfAttention"), output=output)
     last = part("SomeOutput", (), (), ("dense", "LayerNorm"), dense=linear(96, 32), LayerNorm=NORM)
     record = read(
         layer(
@@ -58,9 +56,7 @@ def test_norms_of_sublayers_are_the_layers_if_it_has_none():
 
 def test_norms_of_queries_and_inside_mixers_are_not_the_layers():
     node = attention(q_norm=rms_norm(8), k_norm=rms_norm(8))
-    mixer = part(
-        "SomeMamba", {"A_log": (4,), "D": (4,)}, (), ("norm", "out_proj"), norm=NORM, out_proj=linear(32, 32)
-    )
+    mixer = part("SomeMamba", {"A_log": (4,), "D": (4,)}, (), ("norm", "out_proj"), norm=NORM, out_proj=linear(32, 32))
     assert read(layer(("attn", "mlp"), attn=node, mlp=mlp())).norms == ()
     record = read(layer(("norm", "mixer"), norm=NORM, mixer=mixer))
     assert (record.norm_placement, [norm.name for norm in record.norms]) == ("before", ["norm"])

@@ -19,9 +19,7 @@ def attention_of(node, config=None, **context):
 
 
 def test_attention_with_a_shared_rotary_embedding_is_rotary():
-    rotary = attention_of(
-        ROTATING, {"rope_parameters": {"rope_theta": 5e5, "factor": 4.0}}, rotary=ROTARY
-    ).rotary
+    rotary = attention_of(ROTATING, {"rope_parameters": {"rope_theta": 5e5, "factor": 4.0}}, rotary=ROTARY).rotary
     assert (rotary.class_name, rotary.kind, rotary.width) == ("SomeRotaryEmbedding", "yarn", 8)
     assert (rotary.sections, rotary.theta, rotary.factor) == ((1, 1, 2), 5e5, 4.0)
 
@@ -58,9 +56,7 @@ def test_rope_parameters_per_layer_type():
     }
     shared = (("rotary_emb", part("SomeRotaryEmbedding")),)
     full = attention_of(ROTATING, config, rotary=shared, declared=DeclaredLayerFacts("full_attention")).rotary
-    sliding = attention_of(
-        ROTATING, config, rotary=shared, declared=DeclaredLayerFacts("sliding_attention")
-    ).rotary
+    sliding = attention_of(ROTATING, config, rotary=shared, declared=DeclaredLayerFacts("sliding_attention")).rotary
     assert (full.kind, full.theta, full.factor) == ("linear", 1e6, 8.0)
     assert (sliding.kind, sliding.theta) == ("default", 1e4)
 
@@ -150,15 +146,11 @@ def test_a_window_in_pixels_becomes_patches():
     context = layer_context(tree, "visual.blocks", "visual", Role.VISION_ENCODER, {})
     assert context.window == 8
     assert (
-        attention_of(
-            PLAIN, role=Role.VISION_ENCODER, window=8, declared=DeclaredLayerFacts("window_attention")
-        ).window
+        attention_of(PLAIN, role=Role.VISION_ENCODER, window=8, declared=DeclaredLayerFacts("window_attention")).window
         == 8
     )
     assert (
-        attention_of(
-            PLAIN, role=Role.VISION_ENCODER, window=8, declared=DeclaredLayerFacts("full_attention")
-        ).window
+        attention_of(PLAIN, role=Role.VISION_ENCODER, window=8, declared=DeclaredLayerFacts("full_attention")).window
         is None
     )
 

@@ -147,10 +147,7 @@ def test_an_architecture_of_another_type_is_built_with_a_note(tmp_path):
     config = {"model_type": "llava_next", "architectures": ["LlavaNextVideoForConditionalGeneration"]}
     record = record_of(config, tmp_path)
     assert record.model_class == "LlavaNextVideoForConditionalGeneration"
-    assert (
-        "built LlavaNextVideoForConditionalGeneration, the class its weights were saved from"
-        in record.notes[0]
-    )
+    assert "built LlavaNextVideoForConditionalGeneration, the class its weights were saved from" in record.notes[0]
 
 
 def test_an_architecture_with_another_spelling_is_built_with_a_note(tmp_path):
@@ -160,9 +157,7 @@ def test_an_architecture_with_another_spelling_is_built_with_a_note(tmp_path):
 
 
 def test_a_missing_architecture_has_a_note(tmp_path):
-    record = record_of(
-        {key: value for key, value in LLAVA_1_5_7B.items() if key != "architectures"}, tmp_path
-    )
+    record = record_of({key: value for key, value in LLAVA_1_5_7B.items() if key != "architectures"}, tmp_path)
     assert (record.model_class, record.parameters.total) == ("LlavaForConditionalGeneration", 7_063_427_072)
     assert "names no architecture" in record.notes[0]
 
@@ -176,10 +171,7 @@ def test_parts_of_unknown_types_are_named(tmp_path):
     }
     record = record_of(config, tmp_path)
     assert record.builder == "config"
-    assert (
-        "text_config is of type 'aria_moe_lm' and vision_config is of type 'aria_vision_model'"
-        in (record.notes[0])
-    )
+    assert "text_config is of type 'aria_moe_lm' and vision_config is of type 'aria_vision_model'" in (record.notes[0])
     assert {part.role.value: part.width for part in record.components} == {
         "vision_encoder": 1152,
         "language_model": 2560,

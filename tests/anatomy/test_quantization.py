@@ -54,9 +54,7 @@ CONFIGS = {
         {
             "quant_method": "compressed-tensors",
             "format": "pack-quantized",
-            "config_groups": {
-                "group_0": {**GROUP, "weights": {"num_bits": 4, "type": "int", "group_size": 32}}
-            },
+            "config_groups": {"group_0": {**GROUP, "weights": {"num_bits": 4, "type": "int", "group_size": 32}}},
             "ignore": ["lm_head"],
         },
         Quantization("compressed-tensors", 4, "int", (32,), "pack-quantized"),

@@ -88,25 +88,19 @@ def test_a_projection_next_to_the_text_layers_belongs_to_the_language_model():
     language = text(
         per_layer_projection=linear(TEXT, 4 * TEXT), per_layer_projection_norm=norm(TEXT), pooler=norm(TEXT)
     )
-    found = roles(
-        model(vision_tower=tower(), multi_modal_projector=linear(VISION, TEXT), language_model=language)
-    )
+    found = roles(model(vision_tower=tower(), multi_modal_projector=linear(VISION, TEXT), language_model=language))
     assert found["projector"] == [("multi_modal_projector",)]
 
 
 def test_a_projection_next_to_the_text_layers_is_a_projector_if_named_for_images():
-    language = text(
-        vision_tower=tower(), mm_projector=linear(TEXT, TEXT), visual_projection=linear(TEXT, TEXT)
-    )
+    language = text(vision_tower=tower(), mm_projector=linear(TEXT, TEXT), visual_projection=linear(TEXT, TEXT))
     found = roles(model(model=language))
     assert found["projector"] == [("model.mm_projector",), ("model.visual_projection",)]
     assert found["language_model"] == [("model",)]
 
 
 def test_an_encoder_with_the_texts_vocabulary_is_a_language_model():
-    reader = module(
-        "Stack", embed_tokens=table(WORDS, TEXT), patches=convolution(3, TEXT, 8, 8), layers=layers(TEXT)
-    )
+    reader = module("Stack", embed_tokens=table(WORDS, TEXT), patches=convolution(3, TEXT, 8, 8), layers=layers(TEXT))
     found = roles(model(shared=table(WORDS, TEXT), encoder=reader, decoder=reader))
     assert found["language_model"] == [("shared", "encoder", "decoder")]
 
@@ -124,9 +118,7 @@ def test_an_encoder_with_another_vocabulary_is_other():
 
 
 def test_a_wrapper_of_an_encoder_and_its_projector_has_no_role():
-    image = module(
-        "ImageEmbedding", img_processor=tower(), img_projection=linear(VISION, TEXT), gate=(VISION,)
-    )
+    image = module("ImageEmbedding", img_processor=tower(), img_projection=linear(VISION, TEXT), gate=(VISION,))
     found = roles(model(model=text(embed_extend=module("Both", image_embed=image))))
     assert found["vision_encoder"] == [("model.embed_extend.image_embed.img_processor",)]
     assert found["projector"] == [
@@ -195,9 +187,7 @@ def test_a_codec_in_a_model_with_another_encoder_is_a_generator():
 
 
 def test_a_talker_is_a_generator_as_a_whole():
-    talker = module(
-        "Talker", thinker_to_talker_proj=linear(TEXT, 16), model=text("Inner"), codec_head=linear(TEXT, 9)
-    )
+    talker = module("Talker", thinker_to_talker_proj=linear(TEXT, 16), model=text("Inner"), codec_head=linear(TEXT, 9))
     thinker = module("Thinker", model=module("Inner", language_model=text()), lm_head=linear(TEXT, WORDS))
     tree = model(thinker=thinker, talker=talker, lm_head=norm(1))
     found = roles(tree)
@@ -241,9 +231,7 @@ def test_bare_parameters_go_to_the_projector_with_the_most_similar_name():
 
 
 def test_the_path_of_a_language_model_without_other_parts():
-    assert roles(model(model=module("Whole", language_model=text())))["language_model"] == [
-        ("model.language_model",)
-    ]
+    assert roles(model(model=module("Whole", language_model=text())))["language_model"] == [("model.language_model",)]
     assert roles(model(model=text()))["language_model"] == [("model",)]
 
 
@@ -260,9 +248,7 @@ def test_a_transform_before_the_head_belongs_to_the_head():
 
 
 def test_every_assignment_has_evidence():
-    assignments = find_roles(
-        model(vision_tower=tower(), projector=linear(VISION, TEXT), language_model=text())
-    )
+    assignments = find_roles(model(vision_tower=tower(), projector=linear(VISION, TEXT), language_model=text()))
     assert {assigned.role.value: assigned.detail for assigned in assignments} == {
         "vision_encoder": "the name 'vision_tower'",
         "projector": "the name 'projector'",

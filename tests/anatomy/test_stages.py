@@ -62,9 +62,7 @@ def test_separators_are_not_stages():
     assert not [stage for stage in stages if stage.kind == "parameter"]
 
 
-@pytest.mark.parametrize(
-    "model_type", ["llava", "aya_vision", "ernie4_5_vl_moe", "minimax_m3_vl", "mistral3"]
-)
+@pytest.mark.parametrize("model_type", ["llava", "aya_vision", "ernie4_5_vl_moe", "minimax_m3_vl", "mistral3"])
 def test_a_possible_sequence_has_no_branches(model_type):
     assert {stage.branch for part in projectors(model_type) for stage in part.stages} == {None}
 
@@ -93,12 +91,8 @@ def test_a_norm_alone_is_not_a_branch():
 
 
 def test_stages_declared_in_order_stay_in_order():
-    projector = module(
-        "SomeProjector", norm=norm(VISION), merge=convolution(VISION, 48, 2, 2), out=linear(48, TEXT)
-    )
-    tree = model(
-        vision_tower=tower("SomeVisionModel"), multi_modal_projector=projector, language_model=text()
-    )
+    projector = module("SomeProjector", norm=norm(VISION), merge=convolution(VISION, 48, 2, 2), out=linear(48, TEXT))
+    tree = model(vision_tower=tower("SomeVisionModel"), multi_modal_projector=projector, language_model=text())
     record = describe(tree, ModelIdentity("m", source="local"), "transformers")
     (found,) = record.by_role(Role.PROJECTOR)
     assert [stage.kind for stage in found.stages] == ["norm", "convolution", "linear"]

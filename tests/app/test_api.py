@@ -72,9 +72,7 @@ def test_inspect_asks_the_hub(hub, tmp_path):
 def test_diff_answers_with_the_difference():
     found = vlm_inspect.diff("HuggingFaceM4/idefics2-8b-base", "HuggingFaceM4/idefics2-8b", offline=True)
     assert isinstance(found, vlm_inspect.Difference)
-    assert [(change.field, change.before, change.after) for change in found.changes] == [
-        ("vocabulary", 32002, 32003)
-    ]
+    assert [(change.field, change.before, change.after) for change in found.changes] == [("vocabulary", 32002, 32003)]
 
 
 def test_an_error_says_what_to_do():

@@ -90,10 +90,7 @@ def large(_):
 
 
 def told(outcomes):
-    return [
-        outcome.answer if isinstance(outcome, batch.Inspected) else type(outcome.error)
-        for outcome in outcomes
-    ]
+    return [outcome.answer if isinstance(outcome, batch.Inspected) else type(outcome.error) for outcome in outcomes]
 
 
 def in_threads(asked, answer, **choices):
@@ -460,8 +457,7 @@ def test_an_executor_of_processes_is_one_as_any_other():
 
 def test_what_was_imported_for_it_is_not_imported_without():
     script = (
-        "import sys, msgspec; before = {*sys.modules}\n"
-        "import vlm_inspect.app.batch; print(*{*sys.modules} - before)"
+        "import sys, msgspec; before = {*sys.modules}\nimport vlm_inspect.app.batch; print(*{*sys.modules} - before)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     found = set(done.stdout.split())

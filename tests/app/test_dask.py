@@ -29,9 +29,7 @@ def executor():
     """The executor of a cluster of two processes, with one task in hand each: a death is blamed on one."""
     with (
         patch.dict(os.environ),  # a cluster sets variables of threads and leaves them set
-        dask.config.set(
-            {"distributed.scheduler.worker-saturation": 1.0, "distributed.scheduler.allowed-failures": 1}
-        ),
+        dask.config.set({"distributed.scheduler.worker-saturation": 1.0, "distributed.scheduler.allowed-failures": 1}),
         LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
         ) as cluster,

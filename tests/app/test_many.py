@@ -127,9 +127,7 @@ def test_what_is_kept_costs_no_worker(folder_of, monkeypatch):
 @pytest.mark.parametrize("way", ["here", "in threads"])
 def test_of_2000_configurations_each_architecture_is_built_once(folder_of, builds, way):
     first = 1000 if way == "here" else 2000  # each its own: answers of the session are kept
-    models = [
-        folder_of({**llava(first + number % 50), "_name_or_path": str(number)}) for number in range(2000)
-    ]
+    models = [folder_of({**llava(first + number % 50), "_name_or_path": str(number)}) for number in range(2000)]
     outcomes = told(WAYS[way](models))
     assert len(builds) == 50
     assert outcomes == outcomes[:50] * 40

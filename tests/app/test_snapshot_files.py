@@ -21,9 +21,7 @@ def snapshot(model_type):
     return Snapshot.of(describe(tree, ModelIdentity("org/name", "a" * 40), "transformers"), tree)
 
 
-@pytest.fixture(
-    scope="module", params=["llava", "florence2", "mllama", "vision-encoder-decoder", "qwen3_vl_moe"]
-)
+@pytest.fixture(scope="module", params=["llava", "florence2", "mllama", "vision-encoder-decoder", "qwen3_vl_moe"])
 def stored(request):
     return SnapshotFile(snapshot(request.param), "main")
 

@@ -49,9 +49,7 @@ def test_a_tree_that_changed_without_a_parameter_moving_is_told():
 
 def test_a_head_that_became_tied_changes_the_total():
     found = difference("janus")
-    assert [(change.field, change.before, change.after) for change in found.changes] == [
-        ("tied", False, True)
-    ]
+    assert [(change.field, change.before, change.after) for change in found.changes] == [("tied", False, True)]
     assert found.total_after < found.total_before
 
 

@@ -71,21 +71,15 @@ _MODULES = {
     f"{_TOWER}.embeddings.position_embedding": {"weight": (577, 1024)},
     f"{_TOWER}.pre_layrnorm": _NORM,
     f"{_TOWER}.post_layernorm": _NORM,
-    **{
-        f"{_TOWER}.encoder.layers.{n}.{name}": held for n in range(24) for name, held in _VISION_LAYER.items()
-    },
+    **{f"{_TOWER}.encoder.layers.{n}.{name}": held for n in range(24) for name, held in _VISION_LAYER.items()},
     "model.vision_embed_tokens.img_projection.0": {"weight": (3072, 4096), "bias": (3072,)},
     "model.vision_embed_tokens.img_projection.2": {"weight": (3072, 3072), "bias": (3072,)},
     **{f"model.layers.{n}.{name}": held for n in range(32) for name, held in _LAYER.items()},
     "model.norm": {"weight": (3072,)},
     "lm_head": {"weight": (32064, 3072)},
 }
-SHAPES = dict(
-    sorted((f"{module}.{name}", shape) for module, held in _MODULES.items() for name, shape in held.items())
-)
-HEADERS = TensorHeaders(
-    tuple(TensorInfo(name, "BF16", shape, 2 * math.prod(shape)) for name, shape in SHAPES.items())
-)
+SHAPES = dict(sorted((f"{module}.{name}", shape) for module, held in _MODULES.items() for name, shape in held.items()))
+HEADERS = TensorHeaders(tuple(TensorInfo(name, "BF16", shape, 2 * math.prod(shape)) for name, shape in SHAPES.items()))
 
 
 def changed(pattern, replacement):

@@ -39,9 +39,7 @@ def test_the_tree_counts_what_torch_counts():
         name: tuple(tensor.shape) for name, tensor in model.named_parameters(remove_duplicate=False)
     }
     buffers = {f"{path}.{name}" for path, node in tree.root.walk() for name, _ in node.buffers}
-    assert buffers == set(model.state_dict()) - {
-        name for name, _ in model.named_parameters(remove_duplicate=False)
-    }
+    assert buffers == set(model.state_dict()) - {name for name, _ in model.named_parameters(remove_duplicate=False)}
 
 
 def test_the_given_configuration_is_not_changed():
@@ -162,9 +160,7 @@ def test_a_nonsense_size_is_refused_before_it_is_built(sizes, sentence):
 @pytest.mark.parametrize("part", [None, [], "llama", 7])
 def test_a_part_that_is_no_configuration_is_refused(part):
     with pytest.raises((UnbuildableConfigError, NotNativeError, InvalidConfigError)):
-        build.build(
-            {**LLAVA, "text_config": part} if part is not None else {**LLAVA, "text_config": "x"}, "org/name"
-        )
+        build.build({**LLAVA, "text_config": part} if part is not None else {**LLAVA, "text_config": "x"}, "org/name")
 
 
 def test_a_build_prints_nothing(capfd):

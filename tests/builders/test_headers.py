@@ -58,17 +58,13 @@ def checkpoint_of(model_type):
 def untyped(config):
     """A configuration without model_type and architectures."""
     if isinstance(config, dict):
-        return {
-            key: untyped(value) for key, value in config.items() if key not in {"model_type", "architectures"}
-        }
+        return {key: untyped(value) for key, value in config.items() if key not in {"model_type", "architectures"}}
     return [untyped(value) for value in config] if isinstance(config, list) else config
 
 
 def parts(architecture):
     """Role, parameters, layers and width of every component."""
-    found = [
-        (part.role.value, part.parameters, part.layer_count, part.width) for part in architecture.components
-    ]
+    found = [(part.role.value, part.parameters, part.layer_count, part.width) for part in architecture.components]
     return sorted(found, key=str)
 
 
@@ -133,10 +129,7 @@ def test_a_class_that_shapes_prove_is_named(llava):
 
 
 def test_heads_come_from_the_configuration_part_of_that_width(llava):
-    heads = [
-        llava.by_role(role)[0].layers[0].attention.heads
-        for role in (Role.VISION_ENCODER, Role.LANGUAGE_MODEL)
-    ]
+    heads = [llava.by_role(role)[0].layers[0].attention.heads for role in (Role.VISION_ENCODER, Role.LANGUAGE_MODEL)]
     assert heads == [16, 32]
 
 

@@ -32,9 +32,7 @@ def test_a_size_beyond_its_limit_is_refused(config, sentence):
     assert sentence in raised.value.message
 
 
-@pytest.mark.parametrize(
-    "config", [{"num_hidden_layers": -1}, {"hidden_size": "24"}, {"num_experts": "8"}], ids=str
-)
+@pytest.mark.parametrize("config", [{"num_hidden_layers": -1}, {"hidden_size": "24"}, {"num_experts": "8"}], ids=str)
 def test_check_largest_ignores_negative_sizes_and_texts(config):
     config_limits.check_largest(config, "org/name")
 

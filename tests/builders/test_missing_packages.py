@@ -114,9 +114,7 @@ def test_an_old_package_is_not_called_missing():
 
 
 def test_a_package_without_an_extra_is_named_itself():
-    assert (
-        missing_packages.reason(ImportError("no module", name="einops")) == "needs einops: pip install einops"
-    )
+    assert missing_packages.reason(ImportError("no module", name="einops")) == "needs einops: pip install einops"
 
 
 def test_every_extra_has_the_package():
@@ -144,8 +142,7 @@ def test_a_part_that_is_missing_in_one_of_two_is_incomparable(without):
 def test_a_change_in_another_part_is_still_a_difference(without):
     _, tree, record = without
     longer = tuple(
-        replace(part, width=part.width + 1) if part.role is Role.LANGUAGE_MODEL else part
-        for part in record.components
+        replace(part, width=part.width + 1) if part.role is Role.LANGUAGE_MODEL else part for part in record.components
     )
     difference = compare(Snapshot.of(record, tree), Snapshot.of(replace(record, components=longer), tree))
     assert [change.field for change in difference.changes] == ["width"]
@@ -192,9 +189,7 @@ def test_in_json_its_count_and_those_of_its_parents_are_null(without):
 def test_a_row_says_what_to_install(without):
     model_type, _, record = without
     table = build_table("architectures", [Row(model_type, record)])
-    cells = dict(
-        zip(table.headers, ("".join(span.text for span in cell) for cell in table.rows[0]), strict=True)
-    )
+    cells = dict(zip(table.headers, ("".join(span.text for span in cell) for cell in table.rows[0]), strict=True))
     assert cells["Vision Layers"] == f"unknown ({REASONS[model_type]})"
     assert "unknown" not in cells["Language Layers"]
 

@@ -18,9 +18,7 @@ def test_defaults_that_disagree_on_tying_are_a_note_with_the_parameters():
     (note,) = notes(MISTRAL_SMALL_3_1)
     assert "does not say whether the head is tied" in note
     assert f"{HEAD:,} parameters" in note
-    tied, untied = (
-        build.build({**MISTRAL_SMALL_3_1, "tie_word_embeddings": tie}, "m") for tie in (True, False)
-    )
+    tied, untied = (build.build({**MISTRAL_SMALL_3_1, "tie_word_embeddings": tie}, "m") for tie in (True, False))
     assert untied.total - tied.total == HEAD
     # 24.01B, as its name says
     assert round(untied.total / 1e9, 2) == 24.01
@@ -43,9 +41,7 @@ def test_two_keys_that_disagree_on_tying_are_both_in_the_note(top, text):
     assert f"text_config.tie_word_embeddings {str(text).lower()}" in note
 
 
-@pytest.mark.parametrize(
-    "config", [GEMMA_3_4B, LLAVA_1_5_7B, QWEN3_VL_30B_A3B], ids=["gemma", "llava", "qwen"]
-)
+@pytest.mark.parametrize("config", [GEMMA_3_4B, LLAVA_1_5_7B, QWEN3_VL_30B_A3B], ids=["gemma", "llava", "qwen"])
 def test_no_note_if_all_agree_on_tying(config):
     assert notes(config) == ()
 

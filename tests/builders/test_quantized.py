@@ -10,9 +10,7 @@ IN, OUT = 4096, 11008
 
 
 def headers(tensors):
-    return TensorHeaders(
-        tuple(TensorInfo(name, dtype, shape, 64) for name, (dtype, shape) in tensors.items())
-    )
+    return TensorHeaders(tuple(TensorInfo(name, dtype, shape, 64) for name, (dtype, shape) in tensors.items()))
 
 
 def only(tensors, config):

@@ -80,11 +80,7 @@ def refused(code, limits=LIMITS):
 def processes():
     """Processes that run the child module: descendants of this one, or orphans."""
     ours = {child.pid for child in psutil.Process().children(recursive=True)}
-    return {
-        each.pid
-        for each in psutil.process_iter()
-        if (each.pid in ours or _ppid(each) == 1) and _runs_child(each)
-    }
+    return {each.pid for each in psutil.process_iter() if (each.pid in ours or _ppid(each) == 1) and _runs_child(each)}
 
 
 def _ppid(each):
@@ -331,9 +327,7 @@ def test_the_code_is_killed_when_the_calling_process_dies(tmp_path):
         "process.build(code, {}, 'org/tiny')\n"
     )
     before = processes()
-    caller = subprocess.Popen(
-        [sys.executable, str(script)], env={**os.environ, "TMPDIR": str(tmp_path / "t")}
-    )
+    caller = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "TMPDIR": str(tmp_path / "t")})
     deadline = time.monotonic() + 60
     while len(processes() - before) < 2 and time.monotonic() < deadline:  # the outer and the inner one
         time.sleep(0.1)

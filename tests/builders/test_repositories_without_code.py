@@ -24,9 +24,7 @@ def vector(width, *names):
 
 
 def flat(modules, prefix=""):
-    return {
-        f"{prefix}{module}.{name}": shape for module, held in modules.items() for name, shape in held.items()
-    }
+    return {f"{prefix}{module}.{name}": shape for module, held in modules.items() for name, shape in held.items()}
 
 
 def layers(path, count, modules):
@@ -116,9 +114,7 @@ def described(config, headers):
 
 
 def row_of(record):
-    return [
-        plain_text(cell) for cell in build_table("architectures", [Row("model", architecture=record)]).rows[0]
-    ]
+    return [plain_text(cell) for cell in build_table("architectures", [Row("model", architecture=record)]).rows[0]]
 
 
 def column_titles():
@@ -186,10 +182,7 @@ MINICPM_NAMES = (
             *(f"self_attn.{each}_proj" for each in "kqvo"),
         )
     ),
-    *(
-        f"resampler.attn.{name}"
-        for name in ("in_proj_bias", "in_proj_weight", "out_proj.bias", "out_proj.weight")
-    ),
+    *(f"resampler.attn.{name}" for name in ("in_proj_bias", "in_proj_weight", "out_proj.bias", "out_proj.weight")),
     *(f"resampler.{name}" for name in ("kv_proj.weight", "ln_kv.bias", "ln_kv.weight", "proj", "query")),
     "vpm.embeddings.patch_embedding.weight",
     "vpm.embeddings.position_embedding.weight",

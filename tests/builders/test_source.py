@@ -148,9 +148,7 @@ def test_neither_torch_nor_transformers_is_imported():
         "print(sorted({'torch', 'transformers', 'accelerate'} & set(sys.modules)))\n"
     )
     root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=root, check=True, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"
 
 
@@ -181,10 +179,7 @@ UNPROVEN = {
     ),
     "a module that is replaced afterwards": (
         r"(?m)^        self\.norm = .*$",
-        (
-            "        for layer in self.layers:\n            layer.mlp = make(layer)\n"
-            "        self.norm = make(config)"
-        ),
+        ("        for layer in self.layers:\n            layer.mlp = make(layer)\n        self.norm = make(config)"),
     ),
     "a loop without a known end": (
         r"self\.mlp = Phi3MLP\(config\)",
@@ -400,12 +395,9 @@ def blocks(count, name="blocks"):
 
 
 WAYS = {
-    "a list that is filled": (
-        "self.blocks = nn.ModuleList()\nfor i in range(3):\n    self.blocks.append(Block(i))"
-    ),
+    "a list that is filled": ("self.blocks = nn.ModuleList()\nfor i in range(3):\n    self.blocks.append(Block(i))"),
     "a list that was filled before": (
-        "layers = []\nfor i in range(config.depth):\n    layers += [Block()]\n"
-        "self.blocks = nn.Sequential(*layers)"
+        "layers = []\nfor i in range(config.depth):\n    layers += [Block()]\nself.blocks = nn.Sequential(*layers)"
     ),
     "a list of unknown length": "self.blocks = nn.ModuleList([Block() for _ in range(torch.load('n'))])",
     "a table of names": "self.blocks = nn.ModuleDict({str(i): Block() for i in range(3)})",
@@ -470,9 +462,7 @@ BASES = (
 @pytest.mark.parametrize(("base", "behind"), [("Base", "Block"), ("Parent", "Parent")])
 def test_super_with_arguments_starts_at_its_class(base, behind):
     """`super(Parent, self)` in a class below Parent leaves Parent's own constructor out."""
-    head = (
-        f"{BASES}class Block({base}):\n    def __init__(self):\n        super({behind}, self).__init__(4)\n"
-    )
+    head = f"{BASES}class Block({base}):\n    def __init__(self):\n        super({behind}, self).__init__(4)\n"
     named, tree = names_of("self.blocks = nn.ModuleList([Block()])", blocks(1), head=head)
     assert (named["blocks.0"], named["blocks.0.fc"]) == ("Block", "Linear")
     assert set(tree.unknowns.classes) == {""}  # what holds for paths that are not listed
@@ -538,16 +528,10 @@ def test_layers_in_plain_containers_stay_layers(name, made):
 def test_auto_class_is_resolved_by_model_type():
     tensors = {
         "tower.embeddings.patch_embedding.weight": (64, 3, 8, 8),
-        **{
-            f"tower.encoder.layers.{n}.mlp.fc1.{part}": shape
-            for n in range(2)
-            for part, shape in LINEAR.items()
-        },
+        **{f"tower.encoder.layers.{n}.mlp.fc1.{part}": shape for n in range(2) for part, shape in LINEAR.items()},
     }
     part = {"model_type": "siglip_vision_model", "hidden_size": 64, "num_hidden_layers": 2, "patch_size": 8}
-    named, _ = names_of(
-        "self.tower = AutoModel.from_config(config.vision_config)", tensors, {"vision_config": part}
-    )
+    named, _ = names_of("self.tower = AutoModel.from_config(config.vision_config)", tensors, {"vision_config": part})
     assert named["tower"] == "SiglipVisionModel"
     assert named["tower.encoder.layers.1"] == "SiglipEncoderLayer"
 

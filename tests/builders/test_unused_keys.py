@@ -63,9 +63,7 @@ def with_key(part, key, value):
 
 
 def test_widths_under_an_unknown_key_are_structural():
-    assert structural(FLORENCE_2_LARGE) == {
-        "vision_config.dim_embed": "vision_config.embed_dim [128, 256, 512, 1024]"
-    }
+    assert structural(FLORENCE_2_LARGE) == {"vision_config.dim_embed": "vision_config.embed_dim [128, 256, 512, 1024]"}
     assert unused(FLORENCE_2_LARGE)["vision_config.dim_embed"].value == "[256, 512, 1024, 2048]"
 
 
@@ -215,9 +213,7 @@ def test_a_key_that_the_library_renames_is_used():
 def test_a_key_that_the_configuration_pops_is_used():
     # Gemma 4 makes a width per layer of it, and stores it under no name
     text = {"num_key_value_heads": 8, "num_global_key_value_heads": 1, "attention_k_eq_v": True}
-    keys = unused(
-        {"model_type": "gemma4_unified", "text_config": {"model_type": "gemma4_unified_text", **text}}
-    )
+    keys = unused({"model_type": "gemma4_unified", "text_config": {"model_type": "gemma4_unified_text", **text}})
     assert "text_config.num_global_key_value_heads" not in keys
 
 

@@ -81,9 +81,7 @@ def test_arguments_of_a_call_come_first():
     assert read_forward_order(Nested()) == ("norm1", "attn", "norm2", "mlp")
 
 
-@pytest.mark.parametrize(
-    ("first", "used"), [(True, ("norm1", "attn", "mlp")), (False, ("attn", "norm1", "mlp"))]
-)
+@pytest.mark.parametrize(("first", "used"), [(True, ("norm1", "attn", "mlp")), (False, ("attn", "norm1", "mlp"))])
 def test_condition_on_own_attributes_takes_one_side(first, used):
     assert read_forward_order(Branching(norm_first=first)) == used
 
@@ -92,9 +90,7 @@ def test_own_methods_are_inlined():
     assert read_forward_order(Helped()) == ("attn", "norm1", "norm2", "mlp")
 
 
-@pytest.mark.parametrize(
-    ("window", "always", "turns"), [(8, False, True), (None, False, False), (None, True, True)]
-)
+@pytest.mark.parametrize(("window", "always", "turns"), [(8, False, True), (None, False, False), (None, True, True)])
 def test_condition_on_own_attributes_decides_about_a_rotary_function(window, always, turns):
     used = read_forward_order(Turning(window=window, config=Config(always=always)))
     assert ("apply_rotary_pos_emb" in used) is turns

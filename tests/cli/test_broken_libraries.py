@@ -39,9 +39,7 @@ def wrong(broken, here):
 
 def test_no_torch(broken, here):
     broken.without("torch")
-    assert shown(broken, here) == (
-        'error: torch is not installed in this Python.\n  pip install "torch>=2.4"\n'
-    )
+    assert shown(broken, here) == ('error: torch is not installed in this Python.\n  pip install "torch>=2.4"\n')
     found = wrong(broken, here)
     assert set(found) == {"torch", "accelerate", "transformers", "requirements"}
     assert all('pip install "torch>=2' in each["hint"] for each in found.values())

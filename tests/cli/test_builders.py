@@ -36,9 +36,7 @@ TRAPS = ("CANARY", "this code must not run")
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """The repository with code that must not run, in two shards of its real shapes."""
-    folder = checkpoints.save(
-        tmp_path_factory.mktemp("saved") / "phi", phi3_v.CONFIG, phi3_v.SHAPES, shards=2
-    )
+    folder = checkpoints.save(tmp_path_factory.mktemp("saved") / "phi", phi3_v.CONFIG, phi3_v.SHAPES, shards=2)
     for name, text in phi3_v.CODE.items():
         (folder / name).write_text(text)
     return folder
@@ -104,9 +102,7 @@ def test_the_row_is_complete(repository):
     answer = call("table", repository)
     assert cells(answer.stdout)[1][1:] == ROW
     assert (answer.code, answer.stderr) == (0, "")
-    assert (
-        "- phi: Read from the names and shapes of its tensors; no code of its repo was run." in answer.stdout
-    )
+    assert "- phi: Read from the names and shapes of its tensors; no code of its repo was run." in answer.stdout
 
 
 def test_the_record_and_the_card_say_what_built_them(repository):
@@ -154,9 +150,7 @@ def test_models_without_a_class_are_never_said_to_be_equal(repository):
         path.unlink()
     answer = call("diff", repository, repository, "--format", "json")
     assert answer.data["changes"] == []
-    assert {"module classes", "attention", "norm", "class"} <= {
-        fact["field"] for fact in answer.data["incomparable"]
-    }
+    assert {"module classes", "attention", "norm", "class"} <= {fact["field"] for fact in answer.data["incomparable"]}
 
 
 # --- the code is run where it is trusted --------------------------------------------------------------

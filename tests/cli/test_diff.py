@@ -17,9 +17,9 @@ CLIP, SIGLIP = "TIGER-Lab/Mantis-8B-clip-llama3", "TIGER-Lab/Mantis-8B-siglip-ll
 @pytest.fixture
 def two(here):
     """Two models that differ in the language model's MLP alone."""
-    return save(
-        here, "one", LLAVA | {"text_config": WIDER["text_config"] | {"intermediate_size": 11008}}
-    ), save(here, "two", WIDER)
+    return save(here, "one", LLAVA | {"text_config": WIDER["text_config"] | {"intermediate_size": 11008}}), save(
+        here, "two", WIDER
+    )
 
 
 def test_the_same_model_twice_is_no_difference(two):
@@ -92,9 +92,7 @@ def test_a_model_that_cannot_be_inspected_exits_3(two, here, place):
 def test_catalogue_models_need_no_hub():
     answer = call("diff", CLIP, SIGLIP, "--offline", "--format", "json")
     assert answer.code == 1
-    found = {
-        (change["field"], str(change["before"]), str(change["after"])) for change in answer.data["changes"]
-    }
+    found = {(change["field"], str(change["before"]), str(change["after"])) for change in answer.data["changes"]}
     assert found >= {("layers", "24", "27"), ("positions", "577", "729"), ("input width", "1024", "1152")}
 
 

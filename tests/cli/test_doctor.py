@@ -111,9 +111,7 @@ def test_a_torchvision_that_does_not_match_torch_is_told_as_that(here, broken_to
 
 
 def test_every_other_command_says_the_same_of_it(here, broken_torchvision):
-    answer = run(
-        "show", "llava-hf/llava-1.5-7b-hf", "--offline", cwd=here, PYTHONPATH=str(broken_torchvision)
-    )
+    answer = run("show", "llava-hf/llava-1.5-7b-hf", "--offline", cwd=here, PYTHONPATH=str(broken_torchvision))
     assert answer.code == 3
     assert "torchvision does not match torch" in answer.stderr
 

@@ -206,9 +206,7 @@ def test_the_installed_program_regenerates_a_readme(project):
     assert check("README.md").code == 0
 
 
-def test_the_line_that_says_how_to_regenerate_names_the_file_from_the_configurations_folder(
-    project, monkeypatch
-):
+def test_the_line_that_says_how_to_regenerate_names_the_file_from_the_configurations_folder(project, monkeypatch):
     (project / "docs").mkdir()
     (project / "docs" / "models.md").write_text(FRESH)
     write("docs/models.md")

@@ -53,9 +53,7 @@ def test_a_name_in_the_configuration_is_refused_as_on_the_command_line(here, com
     assert [path.name for path in here.iterdir()] == ["vlm-inspect.toml"]
 
 
-@pytest.mark.parametrize(
-    "name", ["..", "../up", "CON", "nul.json", "a" * 200, "\u202eevil", "=1", "-rf", "a\nb", "é"]
-)
+@pytest.mark.parametrize("name", ["..", "../up", "CON", "nul.json", "a" * 200, "\u202eevil", "=1", "-rf", "a\nb", "é"])
 def test_the_snapshot_of_a_folder_lies_in_the_snapshots_folder(here, name):
     folder = save(here / "deep" / "deeper", name) if name != ".." else save(here, "deep")
     (here / "deep" / "deeper").mkdir(parents=True, exist_ok=True)

@@ -48,9 +48,7 @@ def test_nothing_heavy_is_imported_for(tmp_path, arguments):
 
 def test_the_package_itself_is_light_until_something_is_asked_of_it(tmp_path):
     script = "import sys, vlm_inspect; vlm_inspect.VlmInspectError; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert not set(done.stdout.split()) & HEAVY
 
 
@@ -86,9 +84,7 @@ def test_what_a_command_that_was_not_asked_for_needs_is_not_imported(tmp_path):
         "finally:\n"
         "    assert not {'vlm_inspect.app.api', 'vlm_inspect.cli.table'} & {*sys.modules}\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -119,9 +115,7 @@ def test_a_shell_that_does_not_say_what_was_typed_is_told_of_every_command(monke
     assert main._argv() is COMMANDS  # noqa: SLF001
 
 
-@pytest.mark.parametrize(
-    "arguments", [["table", "--frob"], ["show", "-h"], ["check", "--frob"]], ids=" ".join
-)
+@pytest.mark.parametrize("arguments", [["table", "--frob"], ["show", "-h"], ["check", "--frob"]], ids=" ".join)
 def test_a_command_is_not_imported_with_all_its_work_to_say_what_it_takes(tmp_path, arguments):
     script = (
         "import sys\n"

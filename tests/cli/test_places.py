@@ -57,9 +57,7 @@ def test_a_home_that_cannot_be_written_is_said_with_what_to_name_instead(model, 
 
 def test_a_folder_is_answered_where_nothing_can_be_written(here, read_only):
     words = ("show", str(save(here, "model")))
-    done = run_under(
-        sys.executable, *words, cwd=read_only, before=as_any_user, HOME=str(read_only), HF_HOME=None
-    )
+    done = run_under(sys.executable, *words, cwd=read_only, before=as_any_user, HOME=str(read_only), HF_HOME=None)
     assert (done.returncode, done.stderr) == (0, "")
     assert "CLIPVisionModel" in done.stdout
 

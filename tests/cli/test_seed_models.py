@@ -99,9 +99,7 @@ def test_a_model_whose_class_is_code_of_its_repo_is_whole_and_says_once_what_it_
     assert seed_table.stdout.count("no code of its repo was run") == 1
 
 
-def test_stdout_is_the_same_to_the_byte_in_another_place_locale_width_and_hash_seed(
-    seed_table, seed_table_elsewhere
-):
+def test_stdout_is_the_same_to_the_byte_in_another_place_locale_width_and_hash_seed(seed_table, seed_table_elsewhere):
     assert seed_table_elsewhere.code == 0
     assert seed_table_elsewhere.stdout == seed_table.stdout
 

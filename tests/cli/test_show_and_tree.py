@@ -116,11 +116,7 @@ def test_a_tree_as_data_adds_up(model):
 
     def summed(node):
         own = sum(_product(shape) for shape in node["own_parameters"].values())
-        return (
-            node["count"] * (own + sum(map(summed, node["children"])))
-            if node["children"]
-            else node["parameters"]
-        )
+        return node["count"] * (own + sum(map(summed, node["children"]))) if node["children"] else node["parameters"]
 
     assert summed(root) == root["parameters"]
 

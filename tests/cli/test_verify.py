@@ -71,9 +71,7 @@ def test_a_checkpoint_with_key_names_of_2024_loads(tmp_path, model_type):
     answer = verify(checkpoints.save(tmp_path / "m", config, old))
     assert answer.code == 0, answer.data["mismatches"]
     assert answer.data["loaded"] == len(old)
-    assert sum(each["count"] for each in answer.data["renamings"]) == len(
-        old.keys() - checkpoints.tensors_of(config)
-    )
+    assert sum(each["count"] for each in answer.data["renamings"]) == len(old.keys() - checkpoints.tensors_of(config))
 
 
 def test_renamed_keys_are_shown_with_both_names(tmp_path, llava_2024):

@@ -85,9 +85,7 @@ def test_an_adapter_with_the_module_names_of_its_base_loads(bases):
     answer = verify(save(bases, lora("model.language_model")))
     assert (answer.code, answer.data["verdict"]) == (0, "ok")
     assert (answer.data["tensors"], answer.data["loaded"]) == (4, 4)
-    assert answer.data["components"] == [
-        {"role": "language_model", "path": "model.language_model", "loaded": 4}
-    ]
+    assert answer.data["components"] == [{"role": "language_model", "path": "model.language_model", "loaded": 4}]
     assert (answer.data["model"]["id"], answer.data["base"]["id"]) == ("adapter", "llava")
 
 
@@ -123,9 +121,7 @@ def test_tensors_for_missing_modules_are_unexpected(bases):
 def test_tensors_outside_of_target_modules_are_unexpected(bases):
     answer = verify(save(bases, lora("language_model.model"), targets=r"language_model\.model\..*q_proj"))
     assert (answer.code, answer.data["loaded"]) == (1, 0)
-    assert {each["reason"] for each in answer.data["mismatches"]} == {
-        "its target_modules does not name that module"
-    }
+    assert {each["reason"] for each in answer.data["mismatches"]} == {"its target_modules does not name that module"}
 
 
 def test_targets_without_tensors_are_missing(bases):
@@ -204,14 +200,10 @@ def test_modules_to_save_are_compared_whole(bases):
 
 
 def test_shapes_of_other_methods_are_not_checked(bases):
-    tensors = {
-        f"base_model.model.model.language_model.layers.{n}.self_attn.q_proj.ia3_l": (64, 1) for n in range(2)
-    }
+    tensors = {f"base_model.model.model.language_model.layers.{n}.self_attn.q_proj.ia3_l": (64, 1) for n in range(2)}
     answer = verify(save(bases, tensors, peft_type="IA3"))
     assert answer.code == 3
-    assert answer.data["uncertain"] == [
-        "The shapes of IA3 tensors are not checked, only which modules they target."
-    ]
+    assert answer.data["uncertain"] == ["The shapes of IA3 tensors are not checked, only which modules they target."]
 
 
 def test_prompt_tuning_targets_no_module(bases):

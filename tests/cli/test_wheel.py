@@ -25,9 +25,7 @@ OPTIONS = ("--no-deps", "--no-build-isolation", "--quiet", "--disable-pip-versio
 
 def built(source, folder):
     """The wheel that pip makes of a folder or of a source distribution."""
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", *OPTIONS, "--wheel-dir", folder, source], check=True
-    )
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *OPTIONS, "--wheel-dir", folder, source], check=True)
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -40,9 +38,7 @@ def wheel(tmp_path_factory):
 @pytest.fixture(scope="module")
 def source_distribution(tmp_path_factory):
     folder = tmp_path_factory.mktemp("source")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder], cwd=ROOT, check=True
-    )
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder], cwd=ROOT, check=True)
     (archive,) = folder.glob("*.tar.gz")
     return archive
 
@@ -62,9 +58,7 @@ def installed(wheel, tmp_path_factory):
 def borrowing(installed):
     """The same, its dependencies borrowed from this environment, where they come after its own."""
     (site,) = (installed.parent / "lib").glob("python*/site-packages")
-    (site / "borrowed.pth").write_text(
-        "".join(f"{place}\n" for place in sys.path if "site-packages" in place)
-    )
+    (site / "borrowed.pth").write_text("".join(f"{place}\n" for place in sys.path if "site-packages" in place))
     return installed
 
 
@@ -112,9 +106,7 @@ def test_it_holds_every_file_of_the_package(wheel):
 
 def test_it_holds_the_catalogue_the_templates_the_licence_and_its_types(wheel):
     held = names(wheel)
-    assert {
-        f"vlm_inspect/sources/catalogue_data/{name.replace('/', '__')}.toml" for name in catalogue.names()
-    } <= held
+    assert {f"vlm_inspect/sources/catalogue_data/{name.replace('/', '__')}.toml" for name in catalogue.names()} <= held
     assert any(name.startswith("vlm_inspect/render/templates/") for name in held)
     assert any(name.endswith("/licenses/LICENSE") for name in held)
     assert "vlm_inspect/py.typed" in held

@@ -127,9 +127,7 @@ def test_a_nan_eps_equals_itself():
 def test_a_component_with_another_path_and_other_shapes_has_a_path_change():
     old, new = of_type("llava"), of_type("idefics2")
     paths = {
-        change.roles: (change.before, change.after)
-        for change in compare(old, new).changes
-        if change.field == "path"
+        change.roles: (change.before, change.after) for change in compare(old, new).changes if change.field == "path"
     }
     assert paths[(VISION,)] == ("model.vision_tower", "model.vision_model")
     assert (HEAD,) not in paths
@@ -158,9 +156,7 @@ def test_more_layers_are_one_change():
     parts = tuple(fewer if part is text else part for part in old.architecture.components)
     new = replace(old, architecture=replace(old.architecture, components=parts), modules=modules)
     difference = compare(old, new)
-    assert [(change.field, change.before, change.after) for change in difference.changes] == [
-        ("layers", 32, 30)
-    ]
+    assert [(change.field, change.before, change.after) for change in difference.changes] == [("layers", 32, 30)]
     assert not difference.paths
 
 
@@ -185,9 +181,7 @@ def test_a_difference_of_some_roles():
     difference = compare(of_catalogue(CLIP), of_catalogue(SIGLIP))
     projector = filter_roles(difference, {PROJECTOR})
     assert [change.field for change in projector.changes] == ["input width"]
-    assert [projector.pairs[index].role for change in projector.changes for index in change.pairs] == [
-        PROJECTOR
-    ]
+    assert [projector.pairs[index].role for change in projector.changes for index in change.pairs] == [PROJECTOR]
     assert projector.total_before is None
     assert filter_roles(difference, {TEXT}).empty
     head = filter_roles(compare(of_catalogue(BASE), of_catalogue(TUNED)), {HEAD})
@@ -196,9 +190,7 @@ def test_a_difference_of_some_roles():
 
 def test_only_the_moves_and_paths_of_some_roles():
     old = of_type("llava")
-    moved = edited(
-        old.modules, "model", lambda children: [(f"new_{name}", child) for name, child in children]
-    )
+    moved = edited(old.modules, "model", lambda children: [(f"new_{name}", child) for name, child in children])
     parts = tuple(
         replace(part, paths=tuple(path.replace("model.", "model.new_", 1) for path in part.paths))
         for part in old.architecture.components

@@ -9,9 +9,7 @@ from vlm_inspect.core.architecture import Attention, Experts, Latent, Layer, Mlp
 
 ROTARY = Rotary("R", "default", 64, (16, 24, 24), 1e4)
 EXPERTS = Experts(8, 2, 16, 1, 32, "Router", "softmax", 1536, "mlp.experts")
-ATTENTION = Attention(
-    "A", "latent", 8, 4, 64, latent=Latent(512, 256, 64, 128), positions="rotary", rotary=ROTARY
-)
+ATTENTION = Attention("A", "latent", 8, 4, 64, latent=Latent(512, 256, 64, 128), positions="rotary", rotary=ROTARY)
 MLP = Mlp("P", 8, 16, 8, gated=True, activation="silu", experts=(EXPERTS,))
 LAYER = Layer("L", 100, ATTENTION, MLP, (Norm("N", 8, 1e-6, "norm"),), "before")
 
@@ -94,9 +92,7 @@ def test_unknown_fields_are_incomparable(unknown, expected):
 NOT_COMPARED = {"unknown", "parameters", "path", "modality", "input_width", "output_width", "class_name"}
 
 
-@pytest.mark.parametrize(
-    "record", [ATTENTION, EXPERTS, ROTARY, MLP, LAYER], ids=lambda record: type(record).__name__
-)
+@pytest.mark.parametrize("record", [ATTENTION, EXPERTS, ROTARY, MLP, LAYER], ids=lambda record: type(record).__name__)
 def test_every_field_is_compared_or_excluded(record):
     """A new field of these records belongs in `layer_facts`, or in NOT_COMPARED."""
     known = {
@@ -107,6 +103,4 @@ def test_every_field_is_compared_or_excluded(record):
         Mlp: "class_name hidden_width gated activation experts",
         Layer: "class_name attention mlp norms norm_placement parallel extra_attention",
     }[type(record)].split()
-    assert {each.name for each in fields(record)} == {*known} | (
-        {each.name for each in fields(record)} & NOT_COMPARED
-    )
+    assert {each.name for each in fields(record)} == {*known} | ({each.name for each in fields(record)} & NOT_COMPARED)

@@ -35,9 +35,7 @@ def as_sets(difference, turn=lambda record: record, turn_path=lambda change: cha
         "moves": Counter(turn(move) for move in difference.moves),
         "paths": Counter(turn_path(change) for change in difference.paths),
         "incomparable": Counter(turn(fact) for fact in without_pairs(difference.incomparable)),
-        "pairs": Counter(
-            (*sorted_ends(pair, flipped=turn is swapped), pair.role) for pair in difference.pairs
-        ),
+        "pairs": Counter((*sorted_ends(pair, flipped=turn is swapped), pair.role) for pair in difference.pairs),
     }
 
 
@@ -53,9 +51,7 @@ def assert_mirrored(before, after):
     counts = there.counts()
     assert back.counts() == counts | {"added": counts["removed"], "removed": counts["added"]}
     for roles in ({Role.VISION_ENCODER}, {Role.PROJECTOR, Role.LANGUAGE_MODEL}, {Role.OTHER}):
-        assert as_sets(filter_roles(there, roles)) == as_sets(
-            filter_roles(back, roles), swapped, swapped_path
-        )
+        assert as_sets(filter_roles(there, roles)) == as_sets(filter_roles(back, roles), swapped, swapped_path)
 
 
 def copy(root, pool):

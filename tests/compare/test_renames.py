@@ -37,9 +37,7 @@ def assert_one_move(old, new, before, after, count):
 
 def assert_moves_apply(old, new, moves):
     there = dict(new.parameter_paths())
-    assert {path if path in there else path_mapper(moves)(path) for path, _ in old.parameter_paths()} == {
-        *there
-    }
+    assert {path if path in there else path_mapper(moves)(path) for path, _ in old.parameter_paths()} == {*there}
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -82,9 +80,7 @@ def test_a_whole_model_can_move():
 
 
 def test_of_nested_modules_with_one_name_the_class_decides_which_was_removed():
-    inner = node(
-        "Transformer", layer=node("Linear", [("weight", (3, 3))]), norm=node("N", [("weight", (3,))])
-    )
+    inner = node("Transformer", layer=node("Linear", [("weight", (3, 3))]), norm=node("N", [("weight", (3,))]))
     other = node("Linear", [("weight", (4, 4))])
     old = node("M", model=node("Base", vision=node("Tower", vision=inner), text=other))
     new = node("M", model=node("Base", vision=with_children(node("Tower"), inner.children), text=other))
@@ -176,9 +172,7 @@ def test_a_very_large_model_is_compared(layers, changed, moves, moves_per_layer)
     assert not difference.empty
 
 
-@pytest.mark.parametrize(
-    "changed", [{"root": "elsewhere"}, {"expert": "specialist"}, {"names": ("a", "b", "c")}]
-)
+@pytest.mark.parametrize("changed", [{"root": "elsewhere"}, {"expert": "specialist"}, {"names": ("a", "b", "c")}])
 @pytest.mark.parametrize("layers", [4, 16, 25, 32, 40])
 def test_the_number_of_compared_pairs_grows_no_faster_than_the_model(layers, changed):
     old, new = dict(large(layers).parameter_paths()), dict(large(layers, **changed).parameter_paths())

@@ -51,18 +51,14 @@ def trees(names=NAMES, shapes=SHAPES):
 
 def edited_trees(roots):
     """A tree and an edited copy of it, most of which is the same."""
-    edits = st.lists(
-        st.tuples(st.sampled_from(EDITS), st.integers(0, 30), st.sampled_from(NAMES)), max_size=5
-    )
+    edits = st.lists(st.tuples(st.sampled_from(EDITS), st.integers(0, 30), st.sampled_from(NAMES)), max_size=5)
     return st.builds(lambda root, made: (root, _with_edits(root, made)), roots, edits)
 
 
 def two_trees():
     # with few names and shapes, a path may have moved to several places
     alike = trees(["a", "b", "c"], SHAPES[:1])
-    return st.one_of(
-        st.tuples(trees(), trees()), edited_trees(trees()), st.tuples(alike, alike), edited_trees(alike)
-    )
+    return st.one_of(st.tuples(trees(), trees()), edited_trees(trees()), st.tuples(alike, alike), edited_trees(alike))
 
 
 def _with_edits(root, edits):
@@ -117,9 +113,7 @@ def models(root):
     """Models of these modules, with any of them as components."""
     inside = sorted({path for path, _ in root.walk()})
     claimed = st.lists(
-        st.tuples(
-            st.sampled_from(inside), st.sampled_from([Role.OTHER, Role.VISION_ENCODER, Role.PROJECTOR])
-        ),
+        st.tuples(st.sampled_from(inside), st.sampled_from([Role.OTHER, Role.VISION_ENCODER, Role.PROJECTOR])),
         unique_by=lambda claim: claim[0],
         max_size=4,
     )
@@ -167,9 +161,7 @@ def _edited(tree: ModuleNode, path, pattern, edit):
 def renamed(root, pattern, name):
     """The tree with another name for the modules at a pattern."""
     parent, _, old = pattern.rpartition(".")
-    return edited(
-        root, parent, lambda children: [(name if key == old else key, child) for key, child in children]
-    )
+    return edited(root, parent, lambda children: [(name if key == old else key, child) for key, child in children])
 
 
 def wrapped(root, pattern, name):

@@ -61,9 +61,7 @@ def stacks_are_in_their_component_and_not_larger(record, tree):
 def widths_are_positive(record, _tree):
     for stack in _stacks(record):
         for layer in stack.kinds:
-            heads = [each.heads for each in _attentions(layer)] + [
-                each.key_value_heads for each in _attentions(layer)
-            ]
+            heads = [each.heads for each in _attentions(layer)] + [each.key_value_heads for each in _attentions(layer)]
             widths = [layer.mlp.input_width, layer.mlp.hidden_width] if layer.mlp else []
             assert all(number is None or number > 0 for number in [*heads, *widths])
 
@@ -139,8 +137,7 @@ def _owned_by_inner(component, record):
     return sum(
         other.parameters
         for other in record.components
-        if other is not component
-        and any(is_below(at, path) for at in other.paths for path in component.paths)
+        if other is not component and any(is_below(at, path) for at in other.paths for path in component.paths)
     )
 
 

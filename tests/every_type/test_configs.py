@@ -11,9 +11,7 @@ from tests.every_type.answers import tree_of
 
 README = Path(__file__).parent / "configs" / "README.md"
 ROW = re.compile(r"^\| `(\w+)\.json` \| [^|]+ \| ([\d,]+) \| [^|]+ \|$", re.MULTILINE)
-TOTALS = {
-    name: int(total.replace(",", "")) for name, total in ROW.findall(README.read_text(encoding="utf-8"))
-}
+TOTALS = {name: int(total.replace(",", "")) for name, total in ROW.findall(README.read_text(encoding="utf-8"))}
 
 
 def test_readme_lists_every_stored_configuration():

@@ -52,9 +52,7 @@ def run(task):
 def run_at_once(tasks):
     with TemporaryDirectory() as logs:
         files = [Path(logs, str(index)) for index in range(len(tasks))]
-        processes = [
-            _FORKS.Process(target=_run_task, args=each) for each in zip(tasks, map(str, files), strict=True)
-        ]
+        processes = [_FORKS.Process(target=_run_task, args=each) for each in zip(tasks, map(str, files), strict=True)]
         for process in processes:
             process.start()
         for process in processes:

@@ -67,17 +67,13 @@ def test_a_link_of_huggingface_hub_is_replaced_and_its_blob_unchanged(config_fil
 
 @pytest.mark.parametrize("damage", [cut, html])
 @pytest.mark.parametrize("network", ["offline", "unreachable"])
-def test_a_damaged_configuration_is_an_error_if_it_cannot_be_downloaded(
-    config_file, options, hub, damage, network
-):
+def test_a_damaged_configuration_is_an_error_if_it_cannot_be_downloaded(config_file, options, hub, damage, network):
     damage(config_file)
     if network == "unreachable":
         hub.fault("config.json", drop=True)
     options = InspectOptions(cache_dir=options.cache_dir, offline=network == "offline")
     for ref in (ModelRef(NAME), ModelRef(NAME, config_file.parent.name)):
-        with pytest.raises(
-            HubUnavailableError, match=r"The cached copy of org/name is damaged: the config\.json "
-        ):
+        with pytest.raises(HubUnavailableError, match=r"The cached copy of org/name is damaged: the config\.json "):
             load(ref, options)
 
 

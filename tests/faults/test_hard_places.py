@@ -60,9 +60,7 @@ def test_a_file_size_limit_is_an_error_and_no_file_changes(run, project, words, 
     ended = run(*words, function=f"{__name__}:run_with_small_files")
     assert ended.code in {2, 3}
     assert named in ended.output
-    assert (
-        "could not be written: file size limit exceeded (ulimit -f). The file is unchanged." in ended.output
-    )
+    assert "could not be written: file size limit exceeded (ulimit -f). The file is unchanged." in ended.output
     assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
 
 

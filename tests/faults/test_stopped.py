@@ -81,9 +81,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("slow", "words"), [(slow, words) for slow, *words in COMMANDS.values()], ids=COMMANDS
-)
+@pytest.mark.parametrize(("slow", "words"), [(slow, words) for slow, *words in COMMANDS.values()], ids=COMMANDS)
 def test_ctrl_c_while_the_hub_is_slow_ends_with_130_and_changes_no_file(model, start, tmp_path, slow, words):
     model.fault(slow, delay=LONG)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -260,15 +258,11 @@ def test_the_sandbox_ends_with_the_program(start, tmp_path, endless, number, sta
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("pause", "number"), [(0, signal.SIGTERM), (1.5, signal.SIGINT), (1.5, signal.SIGKILL)]
-)
+@pytest.mark.parametrize(("pause", "number"), [(0, signal.SIGTERM), (1.5, signal.SIGINT), (1.5, signal.SIGKILL)])
 def test_worker_processes_end_with_the_program(start, tmp_path, number, pause):
     models = [save(tmp_path, f"model-{index}", {**LLAVA, "image_token_index": index}) for index in range(100)]
     process = start("table", *models, "--jobs", "2", "--no-cache")
-    wait_until(
-        lambda: len(descendants(process.pid)) == 3
-    )  # two workers, and multiprocessing's resource tracker
+    wait_until(lambda: len(descendants(process.pid)) == 3)  # two workers, and multiprocessing's resource tracker
     time.sleep(pause)
     children = descendants(process.pid)
     code, stdout, stderr = stopped(process, number)

@@ -129,7 +129,6 @@ def shards():
     names = sorted(few_shapes())
     weight_map = {name: files[2 * number // len(names)] for number, name in enumerate(names)}
     contents = {
-        file: safetensors({name: few_shapes()[name] for name in names if weight_map[name] == file})
-        for file in files
+        file: safetensors({name: few_shapes()[name] for name in names if weight_map[name] == file}) for file in files
     }
     return contents, {"metadata": {"total_size": 4_096}, "weight_map": weight_map}

@@ -48,9 +48,7 @@ kind = "comparison"
 models = ["LLaVA"]
 columns = ["model", "projection"]
 """
-PYPROJECT = b'[project]\nname = "x"\n[tool.vlm-inspect]\n' + re.sub(
-    rb"\[(?=[mt])", b"[tool.vlm-inspect.", SETTINGS
-)
+PYPROJECT = b'[project]\nname = "x"\n[tool.vlm-inspect]\n' + re.sub(rb"\[(?=[mt])", b"[tool.vlm-inspect.", SETTINGS)
 MARKERS = b"<!-- vlm-inspect:begin architectures -->\n<!-- vlm-inspect:end -->\n"
 READMES = (
     b"# Models\n\n<!-- vlm-inspect:begin architectures -->\nold\n<!-- vlm-inspect:end architectures -->\n.",
@@ -163,9 +161,7 @@ def configuration_files(file):
 
 
 @given(
-    file=st.sampled_from((("vlm-inspect.toml", SETTINGS), ("pyproject.toml", PYPROJECT))).flatmap(
-        configuration_files
-    ),
+    file=st.sampled_from((("vlm-inspect.toml", SETTINGS), ("pyproject.toml", PYPROJECT))).flatmap(configuration_files),
     command=commands(
         ("table",),
         ("table", "--kind", "comparison"),

@@ -62,9 +62,7 @@ ANSWERS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("action", "message"), ACTIONS.items(), ids=lambda each: getattr(each, "__name__", "")
-)
+@pytest.mark.parametrize(("action", "message"), ACTIONS.items(), ids=lambda each: getattr(each, "__name__", ""))
 def test_an_action_is_found(program, monkeypatch, action, message):
     monkeypatch.setattr(audit, "SECONDS", 0.2 if action is loop else audit.SECONDS)
     monkeypatch.setattr(audit, "MEMORY", 64 * 2**20)

@@ -12,9 +12,7 @@ from html.parser import HTMLParser
 from markdown_it import MarkdownIt
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_TAG = re.compile(
-    "html|head|meta|title|style|body|main|section|div|table|caption|thead|tbody|tr|th|td|ul|li|code|a"
-)
+_TAG = re.compile("html|head|meta|title|style|body|main|section|div|table|caption|thead|tbody|tr|th|td|ul|li|code|a")
 _ATTRIBUTE = re.compile("lang|charset|name|content|class|tabindex|role|aria-label|scope|href")
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _OF_A_DIFFERENCE = ("markup in Markdown: strong_open", "HTML in Markdown: a folded list")

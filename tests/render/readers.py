@@ -94,8 +94,7 @@ def latex_rows(text):
     body = text.partition("\\toprule\n")[2].partition("\\bottomrule")[0].replace("\\midrule\n", "")
     assert "\\midrule" not in body
     return [
-        [latex_text(cell) for cell in re.split(r"(?<!\\) & ", line.removesuffix(r" \\"))]
-        for line in body.splitlines()
+        [latex_text(cell) for cell in re.split(r"(?<!\\) & ", line.removesuffix(r" \\"))] for line in body.splitlines()
     ]
 
 

@@ -51,9 +51,7 @@ def norm_stage(width, eps=1e-6, name="LayerNorm"):
 
 def patches(width, size=14, name="Conv2d"):
     kernel = (size, size) if name == "Conv2d" else (2, size, size)
-    return ConvStage(
-        name, "embeddings.patch_embedding", in_channels=3, out_channels=width, kernel_size=kernel
-    )
+    return ConvStage(name, "embeddings.patch_embedding", in_channels=3, out_channels=width, kernel_size=kernel)
 
 
 def table(entries, width, name="Embedding"):
@@ -341,15 +339,11 @@ MLLAMA = record(
             1280,
             (
                 LayerStack("model.vision_model.transformer.layers", 32, (mllama_vision_layer(19_672_320),)),
-                LayerStack(
-                    "model.vision_model.global_transformer.layers", 8, (mllama_vision_layer(19_672_322),)
-                ),
+                LayerStack("model.vision_model.global_transformer.layers", 8, (mllama_vision_layer(19_672_322),)),
             ),
             (
                 patches(1280),
-                EmbeddingStage(
-                    "Parameter", "model.vision_model.position", num_embeddings=1601, embedding_dim=1280
-                ),
+                EmbeddingStage("Parameter", "model.vision_model.position", num_embeddings=1601, embedding_dim=1280),
                 table(9, 8197120),
                 table(9, 5120),
                 table(9, 5120),
@@ -462,11 +456,7 @@ GEMMA3 = record(
                     tuple(int(index % 6 == 5) for index in range(34)),
                 ),
             ),
-            (
-                EmbeddingStage(
-                    "Gemma3TextScaledWordEmbedding", EMBEDDING, num_embeddings=262208, embedding_dim=2560
-                ),
-            ),
+            (EmbeddingStage("Gemma3TextScaledWordEmbedding", EMBEDDING, num_embeddings=262208, embedding_dim=2560),),
         ),
         lm_head(2560, 262208, parameters=0, tied_to=EMBEDDING),
     ),
@@ -493,9 +483,7 @@ def qwen_layer(attention):
 
 
 def merger(*inner):
-    return Component(
-        Role.PROJECTOR, ("model.visual.merger",), "Qwen3_5MoeVisionPatchMerger", 30_679_808, stages=inner
-    )
+    return Component(Role.PROJECTOR, ("model.visual.merger",), "Qwen3_5MoeVisionPatchMerger", 30_679_808, stages=inner)
 
 
 MERGER_STEPS = (linear(4608, 4608), act("GELU"), linear(4608, 2048))
@@ -524,9 +512,7 @@ QWEN = record(
                     "model.language_model.layers",
                     40,
                     (
-                        qwen_layer(
-                            Attention("Qwen3_5MoeGatedDeltaNet", heads=16, mechanism="linear attention")
-                        ),
+                        qwen_layer(Attention("Qwen3_5MoeGatedDeltaNet", heads=16, mechanism="linear attention")),
                         qwen_layer(grouped("Qwen3_5MoeAttention", 32, 2, 256)),
                     ),
                     (0, 0, 0, 1) * 10,

@@ -36,9 +36,7 @@ def test_component_parameters_add_up_to_the_total(name):
     if card.total is not None:
         assert sum(section.parameters for section in card.sections) == card.total
     rows = markdown_rows(render(card_tables(card)[1], "markdown"))
-    assert len(rows) == 1 + len(card.sections) + len(card.absent) + len(card.unknown) + (
-        card.total is not None
-    )
+    assert len(rows) == 1 + len(card.sections) + len(card.absent) + len(card.unknown) + (card.total is not None)
 
 
 def test_evidence_is_shown_only_with_explain():

@@ -117,9 +117,7 @@ def test_the_report_as_annotations(golden):
 def test_each_annotation_is_one_line_that_names_its_file():
     lines = report_annotations(UPGRADE, "ci/snapshots").splitlines()[:-1]
     assert len(lines) == 8
-    assert all(
-        line.startswith(("::error file=ci/snapshots/", "::warning file=ci/snapshots/")) for line in lines
-    )
+    assert all(line.startswith(("::error file=ci/snapshots/", "::warning file=ci/snapshots/")) for line in lines)
 
 
 def test_the_report_as_data():

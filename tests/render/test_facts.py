@@ -168,9 +168,7 @@ def test_facts_that_cannot_be_derived_are_not_stated_by_default(key):
     assert plain_text(resolve_fact(Row("m", LLAVA), key).cell) == "not stated"
 
 
-@pytest.mark.parametrize(
-    "stated", ["7B", "7.1B", "7.06B", "7.0 B", "7b params", 7_000_000_000, 7_063_427_072]
-)
+@pytest.mark.parametrize("stated", ["7B", "7.1B", "7.06B", "7.0 B", "7b params", 7_000_000_000, 7_063_427_072])
 def test_an_agreeing_count_is_shown(stated):
     assert shown(LLAVA, parameters=stated)[1] == ()
 

@@ -23,9 +23,7 @@ def lines(record, *, explain=False):
 
 
 def test_a_line_has_the_steps_and_the_placeholder_token():
-    assert lines(with_inputs(PLACEHOLDERS)) == [
-        ("Image fusion", "placeholder tokens (image_token_index 32000)")
-    ]
+    assert lines(with_inputs(PLACEHOLDERS)) == [("Image fusion", "placeholder tokens (image_token_index 32000)")]
 
 
 def test_steps_are_in_order():
@@ -80,9 +78,7 @@ def test_lines_of_a_card():
 
 
 def test_columns_of_a_table():
-    table = build_table(
-        "architectures", [Row("m", with_inputs(PLACEHOLDERS))], ["image_fusion", "audio_fusion"]
-    )
+    table = build_table("architectures", [Row("m", with_inputs(PLACEHOLDERS))], ["image_fusion", "audio_fusion"])
     assert (table.headers, [plain_text(cell) for cell in table.rows[0]]) == (
         ("Image Fusion", "Audio Fusion"),
         ["placeholder tokens", "none"],

@@ -138,9 +138,7 @@ def check_report(verdicts):
 def test_a_tree_of_hostile_text_adds_no_markup_in_any_format(words):
     pool = NodePool()
     leaf = pool.node(words[0], detail=words[1], parameters=((words[2], (2, 3)),))
-    tree = ModuleTree(
-        pool.node(words[1], detail=words[-1], children=((words[2], leaf), ("0", leaf), ("1", leaf)))
-    )
+    tree = ModuleTree(pool.node(words[1], detail=words[-1], children=((words[2], leaf), ("0", leaf), ("1", leaf))))
     no_faults(tree_terminal_text(tree, width=60, colour=True), "terminal")
     no_faults(to_json(tree_data(tree)), "json")
     no_faults(code_block(tree_text(tree)), "text")

@@ -59,9 +59,7 @@ def test_every_format_is_read():
     assert faults_of(to_json({"names": HOSTILE}), "json") == []
 
 
-@pytest.mark.parametrize(
-    "text", ["a\x1b[31m\n", "This is a bug in it\n", "Traceback (most recent)\n", "a\rb"]
-)
+@pytest.mark.parametrize("text", ["a\x1b[31m\n", "This is a bug in it\n", "Traceback (most recent)\n", "a\rb"])
 def test_a_broken_error_has_a_fault(text):
     assert list(of_errors(text))
     assert not list(of_errors("error: org/name: no\n  Try again.\n"))

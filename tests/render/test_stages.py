@@ -31,11 +31,7 @@ TWO_BRANCHES = (
 )
 LIST = (
     linear(8, 16, "first"),
-    *(
-        stage
-        for index in range(3)
-        for stage in (linear(64, 8, f"more.{index}.a"), linear(8, 16, f"more.{index}.b"))
-    ),
+    *(stage for index in range(3) for stage in (linear(64, 8, f"more.{index}.a"), linear(8, 16, f"more.{index}.b"))),
 )
 
 
@@ -114,15 +110,13 @@ def test_different_stacks_are_named(model_type, words):
 def test_many_stacks_are_shown_by_their_depths():
     assert cell_of("fast_vlm", Role.VISION_ENCODER, components.layers) == "2 + 12 + 24 + 4 + 2 layers"
     assert (
-        components.depths(record_of("florence2").by_role(Role.LANGUAGE_MODEL)[0])
-        == "encoder 12 + decoder 12 layers"
+        components.depths(record_of("florence2").by_role(Role.LANGUAGE_MODEL)[0]) == "encoder 12 + decoder 12 layers"
     )
 
 
 def test_cells_that_differ_in_one_number_become_a_range():
     cells = [
-        concat(code("Some2MoE"), text(f" (8 -> 8), {count} experts, 2 per token"))
-        for count in (4, 64, 8, 16, 32)
+        concat(code("Some2MoE"), text(f" (8 -> 8), {count} experts, 2 per token")) for count in (4, 64, 8, 16, 32)
     ]
     assert [plain_text(cell) for cell in collapse_similar(cells)] == [
         "Some2MoE (8 -> 8), 4 to 64 experts, 2 per token"
@@ -139,9 +133,7 @@ def test_cells_that_differ_in_several_numbers_become_first_to_last():
 
 
 def test_norms_of_many_widths_become_a_range():
-    kinds = tuple(
-        Layer("Block", norms=(Norm("GroupNorm", width, 1e-06),)) for width in (64, 128, 256, 512, 1024)
-    )
+    kinds = tuple(Layer("Block", norms=(Norm("GroupNorm", width, 1e-06),)) for width in (64, 128, 256, 512, 1024))
     tower = Component(Role.VISION_ENCODER, stacks=(LayerStack("blocks", 5, kinds, (0, 1, 2, 3, 4)),))
     assert plain_text(components.norms(tower)) == "GroupNorm(64 to 1024, eps=1e-06)"
 
@@ -152,9 +144,7 @@ def test_extra_modules_have_names_and_large_sizes():
         NormStage("OtherNorm", "model.b.norm", width=8, parameters=8),
         OtherStage("Down", "model.0.down", parameters=5_000_000),
         OtherStage("Down", "model.1.down", parameters=5_000_000),
-        EmbeddingStage(
-            "Embedding", "model.table", num_embeddings=1000, embedding_dim=2_000, parameters=2_000_000
-        ),
+        EmbeddingStage("Embedding", "model.table", num_embeddings=1000, embedding_dim=2_000, parameters=2_000_000),
     )
     component = Component(Role.LANGUAGE_MODEL, parameters=300_000_000, extra_modules=extra_modules)
     assert plain_text(extra_modules_cell(component)) == (

@@ -79,9 +79,7 @@ def test_absent_unknown_and_not_applicable_are_different():
     bare = replace(LLAVA, components=(Component(Role.VISION_ENCODER, class_name="X"),))
     assert cells(bare)["Vision Layers"] == "—"
     assert cells(bare)["Vision Self Attention"] == "—"
-    no_parts = Component(
-        Role.VISION_ENCODER, class_name="X", stacks=(LayerStack("", 2, (Layer("ConvLayer"),)),)
-    )
+    no_parts = Component(Role.VISION_ENCODER, class_name="X", stacks=(LayerStack("", 2, (Layer("ConvLayer"),)),))
     assert cells(replace(bare, components=(no_parts,)))["Vision Self Attention"] == "none"
 
 
@@ -233,9 +231,7 @@ def test_patterns_of_layers(order, pattern):
 def test_a_pattern_describes_the_sequence_exactly(order):
     segments = find_pattern(order)
     if segments is not None:
-        assert [
-            kind for runs, times in segments for kind, count in runs * times for _ in range(count)
-        ] == order
+        assert [kind for runs, times in segments for kind, count in runs * times for _ in range(count)] == order
 
 
 def test_a_sequence_without_a_short_pattern_is_counted():

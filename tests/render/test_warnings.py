@@ -62,9 +62,7 @@ def test_a_table_marks_the_model_and_explains_below(name, kind):
 @pytest.mark.parametrize("name", FORMATS)
 def test_rows_of_models_without_a_warning_do_not_change(name):
     good = build_table("architectures", [Row("a", LLAVA), Row("b", GEMMA3)])
-    listed = build_table(
-        "architectures", [Row("a", CLEAN), Row("b", replace(GEMMA3, unused_config_keys=(HARMLESS,)))]
-    )
+    listed = build_table("architectures", [Row("a", CLEAN), Row("b", replace(GEMMA3, unused_config_keys=(HARMLESS,)))])
     assert render(good, name) == render(listed, name)
 
 

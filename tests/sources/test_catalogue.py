@@ -159,9 +159,7 @@ def test_attention_class_that_the_configuration_does_not_select_is_unknown(selec
 def phi3_vision(**changes):
     checkpoint = catalogue.load(REMOTE_CODE)
     changed = replace(checkpoint, config={**checkpoint.config, **changes})
-    return build_header_tree(
-        changed, catalogue.headers(REMOTE_CODE), declared=catalogue.declared_classes(REMOTE_CODE)
-    )
+    return build_header_tree(changed, catalogue.headers(REMOTE_CODE), declared=catalogue.declared_classes(REMOTE_CODE))
 
 
 def assert_part(part, whole):

@@ -15,8 +15,7 @@ CONFIG = {
 FILES = {
     "configuration_own.py": "class OwnConfig: pass\n",
     "modeling_own.py": (
-        "from .configuration_own import OwnConfig\nfrom .parts.tower import (\n"
-        "    Tower,\n)\nfrom . import helpers\n"
+        "from .configuration_own import OwnConfig\nfrom .parts.tower import (\n    Tower,\n)\nfrom . import helpers\n"
     ),
     "parts/tower.py": "from ..layers import Layer\nfrom ...outside import secret\nimport os\n",
     "layers.py": "",

@@ -77,9 +77,7 @@ def test_shard_in_large_file_storage_takes_no_more_requests(hub, options, tmp_pa
     size = sharded(tmp_path, tensors, 4)
     files = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
     large = {name for name in files if name.endswith(".safetensors")}
-    identity = ModelIdentity(
-        NAME, hub.add_model(NAME, files, large=large, private=True, readers={"hf_right"})
-    )
+    identity = ModelIdentity(NAME, hub.add_model(NAME, files, large=large, private=True, readers={"hf_right"}))
 
     found = headers.load(ModelRef(NAME), identity, InspectOptions("hf_right", options.cache_dir))
 
@@ -109,9 +107,7 @@ def test_shards_are_requested_concurrently(hub, options, tmp_path):
 def test_header_of_any_length_is_read(hub, options, length):
     tensors = {f"layers.{n:06d}.weight": (2,) for n in range(1000)}
     text = sparse.header(tensors)[0][8:]
-    content = (
-        length.to_bytes(8, "little") + text.rstrip() + b" " * (length - len(text.rstrip())) + b"\0" * 4000
-    )
+    content = length.to_bytes(8, "little") + text.rstrip() + b" " * (length - len(text.rstrip())) + b"\0" * 4000
     identity = ModelIdentity(NAME, hub.add_model(NAME, {"model.safetensors": content}))
 
     assert len(ask(identity, options).tensors) == 1000
@@ -133,9 +129,7 @@ def test_headers_are_cached_by_commit(hub, identity, options, offline):
 def test_caches_are_separate(identity, options, tmp_path):
     ask(identity, options)
     elsewhere = InspectOptions(cache_dir=tmp_path / "elsewhere", offline=True)
-    with pytest.raises(
-        HubUnavailableError, match="Offline, and the cache has no headers of org/name at commit"
-    ):
+    with pytest.raises(HubUnavailableError, match="Offline, and the cache has no headers of org/name at commit"):
         ask(identity, elsewhere)
     assert (tmp_path / "cache" / "models--org--name").is_dir()
 
@@ -178,9 +172,7 @@ def test_cache_holds_the_headers_and_the_index_only(hub, options, tmp_path):
 
 
 def test_repo_of_pickles_is_an_error_that_says_so(hub, options):
-    identity = ModelIdentity(
-        NAME, hub.add_model(NAME, {"pytorch_model.bin": b"\x80\x04", "config.json": "{}"})
-    )
+    identity = ModelIdentity(NAME, hub.add_model(NAME, {"pytorch_model.bin": b"\x80\x04", "config.json": "{}"}))
     with pytest.raises(NoHeadersError, match=r"pytorch_model\.bin, a pickle, which is never opened"):
         ask(identity, options)
     assert not any("pytorch_model" in request.path for request in hub.requests)
@@ -189,9 +181,7 @@ def test_repo_of_pickles_is_an_error_that_says_so(hub, options):
 def test_missing_shard_is_an_error(hub, options, tmp_path):
     sharded(tmp_path)
     (tmp_path / "m" / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(
-        BadHeaderError, match=r"of-00002\.safetensors cannot be read: the index names the file"
-    ):
+    with pytest.raises(BadHeaderError, match=r"of-00002\.safetensors cannot be read: the index names the file"):
         ask(publish(hub, tmp_path / "m"), options)
 
 

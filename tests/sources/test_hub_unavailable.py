@@ -263,9 +263,7 @@ def test_unknown_host_leads_to_the_catalogue():
     assert note.startswith("http://nowhere.invalid cannot be reached: ")
 
 
-@pytest.mark.parametrize(
-    "address", ["http://[::1", "http://", "http://127.0.0.1:99999", "file:///tmp", "x", ""]
-)
+@pytest.mark.parametrize("address", ["http://[::1", "http://", "http://127.0.0.1:99999", "file:///tmp", "x", ""])
 def test_malformed_endpoint_is_an_error(monkeypatch, options, address):
     monkeypatch.setenv("HF_ENDPOINT", address)
 

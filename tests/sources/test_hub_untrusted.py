@@ -70,9 +70,7 @@ def other():
 @every_lookup
 @pytest.mark.parametrize("place", ["another port", "another host"])
 @pytest.mark.parametrize("status", [302, 307])
-def test_token_does_not_follow_a_redirect_elsewhere(
-    hub, other, options, tmp_path, file, look_up, place, status
-):
+def test_token_does_not_follow_a_redirect_elsewhere(hub, other, options, tmp_path, file, look_up, place, status):
     commit = publish(hub, tmp_path)
     target = other.url if place == "another port" else other.cdn_url
     hub.fault(file, status=status, headers={"Location": f"{target}/taken{file}"})
@@ -110,9 +108,7 @@ def test_token_is_in_no_file(hub, options, tmp_path, file, look_up):
 
 
 @every_lookup
-@pytest.mark.parametrize(
-    "location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://[::1/", "http://h:x/"]
-)
+@pytest.mark.parametrize("location", ["file:///etc/passwd", "ftp://127.0.0.1/x", "http://[::1/", "http://h:x/"])
 def test_redirect_to_anything_but_http_is_refused(hub, options, tmp_path, file, look_up, location):
     commit = publish(hub, tmp_path)
     hub.fault(file, status=302, headers={"Location": location})
@@ -242,9 +238,7 @@ def test_requested_commit_is_answered_by_that_commit_only(hub, options, tmp_path
     other = publish(hub, tmp_path, **{"config.json": {"model_type": "newer"}})
     hub.fault("config.json", method="HEAD", headers={"X-Repo-Commit": other})
 
-    with pytest.raises(
-        HubUnavailableError, match=f"commit {commit[:12]} was requested, and it is of another"
-    ):
+    with pytest.raises(HubUnavailableError, match=f"commit {commit[:12]} was requested, and it is of another"):
         load(ModelRef(NAME, revision=commit), options)
 
 

@@ -126,8 +126,7 @@ def test_results_of_editable_packages_are_not_cached(monkeypatch, tmp_path, name
 
 def test_every_installed_package_is_part_of_the_key_of_remote_code(monkeypatch, tmp_path):
     one, other = (
-        keys_on_a_path_with(install(tmp_path / version, "einops", version), monkeypatch)
-        for version in ("1", "2")
+        keys_on_a_path_with(install(tmp_path / version, "einops", version), monkeypatch) for version in ("1", "2")
     )
     assert None not in {*one, *other}
     assert one[0] == other[0]

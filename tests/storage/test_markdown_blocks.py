@@ -84,14 +84,10 @@ def test_the_content_gets_the_line_ending_of_its_begin_marker(newline):
 
 
 def test_half_a_surrogate_pair_is_replaced():
-    assert replace_blocks(block("one"), {"one": "a\ud83db\udcff"}, name="f") == block(
-        "one", "a\ufffdb\ufffd\n"
-    )
+    assert replace_blocks(block("one"), {"one": "a\ud83db\udcff"}, name="f") == block("one", "a\ufffdb\ufffd\n")
 
 
-@pytest.mark.parametrize(
-    "content", ["<!-- vlm-inspect:end one -->", "```\nopen", block("x"), "a <!-- vlm-inspect:x"]
-)
+@pytest.mark.parametrize("content", ["<!-- vlm-inspect:end one -->", "```\nopen", block("x"), "a <!-- vlm-inspect:x"])
 def test_content_that_would_hide_its_end_marker_is_an_error(content):
     assert "'one'" in refused(block("one"), {"one": content}).message
 
@@ -249,9 +245,7 @@ def entries(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\xef\xbb\xbfa\r\nb\rc\n\n", b"\xff\x80 \xc3\x28\x00", b"no end", b"a \t \n"]
-)
+@pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbfa\r\nb\rc\n\n", b"\xff\x80 \xc3\x28\x00", b"no end", b"a \t \n"])
 def test_reading_and_writing_preserves_every_byte(tmp_path, data):
     path = tmp_path / "a"
     path.write_bytes(data)
@@ -341,9 +335,7 @@ FAULTS = [
 
 @pytest.mark.parametrize(("owner", "step"), [(Path, "replace"), (os, "fsync"), (Path, "open")])
 @pytest.mark.parametrize(("fault", "kind", "message"), FAULTS, ids=[message for *_, message in FAULTS])
-def test_after_a_failed_write_only_the_old_file_exists(
-    readme, monkeypatch, owner, step, fault, kind, message
-):
+def test_after_a_failed_write_only_the_old_file_exists(readme, monkeypatch, owner, step, fault, kind, message):
     def fail(*_args, **_options):
         raise fault
 

@@ -32,9 +32,7 @@ def test_unchanged_names_are_not_listed():
 
 
 def test_an_added_prefix_is_listed_with_the_next_part():
-    assert renamed_prefixes(KeyMap({"visual.a.weight": "model.visual.a.weight"})) == [
-        ("visual", "model.visual", 1)
-    ]
+    assert renamed_prefixes(KeyMap({"visual.a.weight": "model.visual.a.weight"})) == [("visual", "model.visual", 1)]
 
 
 @pytest.mark.parametrize(

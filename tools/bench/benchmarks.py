@@ -66,9 +66,7 @@ def verify(workspace: Workspace) -> Benchmark:
     """The verification of a checkpoint with 700 tensors."""
     (folder,) = workspace.models("checkpoint")
     command = [OURS, "verify", folder]
-    return Benchmark(
-        "`verify` of a 7B model's folder; build it on meta", command, [*_BUILD, folder], cpu_target=1.2
-    )
+    return Benchmark("`verify` of a 7B model's folder; build it on meta", command, [*_BUILD, folder], cpu_target=1.2)
 
 
 def headers(workspace: Workspace) -> Benchmark:

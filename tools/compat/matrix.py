@@ -120,9 +120,7 @@ def load(path: Path) -> dict[str, dict[str, Any]]:
 
 def dump(data: Data) -> str:
     """Serialize the data as JSON with one line per answer, oldest version first."""
-    return (
-        "{\n" + ",\n".join(f"{json.dumps(name)}: {_version(data[name])}" for name in _ordered(data)) + "\n}\n"
-    )
+    return "{\n" + ",\n".join(f"{json.dumps(name)}: {_version(data[name])}" for name in _ordered(data)) + "\n}\n"
 
 
 def render(data: Data) -> str:
@@ -155,9 +153,7 @@ def _ordered(data: Iterable[str]) -> list[str]:
 def _version(answers: Mapping[str, Any]) -> str:
     lines = [f'"packages": {json.dumps(answers["packages"])}']
     for kind in ("models", "types"):
-        each = ",\n".join(
-            f"  {json.dumps(name)}: {json.dumps(answer)}" for name, answer in answers[kind].items()
-        )
+        each = ",\n".join(f"  {json.dumps(name)}: {json.dumps(answer)}" for name, answer in answers[kind].items())
         lines.append(f'"{kind}": {{\n{each}\n }}')
     return "{\n " + ",\n ".join(lines) + "\n}"
 

@@ -175,9 +175,7 @@ def _image_input(
     return ImageInput(size, layers) if size or layers else None
 
 
-def image_size(
-    nodes: Sequence[ModuleNode], embeddings: Sequence[Stage], config: Mapping[str, Any]
-) -> tuple[int, ...]:
+def image_size(nodes: Sequence[ModuleNode], embeddings: Sequence[Stage], config: Mapping[str, Any]) -> tuple[int, ...]:
     """(height, width) in pixels: from the encoder's modules, else from its configuration; () if unknown.
 
     If the position table is made for another size than the configuration's, the table wins (Radio has 16384

@@ -86,9 +86,7 @@ class _Model(Struct, frozen=True):
 def modality_inputs(tree: ModuleTree, components: Sequence[Component]) -> tuple[ModalityInput, ...]:
     """The non-text inputs of a model, each with its fusion steps, its placeholder token and its evidence."""
     generators = [path for part in components if part.role is Role.GENERATOR for path in part.paths]
-    forwards = [
-        each for each in tree.forward_info if not any(is_below(each.path, path) for path in generators)
-    ]
+    forwards = [each for each in tree.forward_info if not any(is_below(each.path, path) for path in generators)]
     model = _Model(tree, components, forwards, _fusion_statements(forwards))
     return tuple(_modality_input(model, name) for name in _MODALITY_NAMES if _takes(model, name))
 
@@ -219,9 +217,7 @@ def _embedding_step(forward: ForwardInfo, operation: FusionOp) -> FusionStep | N
 def _adds_to_itself(forward: ForwardInfo, operation: FusionOp) -> bool:
     """Whether the new value is a sum with the old one: `x[mask] = x[mask] + features`."""
     sums = (other for other in forward.joins if other.operation == "add" and other.where == operation.where)
-    return any(
-        other.target == operation.target and set(other.values) <= set(operation.sources) for other in sums
-    )
+    return any(other.target == operation.target and set(other.values) <= set(operation.sources) for other in sums)
 
 
 def _videos_as_images(found: Sequence[FusionStatement]) -> Iterator[FusionStatement]:

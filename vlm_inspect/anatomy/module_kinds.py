@@ -110,9 +110,7 @@ def is_list(node: ModuleNode) -> bool:
 @lru_cache(maxsize=1 << 12)
 def contains_attention(node: ModuleNode) -> bool:
     """Whether attention or a mixer is strictly below a node."""
-    return any(
-        is_attention(child) or is_mixer(child) or contains_attention(child) for _, child in node.children
-    )
+    return any(is_attention(child) or is_mixer(child) or contains_attention(child) for _, child in node.children)
 
 
 def leaves(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:

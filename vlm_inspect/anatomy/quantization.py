@@ -18,9 +18,7 @@ _BITS_KEYS = ("bits", "w_bit", "num_bits", "nbits", "weight_bits", "wbits")
 _GROUP_KEYS = ("group_size", "q_group_size", "weight_block_size")
 _TYPE_NAME_KEYS = ("quant_algo", "quant_type", "weights", "weight_dtype", "dtype", "linear_class", "format")
 # number format and bits in the name of a method or type: int4_weight_only, NVFP4, FP8, float8
-_NUMBER_IN_NAME = re.compile(
-    r"(?<![a-z])((?:u?int|(?:nv|mx)?fp|nf|float|qint|qfloat)_?(\d{1,2}))", re.IGNORECASE
-)
+_NUMBER_IN_NAME = re.compile(r"(?<![a-z])((?:u?int|(?:nv|mx)?fp|nf|float|qint|qfloat)_?(\d{1,2}))", re.IGNORECASE)
 _MAX_BITS = 16
 _MAX_DEPTH = 3
 
@@ -68,9 +66,7 @@ def _weight_settings(settings: Settings) -> tuple[Settings, ...]:
     return tuple(each for each in weights if isinstance(each, Mapping))
 
 
-def _number_and_bits(
-    method: str, settings: Settings, weights: tuple[Settings, ...]
-) -> tuple[str | None, int | None]:
+def _number_and_bits(method: str, settings: Settings, weights: tuple[Settings, ...]) -> tuple[str | None, int | None]:
     """The number format of a weight and its bits; each is None if groups differ in it."""
     if weights:
         formats = {_first_string(each, "type") for each in weights}
@@ -81,9 +77,7 @@ def _number_and_bits(
         return number, 4
     if settings.get("load_in_8bit"):
         return "int", 8
-    bits = next(
-        (found for each in _nested_settings(settings) if (found := _first_positive(each, *_BITS_KEYS))), None
-    )
+    bits = next((found for each in _nested_settings(settings) if (found := _first_positive(each, *_BITS_KEYS))), None)
     if bits:
         return number, bits
     number_in_name, bits = _parse_names(method, settings)

@@ -17,9 +17,7 @@ from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleNode, join
 
 _WIDTHS = ("hidden_size", "d_model", "embed_dim", "n_embd", "dim", "hidden_dim", "vision_embed_dim")
-_DEPTHS = re.compile(
-    r"(^|_)(num_(hidden_|global_)?layers|n_layers?|depths?|(encoder|decoder|num_encoder)_layers)$"
-)
+_DEPTHS = re.compile(r"(^|_)(num_(hidden_|global_)?layers|n_layers?|depths?|(encoder|decoder|num_encoder)_layers)$")
 _ROLE_WORDS: Mapping[Role, frozenset[str]] = {
     Role.VISION_ENCODER: frozenset({"vision", "visual", "image", "vit"}),
     Role.AUDIO_ENCODER: frozenset({"audio", "speech", "sound", "encoder"}),

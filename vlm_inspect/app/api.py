@@ -95,9 +95,7 @@ def diff(
     from vlm_inspect.compare.compare import compare
 
     options = InspectOptions(token=token, cache_dir=cache_dir, offline=offline)
-    return compare(
-        take_snapshot(before, options=options).snapshot, take_snapshot(after, options=options).snapshot
-    )
+    return compare(take_snapshot(before, options=options).snapshot, take_snapshot(after, options=options).snapshot)
 
 
 def inspect_many(  # noqa: PLR0913 - as inspect

@@ -299,9 +299,7 @@ def _picklable(error: Exception) -> Exception:
     return error
 
 
-def _result(
-    model: Model, future: Future[Outcome[Model, Answer] | _WorkerException]
-) -> Outcome[Model, Answer]:
+def _result(model: Model, future: Future[Outcome[Model, Answer] | _WorkerException]) -> Outcome[Model, Answer]:
     try:
         result = future.result()
     except WorkerStartError:

@@ -67,9 +67,7 @@ def inspect_model(
     return build_result(resolve(model, revision=revision, options=options), options, with_tree=with_tree)
 
 
-def take_snapshot(
-    model: str, *, revision: str | None = None, options: InspectOptions = _DEFAULTS
-) -> SnapshotResult:
+def take_snapshot(model: str, *, revision: str | None = None, options: InspectOptions = _DEFAULTS) -> SnapshotResult:
     """Return a model as a snapshot file stores it. Raises as `inspect_model`."""
     resolved = resolve(model, revision=revision, options=options)
     return snapshot_result(resolved.ref, build_result(resolved, options))
@@ -95,9 +93,7 @@ def resolve(model: str, *, revision: str | None = None, options: InspectOptions 
     return ResolvedModel(ref, sources.load(ref, options))
 
 
-def build_result(
-    model: ResolvedModel, options: InspectOptions = _DEFAULTS, *, with_tree: bool = True
-) -> Inspection:
+def build_result(model: ResolvedModel, options: InspectOptions = _DEFAULTS, *, with_tree: bool = True) -> Inspection:
     """Return the result for a model, from the cache or built. Raises as `inspect_model`."""
     return _inspect(model, options, with_tree=with_tree)
 

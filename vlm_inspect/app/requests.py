@@ -59,9 +59,7 @@ def _allowed_names() -> AllowedNames:
     return AllowedNames(FACT_KEYS, dict.fromkeys(KINDS, column_ids()))
 
 
-def resolve_requests(
-    models: Sequence[str], settings: Settings | None, revision: str | None = None
-) -> list[Request]:
+def resolve_requests(models: Sequence[str], settings: Settings | None, revision: str | None = None) -> list[Request]:
     """The named models, resolved by the configuration; without names all of its models, or all built-in ones.
 
     Raises InvalidReferenceError for an invalid name, before any model is looked up.

@@ -41,9 +41,7 @@ def snapshots_dir(settings: Settings | None) -> Path:
     return settings.snapshots if settings is not None else Path("snapshots")
 
 
-def snapshot(
-    requests: Sequence[Request], folder: Path, options: InspectOptions = _DEFAULTS
-) -> Iterator[Written]:
+def snapshot(requests: Sequence[Request], folder: Path, options: InspectOptions = _DEFAULTS) -> Iterator[Written]:
     """Write a file per model, one by one; a model that fails leaves its file as it was.
 
     Raises SnapshotError if two of the models would be written to one file.
@@ -110,8 +108,7 @@ def snapshot_name(request: Request) -> str:
     ref = ModelRef.parse(request.reference, request.revision)
     if ref.path is not None:
         return (
-            request.configured_id
-            or (ref.path.parent if ref.path.name == "config.json" else ref.path).resolve().name
+            request.configured_id or (ref.path.parent if ref.path.name == "config.json" else ref.path).resolve().name
         )
     return f"{ref.name}@{ref.revision}" if ref.revision else ref.name
 
@@ -237,9 +234,7 @@ def _pinned(stored: SnapshotFile) -> str | None:
     return stored.snapshot.architecture.model.revision
 
 
-def _checked(
-    case: _Case, taken: SnapshotResult, options: InspectOptions, *, latest: bool
-) -> Iterator[CheckOutcome]:
+def _checked(case: _Case, taken: SnapshotResult, options: InspectOptions, *, latest: bool) -> Iterator[CheckOutcome]:
     """Compare the file with the model at the pinned commit; with `latest`, then with the newest one."""
     if not case.path.is_file():
         yield CheckOutcome(CheckResult(case.model, case.path.name, "missing"), taken.stored, taken.notes)
@@ -270,9 +265,7 @@ def _compare(
     # a value in the file must not be compared with, or replaced by, an unknown one
     if missing and not before.snapshot.architecture.missing_modules:
         modules = ", ".join(f"{part} {why}" for part, why in missing.items())
-        return CheckOutcome(
-            CheckResult(model, path.name, "failed", message=f"not everything was built: {modules}")
-        )
+        return CheckOutcome(CheckResult(model, path.name, "failed", message=f"not everything was built: {modules}"))
     difference = compare(before.snapshot, after.snapshot)
     if difference.empty:
         return CheckOutcome(CheckResult(model, path.name, "same", difference=difference), after, notes)

@@ -130,9 +130,7 @@ def _adapter(
     keys = adapter_keys(tensor.name for tensor in tensors.tensors)
     loaded = loader.rename(under.config, [key.lookup for key in keys], under.identity.id)
     architecture = describe(loaded.tree, under.identity, "transformers")
-    targets = target_modules(
-        found.config, loaded.tree.root, loaded.tree.accessors.get("get_output_embeddings")
-    )
+    targets = target_modules(found.config, loaded.tree.root, loaded.tree.accessors.get("get_output_embeddings"))
     adapter = Adapter(found.identity, found.config, tensors, tuple(keys))
     return VerifyResult(adapter_report(adapter, loaded, targets, architecture), (*found.notes, *under.notes))
 
@@ -145,9 +143,7 @@ def _base(adapter: Checkpoint, base: str | None) -> ModelRef:
     revision = adapter.config.get("revision")
     hint = f"Name its base model: vlm-inspect verify {adapter.identity.id} --base org/name"
     if not isinstance(name, str) or not name:
-        raise UnverifiableError(
-            "its adapter_config.json names no base model.", hint=hint, model=adapter.identity.id
-        )
+        raise UnverifiableError("its adapter_config.json names no base model.", hint=hint, model=adapter.identity.id)
     try:
         ref = ModelRef.parse(name, revision if isinstance(revision, str) and revision else None)
     except VlmInspectError as error:

@@ -31,9 +31,7 @@ _AUTO_CLASSES = (
     "AutoModelForSeq2SeqLM",
     "AutoModel",
 )
-_SORTED_NOTE = (
-    "Without code, a module's steps are in the order of their names; those without tensors are not seen."
-)
+_SORTED_NOTE = "Without code, a module's steps are in the order of their names; those without tensors are not seen."
 
 
 class BuildResult(Struct, frozen=True):

@@ -22,12 +22,8 @@ vlm-inspect check
 vlm-inspect check --update
 vlm-inspect check --format github"""
 
-Update = Annotated[
-    bool, option("--update", help="Write snapshot files that differ or are missing, and exit with 0.")
-]
-Latest = Annotated[
-    bool, option("--latest", help="Also compare pinned commits with the newest of their branch.")
-]
+Update = Annotated[bool, option("--update", help="Write snapshot files that differ or are missing, and exit with 0.")]
+Latest = Annotated[bool, option("--latest", help="Also compare pinned commits with the newest of their branch.")]
 SummaryFile = Annotated[
     Path | None,
     option(

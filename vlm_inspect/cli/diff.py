@@ -29,13 +29,10 @@ Only = Annotated[
     option(
         "--only",
         metavar="ROLE",
-        help="Show only components with this role. Can be repeated. One of: "
-        + ", ".join(role.value for role in Role),
+        help="Show only components with this role. Can be repeated. One of: " + ", ".join(role.value for role in Role),
     ),
 ]
-NamesOnly = Annotated[
-    bool, option("--names-only", help="Print only the names of what differs, one per line.")
-]
+NamesOnly = Annotated[bool, option("--names-only", help="Print only the names of what differs, one per line.")]
 ExitZero = Annotated[bool, option("--exit-zero", help="Exit with 0 even if the models differ.")]
 
 

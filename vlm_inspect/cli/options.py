@@ -35,9 +35,7 @@ def option(
     show_default: bool = False,
 ) -> Any:
     """Return an option: its help names the default, where the default says something."""
-    return typer.Option(
-        *names, help=help, metavar=metavar, rich_help_panel=group, min=min, show_default=show_default
-    )
+    return typer.Option(*names, help=help, metavar=metavar, rich_help_panel=group, min=min, show_default=show_default)
 
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=MODEL_HELP)]
@@ -112,9 +110,7 @@ _INSPECT: dict[str, Any] = {
     ],
     "offline": Annotated[
         bool,
-        option(
-            "--offline", help="Do not use the network; use cached files and built-in models only.", group=_HUB
-        ),
+        option("--offline", help="Do not use the network; use cached files and built-in models only.", group=_HUB),
     ],
     "use_cache": Annotated[
         bool,

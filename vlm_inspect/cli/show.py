@@ -31,9 +31,7 @@ def inspect_one(
     from vlm_inspect.app.requests import load_settings, resolve_requests
 
     (request,) = resolve_requests([model], load_settings(config), revision)
-    found = pipeline.inspect_model(
-        request.reference, revision=request.revision, options=options, with_tree=with_tree
-    )
+    found = pipeline.inspect_model(request.reference, revision=request.revision, options=options, with_tree=with_tree)
     output.notes([Note(model, note) for note in found.notes])
     return request, found
 

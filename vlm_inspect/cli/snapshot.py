@@ -24,9 +24,7 @@ Folder = Annotated[
         help="Folder of the snapshot files. Default: the configuration's, or snapshots.",
     ),
 ]
-Prune = Annotated[
-    bool, option("--prune", help="Remove snapshot files of models that are no longer configured.")
-]
+Prune = Annotated[bool, option("--prune", help="Remove snapshot files of models that are no longer configured.")]
 
 
 @exits.handle_errors

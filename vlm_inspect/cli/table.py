@@ -43,9 +43,7 @@ Columns = Annotated[
 _FILES = "Files with marked blocks"
 Write = Annotated[
     list[Path] | None,
-    option(
-        "--write", metavar="FILE", help="Regenerate the marked blocks of FILE. Can be repeated.", group=_FILES
-    ),
+    option("--write", metavar="FILE", help="Regenerate the marked blocks of FILE. Can be repeated.", group=_FILES),
 ]
 Check = Annotated[
     list[Path] | None,
@@ -120,9 +118,7 @@ def _no_files(settings: Settings | None) -> SettingsError:
     )
 
 
-def _print(
-    requests: list[Request], kind: Kind, columns: str | None, options: InspectOptions, output: Output
-) -> int:
+def _print(requests: list[Request], kind: Kind, columns: str | None, options: InspectOptions, output: Output) -> int:
     """Write one table to stdout or --output."""
     column_ids = _columns(columns, kind, output)  # raises before a model is built
     rows = _rows(requests, options, output)

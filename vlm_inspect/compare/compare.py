@@ -63,9 +63,7 @@ def _compare_trees(before: Snapshot, after: Snapshot) -> PathDifference:
     if not hidden:
         return compare_paths(before.modules, after.modules)
     pool = NodePool()
-    return compare_paths(
-        _emptied(before.modules, "", hidden, pool), _emptied(after.modules, "", hidden, pool)
-    )
+    return compare_paths(_emptied(before.modules, "", hidden, pool), _emptied(after.modules, "", hidden, pool))
 
 
 def _missing_paths(one: Architecture, other: Architecture) -> Iterator[str]:
@@ -232,9 +230,7 @@ def filter_roles(difference: Difference, roles: AbstractSet[Role]) -> Difference
         ),
         moves=tuple(move for move in difference.moves if _is_move_of(move, pairs, difference.pairs)),
         paths=tuple(
-            change
-            for change in difference.paths
-            if any(_owner(end, difference.pairs) in pairs for end in change.ends)
+            change for change in difference.paths if any(_owner(end, difference.pairs) in pairs for end in change.ends)
         ),
         incomparable=tuple(
             replace(fact, pairs=renumber(fact.pairs))

@@ -15,9 +15,7 @@ from vlm_inspect.core.stages import BlockStage, ConvStage, EmbeddingStage, Linea
 Named = Iterator[tuple[str, Value | None]]
 
 # prefixes of facts about one of several stacks, kinds of layers, attention modules or groups of experts
-_PREFIX = re.compile(
-    r"^(stack \d+ )?(kind \d+ )?(mixer \d+ )?((text|vision|group \d+) (?=expert|shared|router))?"
-)
+_PREFIX = re.compile(r"^(stack \d+ )?(kind \d+ )?(mixer \d+ )?((text|vision|group \d+) (?=expert|shared|router))?")
 
 # record fields that may be unknown → names of the facts in them, where they differ
 _COMPONENT_FIELDS = {"class_name": "class", "stacks": "layers"}
@@ -67,9 +65,7 @@ def model_facts(architecture: records.Architecture, *, with_ignored_keys: bool =
         "model type": architecture.model_type,
     }
     unknown = {
-        name.replace("_", " "): reason
-        for name, reason in architecture.unknown.items()
-        if name.startswith("model_")
+        name.replace("_", " "): reason for name, reason in architecture.unknown.items() if name.startswith("model_")
     }
     if "inputs" in architecture.unknown:
         unknown["inputs"] = architecture.unknown["inputs"]
@@ -102,13 +98,9 @@ def component_facts(component: records.Component) -> Facts:
     return Facts(known, unknown, not_inspected)
 
 
-def _by_fact(
-    reasons: Mapping[str, str], names: Mapping[str, str], prefix: str = "", part: str = ""
-) -> dict[str, str]:
+def _by_fact(reasons: Mapping[str, str], names: Mapping[str, str], prefix: str = "", part: str = "") -> dict[str, str]:
     """Reasons by names of facts instead of names of record fields."""
-    return {
-        prefix + names.get(name, part + name.replace("_", " ")): reason for name, reason in reasons.items()
-    }
+    return {prefix + names.get(name, part + name.replace("_", " ")): reason for name, reason in reasons.items()}
 
 
 def _unknown_classes(component: records.Component) -> Iterator[tuple[str, str]]:

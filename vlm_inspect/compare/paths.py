@@ -236,8 +236,6 @@ def added_or_removed(changes: Iterable[ModuleChange]) -> set[tuple[str, bool]]:
     return {(change.path, change.new is None) for change in changes if not change.is_changed}
 
 
-def is_inside(
-    change: ModuleChange | ParameterChange, modules: Collection[tuple[str, bool]], path: str
-) -> bool:
+def is_inside(change: ModuleChange | ParameterChange, modules: Collection[tuple[str, bool]], path: str) -> bool:
     """Whether something was added or removed together with a module at or above a path."""
     return not change.is_changed and any((above, change.new is None) in modules for above in ancestors(path))

@@ -106,9 +106,7 @@ def _pairs(old: Sequence[Pattern], new: Sequence[Pattern]) -> Iterator[Pair]:
             yield from product(one, other)
 
 
-def _pairs_with_common_end(
-    old: Sequence[Pattern], new: Sequence[Pattern], length: int, most: int
-) -> Iterator[Pair]:
+def _pairs_with_common_end(old: Sequence[Pattern], new: Sequence[Pattern], length: int, most: int) -> Iterator[Pair]:
     """Pairs with a common end, in groups of at most `most`; the remaining patterns pair up in order."""
     rest, others = dict.fromkeys(old), dict.fromkeys(new)
     for one, other in _matched(old, new, lambda pattern: pattern[-length:]):
@@ -200,9 +198,7 @@ class _Election:
     def _remaining_pairs(self, rule: Rule) -> Sequence[Pair]:
         old, new = self.before.groups, self.after.groups
         self.pairs[rule] = [
-            pair
-            for pair in self.pairs[rule]
-            if pair[0] in old and pair[1] in new and self._applies(rule, pair)
+            pair for pair in self.pairs[rule] if pair[0] in old and pair[1] in new and self._applies(rule, pair)
         ]
         return self.pairs[rule]
 

@@ -37,9 +37,7 @@ class _Explanation(Struct, frozen=True):
     """Names of modules that were added, removed or changed according to a fact."""
 
 
-def unexplained_changes(
-    paths: PathDifference, explained: Explained, *, is_other_model: bool
-) -> Iterator[PathChange]:
+def unexplained_changes(paths: PathDifference, explained: Explained, *, is_other_model: bool) -> Iterator[PathChange]:
     """The changes of paths that the changed facts of each pair of components do not explain.
 
     With another class of the whole model, the modules around its components may have other classes, too.

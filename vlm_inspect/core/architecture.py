@@ -50,9 +50,7 @@ AttentionKind = Literal["multi-head", "grouped-query", "multi-query", "latent"]
 Mechanism = Literal["attention", "linear attention", "state space", "convolution", "recurrence"]
 Projection = Literal["query", "key", "value", "output"]
 Positions = Literal["rotary", "relative", "alibi", "none"]
-AttentionFeature = Literal[
-    "sinks", "output gate", "indexer", "shared key-values", "shifted windows", "position table"
-]
+AttentionFeature = Literal["sinks", "output gate", "indexer", "shared key-values", "shifted windows", "position table"]
 Placement = Literal["before", "after", "both"]
 
 

@@ -79,9 +79,7 @@ def _without_unknown(data: Any) -> Any:
         return data
     unknown = data.get("unknown")
     reasons = unknown.keys() - _NULLABLE if isinstance(unknown, dict) else ()
-    return {
-        key: _without_unknown(value) for key, value in data.items() if value is not None or key not in reasons
-    }
+    return {key: _without_unknown(value) for key, value in data.items() if value is not None or key not in reasons}
 
 
 class NodeData(Struct, forbid_unknown_fields=True, omit_defaults=True):

@@ -71,8 +71,7 @@ class ModelRef(Struct, frozen=True):
         own_revision = match["revision"]
         if own_revision and revision and own_revision != revision:
             raise InvalidReferenceError(
-                f"{_shown(text)} names revision {_shown(own_revision)}, "
-                f"and --revision says {_shown(revision)}.",
+                f"{_shown(text)} names revision {_shown(own_revision)}, and --revision says {_shown(revision)}.",
                 hint=f"Use one of the two: {match['repo']}@{own_revision[:_LONGEST_SHOWN]}",
             )
         return cls(name=match["repo"], revision=own_revision or revision)

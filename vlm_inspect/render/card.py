@@ -95,9 +95,7 @@ def card_tables(card: Card) -> tuple[Table, ...]:
     warning = [("Warning", text(card.warning))] if card.warning else []
     about = [("Summary", card.headline), *warning, *card.about]
     details = (
-        (text(section.title), text(label.strip()), cell)
-        for section in card.sections
-        for label, cell in section.lines
+        (text(section.title), text(label.strip()), cell) for section in card.sections for label, cell in section.lines
     )
     evidence = ((text(each.title), text(reason)) for each in card.sections for reason in each.evidence)
     tables = (
@@ -221,9 +219,7 @@ def _component_table(card: Card) -> Table:
     ]
     dash = values.NOT_APPLICABLE
     rows += [(text(name), values.ABSENT, dash, dash, dash) for name, _ in card.absent]
-    rows += [
-        (text(name), values.unknown(plain_text(reason)), dash, dash, dash) for name, reason in card.unknown
-    ]
+    rows += [(text(name), values.unknown(plain_text(reason)), dash, dash, dash) for name, reason in card.unknown]
     if card.total is not None:
         rows.append((text("Total"), dash, dash, text(values.exact_count(card.total)), text("100.0 %")))
     return Table(("Component", "Class", "Path", "Parameters", "Share"), tuple(rows), "Components", card.notes)
@@ -257,9 +253,7 @@ def _layer(stack: LayerStack, kind: int) -> Cell:
     count = stack.order.count(kind) if stack.order else stack.count
     size = f", {values.exact_count(layer.parameters)} parameters each" if layer.parameters is not None else ""
     prefix = f"{count} x " if layer.class_name else f"{values.plural(count, 'layer')}, class "
-    return concat(
-        text(prefix), values.class_cell(layer.class_name, layer.unknown), text(size + _indices(stack, kind))
-    )
+    return concat(text(prefix), values.class_cell(layer.class_name, layer.unknown), text(size + _indices(stack, kind)))
 
 
 def _indices(stack: LayerStack, kind: int) -> str:

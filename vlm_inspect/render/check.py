@@ -84,9 +84,7 @@ def report_data(results: Sequence[CheckResult]) -> dict[str, Any]:
 def report_annotations(results: Sequence[CheckResult], folder: str) -> str:
     """GitHub workflow commands: an error for a difference or a failure, a warning for an orphaned file."""
     levels = {"different": "error", "failed": "error", "missing": "error", "orphaned": "warning"}
-    lines = [
-        _annotation(levels[result.status], result, folder) for result in results if result.status in levels
-    ]
+    lines = [_annotation(levels[result.status], result, folder) for result in results if result.status in levels]
     return "\n".join([*lines, summary(results), ""])
 
 
@@ -128,11 +126,7 @@ def _lines(results: Sequence[CheckResult]) -> Iterator[Line]:
 
 
 def _versions(results: Sequence[CheckResult]) -> str:
-    both = (
-        (each.difference.versions_before, each.difference.versions_after)
-        for each in results
-        if each.difference
-    )
+    both = ((each.difference.versions_before, each.difference.versions_after) for each in results if each.difference)
     name = "transformers"
     versions = sorted({f"{name} {before.get(name)} → {after.get(name)}" for before, after in both})
     return f" ({', '.join(versions)})"
@@ -148,9 +142,7 @@ def _shared_moves(results: Sequence[CheckResult]) -> Iterator[Line]:
         moved = sum(counts.values())
         total = "1 parameter" if moved == 1 else f"{exact_count(moved)} parameters"
         yield Line(">", f"{before} → {after}: {plural(len(counts), 'model')}, {total} moved")
-        yield Line(
-            "", ", ".join(f"{model} {exact_count(count)}" for model, count in sorted(counts.items())), 2
-        )
+        yield Line("", ", ".join(f"{model} {exact_count(count)}" for model, count in sorted(counts.items())), 2)
 
 
 def _different_ends(move: Move) -> tuple[str, ...]:

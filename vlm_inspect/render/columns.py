@@ -59,9 +59,7 @@ def _record_cell(describe: Callable[[Architecture], Cell], row: Row) -> Cell:
     return NOT_APPLICABLE if row.architecture is None else describe(row.architecture)
 
 
-def _role(
-    key: str, title: str, role: Role, describe: components.Describe, *, show_counts: bool = False
-) -> Column:
+def _role(key: str, title: str, role: Role, describe: components.Describe, *, show_counts: bool = False) -> Column:
     def cell(record: Architecture) -> Cell:
         return components.of_role(record, role, describe, show_counts=show_counts)
 
@@ -134,9 +132,7 @@ COLUMNS: tuple[Column, ...] = (
     _optional("projector_parameters", "Projector Parameters", _parameters_of(Role.PROJECTOR)),
     _optional("language_parameters", "Language Parameters", _parameters_of(_LANGUAGE)),
     _optional("head_parameters", "LM Head Parameters", _parameters_of(Role.LM_HEAD)),
-    _optional(
-        "other_parameters", "Other Parameters", _parameters_of(Role.AUDIO_ENCODER, Role.GENERATOR, Role.OTHER)
-    ),
+    _optional("other_parameters", "Other Parameters", _parameters_of(Role.AUDIO_ENCODER, Role.GENERATOR, Role.OTHER)),
     _optional("image_fusion", "Image Fusion", partial(fusion_cell, modality="image")),
     _optional("audio_fusion", "Audio Fusion", partial(fusion_cell, modality="audio")),
     _optional("model_type", "Model Type", lambda record: _code_or_dash(record.model_type)),

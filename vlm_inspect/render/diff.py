@@ -94,9 +94,7 @@ def build_report(difference: Difference) -> Report:
         sections=tuple(_sections(difference)),
         total=_count_line("total", difference.total_before, difference.total_after),
         moves=tuple(SignedCell(">", diff_text.move_cell(move)) for move in difference.moves),
-        paths=tuple(
-            SignedCell(SIGNS[change.kind], diff_text.path_cell(change)) for change in difference.paths
-        ),
+        paths=tuple(SignedCell(SIGNS[change.kind], diff_text.path_cell(change)) for change in difference.paths),
         incomparable=tuple(_incomparable(difference)),
     )
 

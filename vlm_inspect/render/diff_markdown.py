@@ -33,8 +33,7 @@ def _blocks(report: Report) -> Iterator[str]:
     yield from _list("Moved", [_signed(each) for each in report.moves])
     yield from _list("Modules and parameters", [_signed(each) for each in report.paths])
     incomparable = [
-        concat(text(f"{owner}: "), names, text(" ("), why, text(")"))
-        for owner, names, why in report.incomparable
+        concat(text(f"{owner}: "), names, text(" ("), why, text(")")) for owner, names, why in report.incomparable
     ]
     yield from _list("Not comparable", incomparable)
     yield from _components_without_changes(report.sections)

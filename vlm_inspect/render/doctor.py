@@ -36,9 +36,7 @@ def doctor_table(findings: Sequence[HealthCheck]) -> Table:
     """A row for each check."""
     rows = ((_MARKS[each.state], each.subject, each.message, each.hint) for each in findings)
     headers = ("State", "Check", "Result", "What to do")
-    return Table(
-        headers, tuple(tuple(map(text, row)) for row in rows), "vlm-inspect doctor", (_summary(findings),)
-    )
+    return Table(headers, tuple(tuple(map(text, row)) for row in rows), "vlm-inspect doctor", (_summary(findings),))
 
 
 def doctor_data(findings: Sequence[HealthCheck]) -> list[dict[str, Any]]:

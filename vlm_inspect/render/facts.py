@@ -116,9 +116,7 @@ def _pooling(architecture: Architecture) -> Cell:
         name
         for part in parts
         if not encoders or not any(map(_AUDIO_PATH.search, part.paths))
-        for name in projectors.pooling(
-            part, width if _reads_encoder(part, parts, encoders) else None, feature_layers
-        )
+        for name in projectors.pooling(part, width if _reads_encoder(part, parts, encoders) else None, feature_layers)
     ]
     return text(" + ".join(dict.fromkeys(names)) or "None in projector")
 

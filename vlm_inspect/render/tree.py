@@ -103,9 +103,7 @@ class _Folding:
         self._shape_ids: dict[int, int] = {}
         self._known_shapes: dict[object, int] = {}
 
-    def module(
-        self, name: str, node: ModuleNode, path: str, depth: int | None, count: int = 1
-    ) -> FoldedModule:
+    def module(self, name: str, node: ModuleNode, path: str, depth: int | None, count: int = 1) -> FoldedModule:
         is_cut = depth == 0 and bool(node.children)
         child_depth = None if depth is None else depth - 1
         parameter_paths = (join(path, parameter) for parameter, _ in node.parameters)

@@ -61,9 +61,7 @@ def load_report_tables(report: LoadReport) -> tuple[Table, ...]:
             report.notes,
         ),
         Table(("File", "Tensors"), tuple(missing_file_rows(report)), MISSING_FILES),
-        Table(
-            ("Problem", "Component", "In the model", "In the checkpoint", "Tensors"), mismatches, "Mismatches"
-        ),
+        Table(("Problem", "Component", "In the model", "In the checkpoint", "Tensors"), mismatches, "Mismatches"),
         Table(("Component", "Path", "Tensors"), components, "Components"),
         Table(("In the checkpoint", "In the model", "Tensors"), tuple(renaming_rows(report)), "Renamed keys"),
     )

@@ -62,8 +62,7 @@ class VisionTransformer(Struct, frozen=True):
         widths = layer_widths(component)
         mlp = next((layer.mlp for layer in component.layers if layer.mlp), None)
         attends = all(
-            layer.attention is not None and layer.attention.mechanism == "attention"
-            for layer in component.layers
+            layer.attention is not None and layer.attention.mechanism == "attention" for layer in component.layers
         )
         return cls(
             family=family(component.class_name) if component.class_name else None,

@@ -192,8 +192,7 @@ class HubFiles:
 
     def _not_cached(self) -> HubUnavailableError:
         return HubUnavailableError(
-            f"Offline, and the cache has no headers of {self._ref.name} "
-            f"at commit {(self._ref.revision or '')[:12]}.",
+            f"Offline, and the cache has no headers of {self._ref.name} at commit {(self._ref.revision or '')[:12]}.",
             hint="Run once without --offline (and without HF_HUB_OFFLINE) to cache them.",
             model=self._ref.name,
         )

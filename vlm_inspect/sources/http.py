@@ -284,8 +284,7 @@ def _connection_error(error: BaseException) -> HubConnectionError:
         chain.append(cause)
     found = HubConnectionError(getattr(chain[-1], "strerror", None) or str(chain[-1]) or str(error))
     found.closed_by_server = any(
-        isinstance(each, (ConnectionResetError, BrokenPipeError)) or type(each).__name__ in _CLOSED
-        for each in chain
+        isinstance(each, (ConnectionResetError, BrokenPipeError)) or type(each).__name__ in _CLOSED for each in chain
     )
     return found
 

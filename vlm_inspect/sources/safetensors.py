@@ -119,9 +119,7 @@ def read_headers(files: Files, model: str, *, adapter: bool = False) -> TensorHe
     shards, notes = ({}, ()) if adapter else _shards(files, model)
     if not shards:
         raise _no_headers(files.names(), model, adapter=adapter)
-    return merge_headers(
-        shards, files.headers(shards), model, notes, may_be_unfinished=files.may_be_unfinished
-    )
+    return merge_headers(shards, files.headers(shards), model, notes, may_be_unfinished=files.may_be_unfinished)
 
 
 def merge_headers(
@@ -198,9 +196,7 @@ def _tensor(name: str, entry: Any, file: str) -> TensorInfo:
         raise _FormatError(f"has invalid data_offsets for {_quoted(name)}: {_quoted(str(offsets))}")
     size = offsets[1] - offsets[0]
     if math.prod(shape) * _BITS[dtype] != size * 8:
-        raise _FormatError(
-            f"has {size:,} bytes for {_quoted(name)}, which do not match {dtype} of shape {shape}"
-        )
+        raise _FormatError(f"has {size:,} bytes for {_quoted(name)}, which do not match {dtype} of shape {shape}")
     return TensorInfo(name, dtype, tuple(shape), size, file, offsets[0])
 
 
@@ -292,15 +288,11 @@ def _without_duplicates(shards: Shards, headers: Mapping[str, Header]) -> dict[s
     tensors: dict[str, TensorInfo] = {}
     for file, header in headers.items():
         indexed = set(shards[file])
-        tensors |= {
-            each.name: each for each in header.tensors if each.name not in tensors or each.name in indexed
-        }
+        tensors |= {each.name: each for each in header.tensors if each.name not in tensors or each.name in indexed}
     return tensors
 
 
-def _disagreements(
-    shards: Shards, headers: Mapping[str, Header], tensors: Mapping[str, TensorInfo]
-) -> list[str]:
+def _disagreements(shards: Shards, headers: Mapping[str, Header], tensors: Mapping[str, TensorInfo]) -> list[str]:
     indexed = {name for names in shards.values() for name in names}
     if not indexed:
         return []

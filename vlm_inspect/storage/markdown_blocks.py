@@ -158,8 +158,7 @@ def _find_markers(text: str, name: str) -> Iterator[_Marker]:
         elif _MARKER_LIKE.search(_INLINE_CODE.sub("", line)):
             begin, end = _marker_lines("NAME")
             raise DocumentError(
-                f"{name}, line {number}: {line.strip()[:200]!r} looks like a marker of vlm-inspect "
-                "but is not one.",
+                f"{name}, line {number}: {line.strip()[:200]!r} looks like a marker of vlm-inspect but is not one.",
                 hint=f"A marker is a line of its own: {begin} or {end}. NAME is letters, digits, '_', '.' "
                 "and '-'. To show one as text, put it in backticks or in a code block.",
             )
@@ -212,9 +211,7 @@ def _check_begin(
         return
     ends = [end.line for end in markers if end.name == opened.name and not end.is_begin]
     if not ends:
-        raise _missing_end_error(
-            opened, f"above line {marker.line}, where block {marker.name!r} begins", name
-        )
+        raise _missing_end_error(opened, f"above line {marker.line}, where block {marker.name!r} begins", name)
     raise DocumentError(
         f"{name}, line {marker.line}: block {marker.name!r} begins inside block {opened.name!r} "
         f"(lines {opened.line} to {ends[0]}); blocks neither nest nor cross.",

@@ -96,9 +96,7 @@ def adapter_report(
     """
     components = architecture.components
     shapes = {tensor.name: tensor.shape for tensor in adapter.headers.tensors}
-    tensors = [
-        _target(key, shapes[key.key], loading) for key in adapter.keys if key.lookup not in loading.converted
-    ]
+    tensors = [_target(key, shapes[key.key], loading) for key in adapter.keys if key.lookup not in loading.converted]
     wrong = list(_unexpected(tensors, targets))
     missing: list[TensorMismatch] = []
     if adapter.is_lora:
@@ -106,9 +104,7 @@ def adapter_report(
         missing += [*_missing_partners(tensors), *_missing_targets(tensors, targets, loading)]
     wrong_keys = {tensor.key for tensor in wrong}
     loaded = [tensor for tensor in tensors if tensor.key.key not in wrong_keys]
-    key_map = KeyMap(
-        {join(each.key.module, each.key.part): each.tensor_path for each in tensors if each.exists}
-    )
+    key_map = KeyMap({join(each.key.module, each.key.part): each.tensor_path for each in tensors if each.exists})
     return LoadReport(
         model=adapter.identity,
         model_class=architecture.model_class,
@@ -193,9 +189,7 @@ def _missing_targets(
                 yield TensorMismatch("missing", join(path, part), reason=reason)
 
 
-def _grouped_by_module(
-    tensors: Sequence[TensorMismatch], components: Sequence[Component]
-) -> tuple[Mismatch, ...]:
+def _grouped_by_module(tensors: Sequence[TensorMismatch], components: Sequence[Component]) -> tuple[Mismatch, ...]:
     """Group the two matrices of a module, and nothing above it."""
     groups: list[Mismatch] = []
     for kind in ("unexpected", "mismatched", "missing"):

@@ -67,9 +67,7 @@ def match_names(pattern: str, names: Collection[str]) -> frozenset[str] | None:
             warnings.simplefilter("ignore")
             re.compile(pattern)  # PEFT's own check; regex accepts more, and has a timeout
             compiled = regex.compile(pattern)
-        return frozenset(
-            name for name in names if compiled.fullmatch(name, timeout=max(0.0, deadline - monotonic()))
-        )
+        return frozenset(name for name in names if compiled.fullmatch(name, timeout=max(0.0, deadline - monotonic())))
     except (re.error, regex.error, TimeoutError, ValueError, OverflowError, RecursionError):
         return None
 

@@ -61,9 +61,7 @@ def _missing(loading: LoadingInfo, headers: TensorHeaders, key_map: KeyMap) -> I
         if tensor.file in truncated_files
     }
     in_missing_files = {
-        loading.paths[key]: (key, f"{file} is not there")
-        for file, keys in headers.missing.items()
-        for key in keys
+        loading.paths[key]: (key, f"{file} is not there") for file, keys in headers.missing.items() for key in keys
     }
     for path, shape in loading.shapes.items():
         if path in truncated and path not in loading.mismatched:

@@ -45,9 +45,7 @@ _CROSS = re.compile(r"(cross|enc_?dec|encoder_attn|encoder_decoder|x_attn|merged
 _QUERY_KEY_NORM = re.compile(r"^(q|k|qk|query|key)_?(head_)?(layer_?)?(norm|ln)s?$|^(norm|ln)_(q|k)$")
 _GATE = re.compile(r"^(g_proj|gate_proj|output_gate|g_b_proj|z_proj|in_proj_z|in_proj_qkvz)$")
 _SINKS = re.compile(r"^sinks?(_proj|_logits|_bias)?$")
-_NO_ANGLES = (
-    "its code turns queries and keys where it is given angles, and no module was seen that makes them"
-)
+_NO_ANGLES = "its code turns queries and keys where it is given angles, and no module was seen that makes them"
 
 
 def read_attention(path: str, node: ModuleNode, layer: ModuleNode, context: LayerContext) -> Attention:
@@ -104,9 +102,7 @@ def _read_mixer(node: ModuleNode, kind: Mechanism) -> Attention:
     )
 
 
-def _heads(
-    node: ModuleNode, projections: Projections, context: LayerContext
-) -> tuple[int | None, int | None]:
+def _heads(node: ModuleNode, projections: Projections, context: LayerContext) -> tuple[int | None, int | None]:
     """The number of heads and the width of one: by attributes, else by the input of the output projection.
 
     The output of the query projection comes last because it may include a gate.

@@ -59,9 +59,7 @@ class _ExpertWeight(Struct, frozen=True):
     holder: ModuleNode
 
 
-def find_experts(
-    node: ModuleNode, path: str = "", holders: tuple[ModuleNode, ...] = ()
-) -> Iterator[ExpertGroup]:
+def find_experts(node: ModuleNode, path: str = "", holders: tuple[ModuleNode, ...] = ()) -> Iterator[ExpertGroup]:
     """The groups of routed experts at and below a node; `holders` are the modules above it, nearest first."""
     name = last_name(path)
     if _SHARED_NAME.search(name) or not node.total:
@@ -140,9 +138,7 @@ def _is_stack(shape: Shape) -> bool:
 def _names_experts(node: ModuleNode, weights: list[_ExpertWeight]) -> bool:
     """Matrices may be stacked for other reasons, so a class name or `num_experts` must confirm it."""
     modules = [node, *(each.holder for each in weights)]
-    return any(
-        "xpert" in module.class_name or module.attribute("num_experts") is not None for module in modules
-    )
+    return any("xpert" in module.class_name or module.attribute("num_experts") is not None for module in modules)
 
 
 def _stacked_widths(parameters: Iterable[tuple[str, Shape]]) -> MlpWidths:

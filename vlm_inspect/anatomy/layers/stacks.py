@@ -34,18 +34,14 @@ ROTARY_CLASS = re.compile(r"(Rotary|RoPE|Rope)")
 _RELATIVE_BIAS = re.compile(r"Relative\w*(Bias|Position)")
 
 
-def find_stacks(
-    node: ModuleNode, path: str, without: Collection[str] = ()
-) -> Iterator[tuple[str, ModuleNode]]:
+def find_stacks(node: ModuleNode, path: str, without: Collection[str] = ()) -> Iterator[tuple[str, ModuleNode]]:
     """The outermost stacks of layers at and below a node, each with its path; paths in `without` are skipped.
 
     A stack whose layers are only stages (Swin) is skipped for the stacks inside these stages.
     """
     if path in without or not node.total:
         return
-    below = [
-        found for name, child in node.children for found in find_stacks(child, join(path, name), without)
-    ]
+    below = [found for name, child in node.children for found in find_stacks(child, join(path, name), without)]
     children = [child for _, child in node.children]
     is_outermost = is_stack(node) and (not below or any(map(_has_attention_outside_stacks, children)))
     yield from [(path, node)] if is_outermost else below

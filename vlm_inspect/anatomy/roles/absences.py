@@ -39,9 +39,7 @@ def _why_no_vision_encoder(tree: ModuleTree, assignments: Assignments) -> Iterat
     for path in all_paths(assignments, Role.AUDIO_ENCODER):
         yield f"the model takes audio ({path}), and none of its modules takes pixels"
     for path, node in modules_at(tree, all_paths(assignments, Role.PROJECTOR)):
-        is_named = name_patterns.VISION.search(last_name(path)) or name_patterns.VISION_CLASS.search(
-            node.class_name
-        )
+        is_named = name_patterns.VISION.search(last_name(path)) or name_patterns.VISION_CLASS.search(node.class_name)
         if is_named or pixel_convolution(node, path):
             yield f"no encoder layers: {path} maps the pixels to the language model's width"
     yield from _why_text_only(assignments)

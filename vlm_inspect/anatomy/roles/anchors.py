@@ -69,9 +69,7 @@ def _text_embedding(tree: ModuleTree) -> str | None:
     return _highest_named(tree, name_patterns.TEXT_EMBEDDINGS, lambda node: embedding_sizes(node) is not None)
 
 
-def _highest_named(
-    tree: ModuleTree, pattern: re.Pattern[str], fits: Callable[[ModuleNode], bool]
-) -> str | None:
+def _highest_named(tree: ModuleTree, pattern: re.Pattern[str], fits: Callable[[ModuleNode], bool]) -> str | None:
     """The highest module with a matching name. A speech generator's embedding of its codes does not count."""
     named = (
         path

@@ -68,9 +68,7 @@ def owner_of(path: str, owners: Mapping[str, int]) -> int | None:
     return None
 
 
-def unassigned_modules(
-    node: ModuleNode, assigned: Collection[str], path: str = ""
-) -> Iterator[tuple[str, str]]:
+def unassigned_modules(node: ModuleNode, assigned: Collection[str], path: str = "") -> Iterator[tuple[str, str]]:
     """The largest modules and bare parameters without a role: path and class name (or `Parameter`)."""
     for name, _ in node.parameters:
         if join(path, name) not in assigned:

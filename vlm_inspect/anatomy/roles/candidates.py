@@ -97,11 +97,7 @@ class Candidate(Struct, frozen=True, dict=True):
         backbone, node = self.backbone, self.node
         if backbone is None or parent_path(self.path) != backbone.path or contains_attention(node):
             return False
-        if any(
-            pattern.search(name)
-            for pattern in name_patterns.NON_TEXT
-            for name in (self.name, node.class_name)
-        ):
+        if any(pattern.search(name) for pattern in name_patterns.NON_TEXT for name in (self.name, node.class_name)):
             return False
         widths = (linear_widths(leaf) or convolution_channels(leaf) for _, leaf in leaves(node, ""))
         input_width = next((pair[0] for pair in widths if pair), None)

@@ -68,9 +68,7 @@ def _tied_root_tables(tree: ModuleTree, embedding: str) -> list[str]:
 def _spread_over_root(tree: ModuleTree, embedding: str, assigned: Collection[str]) -> RoleAssignment:
     """A language model without a module of its own: the root's children that have no other role."""
     paths = tuple(
-        name
-        for name, child in tree.root.children
-        if child.total and not any(is_below(at, name) for at in assigned)
+        name for name, child in tree.root.children if child.total and not any(is_below(at, name) for at in assigned)
     )
     held = f"the root itself holds the text embedding {embedding}"
     detail = f"{held}: these are its children without another role"

@@ -35,9 +35,7 @@ ANOTHER_MODALITY = re.compile(r"(mm_|modal)", re.IGNORECASE)
 
 VISION_CLASS = re.compile(r"(Vision|Visual|ViT|CLIP|Siglip|Swin|Image|Pixtral)")
 AUDIO_CLASS = re.compile(r"(Audio|Speech|Whisper|Conformer)")
-PROJECTOR_CLASS = re.compile(
-    r"(Projector|Projection|Connector|Aligner|Merger|Adapter|Resampler|QFormer|Perceiver)"
-)
+PROJECTOR_CLASS = re.compile(r"(Projector|Projection|Connector|Aligner|Merger|Adapter|Resampler|QFormer|Perceiver)")
 
 ROLE_NAMES = (
     (Role.PROJECTOR, PROJECTOR),  # first, because `vision_projection` matches two patterns

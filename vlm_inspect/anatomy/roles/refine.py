@@ -165,9 +165,7 @@ def _encoders_inside(node: ModuleNode) -> list[str]:
     return list(found) if len(classes) > 1 and len(widths) > 1 else []
 
 
-def _one_per_encoder(
-    assignment: RoleAssignment, node: ModuleNode, encoders: list[str]
-) -> Iterator[RoleAssignment]:
+def _one_per_encoder(assignment: RoleAssignment, node: ModuleNode, encoders: list[str]) -> Iterator[RoleAssignment]:
     """Split a tower. Its other children go to the encoder with the same first word, else to the last."""
     tower = assignment.paths[0]
     paths = {name: [join(tower, name)] for name in encoders}

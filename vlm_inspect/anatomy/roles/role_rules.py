@@ -51,8 +51,7 @@ def _by_accessor(candidate: Candidate) -> Found | None:
     """
     accessors = candidate.tree.accessors
     returned = {
-        modality: accessors.get(f"get_encoder({modality})")
-        for modality, _ in name_patterns.ENCODER_MODALITIES
+        modality: accessors.get(f"get_encoder({modality})") for modality, _ in name_patterns.ENCODER_MODALITIES
     }
     is_plausible = returned["image"] != returned["audio"] and candidate.node.children
     for modality, role in name_patterns.ENCODER_MODALITIES if is_plausible else ():

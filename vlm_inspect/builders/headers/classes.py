@@ -31,14 +31,10 @@ QUERY_NAME = re.compile(r"^(q_proj|query|q|wq|q_linear|to_q|query_proj|Wq)$")
 """Projections whose output is the queries."""
 FUSED_NAME = re.compile(r"^(qkv|qkv_proj|query_key_value|Wqkv|wqkv|c_attn|in_proj_weight|to_qkv|att_proj)$")
 """Projections whose output is queries, keys and values."""
-_KEY_NAME = re.compile(
-    r"^(k_proj|key|k|wk|k_linear|to_k|key_proj|kv_proj|kv|to_kv|kv_a_proj_with_mqa|kv_b_proj|Wk)$"
-)
+_KEY_NAME = re.compile(r"^(k_proj|key|k|wk|k_linear|to_k|key_proj|kv_proj|kv|to_kv|kv_a_proj_with_mqa|kv_b_proj|Wk)$")
 _ATTENTION_NAME = re.compile(r"(^|_)(attn|attention|mha)\d*$|(Self|EncDec|Cross)Attention$|crossattention$")
 _MIXER_NAME = re.compile(r"(^|_)(mamba\d?|mixer|ssm|linear_attn|recurrent|rwkv|short_?conv|lru)$")
-_MLP_NAME = re.compile(
-    r"(^|_)(mlp\d*|ffn|ff\d?|feed_?forward\d?|feedforward|block_sparse_moe|moe|DenseReluDense)$"
-)
+_MLP_NAME = re.compile(r"(^|_)(mlp\d*|ffn|ff\d?|feed_?forward\d?|feedforward|block_sparse_moe|moe|DenseReluDense)$")
 _MLP_PROJECTIONS = (
     *({"up_proj", "down_proj"}, {"gate_up_proj", "down_proj"}, {"fc1", "fc2"}, {"linear_fc1", "linear_fc2"}),
     *({"lin1", "lin2"}, {"c_fc", "c_proj"}, {"w1", "w2"}, {"wi", "wo"}, {"wi_0", "wo"}),
@@ -147,9 +143,7 @@ def fused_sizes(shapes: Mapping[str, Shape]) -> tuple[tuple[str, Attribute], ...
     down = next((shape for name, shape in fused.items() if _DOWN_NAME.search(name)), None)
     if up is None or down is None or up[0] != down[0]:
         return ()
-    widths = {
-        (a, b) for a, b in (down[1:], down[:0:-1]) if sorted(up[1:]) in (sorted((a, b)), sorted((a, 2 * b)))
-    }
+    widths = {(a, b) for a, b in (down[1:], down[:0:-1]) if sorted(up[1:]) in (sorted((a, b)), sorted((a, 2 * b)))}
     if len(widths) != 1:
         return (("num_experts", up[0]),)
     width, intermediate = widths.pop()

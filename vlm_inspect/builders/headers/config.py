@@ -85,9 +85,7 @@ def _can_be(class_name: str, key: str, children: Mapping[str, ModuleNode]) -> bo
     return bool(_WITH_HEAD.search(class_name)) == any(_HEAD_NAME.search(child) for child in children)
 
 
-def _query_projection(
-    children: Mapping[str, ModuleNode], own: Mapping[str, Shape]
-) -> tuple[int, int, bool] | None:
+def _query_projection(children: Mapping[str, ModuleNode], own: Mapping[str, Shape]) -> tuple[int, int, bool] | None:
     """(in_features, out_features, is fused with keys and values) of the projection that makes the queries."""
     in_proj = own.get("in_proj_weight", ())
     if len(in_proj) == MATRIX:

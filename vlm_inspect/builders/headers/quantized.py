@@ -124,9 +124,7 @@ def _split(tensor: str) -> tuple[str, str]:
     return owner, name
 
 
-def _unpacked(
-    owner: str, tensors: Mapping[str, TensorInfo], quantisation: Quantisation
-) -> Iterator[ModelTensor]:
+def _unpacked(owner: str, tensors: Mapping[str, TensorInfo], quantisation: Quantisation) -> Iterator[ModelTensor]:
     """The module's tensors: packed ones by the first packing that matches, the others as they are stored."""
     module = _Module(owner, tensors, quantisation.per_module.get(owner, quantisation))
     for packing in _PACKINGS:

@@ -24,9 +24,7 @@ from vlm_inspect.core.errors import RemoteCodeError
 from vlm_inspect.core.module_tree import ModuleTree
 
 _HINT = "Omit --trust-remote-code: the model is then read from its headers and source code; nothing is run."
-_START = (
-    "import sys; sys.path.append(sys.argv[1]); from vlm_inspect.builders.sandbox.child import main; main()"
-)
+_START = "import sys; sys.path.append(sys.argv[1]); from vlm_inspect.builders.sandbox.child import main; main()"
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PATH": os.defpath,
@@ -55,9 +53,7 @@ class RemoteCode(Struct, frozen=True):
     config_class: str | None = None
 
 
-def build(
-    code: RemoteCode, config: Mapping[str, Any], model: str, limits: Limits | None = None
-) -> ModuleTree:
+def build(code: RemoteCode, config: Mapping[str, Any], model: str, limits: Limits | None = None) -> ModuleTree:
     """Run the repo's code in an isolated child process, and return the tree that it sends.
 
     No process is left running, and no file is left behind. Raises RemoteCodeError if the system cannot

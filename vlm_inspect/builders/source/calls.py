@@ -56,9 +56,7 @@ def call(  # noqa: PLR0911 - one line for each kind
     if isinstance(function, Partial):
         return machine.call(function.function, [*function.args, *args], {**function.kwargs, **kwargs})
     if isinstance(function, Choice):
-        return Choice.of(
-            (machine.call(option, args, kwargs) for option in function.options), CHOSEN_AT_RUN_TIME
-        )
+        return Choice.of((machine.call(option, args, kwargs) for option in function.options), CHOSEN_AT_RUN_TIME)
     if isinstance(function, External):
         return _call_external(machine, function, args, kwargs)
     return function if isinstance(function, Unknown) else Unknown()

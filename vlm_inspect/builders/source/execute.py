@@ -143,8 +143,7 @@ def _merge_entry(machine: Machine, changes: Sequence[tuple[Any, Any, Any] | None
         after = [each[2] if each else (list(container), container.exact) for each in changes]
         longest = max((content for content, _ in after), key=len)
         agree = all(
-            exact and len(content) == len(longest) and all(map(is_same, content, longest))
-            for content, exact in after
+            exact and len(content) == len(longest) and all(map(is_same, content, longest)) for content, exact in after
         )
         machine.replace_items(container, longest, exact=agree)
         return

@@ -109,9 +109,7 @@ def _decorated_reason(machine: Machine, scope: Scope, node: ast.ClassDef | ast.F
 
 def imported(machine: Machine, scope: Scope, statement: ast.Import | ast.ImportFrom, name: str) -> Value:
     """The value that an import assigns to a name."""
-    alias = next(
-        each for each in statement.names if name in {each.asname, each.name, each.name.partition(".")[0]}
-    )
+    alias = next(each for each in statement.names if name in {each.asname, each.name, each.name.partition(".")[0]})
     if isinstance(statement, ast.Import):
         return External(alias.name if alias.asname else alias.name.partition(".")[0])
     module = machine.program.absolute(scope, statement)

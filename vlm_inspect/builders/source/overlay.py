@@ -105,9 +105,7 @@ class _Overlay(Struct):
                 inner = tuple(self._children(child, instance, at, replaced))
                 yield name, self._changed(child, children=inner)
 
-    def _child(
-        self, child: ModuleNode, name: str, value: Value, path: str, replaced: Mapping[str, str]
-    ) -> ModuleNode:
+    def _child(self, child: ModuleNode, name: str, value: Value, path: str, replaced: Mapping[str, str]) -> ModuleNode:
         value = Unknown(replaced[name]) if name in replaced else value
         return self.node(child, value, join(path, name), replaced)
 

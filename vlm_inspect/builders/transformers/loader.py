@@ -130,9 +130,7 @@ def _run_loader(
         ) from error
 
 
-def _loading_info(
-    live: Any, tree: ModuleTree, info: Mapping[str, Any], headers: TensorHeaders
-) -> LoadingInfo:
+def _loading_info(live: Any, tree: ModuleTree, info: Mapping[str, Any], headers: TensorHeaders) -> LoadingInfo:
     state = live.state_dict()
     names = [tensor.name for tensor in headers.tensors]
     paths, converted = _renamed(live, state, chain(names, *headers.missing.values()))
@@ -155,9 +153,7 @@ def _loading_info(
     )
 
 
-def _renamed(
-    live: Any, state: Mapping[str, Any], keys: Iterable[str]
-) -> tuple[dict[str, str], frozenset[str]]:
+def _renamed(live: Any, state: Mapping[str, Any], keys: Iterable[str]) -> tuple[dict[str, str], frozenset[str]]:
     """The loader's path for each key, and the keys whose weights it converts too."""
     from transformers.core_model_loading import rename_source_key
 

@@ -86,9 +86,7 @@ def _check_transformers(transformers: Any) -> None:
         )
 
 
-def build_available_parts(
-    construct: Callable[[], Any], empty: EmptyClasses | None = None
-) -> tuple[Any, EmptyClasses]:
+def build_available_parts(construct: Callable[[], Any], empty: EmptyClasses | None = None) -> tuple[Any, EmptyClasses]:
     """Return the model, and the classes of its sub-models that are empty because a package is missing.
 
     Raises ImportError if the model itself needs the package, or the sub-model that reads text.

@@ -189,9 +189,7 @@ class BuiltValues(Struct, frozen=True, dict=True):
 def _counterpart(key: str, value: Any, same_quantity: list[tuple[Part, str, Any]]) -> str:
     """The key that states the same under another spelling, or else the only one of the same quantity."""
     alike = [
-        (part, name)
-        for part, name, known in same_quantity
-        if known is not None and _is_list(known) == _is_list(value)
+        (part, name) for part, name, known in same_quantity if known is not None and _is_list(known) == _is_list(value)
     ]
     same = [(part, name) for part, name in alike if _core(name) == _core(key)]
     counterparts = same[:1] or (alike if len(alike) == 1 else [])

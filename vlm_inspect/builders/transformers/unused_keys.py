@@ -119,9 +119,7 @@ def _defaults(config_class: type) -> Mapping[str, Any]:
         return {}
 
 
-def _unread(
-    config: Mapping[str, Any], part: Part, parts: tuple[Part, ...], reads: Reads
-) -> Iterator[_UnusedKey]:
+def _unread(config: Mapping[str, Any], part: Part, parts: tuple[Part, ...], reads: Reads) -> Iterator[_UnusedKey]:
     for key, value in config.items():
         path = f"{part.path}.{key}" if part.path else str(key)
         inner = next((each for each in parts if each.path == path), None)

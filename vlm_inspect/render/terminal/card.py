@@ -42,18 +42,14 @@ def _parts(card: Card, width: int) -> Iterator[RenderableType]:
         yield _properties([*class_line, *section.lines, *evidence], width)
     for title, roles in (("Not in this model", card.absent), ("Unknown", card.unknown)):
         yield from console.titled(title, [_properties(roles, width)] if roles else [], indent=0)
-    yield from console.titled(
-        "Tied parameters (counted once)", [console.styled_text(tie) for tie in card.ties]
-    )
+    yield from console.titled("Tied parameters (counted once)", [console.styled_text(tie) for tie in card.ties])
     yield from console.titled("Notes", [console.plain_line(note) for note in card.notes])
 
 
 def _heading(section: Section) -> Text:
     heading = Text(section.title, style=console.HEADING, overflow="fold")
     if section.paths:
-        heading.append(
-            f"  {escape_control_chars(', '.join(section.paths))}", style=f"not bold {console.FAINT}"
-        )
+        heading.append(f"  {escape_control_chars(', '.join(section.paths))}", style=f"not bold {console.FAINT}")
     return heading
 
 
@@ -80,6 +76,4 @@ def _shares(card: Card, width: int) -> RenderableType:
 
 
 def _properties(lines: Sequence[Line], width: int, *, indent: int = console.INDENT) -> RenderableType:
-    return console.definition_list(
-        lines, width, indent=indent, min_title=_MIN_TITLE_WIDTH + console.INDENT - indent
-    )
+    return console.definition_list(lines, width, indent=indent, min_title=_MIN_TITLE_WIDTH + console.INDENT - indent)

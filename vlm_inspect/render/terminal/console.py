@@ -81,9 +81,7 @@ def titled(title: str, parts: Sequence[RenderableType], indent: int = INDENT) ->
         yield from (indented(part, indent) for part in parts)
 
 
-def definition_list(
-    lines: Sequence[Line], width: int, *, indent: int = INDENT, min_title: int = 0
-) -> RenderableType:
+def definition_list(lines: Sequence[Line], width: int, *, indent: int = INDENT, min_title: int = 0) -> RenderableType:
     """Titles and values in two columns, or values below their titles where the terminal is narrow."""
     longest_title = max((cell_len(title) for title, _ in lines), default=0)
     has_room = width - indent - max(longest_title, min_title) - GAP >= _MIN_VALUE_WIDTH

@@ -67,9 +67,7 @@ def _report(report: Report, columns: _Columns) -> Iterator[RenderableType]:
         ("Modules and parameters", report.paths),
         ("Not comparable", incomparable),
     ):
-        yield from console.titled(
-            title, [_with_sign(path.sign, console.styled_text(path.cell)) for path in paths]
-        )
+        yield from console.titled(title, [_with_sign(path.sign, console.styled_text(path.cell)) for path in paths])
     yield ""
     yield Text(report.summary, style=console.HEADING)
 

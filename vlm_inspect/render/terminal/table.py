@@ -37,9 +37,7 @@ def _natural_width(table: Table) -> int:
 def _grid(table: Table) -> RenderableType:
     grid = Grid(box=None, pad_edge=False, padding=(0, console.GAP, 0, 0), collapse_padding=True)
     for index, header in enumerate(table.headers):
-        grid.add_column(
-            Text(header, style=console.HEADING), style=console.NAME if not index else "", overflow="fold"
-        )
+        grid.add_column(Text(header, style=console.HEADING), style=console.NAME if not index else "", overflow="fold")
     for row in table.rows:
         grid.add_row(*(console.styled_text(cell) for cell in row))
     return grid

@@ -31,9 +31,7 @@ _MIN_REPEATED_STEPS = 2
 # PyTorch's own classes are written as PyTorch prints them; a model's own are identifiers
 _TORCH_NORM = re.compile(r"(Layer|RMS)Norm")
 _TORCH_CHANNEL_NORM = re.compile(r"(Group|(Sync)?Batch|Instance)Norm([123]d)?")
-_TORCH_LAYER = re.compile(
-    r"Linear|Embedding|Parameter|Conv(Transpose)?[123]d|(Adaptive)?(Avg|Max|LP)Pool[123]d"
-)
+_TORCH_LAYER = re.compile(r"Linear|Embedding|Parameter|Conv(Transpose)?[123]d|(Adaptive)?(Avg|Max|LP)Pool[123]d")
 _PERCEIVER = re.compile(r"(Perceiver|Resampler)")
 _ACTIVATION_AFFIX = re.compile(r"^(Pytorch|New|Fast|Accurate)|Activation$|(?<=GELU)Tanh$")
 _ACTIVATION_SPELLING = {"gelu": "GELU", "silu": "SiLU", "swish": "SiLU", "relu": "ReLU", "quick": "Quick"}

@@ -131,9 +131,7 @@ def _range(group: Sequence[Cell]) -> Cell:
 
 def _replace_numbers(cell: Cell, replacement: Callable[[re.Match[str]], str]) -> Cell:
     """Replace each number that is not in code."""
-    return tuple(
-        span if span.code else replace(span, text=_NUMBER.sub(replacement, span.text)) for span in cell
-    )
+    return tuple(span if span.code else replace(span, text=_NUMBER.sub(replacement, span.text)) for span in cell)
 
 
 def shortest_period(items: Sequence[object]) -> int:
