@@ -177,10 +177,7 @@ def _incomparable(difference: Difference) -> Iterator[tuple[str, Cell, Cell]]:
     titles = numbered_role_names([pair.role for pair in difference.pairs])
     groups: dict[tuple[str, Cell], list[str]] = {}
     for fact in difference.incomparable:
-        if fact.pairs:
-            owner = titles[fact.pairs[0]]
-        else:
-            owner = ", ".join(ROLE_NAMES[role] for role in fact.roles) or "Model"
+        owner = titles[fact.pairs[0]] if fact.pairs else ", ".join(ROLE_NAMES[role] for role in fact.roles) or "Model"
         name = "whether it exists" if fact.field == "component" else fact.field
         groups.setdefault((owner, diff_text.reason_cell(fact)), []).append(name)
     for (owner, why), names in groups.items():

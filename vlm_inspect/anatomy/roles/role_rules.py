@@ -1,7 +1,7 @@
 """What role does a module have? An ordered list of rules, from the most to the least reliable.
 
 ROLE_RULES, at the end, is the specification: the first rule with a result wins, and the result is the
-evidence. So a *projector* is a module with a projector's name or class name (`names.py`), one that takes
+evidence. So a *projector* is a module with a projector's name or class name (`name_patterns.py`), one that takes
 pixels or sound and has no layers, or one that maps to the text width outside of the text backbone.
 `refine.py` and `inner_projectors.py` then merge projectors, drop some and find those inside encoders.
 """
