@@ -104,7 +104,19 @@ def adapter_report(
         missing += [*_missing_partners(tensors), *_missing_targets(tensors, targets, loading)]
     wrong_keys = {tensor.key for tensor in wrong}
     loaded = [tensor for tensor in tensors if tensor.key.key not in wrong_keys]
+<<<<<<< HEAD
     key_map = KeyMap({join(each.key.module, each.key.part): each.tensor_path for each in tensors if each.exists})
+=======
+    owners = Counter(id(owning_component(tensor.path, components)) for tensor in loaded)
+    loads = (
+        ComponentLoad(each.role, next(iter(each.paths), None), owners[id(each)])
+        for each in components
+        if owners[id(each)]
+    )
+    key_map = KeyMap(
+        {join(each.key.module, each.key.part): each.tensor_path for each in tensors if each.exists}
+    )
+>>>>>>> s-compare
     return LoadReport(
         model=adapter.identity,
         model_class=architecture.model_class,
@@ -113,7 +125,7 @@ def adapter_report(
         loaded=len(loaded),
         base=architecture.model,
         mismatches=_grouped_by_module([*wrong, *missing], components),
-        components=tuple(_component_loads(loaded, components)),
+        components=tuple(loads),
         renamings=key_map.renamings(),
         uncertain=tuple(_uncertain(adapter, loading, targets)),
         notes=(*adapter.headers.notes, *architecture.notes),
@@ -202,13 +214,6 @@ def _module_of(name: str) -> str:
     """The module of a LoRA tensor; the name itself of any other."""
     part = next((part for part in reversed(name.split(".")) if part.startswith("lora_")), None)
     return (name.rpartition(f".{part}")[0] or name) if part else name
-
-
-def _component_loads(loaded: Sequence[_Target], components: Sequence[Component]) -> Iterator[ComponentLoad]:
-    counts = Counter(id(owning_component(each.path, components)) for each in loaded)
-    for component in components:
-        if count := counts[id(component)]:
-            yield ComponentLoad(component.role, next(iter(component.paths), None), count)
 
 
 def _ranks(tensors: Sequence[_Target], config: Mapping[str, Any]) -> dict[str, int]:
