@@ -57,10 +57,10 @@ def test_a_kernel_need_not_be_installed():
 def test_a_235b_model_builds_within_half_a_gibibyte_on_top_of_the_libraries():
     script = (
         "import json, resource, sys\n"
-        "from vlm_inspect.builders.transformers import build, missing\n"
+        "from vlm_inspect.builders.transformers import build, missing_packages\n"
         "def most():\n"
         "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "missing.require_libraries()\n"  # a torch with CUDA takes more than one without
+        "missing_packages.require_libraries()\n"  # a torch with CUDA takes more than one without
         "before = most()\n"
         "total = build.build(json.load(sys.stdin), 'org/name').total\n"
         "print(total, most() - before)\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,11 +10,11 @@ from msgspec import Struct
 
 from vlm_inspect.core.architecture import Architecture, Component
 from vlm_inspect.core.checkpoint import TensorHeaders
-from vlm_inspect.core.load_report import ComponentLoad, Kind, LoadingInfo, LoadReport, Mismatch
+from vlm_inspect.core.load_report import Kind, LoadingInfo, LoadReport, Mismatch
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import ModuleNode, Shape, join
 from vlm_inspect.verification.adapter_modules import TargetModules, lora_capable
-from vlm_inspect.verification.keys import KeyMap, TensorMismatch, group_mismatches, owning_component
+from vlm_inspect.verification.keys import KeyMap, TensorMismatch, group_mismatches
 
 _MODEL_PREFIXES = ("base_model.model.", "base_model.")
 _WRAPPER_SUFFIXES = (".base_layer", ".token_adapter")
@@ -104,19 +103,13 @@ def adapter_report(
         missing += [*_missing_partners(tensors), *_missing_targets(tensors, targets, loading)]
     wrong_keys = {tensor.key for tensor in wrong}
     loaded = [tensor for tensor in tensors if tensor.key.key not in wrong_keys]
-<<<<<<< HEAD
-    key_map = KeyMap({join(each.key.module, each.key.part): each.tensor_path for each in tensors if each.exists})
-=======
     owners = Counter(id(owning_component(tensor.path, components)) for tensor in loaded)
     loads = (
         ComponentLoad(each.role, next(iter(each.paths), None), owners[id(each)])
         for each in components
         if owners[id(each)]
     )
-    key_map = KeyMap(
-        {join(each.key.module, each.key.part): each.tensor_path for each in tensors if each.exists}
-    )
->>>>>>> s-compare
+    key_map = KeyMap({join(each.key.module, each.key.part): each.tensor_path for each in tensors if each.exists})
     return LoadReport(
         model=adapter.identity,
         model_class=architecture.model_class,
