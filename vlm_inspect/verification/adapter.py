@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,11 +11,11 @@ from msgspec import Struct
 
 from vlm_inspect.core.architecture import Architecture, Component
 from vlm_inspect.core.checkpoint import TensorHeaders
-from vlm_inspect.core.load_report import Kind, LoadingInfo, LoadReport, Mismatch
+from vlm_inspect.core.load_report import ComponentLoad, Kind, LoadingInfo, LoadReport, Mismatch
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import ModuleNode, Shape, join
 from vlm_inspect.verification.adapter_modules import TargetModules, lora_capable
-from vlm_inspect.verification.keys import KeyMap, TensorMismatch, group_mismatches
+from vlm_inspect.verification.keys import KeyMap, TensorMismatch, group_mismatches, owning_component
 
 _MODEL_PREFIXES = ("base_model.model.", "base_model.")
 _WRAPPER_SUFFIXES = (".base_layer", ".token_adapter")
