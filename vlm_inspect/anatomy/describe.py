@@ -8,6 +8,8 @@ from msgspec.structs import replace
 
 from vlm_inspect.anatomy.components import describe_component
 from vlm_inspect.anatomy.fusion import modality_inputs
+from vlm_inspect.anatomy.layers.stacks import layer_signature
+from vlm_inspect.anatomy.module_kinds import contains_attention
 from vlm_inspect.anatomy.quantization import quantization_of
 from vlm_inspect.anatomy.roles.absences import absent_roles
 from vlm_inspect.anatomy.roles.assign_roles import find_roles
@@ -58,7 +60,10 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
         quantization=quantization_of(tree.config),
         versions={"vlm_inspect": __version__, **tree.versions},
     )
-    return with_kind(apply_unknowns(apply_missing_modules(architecture, tree), tree))
+    record = with_kind(apply_unknowns(apply_missing_modules(architecture, tree), tree))
+    for cached in (contains_attention, layer_signature):
+        cached.cache_clear()  # modules must not outlive their model
+    return record
 
 
 def _parameters(tree: ModuleTree, components: Sequence[Component]) -> Parameters:

@@ -94,18 +94,18 @@ def distinct_layers(
     kinds: dict[Hashable, tuple[ModuleNode, DeclaredLayerFacts]] = {}
     keys = []
     for (_, layer), facts in zip(stack.children, declared, strict=True):
-        keys.append((_signature(layer), facts))
+        keys.append((layer_signature(layer), facts))
         kinds.setdefault(keys[-1], (layer, facts))
     index = {key: number for number, key in enumerate(kinds)}
     return list(kinds.values()), tuple(index[key] for key in keys)
 
 
 @lru_cache(maxsize=1 << 12)
-def _signature(node: ModuleNode) -> tuple[object, ...]:
+def layer_signature(node: ModuleNode) -> tuple[object, ...]:
     """Class names, shapes and functional attributes of a module and all below."""
     functional = tuple(pair for pair in node.attributes if _FUNCTIONAL_ATTRIBUTES.search(pair[0]))
     below = tuple(
-        (name, _signature(child))
+        (name, layer_signature(child))
         for name, child in node.children
         if child.total or child.children or not _NO_OP.search(child.class_name)
     )
