@@ -113,5 +113,5 @@ def test_a_concurrent_edit_of_the_file_survives(slow_write, tmp_path):
 def test_a_concurrently_added_block_is_an_error_and_the_edit_survives(slow_write, tmp_path):
     added = f"{FRESH}<!-- vlm-inspect:begin comparison -->\n<!-- vlm-inspect:end -->\n"
     code, stderr = slow_write(added)
-    assert (code, "got the block 'comparison' meanwhile" in stderr) == (2, True)
+    assert (code, "got the block 'comparison' while models were inspected" in stderr) == (2, True)
     assert (tmp_path / "README.md").read_text() == added

@@ -93,33 +93,21 @@ def resolve(model: str, *, revision: str | None = None, options: InspectOptions 
     return ResolvedModel(ref, sources.load(ref, options))
 
 
-def build_result(model: ResolvedModel, options: InspectOptions = _DEFAULTS, *, with_tree: bool = True) -> Inspection:
-    """Return the result for a model, from the cache or built. Raises as `inspect_model`."""
-    return _inspect(model, options, with_tree=with_tree)
-
-
-def cached_result(
-    model: ResolvedModel, options: InspectOptions = _DEFAULTS, *, with_tree: bool = True
-) -> Inspection | None:
-    """Return the result if nothing has to be built for it, else None. Raises as `inspect_model`."""
-    try:
-        return _inspect(model, options, with_tree=with_tree, cached_only=True)
-    except _CacheMissError:
-        return None
-
-
-def shared_key(checkpoint: Checkpoint, options: InspectOptions) -> str | None:
-    """Return a key that is the same for checkpoints that one build answers; None if there is none."""
-    return _cache_key(options.builder or "transformers", checkpoint, options)
-
-
-class _CacheMissError(Exception):
+class CacheMissError(Exception):
     """A model has to be built."""
 
 
-def _inspect(
-    model: ResolvedModel, options: InspectOptions, *, with_tree: bool, cached_only: bool = False
+def build_result(
+    model: ResolvedModel,
+    options: InspectOptions = _DEFAULTS,
+    *,
+    with_tree: bool = True,
+    cached_only: bool = False,
 ) -> Inspection:
+    """Return the result for a model, from the cache or built.
+
+    Raises as `inspect_model`; CacheMissError if it is not cached and `cached_only` forbids to build it.
+    """
     if isinstance(model.source, Snapshot):
         return _from_snapshot(model.source)
     checkpoint, notes = model.source, model.source.notes
@@ -129,7 +117,7 @@ def _inspect(
         try:
             result = _get_cached(key, checkpoint, with_tree=with_tree)
             if result is None and cached_only:
-                raise _CacheMissError
+                raise CacheMissError
             result = result or _build(candidate, model, checkpoint, options, key)
         except candidate.skipped_by as error:
             if isinstance(error, NotNativeError):
@@ -139,6 +127,21 @@ def _inspect(
         else:
             return Inspection(result.architecture, result.tree, (*notes, *result.notes))
     return _from_config(checkpoint, reason, notes)
+
+
+def cached_result(
+    model: ResolvedModel, options: InspectOptions = _DEFAULTS, *, with_tree: bool = True
+) -> Inspection | None:
+    """Return the result if nothing has to be built for it, else None. Raises as `inspect_model`."""
+    try:
+        return build_result(model, options, with_tree=with_tree, cached_only=True)
+    except CacheMissError:
+        return None
+
+
+def shared_key(checkpoint: Checkpoint, options: InspectOptions) -> str | None:
+    """Return a key that is the same for checkpoints that one build answers; None if there is none."""
+    return _cache_key(options.builder or "transformers", checkpoint, options)
 
 
 def _build(

@@ -82,7 +82,7 @@ def _updated(document: Document, blocks: Sequence[Block], rows: Mapping[Key, Row
     added = [name for name in names if name not in known]
     if added:
         raise DocumentError(
-            f"{document.path} got the block {added[0]!r} meanwhile; nothing was changed.",
+            f"{document.path} got the block {added[0]!r} while models were inspected; it is unchanged.",
             hint="Run the same command again.",
         )
     texts = {
@@ -119,7 +119,7 @@ def _block(entry: TableEntry, settings: Settings | None) -> Block:
 
 
 def _from_root(path: Path, root: Path | None) -> str:
-    """The file as it is named from the configuration's folder, whoever regenerates it from where."""
+    """The path of the file relative to the folder of the configuration."""
     resolved, folder = path.resolve(), root.resolve() if root is not None else None
     inside = folder is not None and resolved.is_relative_to(folder)
     name = resolved.relative_to(folder).as_posix() if folder and inside else path.name

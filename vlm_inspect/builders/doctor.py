@@ -51,10 +51,10 @@ def _check_optional(package: str) -> HealthCheck:
     version = packages.version(package)
     if version is None:
         return HealthCheck(package, "not installed; only models with a timm tower need it")
-    said = "; ".join([version, *map(str, packages.missing_requirements(package))])
-    if said == version:
+    missing = [str(each) for each in packages.missing_requirements(package)]
+    if not missing:
         return HealthCheck(package, version)
-    return HealthCheck(package, said, "note", f"pip install --upgrade {package}")
+    return HealthCheck(package, "; ".join([version, *missing]), "note", f"pip install --upgrade {package}")
 
 
 def _check_model_class() -> HealthCheck:
