@@ -96,3 +96,9 @@ def test_a_cache_in_the_home_of_nobody_is_no_bug(here, command):
     assert answer.code == 3
     assert "neither the cache nor the built-in catalogue has org/name" in answer.stderr
     assert list(here.iterdir()) == []
+
+
+def test_a_path_that_no_file_can_have_is_an_error(here):
+    answer = call("snapshot", "\ud800.json", "--offline", "--folder", here / "snapshots")
+    assert answer.code == 3
+    assert "This is a bug" not in answer.stderr

@@ -107,9 +107,11 @@ def snapshot_name(request: Request) -> str:
     """
     ref = ModelRef.parse(request.reference, request.revision)
     if ref.path is not None:
-        return (
-            request.configured_id or (ref.path.parent if ref.path.name == "config.json" else ref.path).resolve().name
-        )
+        folder = ref.path.parent if ref.path.name == "config.json" else ref.path
+        try:
+            return request.configured_id or folder.resolve().name
+        except ValueError:  # no file can have this name; inspecting it raises the error
+            return folder.name
     return f"{ref.name}@{ref.revision}" if ref.revision else ref.name
 
 

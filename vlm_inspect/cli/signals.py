@@ -41,7 +41,8 @@ def progress_bar(restore: str) -> Iterator[None]:
 
 
 def _end(number: int, _: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)  # a second one does not wait for the exit functions
+    # a second one does not wait for the exit functions
+    signal.signal(number, _exit if number == signal.SIGINT else signal.SIG_DFL)
     message = f"{MESSAGE}\n" if number == signal.SIGINT else ""
     with suppress(OSError, ValueError):
         if select.select([], [2], [], 0)[1]:  # a pipe that is full, and not read, would block
@@ -49,4 +50,8 @@ def _end(number: int, _: FrameType | None) -> None:
     atexit._run_exitfuncs()  # noqa: SLF001 - removes temporary files and ends workers; os._exit does not
     if number != signal.SIGINT:  # the parent sees which signal ended the process
         os.kill(os.getpid(), number)
+    _exit()
+
+
+def _exit(*_: object) -> None:
     os._exit(INTERRUPTED)
