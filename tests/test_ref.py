@@ -16,7 +16,6 @@ NEITHER = {
     "no revision": "org/name@",
     "two dashes": "org--x/name",
     "three parts": "a/b/c",
-    "an address": "https://huggingface.co/org/name",
     "no home": "~no_such_user_/model",
     "a Cyrillic letter": "\u043erg/name",
     "no width": "org/na\u200bme",
@@ -66,3 +65,58 @@ def test_the_error_for_a_long_revision_is_short():
     with pytest.raises(InvalidReferenceError) as caught:
         ModelRef.parse("org/name@" + "x" * 100_000, "main")
     assert len(caught.value.message + caught.value.hint) < 1_000
+
+
+ADDRESSES = {
+    "https://huggingface.co/org/name": None,
+    "http://huggingface.co/org/name/": None,
+    "HTTPS://HuggingFace.co/org/name?library=transformers#usage": None,
+    "huggingface.co/org/name": None,
+    "hf.co/org/name": None,
+    "https://huggingface.co/org/name/tree/v1.0": "v1.0",
+    "https://huggingface.co/org/name/tree/refs%2Fpr%2F3": "refs/pr/3",
+    "https://huggingface.co/org/name/blob/main/config.json": "main",
+    "https://huggingface.co/org/name/resolve/main/model-00001-of-00003.safetensors?download=true": "main",
+    "hf://org/name": None,
+    "hf://models/org/name": None,
+    "hf://org/name@dev": "dev",
+    "hf://org/name@refs/pr/3/config.json": "refs/pr/3",
+    "https://mirror.example/hub/org/name/tree/dev": "dev",
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_of_the_hub_names_its_model(address, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example/hub")
+    assert ModelRef.parse(address) == ModelRef("org/name", ADDRESSES[address])
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("https://huggingface.co/datasets/org/name", "is a dataset, not a model."),
+        ("hf://spaces/org/name", "is a space, not a model."),
+        ("https://huggingface.co/org", "is not the address of a model on the Hub."),
+        ("https://example.com/org/name", "is not the address of a model on the Hub."),
+        ("ftp://huggingface.co/org/name", "is not the address of a model on the Hub."),
+        ("hf://", "is not the address of a model on the Hub."),
+        ("hf://org/name@dev/unet/config.json", "is in the folder 'unet' of its repository"),
+        (
+            "https://huggingface.co/org/name/tree/main/text_encoder",
+            "is in the folder 'text_encoder' of its repository",
+        ),
+        ("https://huggingface.co/" + "x" * 100_000, "is not the address of a model on the Hub."),
+    ],
+)
+def test_another_address_is_a_short_error(address, message):
+    with pytest.raises(InvalidReferenceError) as caught:
+        ModelRef.parse(address)
+    assert message in caught.value.message
+    assert caught.value.hint
+    assert len(caught.value.message + caught.value.hint) < 1_000
+
+
+def test_an_address_and_a_revision_must_agree():
+    assert ModelRef.parse("hf://org/name", "dev").revision == "dev"
+    with pytest.raises(InvalidReferenceError, match="names revision 'main', and --revision says 'dev'"):
+        ModelRef.parse("https://huggingface.co/org/name/tree/main", "dev")

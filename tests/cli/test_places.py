@@ -47,12 +47,26 @@ def read_only(tmp_path):
     return folder
 
 
-def test_a_home_that_cannot_be_written_is_said_with_what_to_name_instead(model, here, read_only):
-    said = refusal(show(model, here, HOME=str(read_only), HF_HOME=None))
-    assert "the Hub's cache cannot be used: Permission denied" in said
-    assert str(read_only) in said
-    assert "--cache-dir DIR, or HF_HUB_CACHE" in said
-    assert is_answered(show(model, here, HOME=str(read_only), HF_HOME=None, HF_HUB_CACHE=str(here / "cache")))
+def answer_with_note(done, reason):
+    assert is_answered(done), done.stderr
+    (note,) = done.stderr.splitlines()
+    assert f"The Hub's cache cannot be written: {reason}" in note
+    return note
+
+
+def test_a_model_is_answered_where_the_cache_cannot_be_written(model, here, read_only):
+    note = answer_with_note(show(model, here, HOME=str(read_only), HF_HOME=None), "Permission denied")
+    assert str(read_only) in note
+    assert "--cache-dir DIR, or HF_HUB_CACHE" in note
+    done = show(model, here, HOME=str(read_only), HF_HOME=None, HF_HUB_CACHE=str(here / "cache"))
+    assert is_answered(done)
+    assert not done.stderr
+
+
+def test_the_note_about_the_cache_appears_once_for_several_models(model, here, read_only):
+    words = ("table", model, f"{model}@main", "--builder", "config")
+    done = run_under(sys.executable, *words, cwd=here, before=as_any_user, HOME=str(read_only), HF_HOME=None)
+    answer_with_note(done, "Permission denied")
 
 
 def test_a_folder_is_answered_where_nothing_can_be_written(here, read_only):
@@ -70,19 +84,21 @@ def test_no_home_is_no_error(model, here):
     assert is_answered(show(model, here, HOME=None))
 
 
-def test_a_file_in_the_place_of_the_cache_is_said(model, here):
+def test_a_model_is_answered_where_a_file_is_in_the_place_of_the_cache(model, here):
     (here / "file").write_text("x")
-    assert f"{here / 'file'}" in refusal(show(model, here, HF_HOME=str(here / "file")))
+    assert f"{here / 'file'}" in answer_with_note(show(model, here, HF_HUB_CACHE=str(here / "file")), "")
+    assert f"{here / 'file'}" in refusal(show(model, here, HF_HOME=str(here / "file")))  # the token's folder, too
 
 
-def test_a_full_disk_is_said(model, here):
+def test_a_model_is_answered_on_a_full_disk(model, here):
     def full():
         as_any_user()
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
-    done = run_under(sys.executable, "show", model, cwd=here, before=full, HF_HOME=str(here / "cache"))
-    assert "the Hub's cache cannot be used: File too large" in refusal(done)
-    assert not list((here / "cache").rglob("*.part"))
+    words = ("show", model, "--builder", "config")
+    done = run_under(sys.executable, *words, cwd=here, before=full, HF_HOME=str(here / "cache"))
+    answer_with_note(done, "File too large")
+    assert not [path for path in (here / "cache").rglob("*") if path.is_file()]
 
 
 def test_a_cache_of_another_user_is_said(model, here):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from os import PathLike
 from typing import TYPE_CHECKING
 
 from vlm_inspect.app.batch import Failed, Inspected
-from vlm_inspect.app.pipeline import inspect_model, resolve, take_snapshot
+from vlm_inspect.app.pipeline import ModelLike, inspect_model, resolve, take_snapshot
 from vlm_inspect.core.architecture import Architecture
 from vlm_inspect.core.options import Builder, InspectOptions
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 def inspect(  # noqa: PLR0913 - the options of the command, by name
-    model: str,
+    model: ModelLike,
     *,
     revision: str | None = None,
     token: str | None = None,
-    cache_dir: Path | None = None,
+    cache_dir: str | PathLike[str] | None = None,
     offline: bool = False,
     builder: Builder | None = None,
     trust_remote_code: bool = False,
@@ -31,7 +31,9 @@ def inspect(  # noqa: PLR0913 - the options of the command, by name
     """Inspect a model: its components, parameters and layers. No weights are downloaded.
 
     Args:
-        model: `org/name`, `org/name@revision`, a folder with a config.json, a config.json or a snapshot file.
+        model: `org/name`, `org/name@revision`, `hf://…`, the address of a model's page, a folder with a
+            config.json, a config.json, a .safetensors file or a snapshot file. Or a configuration: a dict, or
+            an object of a configuration class of transformers.
         revision: Branch, tag or commit on the Hub, if `model` names none.
         token: Hub token. Default: `HF_TOKEN`, or the token of `hf auth login`.
         cache_dir: Hub cache. Default: `HF_HUB_CACHE`.
@@ -62,11 +64,11 @@ def inspect(  # noqa: PLR0913 - the options of the command, by name
 
 
 def diff(
-    before: str,
-    after: str,
+    before: ModelLike,
+    after: ModelLike,
     *,
     token: str | None = None,
-    cache_dir: Path | None = None,
+    cache_dir: str | PathLike[str] | None = None,
     offline: bool = False,
 ) -> Difference:
     """Compare two models: their components, facts and module paths.
@@ -99,17 +101,17 @@ def diff(
 
 
 def inspect_many(  # noqa: PLR0913 - as inspect
-    models: Iterable[str],
+    models: Iterable[ModelLike],
     *,
     jobs: int = 1,
     executor: Executor | None = None,
     token: str | None = None,
-    cache_dir: Path | None = None,
+    cache_dir: str | PathLike[str] | None = None,
     offline: bool = False,
     builder: Builder | None = None,
     trust_remote_code: bool = False,
     cache: bool = True,
-) -> Iterator[Inspected[str, Architecture] | Failed[str]]:
+) -> Iterator[Inspected[ModelLike, Architecture] | Failed[ModelLike]]:
     """Inspect many models, one after the other or in parallel. Close the iterator to stop early.
 
     Args:
@@ -125,7 +127,7 @@ def inspect_many(  # noqa: PLR0913 - as inspect
 
     Yields:
         An outcome for each model, in the order of `models`: Inspected, with the record as its `answer`, or
-        Failed, with the VlmInspectError as its `error`. `asked` is the model.
+        Failed, with the VlmInspectError as its `error`. `model` is the model as it was given.
 
     Raises:
         VlmInspectError: The work cannot go on at all, for example because the executor was shut down.

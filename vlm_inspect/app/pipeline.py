@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from os import PathLike
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,7 +13,7 @@ from vlm_inspect import sources
 from vlm_inspect.builders import order
 from vlm_inspect.core.architecture import Architecture
 from vlm_inspect.core.checkpoint import Checkpoint
-from vlm_inspect.core.errors import NotNativeError
+from vlm_inspect.core.errors import NotNativeError, SourceError
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.core.options import Builder, InspectOptions
@@ -22,6 +24,8 @@ if TYPE_CHECKING:  # comparing snapshot files needs no cache
     from vlm_inspect.storage.cache import CachedResult
     from vlm_inspect.storage.snapshots import SnapshotFile
 
+ModelLike = str | PathLike[str] | Mapping[str, Any]
+"""A model's name or path, or its configuration: a dict, or an object of a configuration class of transformers."""
 _DEFAULTS = InspectOptions()
 
 
@@ -56,7 +60,7 @@ class SnapshotResult(Struct, frozen=True):
 
 
 def inspect_model(
-    model: str, *, revision: str | None = None, options: InspectOptions = _DEFAULTS, with_tree: bool = True
+    model: ModelLike, *, revision: str | None = None, options: InspectOptions = _DEFAULTS, with_tree: bool = True
 ) -> Inspection:
     """Return a model's record and its module tree; of a snapshot file, what the file holds.
 
@@ -67,7 +71,9 @@ def inspect_model(
     return build_result(resolve(model, revision=revision, options=options), options, with_tree=with_tree)
 
 
-def take_snapshot(model: str, *, revision: str | None = None, options: InspectOptions = _DEFAULTS) -> SnapshotResult:
+def take_snapshot(
+    model: ModelLike, *, revision: str | None = None, options: InspectOptions = _DEFAULTS
+) -> SnapshotResult:
     """Return a model as a snapshot file stores it. Raises as `inspect_model`."""
     resolved = resolve(model, revision=revision, options=options)
     return snapshot_result(resolved.ref, build_result(resolved, options))
@@ -82,15 +88,25 @@ def snapshot_result(ref: ModelRef, inspection: Inspection) -> SnapshotResult:
     return SnapshotResult(SnapshotFile(snapshot, follows), inspection.notes)
 
 
-def resolve(model: str, *, revision: str | None = None, options: InspectOptions = _DEFAULTS) -> ResolvedModel:
+def resolve(model: ModelLike, *, revision: str | None = None, options: InspectOptions = _DEFAULTS) -> ResolvedModel:
     """Find a model's files. This waits for the disk and the Hub; it may run in any thread."""
+    if isinstance(model, Mapping) or hasattr(model, "to_json_string"):
+        from vlm_inspect.sources.config_file import from_object
+
+        checkpoint = from_object(model)
+        return ResolvedModel(ModelRef(checkpoint.identity.id), checkpoint)
     ref = ModelRef.parse(model, revision)
     if ref.path is not None:
         from vlm_inspect.storage.snapshots import read_if_snapshot
 
         if (stored := read_if_snapshot(ref.path)) is not None:
             return ResolvedModel(ref, stored.snapshot)
-    return ResolvedModel(ref, sources.load(ref, options))
+    try:
+        return ResolvedModel(ref, sources.load(ref, options))
+    except SourceError as error:
+        from vlm_inspect.sources.explain import explain
+
+        raise explain(error, ref, options) from error.__cause__
 
 
 class CacheMissError(Exception):
@@ -123,7 +139,8 @@ def build_result(
             if isinstance(error, NotNativeError):
                 reason = error
             else:
-                notes = (*notes, f"answered from config.json alone: {error.message}")
+                message = error.message.removeprefix(f"{error.model}: ")
+                notes = (*notes, f"{checkpoint.identity.id} is answered from config.json alone: {message}")
         else:
             return Inspection(result.architecture, result.tree, (*notes, *result.notes))
     return _from_config(checkpoint, reason, notes)

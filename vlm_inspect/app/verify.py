@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 from msgspec import Struct
@@ -22,6 +22,7 @@ from vlm_inspect.core.load_report import LoadReport
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources import adapters, headers
+from vlm_inspect.sources.explain import explain
 from vlm_inspect.sources.hub import is_offline
 from vlm_inspect.storage import snapshots
 from vlm_inspect.verification.adapter import Adapter, adapter_keys, adapter_report
@@ -41,18 +42,19 @@ class VerifyResult(Struct, frozen=True):
 
 
 def verify(  # noqa: PLR0913 - the options of the command, by name
-    model: str,
+    model: str | PathLike[str],
     *,
-    base: str | None = None,
+    base: str | PathLike[str] | None = None,
     revision: str | None = None,
     token: str | None = None,
-    cache_dir: Path | None = None,
+    cache_dir: str | PathLike[str] | None = None,
     offline: bool = False,
 ) -> LoadReport:
     """Check that the tensors of a checkpoint match the model that its config builds. No weight is read.
 
     Args:
-        model: `org/name`, `org/name@revision` or a folder, of a checkpoint or of a PEFT adapter.
+        model: A checkpoint or a PEFT adapter: `org/name`, `org/name@revision`, the address of its page, or a
+            folder.
         base: Base model of the adapter. Default: `base_model_name_or_path`.
         revision: Branch, tag or commit on the Hub, if `model` names none.
         token: Hub token. Default: `HF_TOKEN`, or the token of `hf auth login`.
@@ -77,15 +79,19 @@ def verify(  # noqa: PLR0913 - the options of the command, by name
 
 
 def verify_model(
-    model: str, *, base: str | None = None, revision: str | None = None, options: InspectOptions = _DEFAULTS
+    model: str | PathLike[str],
+    *,
+    base: str | PathLike[str] | None = None,
+    revision: str | None = None,
+    options: InspectOptions = _DEFAULTS,
 ) -> VerifyResult:
     """As `verify`, with the notes of the sources. Raises as `verify`."""
     ref = ModelRef.parse(model, revision)
     if ref.path is not None and snapshots.read_if_snapshot(ref.path) is not None:
         raise NoHeadersError(
-            f"{model} is a snapshot file, which has no tensors.",
+            f"{ref.name} is a snapshot file, which has no tensors.",
             hint="Use the model itself.",
-            model=model,
+            model=ref.name,
         )
     if base is not None:
         return _adapter(ref, base, options)
@@ -97,7 +103,7 @@ def verify_model(
         is_unreachable = isinstance(error, HubUnavailableError) and not is_offline(options)
         found = None if is_unreachable else adapters.load(ref, options)
         if found is None:
-            raise
+            raise explain(error, ref, options) from error.__cause__
     return _adapter(ref, None, options, found)
 
 
@@ -113,7 +119,7 @@ def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: InspectOptions) 
 
 
 def _adapter(
-    ref: ModelRef, base: str | None, options: InspectOptions, found: Checkpoint | None = None
+    ref: ModelRef, base: str | PathLike[str] | None, options: InspectOptions, found: Checkpoint | None = None
 ) -> VerifyResult:
     from vlm_inspect.builders.transformers import loader
 
@@ -135,7 +141,7 @@ def _adapter(
     return VerifyResult(adapter_report(adapter, loaded, targets, architecture), (*found.notes, *under.notes))
 
 
-def _base(adapter: Checkpoint, base: str | None) -> ModelRef:
+def _base(adapter: Checkpoint, base: str | PathLike[str] | None) -> ModelRef:
     """The base model of an adapter. An adapter from the Hub must not name a path of this machine."""
     if base is not None:
         return ModelRef.parse(base)

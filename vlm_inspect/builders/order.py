@@ -107,7 +107,7 @@ def _from_headers(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions
     found = headers.load(ref, identity, options)
     if found.missing and options.builder is None:
         raise errors.NoHeadersError(
-            f"{len(found.missing)} of its weight files are missing, for example {min(found.missing)}.",
+            f"{identity.id}: {len(found.missing)} of its weight files are missing, for example {min(found.missing)}.",
             hint="Finish the download, or use the files that are there: --builder header",
             model=identity.id,
         )

@@ -13,6 +13,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from vlm_inspect.core.display import Displayed
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import UnusedConfigKey
 from vlm_inspect.core.options import Builder
@@ -333,7 +334,7 @@ class Quantization(Struct, frozen=True):
     """The configuration key: `text_config.quantization_config`."""
 
 
-class Architecture(Struct, frozen=True):
+class Architecture(Displayed, Struct, frozen=True):
     """The parts of a model, and facts of the whole."""
 
     model: ModelIdentity
@@ -363,6 +364,14 @@ class Architecture(Struct, frozen=True):
     """None if the configuration has none."""
     versions: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+    def summary(self) -> str:
+        """Return `llava-hf/llava-1.5-7b-hf: LlavaForConditionalGeneration, 7,063,427,072 parameters`."""
+        total = self.parameters.total
+        count = "parameters unknown" if total is None else f"{total:,} parameters"
+        return f"{self.model.id}: {self.model_class or self.model_type or 'class unknown'}, {count}"
+
+    __repr__ = Displayed.__repr__  # not msgspec's, which has every field
 
     @property
     def ignored_structural_keys(self) -> tuple[UnusedConfigKey, ...]:

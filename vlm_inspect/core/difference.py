@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.display import Displayed
 from vlm_inspect.core.model_ref import ModelIdentity
 
 Value = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
@@ -100,7 +101,7 @@ class ComponentPair(Struct, frozen=True):
     layers_after: int | None = None
 
 
-class Difference(Struct, frozen=True):
+class Difference(Displayed, Struct, frozen=True):
     """The differences between two models. Empty if there are none."""
 
     before: ModelIdentity
@@ -116,6 +117,13 @@ class Difference(Struct, frozen=True):
     incomparable: tuple[Incomparable, ...] = ()
     versions_before: Mapping[str, str] = field(default_factory=dict)
     versions_after: Mapping[str, str] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """Return `org/a and org/b: 3 changed, 1 moved`."""
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in self.counts().items() if count)
+        return f"{self.before.id} and {self.after.id}: {counts or 'no difference'}"
+
+    __repr__ = Displayed.__repr__  # not msgspec's, which has every field
 
     @property
     def empty(self) -> bool:

@@ -27,6 +27,10 @@ class InvalidReferenceError(VlmInspectError):
     """MODEL is neither a Hub id nor a path."""
 
 
+class InvalidOptionError(VlmInspectError):
+    """An option has a value of the wrong type, or one that it cannot have."""
+
+
 class SourceError(VlmInspectError):
     """The model's files cannot be loaded."""
 

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 from msgspec import Struct, field
 
 from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.display import Displayed
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import ModuleTree, Shape
 
@@ -93,7 +94,7 @@ class ComponentLoad(Struct, frozen=True):
     """Tensors of the component; None for an adapter."""
 
 
-class LoadReport(Struct, frozen=True):
+class LoadReport(Displayed, Struct, frozen=True):
     """Whether the tensors load into the model, and what does not."""
 
     model: ModelIdentity
@@ -116,6 +117,12 @@ class LoadReport(Struct, frozen=True):
     """What could not be checked, one sentence each."""
     notes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """Return `org/name: mismatch, 10 of 12 tensors load`."""
+        return f"{self.model.id}: {self.verdict}, {self.loaded:,} of {self.tensors:,} tensors load"
+
+    __repr__ = Displayed.__repr__  # not msgspec's, which has every field
 
     @property
     def verdict(self) -> LoadStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,8 @@ _HUB_ID = re.compile(rf"(?P<repo>{_REPO_PART}(?:/{_REPO_PART})?)(?:@(?P<revision
 _HUB_ID_LENGTH = 96
 _LONGEST_SHOWN = 200
 _PATH_STARTS = ("./", "../", "/", "~", ".\\", "..\\")
+_PATH_ENDS = (".json", ".safetensors", ".gguf")
+_ADDRESS = re.compile(r"(?:\w+://|huggingface\.co/|hf\.co/)", re.IGNORECASE)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -47,12 +50,17 @@ class ModelRef(Struct, frozen=True):
         return self.revision is not None and _COMMIT.fullmatch(self.revision) is not None
 
     @classmethod
-    def parse(cls, text: str, revision: str | None = None) -> ModelRef:
-        """Parse `org/name`, `org/name@revision`, a folder or a file.
+    def parse(cls, model: str | os.PathLike[str], revision: str | None = None) -> ModelRef:
+        """Parse `org/name`, `org/name@revision`, `hf://…`, the address of a model's page, a folder or a file.
 
         A path that exists wins over a repo of the same name, as in transformers.
-        Raises InvalidReferenceError if the text is neither.
+        Raises InvalidReferenceError if it is none of them.
         """
+        text = _as_text(model)
+        if revision is not None and not isinstance(revision, str):
+            raise InvalidReferenceError(f"revision is {revision!r}.", hint="Name a branch, a tag or a commit.")
+        if _ADDRESS.match(text):
+            return cls._of_hub(text, *_parse_address(text), revision)
         path = _as_path(text)
         if path is not None and revision is not None:
             raise InvalidReferenceError(
@@ -66,15 +74,18 @@ class ModelRef(Struct, frozen=True):
             raise InvalidReferenceError(
                 f"{_shown(text)} is neither a model on the Hub nor a path that exists.",
                 hint=_non_ascii_hint(text)
-                or "Name a model as org/name or org/name@revision, or give a folder or a config.json.",
+                or "Name a model as org/name or org/name@revision, or give a folder, a config.json or safetensors.",
             )
-        own_revision = match["revision"]
+        return cls._of_hub(text, match["repo"], match["revision"], revision)
+
+    @classmethod
+    def _of_hub(cls, text: str, repo: str, own_revision: str | None, revision: str | None) -> ModelRef:
         if own_revision and revision and own_revision != revision:
             raise InvalidReferenceError(
                 f"{_shown(text)} names revision {_shown(own_revision)}, and --revision says {_shown(revision)}.",
-                hint=f"Use one of the two: {match['repo']}@{own_revision[:_LONGEST_SHOWN]}",
+                hint=f"Use one of the two: {repo}@{own_revision[:_LONGEST_SHOWN]}",
             )
-        return cls(name=match["repo"], revision=own_revision or revision)
+        return cls(name=repo, revision=own_revision or revision)
 
 
 def is_hub_id(text: str) -> bool:
@@ -86,7 +97,49 @@ def is_hub_id(text: str) -> bool:
 
 def looks_like_path(text: str) -> bool:
     """Whether a text is written as a path, whether that exists or not."""
-    return text.startswith(_PATH_STARTS) or text.endswith(".json")
+    return text.startswith(_PATH_STARTS) or text.endswith(_PATH_ENDS)
+
+
+def _as_text(model: object) -> str:
+    """The text of a reference; that of a path object cannot be taken for a repo on the Hub."""
+    if isinstance(model, os.PathLike):
+        path = os.fspath(model)
+        if isinstance(path, str):
+            return path if looks_like_path(path) else f".{os.sep}{path}"
+    if isinstance(model, str):
+        return model
+    raise InvalidReferenceError(
+        f"A model is a text or a path, not {type(model).__name__}.", hint="Name a model as org/name, or give a folder."
+    )
+
+
+def _parse_address(text: str) -> tuple[str, str | None]:
+    """The repo and the revision of an address, parsed by huggingface_hub."""
+    try:
+        from huggingface_hub.utils import parse_hf_uri
+    except ImportError:
+        message = f"{_shown(text)} is an address, and this version of huggingface_hub cannot parse addresses."
+        hint = "Name the model as org/name, or: pip install --upgrade huggingface_hub"
+        raise InvalidReferenceError(message, hint=hint) from None
+    try:
+        found = parse_hf_uri(text, os.environ.get("HF_ENDPOINT") or None)
+    except ValueError:
+        message = f"{_shown(text)} is not the address of a model on the Hub."
+        hint = (
+            "Name a model as org/name, hf://org/name or https://huggingface.co/org/name. HF_ENDPOINT names a mirror."
+        )
+        raise InvalidReferenceError(message, hint=hint) from None
+    if found.type != "model":
+        message = f"{_shown(text)} is a {found.type}, not a model."
+        raise InvalidReferenceError(message, hint="Name a model as org/name.")
+    folder = found.path_in_repo.rpartition("/")[0] if "." in found.path_in_repo else found.path_in_repo
+    if folder:
+        message = (
+            f"{_shown(text)} is in the folder {_shown(folder)} of its repository, and models are read from its top."
+        )
+        hint = f"hf download {found.id} --include {folder[:_LONGEST_SHOWN]!r}/* --local-dir DIR, then name the folder."
+        raise InvalidReferenceError(message, hint=hint)
+    return found.id, found.revision
 
 
 def _as_path(text: str) -> Path | None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
+
+from vlm_inspect.core.errors import InvalidOptionError
 
 Builder = Literal["transformers", "remote-code", "header", "config"]
 """A way to build a model's tree; `builders` tries them in this order."""
@@ -16,7 +19,7 @@ class InspectOptions:
 
     token: str | None = field(default=None, repr=False)
     """Hub token. Default: `HF_TOKEN`, then the token of `hf auth login`."""
-    cache_dir: Path | None = None
+    cache_dir: str | PathLike[str] | None = None
     """Hub cache. Default: `HF_HUB_CACHE`, then `HF_HOME`, then `~/.cache/huggingface/hub`."""
     offline: bool = False
     """Do not use the network; use cached files and built-in models only. As `HF_HUB_OFFLINE=1`."""
@@ -31,12 +34,29 @@ class InspectOptions:
     jobs: int = 1
     """Number of processes that build several models."""
 
+    def __post_init__(self) -> None:
+        """Raise InvalidOptionError for a value that an option cannot have."""
+        checks = {
+            "token": self.token is None or isinstance(self.token, str),
+            "cache_dir": self.cache_dir is None or isinstance(self.cache_dir, (str, PathLike)),
+            "builder": self.builder is None or self.builder in get_args(Builder),
+            "jobs": isinstance(self.jobs, int) and self.jobs > 0,
+        }
+        wrong = next((name for name, is_valid in checks.items() if not is_valid), None)
+        if wrong is not None:
+            expected = {"builder": f"one of {', '.join(get_args(Builder))}", "jobs": "a number above 0"}
+            shown = "an invalid value" if wrong == "token" else repr(getattr(self, wrong))[:100]
+            raise InvalidOptionError(
+                f"{wrong} is {shown}.",
+                hint=f"Use {expected.get(wrong, 'a path' if wrong == 'cache_dir' else 'a text')}.",
+            )
+
     @property
     def cache_folder(self) -> Path | None:
         """`cache_dir` with its `~` expanded; unchanged if there is no such user, as in a shell."""
         if self.cache_dir is None:
             return None
         try:
-            return self.cache_dir.expanduser()
+            return Path(self.cache_dir).expanduser()
         except RuntimeError:
-            return self.cache_dir
+            return Path(self.cache_dir)

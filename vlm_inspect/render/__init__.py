@@ -38,6 +38,7 @@ def _renderer(format: str) -> Renderer:  # noqa: A002
         "csv": csv.render_csv,
         "latex": latex.render_latex,
         "html": html.render_html,
+        "html-part": html.render_html_part,
     }
     if format not in renderers:
         raise ValueError(f"unknown format {format!r}")

@@ -17,33 +17,30 @@ ADAPTER_CONFIG = "adapter_config.json"
 def load(ref: ModelRef, options: InspectOptions) -> Checkpoint | None:
     """Load an adapter's configuration; None if there is no adapter. Raises SourceError."""
     try:
-        found = _local(ref.path) if ref.path is not None else _from_hub(ref, options)
-        config = read_config(found, ref.name) if found is not None else None
+        return _local(ref) if ref.path is not None else _from_hub(ref, options)
     except InvalidConfigError as error:
         raise InvalidConfigError(
             error.message.replace("config.json", ADAPTER_CONFIG),
             hint="Save the adapter again with PEFT's save_pretrained.",
             model=ref.name,
         ) from error
-    if found is None or config is None:
-        return None
-    if ref.path is not None:
-        return Checkpoint(ModelIdentity(found.resolve().parent.name, source="local"), config)
-    return Checkpoint(ModelIdentity(ref.name, found.parent.name, "hub"), config)
 
 
-def _local(path: Path) -> Path | None:
+def _local(ref: ModelRef) -> Checkpoint | None:
+    path = ref.path or Path()
     try:
         folder = path if path.is_dir() else path.parent
     except OSError:  # for example a name that is too long: `config_file` reports it
         return None
     found = folder / ADAPTER_CONFIG
-    return found if found.is_file() else None
+    if not found.is_file():
+        return None
+    return Checkpoint(ModelIdentity(found.resolve().parent.name, source="local"), read_config(found, ref.name))
 
 
-def _from_hub(ref: ModelRef, options: InspectOptions) -> Path | None:
+def _from_hub(ref: ModelRef, options: InspectOptions) -> Checkpoint | None:
     if hub.is_offline(options):
-        return hub.find_cached(ref, ADAPTER_CONFIG, options)
+        return hub.load_cached(ref, ADAPTER_CONFIG, options)
     try:
         return hub.download(ref, ADAPTER_CONFIG, options)
     except ConfigMissingError:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from vlm_inspect.core.checkpoint import Checkpoint
 from vlm_inspect.core.errors import ConfigMissingError, InvalidConfigError
 from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
+from vlm_inspect.sources.safetensors import is_part_of_checkpoint
 
 SIZE_LIMIT = 16 * 2**20  # bytes of a file; published ones stay below 1 MiB
 DEPTH_LIMIT = 64  # published ones nest five deep; later readers are recursive, with room for this depth
@@ -20,6 +21,7 @@ LONGEST_KEY = 1_000  # characters of a key
 LARGEST_NUMBER = 2**128  # any number; some keys have 10**30 for "unlimited"
 
 CONFIG = "config.json"
+WEIGHTS = ".safetensors"
 _HINT = 'A config.json is one JSON object: {"model_type": "llava", ...}'
 _TOO_LONG = "holds a number that is too long"
 _LFS_POINTER = b"version https://git-lfs"
@@ -30,6 +32,14 @@ def load(ref: ModelRef) -> Checkpoint:
     if ref.path is None:
         raise ValueError(f"{ref.name} is not a path")
     path = ref.path
+    if path.suffix == WEIGHTS and path.is_file():  # with its configuration, if that is in the same folder
+        beside = path.parent / CONFIG
+        config = read_config(beside, ref.name) if beside.is_file() else {}
+        name = path.resolve().parent.name if is_part_of_checkpoint(path.name) else path.stem
+        return Checkpoint(ModelIdentity(name, source="local"), config)
+    if path.suffix == ".gguf" and path.is_file():
+        hint = "Name the repo or folder of the original model, in the format of transformers."
+        raise ConfigMissingError(f"{ref.name} is a GGUF file, the format of llama.cpp.", hint=hint, model=ref.name)
     config = read_config(_config_path(path, ref.name), ref.name)
     folder = path.resolve()  # the path on this machine is not recorded, only its last part
     if folder.is_dir():
@@ -37,6 +47,22 @@ def load(ref: ModelRef) -> Checkpoint:
     else:
         name = folder.parent.name or folder.stem if path.name == CONFIG else path.stem
     return Checkpoint(ModelIdentity(name, source="local"), config)
+
+
+def from_object(config: Any) -> Checkpoint:
+    """Return a configuration that a program has: a dict, or an object of a configuration class of transformers.
+
+    It is read as if it were saved. Raises InvalidConfigError.
+    """
+    is_mapping = isinstance(config, Mapping)
+    name = config.get("_name_or_path") if is_mapping else getattr(config, "name_or_path", None)
+    name = name if isinstance(name, str) and name else "configuration" if is_mapping else type(config).__name__
+    try:
+        text = json.dumps(dict(config)) if is_mapping else config.to_json_string()
+        return Checkpoint(ModelIdentity(name, source="local"), parse_config(text.encode(), name))
+    except (TypeError, ValueError, RecursionError, UnicodeError) as error:
+        hint = "A configuration holds texts, numbers, lists and objects."
+        raise InvalidConfigError(f"{name}: it cannot be written as JSON: {error}.", hint=hint, model=name) from error
 
 
 def _config_path(path: Path, typed: str) -> Path:

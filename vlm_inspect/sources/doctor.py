@@ -15,7 +15,6 @@ from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.core.packages import HealthCheck
 from vlm_inspect.sources import hub
 
-_OTHER_CACHE = "Use another folder: --cache-dir DIR, or HF_HUB_CACHE"
 _NO_MODEL = "vlm-inspect/doctor"
 
 
@@ -53,10 +52,10 @@ def _check_cache(options: InspectOptions) -> HealthCheck:
         unreadable = _first_unreadable(folder)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        return HealthCheck("Hub cache", f"{folder} cannot be written: {reason}", "wrong", _OTHER_CACHE)
+        return HealthCheck("Hub cache", f"{folder} cannot be written: {reason}", "wrong", hub.OTHER_CACHE)
     if unreadable is not None:
         message = f"{folder}: this user cannot read or write {unreadable}"
-        return HealthCheck("Hub cache", message, "wrong", _OTHER_CACHE)
+        return HealthCheck("Hub cache", message, "wrong", hub.OTHER_CACHE)
     return HealthCheck("Hub cache", f"{folder}{'' if folder.is_dir() else ', created when needed'}")
 
 

@@ -18,6 +18,7 @@ from vlm_inspect.core.errors import BadHeaderError, HubUnavailableError, NoHeade
 from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources import catalogue, safetensors
+from vlm_inspect.sources.config_file import WEIGHTS
 from vlm_inspect.sources.deadline import run_in_parallel
 from vlm_inspect.sources.http import Part, UnexpectedResponseError, get_range, repo_info
 from vlm_inspect.sources.hub import file_url, find_cached, is_offline, token_to_send
@@ -37,6 +38,8 @@ def load(
 ) -> TensorHeaders:
     """Load the headers of a checkpoint, or of its PEFT adapter, at a commit. Raises SourceError."""
     if ref.path is not None:
+        if ref.path.suffix == WEIGHTS and not safetensors.is_part_of_checkpoint(ref.path.name):
+            return read_file(ref.path)
         try:
             folder = ref.path if ref.path.is_dir() else ref.path.parent
             return safetensors.read_headers(LocalFiles(folder, ref.name), ref.name, adapter=adapter)
@@ -45,6 +48,12 @@ def load(
     known = catalogue.headers(identity.id) if identity.source == "catalogue" and not adapter else None
     if known is not None:
         return known
+    if identity.source == "local":
+        raise NoHeadersError(
+            f"{identity.id} is a configuration without a folder, so it has no headers.",
+            hint="Name the folder or the repo that has the weights.",
+            model=identity.id,
+        )
     if identity.revision is None:
         raise NoHeadersError(
             f"{identity.id} is answered from the built-in catalogue, which has no headers.",

@@ -14,6 +14,7 @@ import re
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from msgspec.structs import replace
@@ -25,6 +26,8 @@ from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources.config_file import CONFIG, SIZE_LIMIT, check_size, parse_config, read_config
 from vlm_inspect.storage.atomic import atomic_write
 
+OTHER_CACHE = "Use another folder: --cache-dir DIR, or HF_HUB_CACHE"
+"""What to type if the cache cannot be used."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -39,8 +42,7 @@ def load(ref: ModelRef, options: InspectOptions) -> Checkpoint:
         )
     offline, cached, damage = is_offline(options), None, ""
     try:
-        if path := find_cached(ref, CONFIG, options):
-            cached = _checkpoint(ref, path)
+        cached = load_cached(ref, CONFIG, options)
     except (errors.InvalidConfigError, errors.ConfigMissingError) as error:
         damage = error.message.removeprefix(f"{ref.name}: ")
     if cached is not None and (ref.is_commit or offline):
@@ -48,7 +50,7 @@ def load(ref: ModelRef, options: InspectOptions) -> Checkpoint:
     try:
         if offline:
             raise _not_cached(ref)
-        return _checkpoint(ref, download(ref, CONFIG, options))
+        return download(ref, CONFIG, options)
     except errors.HubUnavailableError as error:
         if damage:
             reason = "Offline." if offline else error.message
@@ -107,8 +109,17 @@ def token_to_send(token: str | None) -> str | None:
     return found
 
 
-def download(ref: ModelRef, name: str, options: InspectOptions) -> Path:
-    """Resolve the revision; return the cached file, downloaded if necessary. Raises SourceError."""
+def load_cached(ref: ModelRef, name: str, options: InspectOptions) -> Checkpoint | None:
+    """Load a configuration file from the cache; None if it is not cached. Raises SourceError."""
+    path = find_cached(ref, name, options)
+    return _checkpoint(ref, path.parent.name, read_config(path, ref.name)) if path else None
+
+
+def download(ref: ModelRef, name: str, options: InspectOptions) -> Checkpoint:
+    """Resolve the revision; load a configuration file of that commit, cached or downloaded.
+
+    If the cache cannot be written, the configuration is not cached, and a note says so. Raises SourceError.
+    """
     from vlm_inspect.sources.hub_errors import HubRequest
 
     request = HubRequest(ref, token_to_send(options.token))
@@ -124,7 +135,7 @@ def file_url(ref: ModelRef, name: str) -> str:
     return template.format(repo_id=quote(ref.name), revision=revision, filename=quote(name))
 
 
-def _download(ref: ModelRef, name: str, options: InspectOptions, token: str | None) -> Path:
+def _download(ref: ModelRef, name: str, options: InspectOptions, token: str | None) -> Checkpoint:
     from vlm_inspect.sources import http
 
     response = http.head(file_url(ref, name), token)
@@ -139,17 +150,21 @@ def _download(ref: ModelRef, name: str, options: InspectOptions, token: str | No
     if cached is not None and _is_sound(cached, size, ref.name):
         with suppress(OSError):  # a read-only cache
             _write_ref(ref, commit, options)
-        return cached
+        return _checkpoint(ref, commit, read_config(cached, ref.name))
     part = http.get_range(file_url(at_commit, name), 0, SIZE_LIMIT + 1, token, commit)
     if part is None:
         raise http.UnexpectedResponseError(f"{name} exists in the first response, not in the second")
     if size is not None and size != len(part.content):
         raise http.TruncatedResponseError(f"received {len(part.content):,} of {size:,} bytes")
-    parse_config(part.content, ref.name)  # only a configuration is cached
-    path = _repo_folder(ref, options) / "snapshots" / commit / name
-    _write(ref, path, part.content, options)
-    _write_ref(ref, commit, options)
-    return path
+    checkpoint = _checkpoint(ref, commit, parse_config(part.content, ref.name))  # only a configuration is cached
+    try:
+        _write(ref, _repo_folder(ref, options) / "snapshots" / commit / name, part.content, options)
+        _write_ref(ref, commit, options)
+    except OSError as error:  # read-only, full, or a file is where a folder should be
+        place = f" ({error.filename})" if error.filename else ""
+        note = f"The Hub's cache cannot be written: {error.strerror or error}{place}. {OTHER_CACHE}."
+        return replace(checkpoint, notes=(note,))
+    return checkpoint
 
 
 def _is_sound(cached: Path, size: int | None, model: str) -> bool:
@@ -177,6 +192,16 @@ def find_cached(ref: ModelRef, name: str, options: InspectOptions) -> Path | Non
         return None
 
 
+def cached_names(options: InspectOptions) -> list[str]:
+    """The names of the repos in the cache."""
+    from huggingface_hub import constants
+
+    folder = options.cache_folder or Path(constants.HF_HUB_CACHE).expanduser()
+    with suppress(OSError):
+        return [path.name.removeprefix("models--").replace("--", "/") for path in folder.glob("models--*")]
+    return []
+
+
 def _repo_folder(ref: ModelRef, options: InspectOptions) -> Path:
     from huggingface_hub import constants
 
@@ -197,9 +222,8 @@ def _write(ref: ModelRef, path: Path, content: bytes, options: InspectOptions) -
     atomic_write(path, content, durable=False, temp_dir=_repo_folder(ref, options))
 
 
-def _checkpoint(ref: ModelRef, cached: Path) -> Checkpoint:
-    identity = ModelIdentity(id=ref.name, revision=cached.parent.name, source="hub")
-    return Checkpoint(identity, read_config(cached, ref.name))
+def _checkpoint(ref: ModelRef, commit: str, config: dict[str, Any]) -> Checkpoint:
+    return Checkpoint(ModelIdentity(id=ref.name, revision=commit, source="hub"), config)
 
 
 def _not_cached(ref: ModelRef) -> errors.HubUnavailableError:

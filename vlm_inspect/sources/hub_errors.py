@@ -146,7 +146,7 @@ def _status_error(error: http.StatusError, request: HubRequest) -> errors.Source
     elif reason == "Access to this resource is disabled.":
         kind, message = errors.ModelNotFoundError, f"{name} has been disabled on the Hub."
         hint = f"See {page} for the reason."
-    elif unauthorized and reason.startswith("Invalid credentials"):
+    elif unauthorized and reason.startswith("Invalid credentials") and request.token:
         kind, message = errors.TokenError, f"The Hub rejected the token that was sent for {name}."
         hint = f"Log in again, or use no token: {_LOGIN}"
     elif code == "RepoNotFound" or unauthorized or status == HTTPStatus.NOT_FOUND:
@@ -165,7 +165,9 @@ def _status_error(error: http.StatusError, request: HubRequest) -> errors.Source
             errors.HubUnavailableError,
             f"{request.endpoint} answered 429, too many requests{wait}.",
         )
-        hint = f"Try again later. More requests are allowed with a token: {_LOGIN}"
+        later = "later" if seconds else "in a few minutes"
+        allowed = f" More requests are allowed with a token: {_LOGIN}"
+        hint = f"Try again {later}.{'' if request.token else allowed}"
     else:
         kind, message = errors.HubUnavailableError, f"{request.endpoint} answered {status}."
         hint = connection_hint("")

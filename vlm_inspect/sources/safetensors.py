@@ -110,6 +110,11 @@ class HeaderLengths:
         raise _error(what, file, self._model)
 
 
+def is_part_of_checkpoint(name: str) -> bool:
+    """Whether a file has a name under which transformers or PEFT save a checkpoint or one of its shards."""
+    return name in {SINGLE, ADAPTER} or _NUMBERED.fullmatch(name) is not None
+
+
 def read_headers(files: Files, model: str, *, adapter: bool = False) -> TensorHeaders:
     """Read the headers of a model's files, or of its adapter's. Raises NoHeadersError or BadHeaderError."""
     name = ADAPTER if adapter else SINGLE

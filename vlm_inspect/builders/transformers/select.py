@@ -40,6 +40,13 @@ def select(config: Mapping[str, Any], model: str) -> Selection:
     named = _model_class(architecture) if architecture else None
     if named is not None:
         return _named_selection(named, model_type)
+    if model_type is None and architecture is None and "pretrained_cfg" in config:
+        raise NotNativeError(
+            f"its config.json is timm's, of the architecture {config.get('architecture')!r}.",
+            hint="timm loads it: timm.create_model('hf-hub:org/name'). For its tensors: --builder header",
+            model=model,
+            short="timm",
+        )
     if model_type is None and architecture is None:
         raise NotNativeError(
             "its config.json says neither model_type nor architectures.",
