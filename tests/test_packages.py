@@ -40,12 +40,20 @@ def test_extras_and_other_systems_do_not_count(site):
     assert packages.missing_requirements("above") == ()
 
 
-def test_an_extra_that_is_needed_anyway_counts(site):
+def test_the_torch_of_transformers_counts_and_that_of_others_does_not(site):
+    add(site, "transformers", "1.0", 'torch>=999; extra == "torch"')
     add(site, "above", "1.0", 'torch>=999; extra == "torch"')
-    (found,) = packages.missing_requirements("above")
-    assert found.wanted == "torch>=999"
-    assert packages.missing_requirements("above", on="torch") == (found,)
-    assert packages.missing_requirements("above", on="ground") == ()
+    (found,) = packages.missing_requirements("transformers", "above")
+    assert (found.by, found.wanted) == ("transformers 1.0", "torch>=999")
+    assert packages.missing_requirements("transformers", "above", on="torch") == (found,)
+    assert packages.missing_requirements("transformers", on="ground") == ()
+
+
+def test_a_package_that_several_need_is_installed_once(site):
+    add(site, "above", "1.0", "ground<2,>=1")
+    add(site, "beyond", "1.0", "ground>=1", "below")
+    missing = packages.missing_requirements("above", "beyond")
+    assert packages.pip_install(missing) == 'pip install "ground<2,>=1" "below"'
 
 
 def test_a_package_whose_requirements_are_met_may_be_damaged(site):

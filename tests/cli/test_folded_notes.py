@@ -1,4 +1,5 @@
-from vlm_inspect.cli.output import Note, dedupe_notes
+from vlm_inspect.cli.output import Note, Output, dedupe_notes
+from vlm_inspect.core.errors import VlmInspectError
 
 DOWN = "http://hub cannot be reached: refused."
 
@@ -32,3 +33,16 @@ def test_models_are_named_where_they_cannot_be_counted():
 
 def test_one_model_that_is_asked_for_twice_is_one():
     assert list(dedupe_notes([Note("a/b", "a/b is old.")] * 2)) == ["a/b is old."]
+
+
+def test_the_same_error_of_several_models_is_printed_once(capsys):
+    output = Output("terminal")
+    error = "torch is not installed in this Python."
+    output.errors([VlmInspectError(error, hint="pip install torch", model=name) for name in ("a/b", "c/d", "a/b")])
+    output.errors([VlmInspectError("is odd.", model="a/b"), VlmInspectError("c/d is odd.", model="c/d")])
+    assert capsys.readouterr().err.splitlines() == [
+        "error: 2 models: torch is not installed in this Python.",
+        "  pip install torch",
+        "error: a/b: is odd.",
+        "error: c/d is odd.",
+    ]

@@ -98,9 +98,15 @@ class Output(Struct, frozen=True):
         if not self.quiet:
             print_stderr(text)
 
-    def error(self, model: str, message: str, hint: str) -> None:
-        """Print the error of one model of several."""
-        report(VlmInspectError(message, hint=hint, model=model))
+    def errors(self, errors: Sequence[VlmInspectError]) -> None:
+        """Print the errors of several models; one that is the same for several of them is printed once."""
+        groups: dict[tuple[str, str], list[VlmInspectError]] = {}
+        for error in errors:
+            groups.setdefault((error.message, error.hint), []).append(error)
+        for (message, hint), group in groups.items():
+            models = list(dict.fromkeys(error.model for error in group))
+            subject = models[0] if len(models) == 1 else f"{len(models)} models"
+            report(VlmInspectError(message, hint=hint, model=subject))
 
 
 def dedupe_notes(notes: Sequence[Note]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from vlm_inspect.cli import exits
 from vlm_inspect.cli.options import MANY_MODELS, Config, Models, Revision, option, shared_options
 from vlm_inspect.cli.output import Note, Output, print_stderr, progress
 from vlm_inspect.cli.show import warn_if_doubtful
-from vlm_inspect.core.errors import InvalidReferenceError, SettingsError
+from vlm_inspect.core.errors import InvalidReferenceError, SettingsError, VlmInspectError
 from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:  # usage errors and completion do not need these
@@ -167,19 +167,19 @@ def _rows(requests: list[Request], options: InspectOptions, output: Output) -> l
             notes += [Note(model, text) for text in result.notes]
     output.notes(notes)
     for row in rows:
-        _report(row, output)
+        _warn(row, output)
+    failed = [(row.name, row.error) for row in rows if row.error]
+    output.errors([VlmInspectError(error.message, hint=error.hint, model=name) for name, error in failed])
     return rows
 
 
-def _report(row: Row, output: Output) -> None:
+def _warn(row: Row, output: Output) -> None:
     from vlm_inspect.render.facts import fact_warnings
 
     for warning in fact_warnings(row):
         output.warn(warning)
     if row.architecture:
         warn_if_doubtful(row.name, row.architecture, output)
-    if row.error:
-        output.error(row.name, row.error.message, row.error.hint)
 
 
 def _update(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from importlib import metadata
 from typing import Any, Literal
@@ -16,6 +15,8 @@ IMPORT_ERRORS = (Exception, SystemExit)
 """Exceptions of an import: it runs a library's code, which may even exit."""
 State = Literal["ok", "note", "wrong"]
 _LONGEST_REASON = 300
+# transformers requires torch for every model class, and states its version only in an extra
+_REQUIRED_EXTRAS = {"transformers": ("", "torch")}
 
 
 class HealthCheck(Struct, frozen=True):
@@ -90,7 +91,10 @@ def install_hint(package: str) -> str:
 
 def pip_install(missing: Iterable[MissingRequirement]) -> str:
     """Return the command that installs missing requirements."""
-    return "pip install " + " ".join(dict.fromkeys(f'"{each.wanted}"' for each in missing))
+    wanted: dict[str, list[str]] = {}
+    for each in missing:
+        wanted.setdefault(each.name, []).extend(each.wanted.removeprefix(each.name).split(","))
+    return "pip install " + " ".join(f'"{name}{",".join(dict.fromkeys(parts))}"' for name, parts in wanted.items())
 
 
 def first_sentence(error: BaseException) -> str:
@@ -100,23 +104,19 @@ def first_sentence(error: BaseException) -> str:
 
 
 def _requirements(package: str) -> Iterator[Any]:
-    """The requirements for this Python, and those of extras that are named after a package we require.
-
-    transformers states its torch version only in an extra called torch.
-    """
+    """The requirements for this Python, without those of extras, except transformers' torch."""
     try:
         from packaging.requirements import InvalidRequirement, Requirement
     except ImportError:
         return
-    ours = {re.split(r"[^\w.-]", text)[0] for text in _requires(SELF) if "extra" not in text}
+    extras = _REQUIRED_EXTRAS.get(package, ("",))
     for text in _requires(package):
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        extra = requirement.name if requirement.name in ours else ""
         marker = requirement.marker
-        if marker is None or marker.evaluate({"extra": ""}) or marker.evaluate({"extra": extra}):
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
             yield requirement
 
 

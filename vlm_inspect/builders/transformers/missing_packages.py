@@ -43,6 +43,9 @@ def import_library(package: str) -> Any:
             module = import_module(package)
     except packages.IMPORT_ERRORS as error:
         raise packages.import_failure(package, error) from error
+    if getattr(module, "__version__", None) is None:  # a folder of that name, or the rest of an uninstalled package
+        message = f"{package} has no version: it is damaged, or a folder of that name is imported instead."
+        raise BrokenEnvironmentError(message, hint=packages.install_hint(package))
     if package == "transformers":
         _check_transformers(module)
     return module
@@ -68,10 +71,7 @@ def broken_import(name: str, error: BaseException) -> BrokenEnvironmentError:
 
 
 def _check_transformers(transformers: Any) -> None:
-    version = getattr(transformers, "__version__", None)
-    if version is None:  # a folder of that name, or the rest of an uninstalled package
-        message = "transformers has no version: it is damaged, or a folder of that name is imported instead."
-        raise BrokenEnvironmentError(message, hint=packages.install_hint("transformers"))
+    version = transformers.__version__
     if tuple(int(part) for part in str(version).split(".")[:2] if part.isdigit()) < LOWEST_TRANSFORMERS:
         lowest = ".".join(map(str, LOWEST_TRANSFORMERS))
         raise BrokenEnvironmentError(
