@@ -23,7 +23,10 @@ _MODEL = "Model"
 _OUTPUT = "Output"
 _HUB = "Hub and cache"
 
-MODEL_HELP = "org/name, org/name@revision, a folder with a config.json, a config.json, or a snapshot file."
+MODEL_HELP = (
+    "org/name, org/name@revision, the address of a model's page, a folder with a config.json, a config.json, a "
+    ".safetensors file, or a snapshot file."
+)
 
 
 def option(
