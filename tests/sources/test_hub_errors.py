@@ -1,6 +1,7 @@
 """Errors of the Hub: each says what happened and what to do, and shows no token."""
 
 import traceback
+from dataclasses import replace
 
 import pytest
 
@@ -128,3 +129,27 @@ def test_server_that_is_no_hub_is_reported(hub, error_of):
     hub.fault("config.json", without=("X-Repo-Commit",))
 
     assert "unexpected response: it names no commit" in error_of(HubUnavailableError).message
+
+
+def test_without_a_token_none_is_blamed(hub, options):
+    hub.add_model("org/name", LLAVA)
+    hub.fault("config.json", status=401, headers={"X-Error-Message": "Invalid credentials in Authorization header"})
+    with pytest.raises(ModelNotFoundError, match="or none for anyone without a token"):
+        load(ModelRef("org/name"), options)
+
+
+@pytest.mark.parametrize(
+    ("token", "headers", "hint"),
+    [
+        (None, {}, "Try again in a few minutes. More requests are allowed with a token: hf auth login"),
+        (None, {"Retry-After": "90"}, "Try again later. More requests are allowed with a token: hf auth login"),
+        (OTHER, {"Retry-After": "90"}, "Try again later."),
+    ],
+)
+def test_too_many_requests_say_when_to_try_again(hub, options, token, headers, hint):
+    hub.add_model("org/name", LLAVA)
+    hub.fault("config.json", status=429, headers=headers)
+    with pytest.raises(HubUnavailableError, match="429, too many requests") as caught:
+        load(ModelRef("org/name"), replace(options, token=token))
+    assert caught.value.hint.startswith(hint)
+    assert ("token" in caught.value.hint) == (token is None)
