@@ -51,7 +51,7 @@ def torch_count(config):
 
 def is_native(config):
     try:
-        build.build(config, "org/name")
+        select(config, "org/name")
     except NotNativeError:
         return False
     return True

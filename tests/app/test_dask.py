@@ -59,8 +59,10 @@ def test_the_rows_of_a_cluster_are_those_of_this_process(executor, folders):
 
 
 def test_inspect_many_takes_the_executor_of_a_cluster(executor, folders):
-    there = vlm_inspect.inspect_many(folders, executor=executor, cache=False)
-    here = vlm_inspect.inspect_many(folders, cache=False)
+    unseen = {**LLAVA_1_5_7B, "image_token_index": 31_999}  # a worker builds it; the others are cached
+    models = [*folders, unseen]
+    there = list(vlm_inspect.inspect_many(models, executor=executor))
+    here = vlm_inspect.inspect_many(models, cache=False)
     for outcome, expected in zip(there, here, strict=True):
         if isinstance(expected, vlm_inspect.Inspected):
             assert outcome == expected

@@ -117,28 +117,24 @@ def no_leftovers(forked, tmp_path, monkeypatch):  # noqa: ARG001 - the warm proc
 
 
 @pytest.mark.usefixtures("new_process")
-def test_the_class_of_a_repo_is_built():
-    tree = run(code(), config={"width": 16, "layers": 5})
+def test_the_class_of_a_repo_is_built_without_secrets_and_without_a_home_folder(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secretsecretsecret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    early = "self.seen = ','.join(sorted(os.environ)); self.home = os.path.expanduser('~')"
+    tree = run(code(at_import="import os\n", early=early), config={"width": 16, "layers": 5})
     assert tree.root.class_name == "TinyModel"
     assert tree.total == 100 * 16 + 5 * (16 * 64 + 64 + 64 * 16 + 16)
     assert [name for name, _ in tree.find("layers").children] == ["0", "1", "2", "3", "4"]
     assert tree.config["layers"] == 5
     assert any("isolated" in note for note in tree.notes)
+    seen = dict(tree.root.attributes)
+    assert not set(seen["seen"].split(",")) & {"HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "HF_HOME"}
+    assert seen["home"] != str(Path.home())
 
 
 def test_flash_attention_need_not_be_installed():
     tree = run(code(early='assert config._attn_implementation == "eager"'), config={"width": 4})
     assert tree.total
-
-
-@pytest.mark.usefixtures("new_process")
-def test_the_code_gets_no_secrets_and_no_home_folder(monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "hf_secretsecretsecret")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    early = "self.seen = ','.join(sorted(os.environ)); self.home = os.path.expanduser('~')"
-    seen = dict(run(code(at_import="import os\n", early=early)).root.attributes)
-    assert not set(seen["seen"].split(",")) & {"HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "HF_HOME"}
-    assert seen["home"] != str(Path.home())
 
 
 # what untrusted code may try, and how it must fail; all tried in one run
