@@ -188,7 +188,7 @@ def test_an_empty_configuration_is_an_error_that_names_the_missing_keys(tmp_path
         record_of({}, tmp_path)
 
 
-def test_a_model_that_is_smaller_than_its_name_has_a_note(tmp_path):
+def test_the_count_of_a_model_that_is_smaller_than_its_name_is_uncertain(tmp_path):
     record = record_of(MISTRAL_SMALL_3_1, tmp_path)
     assert record.parameters.total == 23_340_272_640
-    assert "does not say whether the head is tied" in record.notes[0]
+    assert "does not say whether the head is tied" in record.parameters.uncertain

@@ -71,7 +71,8 @@ def _parameters(tree: ModuleTree, components: Sequence[Component]) -> Parameters
     text = [part for part in components if part.role in TEXT_ROLES]
     reasons = [part.unknown["active"] for part in text if "active" in part.unknown]
     active = None if reasons else sum(part.active or 0 for part in text)
-    return Parameters(tree.total, tree.ties, active, unknown={"active": reasons[0]} if reasons else {})
+    unknown = {"active": reasons[0]} if reasons else {}
+    return Parameters(tree.total, tree.ties, active, uncertain=tree.uncertain, unknown=unknown)
 
 
 def with_kind(architecture: Architecture) -> Architecture:

@@ -135,6 +135,8 @@ def build_result(
             if result is None and cached_only:
                 raise CacheMissError
             result = result or _build(candidate, model, checkpoint, options, key)
+            if result.architecture.parameters.uncertain:
+                result = _decide_ties(result, key, model, options, cached_only=cached_only)
         except candidate.skipped_by as error:
             if isinstance(error, NotNativeError):
                 reason = error
@@ -185,6 +187,18 @@ def _build(
     if key is not None and built.cacheable:
         default_cache().put(key, result)
     return result
+
+
+def _decide_ties(
+    result: CachedResult, key: str | None, model: ResolvedModel, options: InspectOptions, *, cached_only: bool
+) -> CachedResult:
+    """Let the checkpoint's tensor names decide the ties. Raises CacheMissError if `cached_only` forbids it."""
+    from vlm_inspect.app.ties import decided_by_checkpoint
+
+    decided = decided_by_checkpoint(result, key, model, options, cached_only=cached_only)
+    if decided is None:
+        raise CacheMissError
+    return decided
 
 
 def _get_cached(key: str | None, checkpoint: Checkpoint, *, with_tree: bool) -> CachedResult | None:

@@ -12,11 +12,13 @@ from vlm_inspect.app import batch, pipeline
 from vlm_inspect.app.pipeline import Inspection, SnapshotResult
 from vlm_inspect.app.requests import Request, inspect_requests
 from vlm_inspect.compare.compare import compare
+from vlm_inspect.core.architecture import Architecture
 from vlm_inspect.core.difference import Difference
 from vlm_inspect.core.errors import SnapshotError, VlmInspectError
 from vlm_inspect.core.model_ref import ModelIdentity, ModelRef, is_hub_id
-from vlm_inspect.core.options import InspectOptions
-from vlm_inspect.core.snapshot import Cause, CheckResult
+from vlm_inspect.core.module_tree import ModuleTree
+from vlm_inspect.core.options import Builder, InspectOptions
+from vlm_inspect.core.snapshot import Cause, CheckResult, Snapshot
 from vlm_inspect.settings import Settings
 from vlm_inspect.storage import snapshots
 from vlm_inspect.storage.atomic import write_file
@@ -24,6 +26,11 @@ from vlm_inspect.storage.snapshots import SnapshotFile
 
 _DEFAULTS = InspectOptions()
 _LONGEST_SHOWN = 200
+_BUILT: Collection[Builder] = ("transformers", "remote-code")
+_EVIDENCE_NOTE = (
+    "only one of the snapshot and the model now was counted with the checkpoint's tensors at hand; "
+    "they were compared with the head tied as in the snapshot."
+)
 
 
 class Written(Struct, frozen=True):
@@ -65,10 +72,52 @@ def prune(folder: Path, current: Sequence[Path]) -> list[Path]:
 
 
 def _write(request: Request, answer: Inspection, folder: Path) -> Written:
+    """Write a file, unless it holds more than the answer: it is then unchanged, or SnapshotError is raised."""
     result = to_snapshot(request, answer)
     name = snapshot_name(request)
     path = folder / snapshots.file_name(name)
+    existing = _read_existing(path)
+    if existing is not None:
+        _refuse_poorer(existing.architecture, answer, path)
+        if existing.architecture.parameters.uncertain is None and answer.architecture.parameters.uncertain:
+            same = _with_evidence_of(existing, answer)
+            if same is None or not compare(existing, Snapshot.of(*same)).empty:
+                raise SnapshotError(
+                    f"{path.name} holds ties that the checkpoint decided, and its tensors are not at hand now.",
+                    hint="Run it with access to the Hub or the weights, or remove the file first.",
+                    model=name,
+                )
+            return Written(name, path, notes=(*result.notes, _EVIDENCE_NOTE))
     return Written(name, path, changed=write(result.stored, path), notes=result.notes)
+
+
+def _read_existing(path: Path) -> Snapshot | None:
+    """The snapshot of a file that is overwritten; None if there is none, or it is damaged."""
+    try:
+        return snapshots.read(path).snapshot if path.is_file() else None
+    except VlmInspectError:
+        return None
+
+
+def _refuse_poorer(existing: Architecture, answer: Inspection, path: Path) -> None:
+    """Raise SnapshotError if the file holds a class that was built, and now nothing was built."""
+    now = answer.architecture
+    if existing.builder in _BUILT and now.builder not in _BUILT:
+        raise SnapshotError(
+            f"{path.name} holds {existing.model_class}, which was built; now the class is not built: "
+            f"{answer.no_tree or 'only the headers of the checkpoint were read.'}",
+            hint="Install what the class needs (vlm-inspect doctor), or remove the file first.",
+            model=now.model.id,
+        )
+
+
+def _with_evidence_of(before: Snapshot, answer: Inspection) -> tuple[Architecture, ModuleTree] | None:
+    """An answer with the head tied as in a snapshot, if a checkpoint decided only one of the two."""
+    if answer.tree is None:
+        return None
+    from vlm_inspect.app.ties import with_evidence_of  # describing a model again takes packages
+
+    return with_evidence_of(before.architecture, answer.architecture, answer.tree)
 
 
 def write(stored: SnapshotFile, path: Path) -> bool:
@@ -157,8 +206,7 @@ def check(
     for case in cases:
         outcome = next(outcomes) if case.error is None else batch.Failed(case.request, case.error)
         try:
-            taken = to_snapshot(case.request, batch.unwrap(outcome))
-            yield from _checked(case, taken, options, latest=latest)
+            yield from _checked(case, batch.unwrap(outcome), options, latest=latest)
         except VlmInspectError as error:
             message, hint = error.message, error.hint
             yield CheckOutcome(CheckResult(case.model, case.path.name, "failed", message=message, hint=hint))
@@ -236,14 +284,23 @@ def _pinned(stored: SnapshotFile) -> str | None:
     return stored.snapshot.architecture.model.revision
 
 
-def _checked(case: _Case, taken: SnapshotResult, options: InspectOptions, *, latest: bool) -> Iterator[CheckOutcome]:
+def _checked(case: _Case, answer: Inspection, options: InspectOptions, *, latest: bool) -> Iterator[CheckOutcome]:
     """Compare the file with the model at the pinned commit; with `latest`, then with the newest one."""
+    taken = to_snapshot(case.request, answer)
     if not case.path.is_file():
         yield CheckOutcome(CheckResult(case.model, case.path.name, "missing"), taken.stored, taken.notes)
         return
     stored = snapshots.read(case.path)
+    _refuse_poorer(stored.snapshot.architecture, answer, case.path)
     now = SnapshotFile(taken.snapshot, stored.follows)
-    yield _compare(case.path, stored, now, taken.notes)
+    same = _with_evidence_of(stored.snapshot, answer)
+    if same is None:
+        yield _compare(case.path, stored, now, taken.notes)
+    else:
+        like_stored = SnapshotFile(Snapshot.of(*same), stored.follows)
+        outcome = _compare(case.path, stored, like_stored, (*taken.notes, _EVIDENCE_NOTE))
+        is_certain = answer.architecture.parameters.uncertain is None
+        yield replace(outcome, now=now if is_certain and outcome.now else outcome.now)
     if latest and _pinned(stored) is not None:
         newest = pipeline.take_snapshot(case.request.reference, revision=case.revision, options=options)
         newer = _compare(case.path, now, newest.stored, newest.notes, cause="repository")

@@ -13,6 +13,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from vlm_inspect.builders import head_ties
 from vlm_inspect.builders.config_limits import check_largest
 from vlm_inspect.builders.config_values import first_architecture
 from vlm_inspect.core import errors
@@ -95,7 +96,8 @@ def _remote(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> B
         )
     config_class = _references(checkpoint.config).get("AutoConfig")
     code = process.RemoteCode(_code(checkpoint, ref, options), model_class, config_class)
-    return BuildResult(process.build(code, checkpoint.config, model))
+    tree = process.build(code, checkpoint.config, model)
+    return BuildResult(replace(tree, uncertain=head_ties.uncertainty(checkpoint.config, tree)))
 
 
 def _from_headers(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> BuildResult:

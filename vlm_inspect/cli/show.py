@@ -37,12 +37,14 @@ def inspect_one(
 
 
 def warn_if_doubtful(name: str, architecture: Architecture, output: Output) -> None:
-    """Warn that this may be another model: its class ignores parts of the configuration."""
+    """Warn that this may be another model, whose configuration the class ignores; note an uncertain count."""
     from vlm_inspect.render.text.warnings import ignored_keys_warning
 
     doubt = ignored_keys_warning(architecture)
     if doubt:
         output.warn(f"{name}: {doubt}")
+    if architecture.parameters.uncertain:
+        output.note(f"{name}: {architecture.parameters.uncertain}")
 
 
 EXAMPLES = """\

@@ -190,6 +190,8 @@ class ModuleTree(Struct, frozen=True):
     """What its builder could not determine."""
     stored_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Module path → dtype → bytes of its own tensors in the checkpoint, with quantization scales."""
+    uncertain: str | None = None
+    """Why the ties of the head depend on a checkpoint that was not available."""
 
     def find(self, path: str) -> ModuleNode | None:
         """Return the node at a path, or None."""

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from vlm_inspect.core.architecture import Architecture, Attention, Component, Experts, Layer, LayerStack
 from vlm_inspect.render.cells import Cell, Line, Table, code, concat, join, plain_text, text
-from vlm_inspect.render.facts import flash_attention, parameters
+from vlm_inspect.render.facts import flash_attention, mark, parameters
 from vlm_inspect.render.text import values
 from vlm_inspect.render.text.attention import attention_details, positions_cell
 from vlm_inspect.render.text.components import ROLE_NAMES, component_class, layers, numbered_role_names
@@ -64,6 +64,8 @@ class Card(Struct, frozen=True):
     about: tuple[Line, ...]
     total: int | None
     sections: tuple[Section, ...]
+    mark: str = ""
+    """Follows an uncertain total."""
     absent: tuple[Line, ...] = ()
     """Roles that the model does not have, with the reasons."""
     unknown: tuple[Line, ...] = ()
@@ -82,10 +84,11 @@ def build_card(architecture: Architecture, *, name: str | None = None, explain: 
         about=(*_about(architecture), *fusion_lines(architecture, explain=explain)),
         total=architecture.parameters.total,
         sections=tuple(_sections(architecture, explain=explain)),
+        mark=mark(architecture),
         absent=_roles(architecture.absent),
         unknown=_roles(architecture.unknown),
         ties=tie_cells(architecture.parameters.ties),
-        notes=architecture.notes,
+        notes=(*_doubt(architecture), *architecture.notes),
         warning=ignored_keys_warning(architecture) or "",
     )
 
@@ -152,6 +155,12 @@ def _shared_subtrees(group: Sequence[str]) -> tuple[str, ...]:
     return tuple(".".join(names) for names in parts)
 
 
+def _doubt(architecture: Architecture) -> Iterator[str]:
+    """The footnote of an uncertain count."""
+    if architecture.parameters.uncertain:
+        yield f"{values.UNCERTAIN.strip()} {architecture.parameters.uncertain}"
+
+
 def _headline(architecture: Architecture) -> Cell:
     name, count = architecture.model_class, parameters(architecture)
     class_name = code(name) if name else values.missing("model_class", architecture.unknown)
@@ -170,7 +179,8 @@ def _about(architecture: Architecture) -> Iterator[Line]:
     versions = ", ".join(f"{name} {version}" for name, version in libraries.items())
     yield "Built from", text(_BUILDERS[architecture.builder] + (f" ({versions})" if versions else ""))
     if any(part.active != part.parameters or "active" in part.unknown for part in architecture.components):
-        yield from _active_line(architecture.parameters.active, None, architecture.parameters.unknown)
+        for label, cell in _active_line(architecture.parameters.active, None, architecture.parameters.unknown):
+            yield label, concat(cell, text(mark(architecture)))
     yield "Flash attention", flash_attention(architecture)
     if architecture.quantization:
         yield "Quantization", text(quantization_text(architecture.quantization))
@@ -221,7 +231,8 @@ def _component_table(card: Card) -> Table:
     rows += [(text(name), values.ABSENT, dash, dash, dash) for name, _ in card.absent]
     rows += [(text(name), values.unknown(plain_text(reason)), dash, dash, dash) for name, reason in card.unknown]
     if card.total is not None:
-        rows.append((text("Total"), dash, dash, text(values.exact_count(card.total)), text("100.0 %")))
+        total = text(values.exact_count(card.total) + card.mark)
+        rows.append((text("Total"), dash, dash, total, text("100.0 %")))
     return Table(("Component", "Class", "Path", "Parameters", "Share"), tuple(rows), "Components", card.notes)
 
 

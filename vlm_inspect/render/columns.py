@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from vlm_inspect.core.architecture import Architecture, Role
 from vlm_inspect.core.errors import SettingsError
-from vlm_inspect.render.cells import Cell, Row, code, text
-from vlm_inspect.render.facts import COMPARISON, resolve_fact
+from vlm_inspect.render.cells import Cell, Row, code, concat, text
+from vlm_inspect.render.facts import COMPARISON, mark, resolve_fact
 from vlm_inspect.render.text import components
 from vlm_inspect.render.text.fusion import fusion_cell
 from vlm_inspect.render.text.values import ABSENT, NOT_APPLICABLE, count_cell, exact_count, missing, unknown
@@ -79,7 +79,9 @@ def _model_class(record: Architecture) -> Cell:
 
 
 def _count(record: Architecture, field: Literal["total", "active"]) -> Cell:
-    return count_cell(getattr(record.parameters, field), field, record.parameters.unknown)
+    count = getattr(record.parameters, field)
+    cell = count_cell(count, field, record.parameters.unknown)
+    return cell if count is None else concat(cell, text(mark(record)))
 
 
 def _parameters_of(*roles: Role) -> Callable[[Architecture], Cell]:
@@ -91,7 +93,8 @@ def _parameters_of(*roles: Role) -> Callable[[Architecture], Cell]:
         if reasons:
             return unknown(reasons[0])
         if parts:
-            return text(exact_count(sum(part.parameters or 0 for part in parts)))
+            count = exact_count(sum(part.parameters or 0 for part in parts))
+            return text(count + (mark(record) if Role.LM_HEAD in roles else ""))
         # with a known total, the components hold all parameters, so this role has none
         return ABSENT if record.parameters.total is not None else missing("total", record.parameters.unknown)
 

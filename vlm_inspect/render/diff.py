@@ -13,7 +13,7 @@ from vlm_inspect.core.module_tree import folded_path, is_below
 from vlm_inspect.render import diff_text
 from vlm_inspect.render.cells import Cell, Table, code, concat, join, text
 from vlm_inspect.render.text.components import ROLE_NAMES, numbered_role_names
-from vlm_inspect.render.text.values import NOT_APPLICABLE, exact_count, plural, short_count
+from vlm_inspect.render.text.values import NOT_APPLICABLE, UNCERTAIN, exact_count, plural, short_count
 
 Sign = Literal["~", "+", "-", ">", "?", ""]
 State = Literal["changed", "added", "removed", "moved", "unknown", "unchanged"]
@@ -92,7 +92,7 @@ def build_report(difference: Difference) -> Report:
         versions=diff_text.versions(difference),
         empty=difference.empty,
         sections=tuple(_sections(difference)),
-        total=_count_line("total", difference.total_before, difference.total_after),
+        total=_total_line(difference),
         moves=tuple(SignedCell(">", diff_text.move_cell(move)) for move in difference.moves),
         paths=tuple(SignedCell(SIGNS[change.kind], diff_text.path_cell(change)) for change in difference.paths),
         incomparable=tuple(_incomparable(difference)),
@@ -148,6 +148,17 @@ def _line(change: Change) -> Line:
         diff_text.value_cell(change.field, change.before),
         diff_text.value_cell(change.field, change.after),
     )
+
+
+def _total_line(difference: Difference) -> Line | None:
+    """The totals, each with a mark if it is uncertain."""
+    line = _count_line("total", difference.total_before, difference.total_after)
+    doubt = next((each for each in difference.incomparable if each.field == "parameters" and not each.roles), None)
+    if line is None or doubt is None:
+        return line
+    totals = (difference.total_before, doubt.before), (difference.total_after, doubt.after)
+    before, after = (text(UNCERTAIN if reason and total is not None else "") for total, reason in totals)
+    return replace(line, before=concat(line.before, before), after=concat(line.after, after))
 
 
 def _count_line(title: str, before: int | None, after: int | None) -> Line | None:

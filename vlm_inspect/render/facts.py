@@ -80,7 +80,12 @@ def fact_warnings(row: Row) -> tuple[str, ...]:
 def parameters(architecture: Architecture) -> Cell:
     """`8.40B`."""
     total, unknowns = architecture.parameters.total, architecture.parameters.unknown
-    return values.missing("total", unknowns) if total is None else text(values.short_count(total))
+    return values.missing("total", unknowns) if total is None else text(values.short_count(total) + mark(architecture))
+
+
+def mark(architecture: Architecture) -> str:
+    """The mark of a count that includes the head, if the record does not know whether the head is tied."""
+    return values.UNCERTAIN if architecture.parameters.uncertain else ""
 
 
 def flash_attention(architecture: Architecture) -> Cell:
@@ -147,7 +152,7 @@ def _backbone(architecture: Architecture) -> Cell:
 
     def describe(component: Component) -> Cell:
         figures = [depths(component)] if component.stacks else []
-        figures += [values.short_count(count)] if count is not None else []
+        figures += [values.short_count(count) + mark(architecture)] if count is not None else []
         class_name = values.class_cell(component.class_name, component.unknown)
         return concat(class_name, text("".join(f", {figure}" for figure in figures)))
 

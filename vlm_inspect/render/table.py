@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from vlm_inspect.core.architecture import Architecture
 from vlm_inspect.render.cells import Cell, Row, Table, concat, text
 from vlm_inspect.render.columns import Column, Kind, select_columns
-from vlm_inspect.render.text.values import NOT_APPLICABLE, is_truncated
+from vlm_inspect.render.text.values import NOT_APPLICABLE, UNCERTAIN, is_truncated
 from vlm_inspect.render.text.warnings import MARK, ignored_keys_warning
 
 _TITLES: Mapping[Kind, str] = {"architectures": "Model architectures", "comparison": "Model comparison"}
@@ -54,6 +54,8 @@ def _notes(rows: Sequence[Row]) -> tuple[str, ...]:
             continue
         if warning := ignored_keys_warning(row.architecture):
             warnings[f"{MARK.strip()} {row.name}: {warning}"] = None
+        if reason := row.architecture.parameters.uncertain:
+            warnings[f"{UNCERTAIN.strip()} {row.name}: {reason}"] = None
         for sentence in _sentences(row.architecture):
             models.setdefault(sentence, {})[row.name] = None
     return (*warnings, *(f"{', '.join(names)}: {sentence}" for sentence, names in models.items()))

@@ -12,11 +12,12 @@ from itertools import groupby, islice
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from vlm_inspect.core.errors import InvalidReferenceError
 from vlm_inspect.core.module_tree import UNKNOWN_CLASS, ModuleNode, ModuleTree, Shape, is_below, join
 from vlm_inspect.render.cells import escape_control_chars
-from vlm_inspect.render.text.values import exact_count
+from vlm_inspect.render.text.values import UNCERTAIN, exact_count
 
 _MAX_SEARCHED_PATHS = 50_000
 _MAX_SUGGESTIONS = 5
@@ -76,7 +77,10 @@ def fold(tree: ModuleTree, *, focus: str = "", depth: int | None = None) -> Fold
 
 def tree_lines(tree: ModuleTree, *, focus: str = "", depth: int | None = None) -> tuple[TreeLine, ...]:
     """The lines of the folded tree. Raises InvalidReferenceError if there is no module at `focus`."""
-    return tuple(_lines(fold(tree, focus=focus, depth=depth), 0))
+    root, *lines = _lines(fold(tree, focus=focus, depth=depth), 0)
+    if tree.uncertain and not focus:
+        root = replace(root, counts=root.counts + UNCERTAIN)
+    return (root, *lines)
 
 
 def tree_text(tree: ModuleTree, *, focus: str = "", depth: int | None = None) -> str:
@@ -89,7 +93,8 @@ def tree_text(tree: ModuleTree, *, focus: str = "", depth: int | None = None) ->
 
 def tree_data(tree: ModuleTree, *, focus: str = "", depth: int | None = None) -> dict[str, Any]:
     """The folded tree as data for JSON."""
-    return _data(fold(tree, focus=focus, depth=depth))
+    data = _data(fold(tree, focus=focus, depth=depth))
+    return {**data, "uncertain": tree.uncertain} if tree.uncertain and not focus else data
 
 
 class _Folding:

@@ -14,7 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from vlm_inspect.core.checkpoint import TensorHeaders
-from vlm_inspect.core.errors import BadHeaderError, HubUnavailableError, NoHeadersError
+from vlm_inspect.core.errors import BadHeaderError, HubUnavailableError, NoHeadersError, VlmInspectError
 from vlm_inspect.core.model_ref import ModelIdentity, ModelRef
 from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources import catalogue, safetensors
@@ -62,6 +62,38 @@ def load(
         )
     files = HubFiles(ModelRef(identity.id, identity.revision), options)
     return files.request.run(options, partial(safetensors.read_headers, files, identity.id, adapter=adapter))
+
+
+def tensor_names(
+    ref: ModelRef, identity: ModelIdentity, options: InspectOptions, expected: Sequence[str], *, is_sharded: bool
+) -> frozenset[str] | None:
+    """Return the names of a checkpoint's tensors, from its index or its single file.
+
+    On the Hub this is one small request if the guess `is_sharded` is right, else two; none if they are cached.
+
+    Args:
+        ref: The model.
+        identity: The model and its commit.
+        options: Hub settings.
+        expected: Names of about as many tensors, by which the length of a header is estimated.
+        is_sharded: Whether the checkpoint probably has several files.
+
+    Returns:
+        Empty if the checkpoint has no safetensors; None if they are not at hand: offline, or unreadable.
+
+    """
+    read = partial(safetensors.read_names, expected=expected, is_sharded=is_sharded)
+    try:
+        if ref.path is not None:
+            folder = ref.path if ref.path.is_dir() else ref.path.parent
+            return read(LocalFiles(folder, ref.name), ref.name)
+        if identity.source == "catalogue":
+            known = catalogue.headers(identity.id)
+            return None if known is None else frozenset(tensor.name for tensor in known.tensors)
+        files = HubFiles(ModelRef(identity.id, identity.revision), options)
+        return files.request.run(options, partial(read, files, identity.id))
+    except (OSError, VlmInspectError):
+        return None
 
 
 def read_file(path: Path) -> TensorHeaders:

@@ -11,13 +11,14 @@ import math
 import re
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
+from functools import partial
 from threading import Lock
 from typing import Any, Protocol
 
 from msgspec import Struct
 
 from vlm_inspect.core.checkpoint import TensorFile, TensorHeaders, TensorInfo
-from vlm_inspect.core.errors import BadHeaderError, NoHeadersError
+from vlm_inspect.core.errors import BadHeaderError, HubUnavailableError, NoHeadersError
 from vlm_inspect.core.module_tree import is_path_part
 
 SINGLE = "model.safetensors"
@@ -125,6 +126,34 @@ def read_headers(files: Files, model: str, *, adapter: bool = False) -> TensorHe
     if not shards:
         raise _no_headers(files.names(), model, adapter=adapter)
     return merge_headers(shards, files.headers(shards), model, notes, may_be_unfinished=files.may_be_unfinished)
+
+
+def read_names(files: Files, model: str, expected: Sequence[str], *, is_sharded: bool) -> frozenset[str]:
+    """Read the names of a model's tensors; empty if there is neither an index nor a single file.
+
+    With the right guess of `is_sharded`, one file is read: the index, or the header of the single file, whose
+    length is estimated by the `expected` names. Raises SourceError.
+    """
+    readers = (partial(_names_in_index, files, model), partial(_names_in_single_file, files, model, expected))
+    first, second = readers if is_sharded else readers[::-1]
+    try:
+        names = first()
+    except HubUnavailableError:  # offline, the other one may be cached
+        return second()
+    return names or second()
+
+
+def _names_in_index(files: Files, model: str) -> frozenset[str]:
+    text = files.read(INDEX, INDEX_LIMIT)
+    shards = {} if text is None else parse_index(text, INDEX, model)
+    return frozenset(name for names in shards.values() for name in names)
+
+
+def _names_in_single_file(files: Files, model: str, expected: Sequence[str]) -> frozenset[str]:
+    raw = files.headers({SINGLE: tuple(expected)})[SINGLE]
+    if raw is None or raw.text is None:
+        return frozenset()
+    return frozenset(tensor.name for tensor in parse_header(raw.text, SINGLE, model).tensors)
 
 
 def merge_headers(

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -168,6 +168,14 @@ def key_for_commit(builder: Builder, config: Mapping[str, Any], model: ModelIden
     is_remote = builder == "remote-code"
     versions = library_versions.environment_versions() if is_remote else library_versions.library_versions()
     return None if versions is None else _digest(builder, versions, content, model.id, model.revision)
+
+
+def key_for_ties(key: str, model: ModelIdentity, names: Collection[str]) -> str:
+    """Return the key of a result that the names of the checkpoint's tensors decide, from that of the class.
+
+    Of a commit the names are always the same: they may be left out.
+    """
+    return _digest("ties", key, *((model.id, model.revision) if model.revision else sorted(names)))
 
 
 def _digest(*parts: object) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from vlm_inspect.builders import head_ties
 from vlm_inspect.builders.config_limits import check_sizes, counted_modules
 from vlm_inspect.builders.transformers import missing_packages, module_tree, patches, select, unused_keys
 from vlm_inspect.builders.transformers.not_built import not_built
@@ -55,9 +56,10 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
             notes=(
                 *selected.notes,
                 *(missing_packages.missing_part_note(path, reason) for path, reason in absent.items()),
-                *not_built(stated, resolved, tree),
+                *not_built(stated, tree),
             ),
             missing_modules=absent,
+            uncertain=head_ties.uncertainty(config, tree),
             unused_config_keys=unused_keys.unused_keys(stated, resolved, base, reads, tree.root),
         )
 

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from vlm_inspect.builders.config_values import quantization_config
-from vlm_inspect.builders.transformers.build import resolve, selected_class, without_runtime
+from vlm_inspect.builders.transformers.build import resolve, selected_class
 from vlm_inspect.builders.transformers.module_tree import read_model
 from vlm_inspect.builders.transformers.not_built import not_built
 from vlm_inspect.builders.transformers.patches import patched
@@ -32,7 +32,7 @@ def load(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> Loadi
     with _selected(config, model) as (selected, resolved):
         live, info = _run_loader(selected.model_class, resolved, headers.tensors, model)
         tree = read_model(live, resolved, selected.notes)
-        notes = (*tree.notes, *not_built(without_runtime(config), resolved, tree))
+        notes = (*tree.notes, *not_built(config, tree))
         return _loading_info(live, replace(tree, notes=notes), info, headers)
 
 
@@ -50,6 +50,15 @@ def rename(config: Mapping[str, Any], keys: Sequence[str], model: str) -> Loadin
             converted=converted,
             not_by_peft=frozenset(key for key in keys if paths[key] in state and by_peft[key] != paths[key]),
         )
+
+
+def stored_paths(config: Mapping[str, Any], names: Iterable[str], model: str) -> frozenset[str]:
+    """Return the paths of the model that a checkpoint's tensors are for, without those of numbered layers.
+
+    Raises as `load`.
+    """
+    loading = rename(config, [name for name in names if not any(map(str.isdecimal, name.split(".")))], model)
+    return frozenset(loading.paths.values()) & loading.shapes.keys()
 
 
 def empty_model(model_class: Any, resolved: Any) -> Any:

@@ -71,7 +71,7 @@ def _shares(card: Card, width: int) -> RenderableType:
         grid.add_row(Text(section.title, style=console.HEADING), *class_name, count, section.percent, *bars)
     if card.total is not None:
         total = exact_count(card.total) if is_wide else short_count(card.total)
-        grid.add_row(Text("Total", style=console.FAINT), *([""] if is_wide else []), total)
+        grid.add_row(Text("Total", style=console.FAINT), *([""] if is_wide else []), total + card.mark)
     return grid
 
 

@@ -19,6 +19,8 @@ from vlm_inspect.render.cells import Cell, code, concat, text
 ABSENT = text("none")
 NOT_APPLICABLE = text("—")
 NOT_STATED = text("not stated")
+UNCERTAIN = " (?)"
+"""Follows a count that depends on a checkpoint that was not available."""
 
 _MAX_REASON_LENGTH = 60
 
