@@ -108,7 +108,7 @@ def test_hostile_names_in_json_and_as_names(value):
 
 def test_a_long_list_of_paths_is_collapsed_in_markdown():
     written = difference_markdown(build_report(DIFFERENCES["paths"]))
-    before, _, after = written.partition("<details>\n<summary><b>Modules and parameters</b> (13)</summary>\n\n")
+    before, _, after = written.partition("<details>\n<summary><b>Modules and tensors</b> (13)</summary>\n\n")
     assert "rotary_emb" not in before
     assert after.count("\n- ") + 1 == 13
     assert "\n\n</details>" in after

@@ -207,7 +207,7 @@ def difference_tables(report: Report) -> tuple[Table, ...]:
         changes_table(report),
         Table(("Component", "Path", "Description", "State"), components, "Components"),
         _paths_table("Moved", "Move", report.moves),
-        _paths_table("Modules and parameters", "Path", report.paths),
+        _paths_table("Modules and tensors", "Path", report.paths),
         Table(("Component", "Facts", "Reason"), incomparable, "Not comparable"),
     )
     return tuple(table for table in candidates if table.rows)

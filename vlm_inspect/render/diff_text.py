@@ -12,6 +12,8 @@ from vlm_inspect.render.text.values import ABSENT, dimensions, exact_count, plur
 # facts whose text is not the name of a class, type or path
 _PLAIN_TEXT = ("attention kind", "norm eps", "other embeddings", "quantization")
 _SIZES = ("patch size", "image size")
+# elsewhere, "parameters" are numbers, and not tensors
+_NOUNS = {"module": "module", "parameter": "tensor"}
 _SHORT_COMMIT = 7
 _COMMIT_LENGTH = 40
 _MOST_RUNS = 12
@@ -91,10 +93,10 @@ def _layer_order(kinds: Sequence[int | str]) -> str:
 
 
 def move_cell(move: Move) -> Cell:
-    """`` `a.b.*` → `a.*`, 391 parameters ``."""
-    noun = "parameter" if move.parameters == 1 else "parameters"
+    """`` `a.b.*` → `a.*`, 391 tensors ``."""
+    noun = "tensor" if move.tensors == 1 else "tensors"
     before, after = move_ends(move)
-    return concat(code(before), text(" → "), code(after), text(f", {exact_count(move.parameters)} {noun}"))
+    return concat(code(before), text(" → "), code(after), text(f", {exact_count(move.tensors)} {noun}"))
 
 
 def move_ends(move: Move) -> tuple[str, str]:
@@ -108,7 +110,7 @@ def move_ends(move: Move) -> tuple[str, str]:
 def path_cell(change: PathChange) -> Cell:
     """`` 33 modules `a.*.b`: `Rotary` → `Embedding` ``; of an added or removed path its only value."""
     count = "" if change.count == 1 else f"{exact_count(change.count)} "
-    noun = change.what if change.count == 1 else f"{change.what}s"
+    noun = _NOUNS[change.what] + ("" if change.count == 1 else "s")
     label = concat(text(f"{count}{noun} "), code(change.path or "(the model itself)"), text(": "))
     before, after = _class_or_shape(change, change.before), _class_or_shape(change, change.after)
     if change.kind == "changed":

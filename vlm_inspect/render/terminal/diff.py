@@ -64,7 +64,7 @@ def _report(report: Report, columns: _Columns) -> Iterator[RenderableType]:
     ]
     for title, paths in (
         ("Moved", report.moves),
-        ("Modules and parameters", report.paths),
+        ("Modules and tensors", report.paths),
         ("Not comparable", incomparable),
     ):
         yield from console.titled(title, [_with_sign(path.sign, console.styled_text(path.cell)) for path in paths])
