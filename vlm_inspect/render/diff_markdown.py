@@ -59,7 +59,7 @@ def _components_without_changes(sections: Sequence[Section]) -> Iterator[str]:
     states: dict[str, list[Cell]] = {}
     for section in sections:
         if not section.lines:
-            cell = concat(text(f"{section.title} ("), section.about, text(")"))
+            cell = concat(text(f"{section.title} ("), section.description, text(")"))
             states.setdefault(section.state, []).append(cell)
     for state, components in states.items():
         yield _inline(concat(text(f"{state.capitalize()}: "), join(components, " · ")))

@@ -152,7 +152,7 @@ def _whole_line(line: Line) -> Text:
 
 def _one_line(section: Section) -> Text:
     """`Language model  LlamaModel, 32 layers, 7.50B  unchanged`."""
-    line = _section_title(section).append("  ").append_text(console.styled_text(section.about, console.FAINT))
+    line = _section_title(section).append("  ").append_text(console.styled_text(section.description, console.FAINT))
     return line.append(f"  {section.state}", style=_STYLES[SIGNS[section.state]] or console.FAINT)
 
 
