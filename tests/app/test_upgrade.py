@@ -36,7 +36,7 @@ def difference(model_type):
 )
 def test_a_level_that_went_is_one_move_and_nothing_else(model_type, moves):
     found = difference(model_type)
-    assert sorted((move.before, move.after, move.parameters) for move in found.moves) == moves
+    assert sorted((move.before, move.after, move.tensors) for move in found.moves) == moves
     assert not found.changes
     assert not found.paths
 
@@ -64,4 +64,4 @@ def test_the_cause_is_said_once_over_all():
         if not (found := difference(name)).empty
     ]
     moved = [line.text for line in report_lines(verdicts) if line.sign == ">"]
-    assert moved == ["….vision_model.* → ….*: 3 models, 1,381 parameters moved"]
+    assert moved == ["….vision_model.* → ….*: 3 models, 1,381 tensors moved"]

@@ -23,6 +23,13 @@ def of_type(model_type):
     return Snapshot.of(describe(tree, identity, "transformers"), tree)
 
 
+def of_config(config):
+    """The model that a configuration builds."""
+    tree = build.build(config, config["model_type"])
+    identity = ModelIdentity(config["model_type"], source="local")
+    return Snapshot.of(describe(tree, identity, "transformers"), tree)
+
+
 @cache
 def modules_of_type(model_type):
     """Its modules, of two layers in each stack; mllama needs all, since it states where its kinds lie."""

@@ -116,7 +116,10 @@ def test_an_unknown_part_makes_its_facts_incomparable(unknown, expected):
 def test_two_kinds_of_layers_differ_in_the_facts_that_they_do_not_share():
     windowed = replace(PLAIN, attention=replace(PLAIN.attention, sliding_window=512))
     changes, _ = facts(described(PLAIN), described(windowed, PLAIN))
-    assert changes == {"layer order": (None, (1, 2)), "kind 1 sliding window": (None, 512)}
+    assert changes == {
+        "layer order": (None, ("sliding attention", "full attention")),
+        "sliding attention: sliding window": (None, 512),
+    }
 
 
 def test_a_nan_eps_equals_itself():

@@ -111,7 +111,7 @@ def test_a_move_covers_as_many_parameters_as_it_states(both):
     old, new = (dict(root.parameter_paths()) for root in both)
     moves = compare(*map(snapshot, both)).moves
     moved = [path for path in old.keys() - new.keys() if new.get(path_mapper(moves)(path)) == old[path]]
-    assert len(moved) >= sum(move.parameters for move in moves)
+    assert len(moved) >= sum(move.tensors for move in moves)
 
 
 @examples(1.5)
@@ -133,7 +133,7 @@ def test_every_removed_path_is_moved_or_reported(both):
 def test_no_two_moves_share_an_end(both):
     moves = compare(*map(snapshot, both)).moves
     assert len({move.before for move in moves}) == len(moves) == len({move.after for move in moves})
-    assert all(move.parameters > 0 for move in moves)
+    assert all(move.tensors > 0 for move in moves)
 
 
 def test_a_real_model_does_not_differ_from_itself(model):

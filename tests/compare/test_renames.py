@@ -21,7 +21,8 @@ from tests.compare.trees import (
 from tests.examples import in_full
 from vlm_inspect.compare.compare import compare
 from vlm_inspect.compare.paths import path_mapper
-from vlm_inspect.compare.renames import Side, votes
+from vlm_inspect.compare.rename_evidence import Side
+from vlm_inspect.compare.renames import votes
 from vlm_inspect.core.architecture import Component, Role
 from vlm_inspect.core.difference import Move
 from vlm_inspect.core.module_tree import NodePool, folded_path

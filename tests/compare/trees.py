@@ -184,3 +184,18 @@ def below(root, pattern):
     """The parameters below a pattern."""
     prefix = f"{pattern}." if pattern else ""
     return [path for path, _ in root.parameter_paths() if folded_path(path).startswith(prefix)]
+
+
+def replaced(root, pattern, name):
+    """The tree with other modules of the same shapes at a pattern: other classes, and other names at every level."""
+    parent, _, old = pattern.rpartition(".")
+
+    def edit(children):
+        return [(name, _other(child)) if key == old else (key, child) for key, child in children]
+
+    return edited(root, parent, edit)
+
+
+def _other(module):
+    children = tuple((name if name.isdigit() else f"other_{name}", _other(child)) for name, child in module.children)
+    return _POOL.node(f"Other{module.class_name}", parameters=module.parameters, children=children)

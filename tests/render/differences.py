@@ -93,7 +93,7 @@ UNKNOWN = Difference(
         Change((), "model type", "phi3_v", "idefics2"),
         Change((TEXT,), "width", 3072, 4096, (2,)),
         Change((TEXT,), "rotary", before=False, after=True, pairs=(2,)),
-        Change((TEXT,), "layer order", None, (1, 1, 2) * 10, (2,)),
+        Change((TEXT,), "layer order", None, ("sliding attention", "sliding attention", "full attention") * 10, (2,)),
         Change((TEXT,), "norms", ("a_norm", "b_norm"), tuple(f"norm_{index}" for index in range(20)), (2,)),
     ),
     incomparable=(

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.difference import Change, Difference, Move, PathChange
+from vlm_inspect.core.difference import Change, ComponentPair, Difference, Move, PathChange
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.snapshot import CheckResult
 from vlm_inspect.render.check import (
@@ -62,13 +62,36 @@ UPGRADE = [
 
 def test_a_move_in_several_models_is_reported_once():
     moved = [line for line in report_lines(UPGRADE) if line.sign == ">"]
-    assert [line.text for line in moved] == ["….vision_model.* → ….*: 2 models, 1,173 parameters moved"]
+    assert [line.text for line in moved] == ["….vision_model.* → ….*: 2 models, 1,173 tensors moved"]
 
 
 def test_a_renamed_parameter_has_no_wildcard():
     move = Move("model.norm.gamma", "model.norm.weight", 1, what="parameter")
     (line,) = [line for line in report_lines([result("one", moves=(move,))]) if line.sign == ">"]
-    assert line.text.startswith("….gamma → ….weight: 1 model, 1 parameter moved")
+    assert line.text.startswith("….gamma → ….weight: 1 model, 1 tensor moved")
+
+
+def test_values_read_as_in_diff():
+    vision = (Role.VISION_ENCODER,)
+    changes = (
+        Change(vision, "image size", (336, 336), (384, 384), (0,)),
+        Change(vision, "layer order", ("sliding attention", "full attention") * 17, ("full attention",) * 34, (0,)),
+        Change((Role.PROJECTOR,), "component", "Linear", None, (1,)),
+        Change((Role.OTHER,), "component", None, "Extra", (2,)),
+    )
+    pairs = (
+        ComponentPair(Role.VISION_ENCODER, "tower", "tower"),
+        ComponentPair(Role.PROJECTOR, "model.projector"),
+        ComponentPair(Role.OTHER, None, "model.extra"),
+    )
+    one = result("one", changes=changes)
+    lines = report_lines([replace(one, difference=replace(one.difference, pairs=pairs))])
+    assert [line.text for line in lines if line.indent] == [
+        "vision_encoder: image size 336 x 336 → 384 x 384",
+        "vision_encoder: layer order 1 x sliding attention + 1 x full attention, 17 times → 34 x full attention",
+        "projector: component at model.projector: Linear",
+        "other: component at model.extra: Extra",
+    ]
 
 
 def test_changes_are_grouped_by_cause():
@@ -123,7 +146,7 @@ def test_each_annotation_is_one_line_that_names_its_file():
 def test_the_report_as_data():
     data = json.loads(json.dumps(report_data(UPGRADE)))
     assert [each["status"] for each in data["models"]].count("different") == 5
-    assert data["models"][0]["difference"]["moves"][0]["parameters"] == 391
+    assert data["models"][0]["difference"]["moves"][0]["tensors"] == 391
 
 
 HOSTILE = "x\n::error::owned\x1b[2J%0A|<b>[a](b)"

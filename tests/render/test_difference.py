@@ -5,7 +5,7 @@ import re
 
 import pytest
 from markdown_it import MarkdownIt
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 from rich.cells import cell_len
 
 from tests.render.differences import COMPONENTS, DIFFERENCES, SAME, SAME_BUT_UNKNOWN, TOWERS, UPGRADE, named
@@ -108,7 +108,7 @@ def test_hostile_names_in_json_and_as_names(value):
 
 def test_a_long_list_of_paths_is_collapsed_in_markdown():
     written = difference_markdown(build_report(DIFFERENCES["paths"]))
-    before, _, after = written.partition("<details>\n<summary><b>Modules and parameters</b> (13)</summary>\n\n")
+    before, _, after = written.partition("<details>\n<summary><b>Modules and tensors</b> (13)</summary>\n\n")
     assert "rotary_emb" not in before
     assert after.count("\n- ") + 1 == 13
     assert "\n\n</details>" in after
@@ -179,6 +179,9 @@ def test_html_has_the_rows_of_the_terminal():
     assert ["Language model", "model.language_model", "LlamaModel, 32 layers, 7.50B", "unchanged"] in rows
 
 
+DENSE_AND_SPARSE = "2 x dense + 1 x mixture of experts, 4 times"
+
+
 @pytest.mark.parametrize(
     ("field", "value", "expected"),
     [
@@ -194,13 +197,9 @@ def test_html_has_the_rows_of_the_terminal():
         ("parameters", 1234567, "1,234,567"),
         ("width", 4096, "4096"),
         ("width", None, "none"),
-        ("stack 1 layer order", (1, 1, 2) * 4, "4 x (2 of kind 1, 1 of kind 2)"),
-        ("layer order", (1, 2, 2), "1 of kind 1, 2 of kind 2"),
-        (
-            "layer order",
-            (1, 2) * 10 + (1,),
-            ", ".join(["1 of kind 1", "1 of kind 2"] * 6) + ", … (21 layers)",
-        ),
+        ("stack 1 layer order", ("dense", "dense", "mixture of experts") * 4, DENSE_AND_SPARSE),
+        ("layer order", ("kind 1", "kind 2", "kind 2"), "1 x kind 1 + 2 x kind 2"),
+        ("layer order", ("sliding", "full") * 10 + ("sliding",), "1 x sliding, then 1 x full + 1 x sliding, 10 times"),
     ],
 )
 def test_values(field, value, expected):
@@ -211,3 +210,15 @@ def test_classes_are_code_and_prose_is_not():
     assert value_cell("class", "CLIPModel")[0].code
     assert not value_cell("attention kind", "multi-head")[0].code
     assert not value_cell("norm eps", "1e-05 / 1e-06")[0].code
+
+
+def test_an_added_or_removed_component_has_its_path():
+    tower = DIFFERENCES["components"].pairs[0]
+    for pair in (tower, replace(tower, before=None, after=tower.before)):
+        difference = replace(COMPONENTS, pairs=(pair, *COMPONENTS.pairs[1:]))
+        assert re.search(r"Vision encoder \d  model.vision_tower, CLIPVisionModel", terminal(difference))
+        assert re.search(
+            r"Vision encoder \d \(`model.vision_tower`, `CLIPVisionModel`",
+            difference_markdown(build_report(difference)),
+        )
+        assert difference_data(difference)["pairs"][0]["before" if pair.before else "after"] == "model.vision_tower"

@@ -18,11 +18,12 @@ from tests.render.records import (
     table,
 )
 from vlm_inspect.core.architecture import Attention, Component, Experts, Layer, LayerStack, Mlp, Norm, Role
+from vlm_inspect.core.layer_kinds import kind_names
 from vlm_inspect.core.stages import BlockStage, ConvStage, LinearStage, OtherStage, PoolingStage
 from vlm_inspect.render.cells import Row, code, plain_text
 from vlm_inspect.render.table import build_table
 from vlm_inspect.render.text import components
-from vlm_inspect.render.text.layers import kind_names, mlp_cell, stack_cell
+from vlm_inspect.render.text.layers import mlp_cell, name_cell, stack_cell
 from vlm_inspect.render.text.stages import activation_name, norm_cell, stages_cell
 from vlm_inspect.render.text.values import (
     exact_count,
@@ -283,7 +284,7 @@ def test_many_kinds_are_named_by_the_main_difference():
 )
 def test_kinds_are_named_by_their_difference(first, second, names):
     kinds = [Layer("L", 1, first), Layer("L", 2, second)]
-    assert [plain_text(name) for name in kind_names(kinds)] == names
+    assert [plain_text(name_cell(name)) for name in kind_names(kinds)] == names
 
 
 def test_kinds_are_named_by_several_differences_if_needed():
@@ -291,7 +292,7 @@ def test_kinds_are_named_by_several_differences_if_needed():
         return Layer("L", 1, Attention("A", sliding_window=window), Mlp("M", 1, hidden, 1))
 
     names = kind_names([layer(8, 1), layer(8, 2), layer(None, 2)])
-    assert [plain_text(name) for name in names] == [
+    assert [plain_text(name_cell(name)) for name in names] == [
         "sliding attention, MLP width 1",
         "sliding attention, MLP width 2",
         "full attention, MLP width 2",

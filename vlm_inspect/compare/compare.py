@@ -60,10 +60,13 @@ def _compare_trees(before: Snapshot, after: Snapshot) -> PathDifference:
         return PathDifference()
     old, new = before.architecture, after.architecture
     hidden = {*_missing_paths(old, new), *_missing_paths(new, old)}
-    if not hidden:
-        return compare_paths(before.modules, after.modules)
-    pool = NodePool()
-    return compare_paths(_emptied(before.modules, "", hidden, pool), _emptied(after.modules, "", hidden, pool))
+    trees, pool = (before.modules, after.modules), NodePool()
+    first, second = (_emptied(tree, "", hidden, pool) for tree in trees) if hidden else trees
+    return compare_paths(first, second, _roles(old), _roles(new))
+
+
+def _roles(architecture: Architecture) -> dict[str, Role]:
+    return {path: component.role for component in architecture.components for path in component.paths}
 
 
 def _missing_paths(one: Architecture, other: Architecture) -> Iterator[str]:

@@ -10,12 +10,13 @@ from msgspec import Struct, field
 
 from vlm_inspect.core import architecture as records
 from vlm_inspect.core.difference import Value
+from vlm_inspect.core.layer_kinds import kind_names
 from vlm_inspect.core.stages import BlockStage, ConvStage, EmbeddingStage, LinearStage, MlpStage, Stage
 
 Named = Iterator[tuple[str, Value | None]]
 
 # prefixes of facts about one of several stacks, kinds of layers, attention modules or groups of experts
-_PREFIX = re.compile(r"^(stack \d+ )?(kind \d+ )?(mixer \d+ )?((text|vision|group \d+) (?=expert|shared|router))?")
+_PREFIX = re.compile(r"^(stack \d+ )?([^:]*: )?(mixer \d+ )?((text|vision|group \d+) (?=expert|shared|router))?")
 
 # record fields that may be unknown → names of the facts in them, where they differ
 _COMPONENT_FIELDS = {"class_name": "class", "stacks": "layers"}
@@ -126,7 +127,8 @@ def _known(component: records.Component) -> Named:
     for stage in component.extra_modules:
         yield _module_fact(stage), stage.class_name or "gated MLP"
     for prefix, stack in _stacks(component):
-        yield f"{prefix}layer order", tuple(kind + 1 for kind in stack.order)
+        names = _kind_names(stack.kinds)
+        yield f"{prefix}layer order", tuple(names[kind] for kind in stack.order)
         for name, value in _stack_facts(stack):
             yield prefix + name, value
 
@@ -189,8 +191,16 @@ def _stacks(component: records.Component) -> Iterator[tuple[str, records.LayerSt
 
 def _layers(component: records.Component) -> Iterator[tuple[str, records.Layer]]:
     for prefix, stack in _stacks(component):
-        for index, layer in enumerate(stack.kinds, 1):
-            yield f"{prefix}kind {index} " if len(stack.kinds) > 1 else prefix, layer
+        for name, layer in zip(_kind_names(stack.kinds), stack.kinds, strict=True):
+            yield f"{prefix}{name}: " if len(stack.kinds) > 1 else prefix, layer
+
+
+def _kind_names(kinds: Sequence[records.Layer]) -> Sequence[str]:
+    """The name of each kind, which is the same in a model of the same structure and other sizes."""
+    names = kind_names(kinds, with_sizes=False)
+    if names is None:
+        return [f"kind {number}" for number in range(1, len(kinds) + 1)]
+    return [", ".join(map(str, name)) for name in names]
 
 
 def _stack_facts(stack: records.LayerStack) -> Named:
@@ -201,7 +211,8 @@ def _stack_facts(stack: records.LayerStack) -> Named:
         if all(value == values[0] for value in values):
             yield name, values[0]
         else:
-            yield from ((f"kind {index} {name}", value) for index, value in enumerate(values, 1))
+            kinds = zip(_kind_names(stack.kinds), values, strict=True)
+            yield from ((f"{kind}: {name}", value) for kind, value in kinds)
 
 
 def layer_facts(layer: records.Layer) -> Named:

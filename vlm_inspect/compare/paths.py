@@ -12,7 +12,9 @@ from typing import Generic, Literal, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from vlm_inspect.compare.rename_evidence import Side, modules_by_pattern
 from vlm_inspect.compare.renames import find_moves
+from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.difference import Move, PathChange
 from vlm_inspect.core.module_tree import (
     UNKNOWN_CLASS,
@@ -71,14 +73,30 @@ class PathDifference(Struct, frozen=True):
     """Patterns of paths that are in both trees."""
 
 
-def compare_paths(before: ModuleNode, after: ModuleNode) -> PathDifference:
-    """The moves between two trees, and the other differences of modules and parameters."""
+def compare_paths(
+    before: ModuleNode, after: ModuleNode, old_roles: Mapping[str, Role], new_roles: Mapping[str, Role]
+) -> PathDifference:
+    """The moves between two trees, and the other differences of modules and parameters.
+
+    Args:
+        before: The old tree.
+        after: The new tree.
+        old_roles: The roles of the old model's components by path.
+        new_roles: The roles of the new model's components by path.
+
+    """
     if before is after:
         return PathDifference()
     old, new = dict(before.parameter_paths()), dict(after.parameter_paths())
     removed = {path: shape for path, shape in old.items() if path not in new}
     added = {path: shape for path, shape in new.items() if path not in old}
-    moves = find_moves(removed, added, old.keys() & new.keys())
+    moves: tuple[Move, ...] = ()
+    if removed and added:
+        unchanged = old.keys() & new.keys()
+        moves = find_moves(
+            Side(removed, unchanged, modules_by_pattern(before), old_roles),
+            Side(added, unchanged, modules_by_pattern(after), new_roles),
+        )
     path_map = PathMap(moves)
     return PathDifference(
         moves=moves,

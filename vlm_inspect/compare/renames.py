@@ -1,26 +1,25 @@
 """Detect renames: which paths moved, and where to.
 
-A removed path and an added path with the same shape suggest that the part in which they differ was
+A removed path and an added path with the same shape and role suggest that the part in which they differ was
 renamed: `a.b.X` and `a.X` suggest `a.b` → `a`. Every such pair of paths votes. The suggestion with the most
-votes that covers the greater part of the paths below both of its ends becomes a move, and the search goes
-on with the remaining paths. Layer numbers are replaced by `*`, so renaming all layers is one move.
+votes that names, classes or order prove becomes a move, and the search goes on with the remaining paths. Layer
+numbers are replaced by `*`, so renaming all layers is one move.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Literal
 
 from msgspec import Struct
 
+from vlm_inspect.compare.rename_evidence import Evidence, Pair, Rule, Side
 from vlm_inspect.core.difference import Move
-from vlm_inspect.core.module_tree import Numbers, Pattern, Shape, below, prefixes, split, text
+from vlm_inspect.core.module_tree import Pattern, below, prefixes, text
 
-Paths = Mapping[str, Shape]
-Pair = tuple[Pattern, Pattern]
 Key = Callable[[Pattern], object]
 
 # each pair of patterns costs time, and a large model has millions of pairs with the same shape
@@ -33,45 +32,9 @@ _MOST_PAIRS_IN_ALL = 1 << 15
 _LONGEST_END = 8
 
 
-def find_moves(removed: Paths, added: Paths, unchanged: Collection[str] = ()) -> tuple[Move, ...]:
+def find_moves(before: Side, after: Side) -> tuple[Move, ...]:
     """The moves from removed to added paths, the largest first; no unchanged path is below both ends."""
-    return tuple(_Election(Side(removed, unchanged), Side(added, unchanged)).moves())
-
-
-class Rule(Struct, frozen=True):
-    """A possible rename of one prefix to another."""
-
-    before: Pattern
-    after: Pattern
-
-
-class Side:
-    """The paths of one tree that no move covers yet, by pattern."""
-
-    def __init__(self, paths: Paths, unchanged: Collection[str]) -> None:
-        self.groups: dict[Pattern, dict[Numbers, Shape]] = defaultdict(dict)
-        for path, shape in paths.items():
-            pattern, numbers = split(path)
-            self.groups[pattern][numbers] = shape
-        self.order = {pattern: index for index, pattern in enumerate(self.groups)}
-        patterns = {split(path)[0] for path in unchanged}
-        self.unchanged = {prefix for pattern in patterns for prefix in prefixes(pattern)}
-        """The prefixes of unchanged paths."""
-        self.below: dict[Pattern, int] = defaultdict(int)
-        """The number of paths at or below each prefix."""
-        for pattern, group in self.groups.items():
-            for prefix in prefixes(pattern):
-                self.below[prefix] += len(group)
-
-    def size(self, pattern: Pattern) -> int:
-        """The number of paths with one pattern."""
-        return len(self.groups[pattern])
-
-    def remove(self, pattern: Pattern) -> None:
-        """Remove the paths with a pattern, because a move covers them."""
-        for prefix in prefixes(pattern):
-            self.below[prefix] -= self.size(pattern)
-        del self.groups[pattern]
+    return tuple(_Election(before, after).moves())
 
 
 def votes(before: Side, after: Side) -> dict[Rule, list[Pair]]:
@@ -86,10 +49,10 @@ def votes(before: Side, after: Side) -> dict[Rule, list[Pair]]:
 
 
 def _by_content(side: Side) -> dict[tuple[object, ...], list[Pattern]]:
-    """Patterns with the same numbers and shapes."""
+    """Patterns with the same numbers, shapes and roles."""
     groups: dict[tuple[object, ...], list[Pattern]] = defaultdict(list)
-    for pattern, group in side.groups.items():
-        groups[tuple(sorted(group.items()))].append(pattern)
+    for pattern, content in side.contents.items():
+        groups[content].append(pattern)
     return groups
 
 
@@ -159,6 +122,7 @@ class _Election:
 
     def __init__(self, before: Side, after: Side) -> None:
         self.before, self.after = before, after
+        self.evidence = Evidence(before, after)
         self.pairs = {rule: pairs for rule, pairs in votes(before, after).items() if self._is_allowed(rule)}
         self.queue = [self._candidate(rule) for rule in self.pairs]
         heapq.heapify(self.queue)
@@ -166,8 +130,8 @@ class _Election:
         """Prefixes of moved paths: a second move of one of them would contradict the first."""
         self.moved: dict[str, set[Pattern]] = {"before": set(), "after": set()}
         """The ends of the moves: a move of a shorter prefix does not apply below them."""
-        self.waiting: dict[tuple[str, ...], list[Rule]] = defaultdict(list)
-        """Rules that cover too few of the paths below an end, until fewer paths are left there."""
+        self.waiting: dict[tuple[str, ...], dict[Rule, None]] = defaultdict(dict)
+        """Rules without proof by their ends and parent, until a move changes what is below one of those."""
 
     def moves(self) -> Iterator[Move]:
         """One move after another, until no rule is left."""
@@ -175,23 +139,24 @@ class _Election:
             candidate = heapq.heappop(self.queue)
             rule = candidate.rule
             pairs = self._remaining_pairs(rule)
-            is_covered = rule.before in self.covered["before"] or rule.after in self.covered["after"]
-            if is_covered or not pairs or not (_is_related(rule) or len(pairs) > 1):
+            if rule.before in self.covered["before"] or rule.after in self.covered["after"] or not pairs:
                 continue
             current = self._candidate(rule)
             if current.rank != candidate.rank:
                 heapq.heappush(self.queue, current)
-            elif (end := self._end_with_too_many_paths(rule)) is not None:
-                self.waiting[end].append(rule)
-            else:
+            elif self.evidence.proves(rule, pairs):
                 is_parameter = all(old == rule.before for old, _ in pairs)
                 kind: Literal["module", "parameter"] = "parameter" if is_parameter else "module"
                 yield Move(text(rule.before), text(rule.after), self._size(pairs), kind)
                 self._apply(rule, pairs)
+            else:
+                for end in (("before", *rule.before), ("before", *rule.before[:-1]), ("after", *rule.after)):
+                    self.waiting[end][rule] = None
 
     def _is_allowed(self, rule: Rule) -> bool:
         """Whether numbers stay in place, and no unchanged path is below both ends."""
-        if rule.before.count("*") != rule.after.count("*"):
+        # what is true of all numbers is a move of the list
+        if rule.before.count("*") != rule.after.count("*") or rule.before[-1:] == rule.after[-1:] == ("*",):
             return False
         return rule.before not in self.before.unchanged or rule.after not in self.after.unchanged
 
@@ -207,16 +172,10 @@ class _Election:
         longer_before, longer_after = below(pair[0], rule.before), below(pair[1], rule.after)
         return self.moved["before"].isdisjoint(longer_before) and self.moved["after"].isdisjoint(longer_after)
 
-    def _end_with_too_many_paths(self, rule: Rule) -> tuple[str, ...] | None:
-        """The end below which the rule covers less than half of the paths."""
-        covered = 2 * self._size(self.pairs[rule])
-        if covered < self.before.below[rule.before]:
-            return ("before", *rule.before)
-        return ("after", *rule.after) if covered < self.after.below[rule.after] else None
-
     def _apply(self, rule: Rule, pairs: Sequence[Pair]) -> None:
         self.moved["before"].add(rule.before)
         self.moved["after"].add(rule.after)
+        self.evidence.add(rule)
         for old, new in pairs:
             self.before.remove(old)
             self.after.remove(new)
@@ -244,13 +203,6 @@ class _Election:
         first = min((min(pair), max(pair)) for pair in pairs)
         rank = self._size(pairs), is_clear, -length, -drift, sorted((rule.before, rule.after)), first
         return _Candidate(rank, rule)
-
-
-def _is_related(rule: Rule) -> bool:
-    """Whether one end is inside the other, both have the same parent, or both have the same last name."""
-    before, after = rule.before, rule.after
-    is_inside = all(one == other for one, other in zip(before, after, strict=False))
-    return is_inside or before[:-1] == after[:-1] or before[-1] == after[-1]
 
 
 def _is_ambiguous(rule: Rule, pairs: Sequence[Pair]) -> bool:

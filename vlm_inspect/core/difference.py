@@ -56,8 +56,8 @@ class Move(Struct, frozen=True):
 
     before: str
     after: str
-    parameters: int
-    """Number of parameters whose path changes."""
+    tensors: int
+    """Number of parameter tensors whose path changes, and whose shape does not."""
     what: Literal["module", "parameter"] = "module"
     """A module moves with its descendants; a renamed parameter moves alone."""
 

@@ -13,19 +13,29 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from vlm_inspect.core.codec import to_data
-from vlm_inspect.core.difference import Change, ChangeKind, Difference, Move, PathChange, Value
+from vlm_inspect.core.difference import Change, Difference, Move, PathChange
 from vlm_inspect.core.snapshot import CheckResult
-from vlm_inspect.render.cells import Layout, escape_control_chars, text, wrap_hanging
+from vlm_inspect.render import diff_text
+from vlm_inspect.render.cells import Layout, escape_control_chars, plain_text, text, wrap_hanging
+from vlm_inspect.render.diff import SIGNS
 from vlm_inspect.render.markdown import inline_markdown
 from vlm_inspect.render.text.values import exact_count, plural
 
-Sign = Literal["~", ">", "+", "-", "!", ""]
+Sign = Literal["~", ">", "+", "-", "?", "!", ""]
 
 _MOST_LINES = 12
 """Lines of changes for one model; further changes are only counted."""
 _NARROWEST = 24
 _ONE_LINE = 1000
-_STYLES: Mapping[Sign, str] = {"+": "green", "-": "red", "~": "yellow", ">": "cyan", "!": "bold red", "": ""}
+_STYLES: Mapping[Sign, str] = {
+    "+": "green",
+    "-": "red",
+    "~": "yellow",
+    ">": "cyan",
+    "?": "yellow",
+    "!": "bold red",
+    "": "",
+}
 _CAUSES = {
     "library": "the library changed",
     "repository": "the repository changed",
@@ -137,10 +147,10 @@ def _shared_moves(results: Sequence[CheckResult]) -> Iterator[Line]:
     models: dict[tuple[str, ...], dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for result in results:
         for move in result.difference.moves if result.difference else ():
-            models[_different_ends(move)][result.model] += move.parameters
+            models[_different_ends(move)][result.model] += move.tensors
     for (before, after), counts in sorted(models.items(), key=lambda item: (-len(item[1]), item[0])):
         moved = sum(counts.values())
-        total = "1 parameter" if moved == 1 else f"{exact_count(moved)} parameters"
+        total = "1 tensor" if moved == 1 else f"{exact_count(moved)} tensors"
         yield Line(">", f"{before} → {after}: {plural(len(counts), 'model')}, {total} moved")
         yield Line("", ", ".join(f"{model} {exact_count(count)}" for model, count in sorted(counts.items())), 2)
 
@@ -161,7 +171,8 @@ def _changes_by_model(results: Sequence[CheckResult]) -> Iterator[Line]:
         difference = result.difference
         if difference is None or not (difference.changes or difference.paths):
             continue
-        lines = [*map(_change_line, difference.changes), *map(_path_line, difference.paths)]
+        lines = [_change_line(change, difference) for change in difference.changes]
+        lines += [_path_line(path) for path in difference.paths]
         yield Line("~", f"{result.model}{_totals(difference)}:")
         yield from (Line(line.sign, line.text, 2) for line in lines[:_MOST_LINES])
         rest = len(lines) - _MOST_LINES
@@ -176,29 +187,21 @@ def _totals(difference: Difference) -> str:
     return f" {exact_count(before)} → {exact_count(after)} parameters"
 
 
-def _change_line(change: Change) -> Line:
+def _change_line(change: Change, difference: Difference) -> Line:
+    field = change.field
+    if field == "component":
+        places = (difference.pairs[index] for index in change.pairs)
+        field += "".join(f" at {pair.before or pair.after}:" for pair in places if pair.before or pair.after)
     roles = ", ".join(role.value for role in change.roles)
-    name = f"{roles}: {change.field}" if roles else change.field
-    return _before_after(name, change.kind, _value_text(change.before), _value_text(change.after))
+    name = f"{roles}: {field}" if roles else field
+    before, after = (plain_text(diff_text.value_cell(change.field, value)) for value in (change.before, change.after))
+    if change.kind == "changed":
+        return Line("~", f"{name} {before} → {after}")
+    return Line("+", f"{name} {after}") if change.kind == "added" else Line("-", f"{name} {before}")
 
 
 def _path_line(path: PathChange) -> Line:
-    name = f"{path.what} {path.path}{f' ({path.count} times)' if path.count > 1 else ''}:"
-    return _before_after(name, path.kind, str(path.before), str(path.after))
-
-
-def _before_after(name: str, kind: ChangeKind, before: str, after: str) -> Line:
-    if kind == "changed":
-        return Line("~", f"{name} {before} → {after}")
-    return Line("+", f"{name} {after}") if kind == "added" else Line("-", f"{name} {before}")
-
-
-def _value_text(value: Value | None) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return exact_count(value)
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return Line(SIGNS[path.kind], plain_text(diff_text.path_cell(path)))
 
 
 def _annotation(level: str, result: CheckResult, folder: str) -> str:

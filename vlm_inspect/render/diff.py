@@ -54,6 +54,12 @@ class Section(Struct, frozen=True):
     """Its number of parameters, before and after."""
 
     @property
+    def description(self) -> Cell:
+        """The path, unless the component is unchanged, and then class, layers and parameters."""
+        parts = (self.path, self.about) if self.state != "unchanged" else (self.about,)
+        return join([part for part in parts if part], ", ")
+
+    @property
     def shown_lines(self) -> tuple[Line, ...]:
         """The changed facts, if there are any, and then the parameters."""
         return (*self.lines, self.parameters) if self.lines and self.parameters else self.lines
@@ -218,7 +224,7 @@ def difference_tables(report: Report) -> tuple[Table, ...]:
         changes_table(report),
         Table(("Component", "Path", "Description", "State"), components, "Components"),
         _paths_table("Moved", "Move", report.moves),
-        _paths_table("Modules and parameters", "Path", report.paths),
+        _paths_table("Modules and tensors", "Path", report.paths),
         Table(("Component", "Facts", "Reason"), incomparable, "Not comparable"),
     )
     return tuple(table for table in candidates if table.rows)

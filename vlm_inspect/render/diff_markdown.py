@@ -31,7 +31,7 @@ def _blocks(report: Report) -> Iterator[str]:
     if table.rows:
         yield render_markdown([escape_table(replace(table, title=""))], Layout()).rstrip("\n")
     yield from _list("Moved", [_signed(each) for each in report.moves])
-    yield from _list("Modules and parameters", [_signed(each) for each in report.paths])
+    yield from _list("Modules and tensors", [_signed(each) for each in report.paths])
     incomparable = [
         concat(text(f"{owner}: "), names, text(" ("), why, text(")")) for owner, names, why in report.incomparable
     ]
@@ -59,7 +59,7 @@ def _components_without_changes(sections: Sequence[Section]) -> Iterator[str]:
     states: dict[str, list[Cell]] = {}
     for section in sections:
         if not section.lines:
-            cell = concat(text(f"{section.title} ("), section.about, text(")"))
+            cell = concat(text(f"{section.title} ("), section.description, text(")"))
             states.setdefault(section.state, []).append(cell)
     for state, components in states.items():
         yield _inline(concat(text(f"{state.capitalize()}: "), join(components, " · ")))

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from vlm_inspect.core.difference import Difference, Incomparable, Move, PathChange, Value
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.render.cells import Cell, code, concat, join, text
-from vlm_inspect.render.text.values import ABSENT, dimensions, exact_count, plural, runs, shortest_period
+from vlm_inspect.render.text.layers import order_cell
+from vlm_inspect.render.text.values import ABSENT, dimensions, exact_count, plural
 
 # facts whose text is not the name of a class, type or path
 _PLAIN_TEXT = ("attention kind", "norm eps", "other embeddings", "quantization")
 _SIZES = ("patch size", "image size")
+# elsewhere, "parameters" are numbers, and not tensors
+_NOUNS = {"module": "module", "parameter": "tensor"}
 _SHORT_COMMIT = 7
 _COMMIT_LENGTH = 40
-_MOST_RUNS = 12
 
 
 def model_name(model: ModelIdentity) -> str:
@@ -74,27 +76,17 @@ def _tuple_cell(field: str, values: Sequence[int | str]) -> Cell:
     if field.endswith(_SIZES):
         return text(dimensions(tuple(int(value) for value in values)))
     if field.endswith("layer order"):
-        return text(_layer_order(values))
+        return order_cell([text(str(value)) for value in values])
     is_plain = field.endswith(_PLAIN_TEXT)
     cells = (code(value) if isinstance(value, str) and not is_plain else text(str(value)) for value in values)
     return join(cells, " + " if field.endswith("steps") else ", ")
 
 
-def _layer_order(kinds: Sequence[int | str]) -> str:
-    """`8 x (4 of kind 1, 1 of kind 2)`; an order without a period is cut after some runs."""
-    period = shortest_period(kinds)
-    parts = [f"{count} of kind {kind}" for kind, count in runs(kinds[:period])]
-    if len(parts) > _MOST_RUNS:
-        parts = [*parts[:_MOST_RUNS], f"… ({plural(len(kinds), 'layer')})"]
-    once = ", ".join(parts)
-    return once if period == len(kinds) else f"{len(kinds) // period} x ({once})"
-
-
 def move_cell(move: Move) -> Cell:
-    """`` `a.b.*` → `a.*`, 391 parameters ``."""
-    noun = "parameter" if move.parameters == 1 else "parameters"
+    """`` `a.b.*` → `a.*`, 391 tensors ``."""
+    noun = "tensor" if move.tensors == 1 else "tensors"
     before, after = move_ends(move)
-    return concat(code(before), text(" → "), code(after), text(f", {exact_count(move.parameters)} {noun}"))
+    return concat(code(before), text(" → "), code(after), text(f", {exact_count(move.tensors)} {noun}"))
 
 
 def move_ends(move: Move) -> tuple[str, str]:
@@ -108,7 +100,7 @@ def move_ends(move: Move) -> tuple[str, str]:
 def path_cell(change: PathChange) -> Cell:
     """`` 33 modules `a.*.b`: `Rotary` → `Embedding` ``; of an added or removed path its only value."""
     count = "" if change.count == 1 else f"{exact_count(change.count)} "
-    noun = change.what if change.count == 1 else f"{change.what}s"
+    noun = _NOUNS[change.what] + ("" if change.count == 1 else "s")
     label = concat(text(f"{count}{noun} "), code(change.path or "(the model itself)"), text(": "))
     before, after = _class_or_shape(change, change.before), _class_or_shape(change, change.after)
     if change.kind == "changed":

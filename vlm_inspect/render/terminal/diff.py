@@ -64,7 +64,7 @@ def _report(report: Report, columns: _Columns) -> Iterator[RenderableType]:
     ]
     for title, paths in (
         ("Moved", report.moves),
-        ("Modules and parameters", report.paths),
+        ("Modules and tensors", report.paths),
         ("Not comparable", incomparable),
     ):
         yield from console.titled(title, [_with_sign(path.sign, console.styled_text(path.cell)) for path in paths])
@@ -152,7 +152,7 @@ def _whole_line(line: Line) -> Text:
 
 def _one_line(section: Section) -> Text:
     """`Language model  LlamaModel, 32 layers, 7.50B  unchanged`."""
-    line = _section_title(section).append("  ").append_text(console.styled_text(section.about, console.FAINT))
+    line = _section_title(section).append("  ").append_text(console.styled_text(section.description, console.FAINT))
     return line.append(f"  {section.state}", style=_STYLES[SIGNS[section.state]] or console.FAINT)
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import chain, combinations
 
-from vlm_inspect.core.architecture import Attention, Layer, LayerStack, Mlp
+from vlm_inspect.core.architecture import Layer, LayerStack, Mlp
+from vlm_inspect.core.layer_kinds import KindName, kind_differences, kind_names
 from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.text import values
-from vlm_inspect.render.text.attention import heads
 from vlm_inspect.render.text.stages import activation_name, norm_cell, widths
 
 _MAX_NAMED_KINDS = 5
-_MAX_DIFFERENCES = 4
 
 
 def stack_cell(stack: LayerStack) -> Cell:
@@ -24,14 +22,13 @@ def stack_cell(stack: LayerStack) -> Cell:
     if not stack.order:
         return concat(count, number_of_kinds)
     if len(stack.kinds) > _MAX_NAMED_KINDS:
-        shared_names = _differences(stack.kinds)[:1]  # kinds may share such a name
-        order = [concat(text(": "), _order_cell(stack.order, names)) for names in shared_names]
-        return concat(count, number_of_kinds, *order)
+        shared_names = kind_differences(stack.kinds)[:1]  # kinds may share such a name
+        cells = ([name_cell((names[kind],)) for kind in stack.order] for names in shared_names)
+        return concat(count, number_of_kinds, *(concat(text(": "), order_cell(each)) for each in cells))
     names = kind_names(stack.kinds)
     if names is not None:
-        return concat(count, text(": "), _order_cell(stack.order, names))
-    numbers = tuple(text(f"kind {number}") for number in range(1, len(stack.kinds) + 1))
-    return concat(count, number_of_kinds, text(": "), _order_cell(stack.order, numbers))
+        return concat(count, text(": "), order_cell([name_cell(names[kind]) for kind in stack.order]))
+    return concat(count, number_of_kinds, text(": "), order_cell([text(f"kind {kind + 1}") for kind in stack.order]))
 
 
 def distinct(layers: Sequence[Layer], describe: Callable[[Layer], Cell]) -> Cell:
@@ -87,10 +84,10 @@ def _dense_mlp(mlp: Mlp) -> Cell:
     return text(f"Linear({up}) + {activation}Linear({down})")
 
 
-def _order_cell(order: Sequence[int], names: Sequence[Cell]) -> Cell:
-    """The order of the kinds if it has a short description; else the number of layers of each kind."""
+def order_cell(names: Sequence[Cell]) -> Cell:
+    """The order of kinds of layers if it has a short description; else the number of layers of each kind."""
     different = tuple(dict.fromkeys(names))
-    order = [different.index(names[kind]) for kind in order]
+    order = [different.index(name) for name in names]
     segments = values.find_pattern(order)
     if segments is None:
         return concat(_runs_cell(values.kind_counts(order), different), text(", mixed"))
@@ -103,93 +100,6 @@ def _runs_cell(runs: values.Runs, names: Sequence[Cell]) -> Cell:
     return join((concat(text(f"{length} x "), names[kind]) for kind, length in runs), " + ")
 
 
-def kind_names(kinds: Sequence[Layer]) -> tuple[Cell, ...] | None:
-    """A unique name for each kind of layer, by as few differences as possible; None if they look the same."""
-    differences = _differences(kinds)
-    sizes = tuple(
-        text(f"{values.exact_count(kind.parameters)} parameters" if kind.parameters is not None else "")
-        for kind in kinds
-    )
-    candidates = chain(
-        *(combinations(differences, size) for size in range(1, _MAX_DIFFERENCES + 1)),
-        ((names, sizes) for names in differences[:1]),
-        [(sizes,)],
-    )
-    for chosen in candidates:
-        joined = tuple(join(parts, ", ") for parts in zip(*chosen, strict=True))
-        if len(set(joined)) == len(kinds):
-            return joined
-    return None
-
-
-def _differences(kinds: Sequence[Layer]) -> list[tuple[Cell, ...]]:
-    """The cells of the kinds for each property in which they differ, the most telling property first."""
-    properties = (tuple(describe(kind) for kind in kinds) for describe in _PROPERTIES)
-    return [cells for cells in properties if len(set(cells)) > 1]
-
-
-def _attention_range(layer: Layer) -> str:
-    """`linear attention`, `sliding attention`; of a layer without attention, the kind of its MLP."""
-    attention = layer.attention
-    if attention is None:
-        return _sparsity(layer, "MLP") if layer.mlp else "no attention"
-    if attention.mechanism != "attention":
-        return attention.mechanism
-    if attention.sliding_window:
-        return "sliding attention"
-    if attention.chunk:
-        return "chunked attention"
-    return "window attention" if attention.window else "full attention"
-
-
-def _sparsity(layer: Layer, dense: str = "dense") -> str:
-    return "mixture of experts" if layer.mlp and layer.mlp.experts else dense
-
-
-def _extra_attention(layer: Layer) -> str:
-    if any(each.cross for each in layer.extra_attention):
-        return "with cross-attention"
-    return f"with {layer.extra_attention[0].mechanism}" if layer.extra_attention else "self-attention alone"
-
-
-def _positions(layer: Layer) -> str:
-    positions = _attention(layer).positions
-    return "no rotary" if positions == "none" else positions or ""
-
-
-def _sliding_window(layer: Layer) -> str:
-    window = _attention(layer).sliding_window
-    return f"sliding window of {window}" if window else "no sliding window"
-
-
-def _number_of_experts(layer: Layer) -> str:
-    groups = layer.mlp.experts if layer.mlp else ()
-    return " + ".join(values.plural(each.count, "expert") for each in groups) or "dense"
-
-
-def _attention(layer: Layer) -> Attention:
-    return layer.attention or Attention()
-
-
-def _has(layer: Layer, feature: str) -> bool:
-    return feature in _attention(layer).features
-
-
-# properties in which two kinds of layers may differ, the most telling first
-_PROPERTIES: tuple[Callable[[Layer], Cell], ...] = (
-    lambda layer: text("cross-attention" if _attention(layer).cross else "self-attention"),
-    lambda layer: text(_attention_range(layer)),
-    lambda layer: text(_extra_attention(layer)),
-    lambda layer: text(_positions(layer)),
-    lambda layer: text(_sparsity(layer)),
-    lambda layer: text("shared key-values" if _has(layer, "shared key-values") else "own key-values"),
-    lambda layer: text("shifted windows" if _has(layer, "shifted windows") else "windows"),
-    lambda layer: text("with position table" if _has(layer, "position table") else "without"),
-    lambda layer: text(_sliding_window(layer)),
-    lambda layer: code(layer.class_name or ""),
-    lambda layer: code(layer.attention.class_name or "") if layer.attention else text("no attention"),
-    lambda layer: code(layer.mlp.class_name or "") if layer.mlp else text("no MLP"),
-    lambda layer: text(f"MLP width {layer.mlp.hidden_width if layer.mlp else 0}"),
-    lambda layer: text(_number_of_experts(layer)),
-    lambda layer: text(heads(layer.attention) if layer.attention else "no heads"),
-)
+def name_cell(name: KindName) -> Cell:
+    """The name of a kind of layer, with class names in code."""
+    return join((code(part.text) if part.is_class else text(part.text) for part in name), ", ")
