@@ -24,19 +24,23 @@ if TYPE_CHECKING:
     from torch import nn
 
 _TEXT = frozenset({"input_ids", "inputs_embeds"})
-_TEXT_PARAMETERS = _TEXT | {"decoder_input_ids"}
+TEXT_PARAMETERS = _TEXT | {"decoder_input_ids"}
+"""The parameters of a `forward` that takes text."""
 _SCATTERS = frozenset({"masked_scatter", "masked_scatter_", "index_put", "index_put_"})
+# with a dimension before the index
+_INDEXED_SCATTERS = frozenset({"scatter", "scatter_", "index_copy", "index_copy_"})
 _CONCATENATIONS = frozenset({"cat", "concat"})
-_CALLS = _SCATTERS | _CONCATENATIONS | {"where", "get_input_embeddings", "embed_tokens"}
+_CALLS = _SCATTERS | _INDEXED_SCATTERS | _CONCATENATIONS | {"where", "get_input_embeddings", "embed_tokens"}
 # sums and stores have no name; their opcodes differ between versions of Python
 _COMBINING = ("STORE_SUBSCR", "INPLACE_ADD", "BINARY_ADD", "BINARY_OP")
 _OPCODES = {dis.opmap[name] for name in _COMBINING if name in dis.opmap}
-_TOKEN = re.compile(r"^(?!pad_|bos_|eos_|decoder_)[a-z]\w*_token_(id|index)$")
+TOKEN = re.compile(r"^(?!pad_|bos_|eos_|decoder_)[a-z]\w*_token_(id|index)$")
+"""The names of special tokens."""
 _MODALITY = re.compile(r"image|img|vis|video|frame|audio|speech|sound|pixel|patch|input_features")
 # base classes of every model
 _MACHINERY = ("torch.", "transformers.modeling", "transformers.generation", "transformers.utils")
 _LONGEST_STATEMENT = 160
-_SCATTER_OPERANDS, _WHERE_OPERANDS = 2, 3
+_SCATTER_OPERANDS, _WHERE_OPERANDS, _INDEXED_OPERANDS = 2, 3, 3
 _STATEMENTS = (ast.Assign, ast.AugAssign, ast.Return, ast.Expr)
 
 Statement = ast.Assign | ast.AugAssign | ast.Return | ast.Expr
@@ -70,12 +74,12 @@ def _class_operations(kind: type) -> tuple[tuple[FusionOp, ...], tuple[str, ...]
     if forward is None:
         return (), ()
     code = forward.__code__
-    if not _TEXT_PARAMETERS.intersection(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]):
+    if not TEXT_PARAMETERS.intersection(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]):
         return (), ()
     reached = dict(_reached(kind, "forward", forward))
     joins = tuple(each for name, function in reached.items() for each in _joins(kind, name, function))
     codes = [code for function in reached.values() for code in _codes(function.__code__)]
-    names = {name for code in codes for name in code.co_names if _TOKEN.search(name)}
+    names = {name for code in codes for name in code.co_names if TOKEN.search(name)}
     return joins, tuple(sorted(names))
 
 
@@ -151,6 +155,7 @@ def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
     """The statements of a function that write into, add to, or extend a sequence."""
     statements = [node for node in ast.walk(function) if isinstance(node, _STATEMENTS)]
     found = [(each, *operation) for each in statements for operation in _operations(each)]
+    found += _list_operations(function, statements)
     assigned = _assignments(statements) if found else {}
     for statement, operation, sequence, value, mask in found:
         target, values = _base(sequence), _names(value)
@@ -162,15 +167,56 @@ def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
                 values=tuple(sorted(values)),
                 mask=tuple(sorted(_names(mask))) if mask is not None else (),
                 sources=tuple(sorted(_sources(values, assigned))),
+                target_sources=tuple(sorted(_sources(frozenset({target.id}), assigned))),
                 where=where,
                 statement=text if len(text) <= _LONGEST_STATEMENT else f"{text[: _LONGEST_STATEMENT - 1]}…",
             )
+
+
+def _list_operations(
+    function: ast.FunctionDef, statements: Sequence[Statement]
+) -> Iterator[tuple[Statement, FusionKind, ast.expr, ast.expr, None]]:
+    """The items of lists that are concatenated: `parts.append(features)`, then `torch.cat(parts)`.
+
+    Items that a loop appends by turns with others stand between them; the first of a list comes before the rest.
+    """
+    joined = {name for each in statements for name in _concatenated_lists(each)}
+    loops = [node for node in ast.walk(function) if isinstance(node, (ast.For, ast.While))] if joined else []
+    for name in sorted(joined):
+        appends = [each for each in statements if _appended(each, name) is not None]
+        turns = [inside for loop in loops if len(inside := [each for each in ast.walk(loop) if each in appends]) > 1]
+        between = {id(each) for inside in turns for each in inside}
+        for index, each in enumerate(appends if len(appends) > 1 else ()):
+            kind: FusionKind = "scatter" if id(each) in between else "append" if index else "prepend"
+            value = _appended(each, name)
+            if value is not None:
+                yield each, kind, ast.Name(name), value, None
+
+
+def _concatenated_lists(statement: Statement) -> Iterator[str]:
+    for part in ast.walk(statement):
+        if not (isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.args):
+            continue
+        if part.func.attr in _CONCATENATIONS and isinstance(part.args[0], ast.Name):
+            yield part.args[0].id
+
+
+def _appended(statement: Statement, name: str) -> ast.expr | None:
+    """The value that a statement appends to the list of a name."""
+    call = statement.value
+    if not (isinstance(statement, ast.Expr) and isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+        return None
+    holder = call.func.value
+    is_append = call.func.attr == "append" and isinstance(holder, ast.Name) and holder.id == name
+    return call.args[0] if is_append and call.args else None
 
 
 def _operations(statement: Statement) -> Iterator[Operation]:
     if isinstance(statement, ast.AugAssign):
         if isinstance(statement.op, ast.Add):
             yield "add", statement.target, statement.value, None
+            if isinstance(statement.target, ast.Subscript):
+                yield "scatter", statement.target, statement.value, statement.target.slice
         return
     if isinstance(statement, ast.Assign):
         target = statement.targets[0]
@@ -196,6 +242,8 @@ def _call_operations(call: ast.Call) -> Iterator[Operation]:
     name, args = call.func.attr, [*call.args, *(keyword.value for keyword in call.keywords)]
     if name in _SCATTERS and len(args) >= _SCATTER_OPERANDS:
         yield "scatter", call.func.value, args[1], args[0]
+    elif name in _INDEXED_SCATTERS and len(args) >= _INDEXED_OPERANDS:
+        yield "scatter", call.func.value, args[2], args[1]
     elif name == "where" and len(args) == _WHERE_OPERANDS:
         yield "scatter", args[2], args[1], args[0]
     elif name in _CONCATENATIONS and args and isinstance(args[0], (ast.List, ast.Tuple)):
