@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _TEXT = frozenset({"input_ids", "inputs_embeds"})
 TEXT_PARAMETERS = _TEXT | {"decoder_input_ids"}
-"""The parameters of a `forward` that takes text."""
+"""The inputs of a `forward` that takes text."""
 _SCATTERS = frozenset({"masked_scatter", "masked_scatter_", "index_put", "index_put_"})
 # with a dimension before the index
 _INDEXED_SCATTERS = frozenset({"scatter", "scatter_", "index_copy", "index_copy_"})
@@ -74,11 +74,14 @@ def _class_operations(kind: type) -> tuple[tuple[FusionOp, ...], tuple[str, ...]
     if forward is None:
         return (), ()
     code = forward.__code__
-    if not TEXT_PARAMETERS.intersection(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]):
+    takes_text = TEXT_PARAMETERS.intersection(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    if not takes_text and not hasattr(kind, "config_class"):
         return (), ()
     reached = dict(_reached(kind, "forward", forward))
-    joins = tuple(each for name, function in reached.items() for each in _joins(kind, name, function))
     codes = [code for function in reached.values() for code in _codes(function.__code__)]
+    if not takes_text and not any(TEXT_PARAMETERS.intersection(_texts(code)) for code in codes):
+        return (), ()
+    joins = tuple(each for name, function in reached.items() for each in _joins(kind, name, function))
     names = {name for code in codes for name in code.co_names if TOKEN.search(name)}
     return joins, tuple(sorted(names))
 
@@ -115,6 +118,11 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _codes(constant)
+
+
+def _texts(code: CodeType) -> Iterator[str]:
+    """The keys of a model that takes all its inputs in one dict: `data["input_ids"]`."""
+    return (constant for constant in code.co_consts if isinstance(constant, str))
 
 
 def _joins(kind: type, name: str, function: FunctionType) -> tuple[FusionOp, ...]:
@@ -167,7 +175,7 @@ def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
                 values=tuple(sorted(values)),
                 mask=tuple(sorted(_names(mask))) if mask is not None else (),
                 sources=tuple(sorted(_sources(values, assigned))),
-                target_sources=tuple(sorted(_sources(frozenset({target.id}), assigned))),
+                target_sources=tuple(sorted(_sources(frozenset({target.id}), _without(statement, statements)))),
                 where=where,
                 statement=text if len(text) <= _LONGEST_STATEMENT else f"{text[: _LONGEST_STATEMENT - 1]}…",
             )
@@ -184,13 +192,20 @@ def _list_operations(
     loops = [node for node in ast.walk(function) if isinstance(node, (ast.For, ast.While))] if joined else []
     for name in sorted(joined):
         appends = [each for each in statements if _appended(each, name) is not None]
-        turns = [inside for loop in loops if len(inside := [each for each in ast.walk(loop) if each in appends]) > 1]
-        between = {id(each) for inside in turns for each in inside}
+        between = {each for loop in loops for each in _by_turns(loop, name, appends)}
         for index, each in enumerate(appends if len(appends) > 1 else ()):
-            kind: FusionKind = "scatter" if id(each) in between else "append" if index else "prepend"
+            kind: FusionKind = "scatter" if each in between else "append" if index else "prepend"
             value = _appended(each, name)
             if value is not None:
                 yield each, kind, ast.Name(name), value, None
+
+
+def _by_turns(loop: ast.stmt, name: str, appends: Sequence[Statement]) -> Sequence[Statement]:
+    """The statements that append to one list in each turn of a loop; none if each turn begins a list."""
+    inside = list(ast.walk(loop))
+    begins = any(isinstance(each, ast.Assign) and name in _target_names(each.targets[0]) for each in inside)
+    found = [] if begins else [each for each in appends if each in inside]
+    return found if len(found) > 1 else []
 
 
 def _concatenated_lists(statement: Statement) -> Iterator[str]:
@@ -291,6 +306,15 @@ def _assignments(statements: Sequence[Statement]) -> Sources:
             for name in (name for target in statement.targets for name in _target_names(target)):
                 assigned[name] = assigned.get(name, frozenset()) | _names(statement.value)
     return assigned
+
+
+def _without(statement: Statement, statements: Sequence[Statement]) -> Sources:
+    """The assignments of a function before a statement changes its target."""
+    return _assignments([each for each in statements if each is not statement and not _stores_items(each)])
+
+
+def _stores_items(statement: Statement) -> bool:
+    return isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript)
 
 
 def _target_names(target: ast.expr) -> Iterator[str]:

@@ -77,13 +77,14 @@ class ForwardReader:
     def _operations(self, what: ClassRef) -> tuple[tuple[FusionOp, ...], tuple[str, ...]]:
         """The operations that `forward` reaches, and the names of the token ids that it reads."""
         forward = self._source(what).find("forward")
-        if forward is None or not TEXT_PARAMETERS.intersection(_parameters(forward)):
+        reached = list(self._reached(what, forward)) if forward is not None else []
+        if forward is None or not (
+            TEXT_PARAMETERS.intersection(_parameters(forward))
+            or (_is_whole_model(self._bases(what)) and any(_reads_text(function) for _, function in reached))
+        ):
             return (), ()
-        joins: list[FusionOp] = []
-        names: set[str] = set()
-        for where, function in self._reached(what, forward):
-            joins += joins_in(function, where)
-            names.update(filter(TOKEN.search, _names(function)))
+        joins = [each for where, function in reached for each in joins_in(function, where)]
+        names = {name for _, function in reached for name in _names(function) if TOKEN.search(name)}
         return tuple(joins), tuple(sorted(names))
 
     def _reached(self, what: ClassRef, forward: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
@@ -157,6 +158,11 @@ def _methods(bases: Values) -> Mapping[str, ast.FunctionDef]:
 def _parameters(function: ast.FunctionDef) -> set[str]:
     arguments = function.args
     return {each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+
+
+def _reads_text(function: ast.FunctionDef) -> bool:
+    """Whether it takes the text from a dict of all inputs: `data["input_ids"]`."""
+    return any(isinstance(node, ast.Constant) and node.value in TEXT_PARAMETERS for node in ast.walk(function))
 
 
 def _names(function: ast.FunctionDef) -> Iterator[str]:
