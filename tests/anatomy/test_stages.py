@@ -1,11 +1,12 @@
 """The stages of projectors, in the order of transformers' modeling code."""
 
 import pytest
+from msgspec.structs import replace
 
 from tests.anatomy.small_trees import TEXT, VISION, convolution, linear, model, module, norm, text, tower
 from tests.every_type.answers import record_of
 from vlm_inspect.anatomy.describe import describe
-from vlm_inspect.anatomy.stages.projector import with_branches
+from vlm_inspect.anatomy.stages.projector import projector_stages, with_branches
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.stages import ActivationStage, LinearStage, NormStage
@@ -96,3 +97,58 @@ def test_stages_declared_in_order_stay_in_order():
     record = describe(tree, ModelIdentity("m", source="local"), "transformers")
     (found,) = record.by_role(Role.PROJECTOR)
     assert [stage.kind for stage in found.stages] == ["norm", "convolution", "linear"]
+
+
+def projector_of(projector):
+    tree = model(vision_tower=tower("SomeVisionModel"), multi_modal_projector=projector, language_model=text())
+    (found,) = describe(tree, ModelIdentity("m", source="local"), "transformers").by_role(Role.PROJECTOR)
+    return found
+
+
+UP, DOWN = linear(VISION, 96), linear(96, TEXT)
+
+
+@pytest.mark.parametrize(
+    "linears",
+    [
+        {"w1": UP, "w2": DOWN, "w3": UP},
+        {"down": DOWN, "gate": UP, "up": UP},
+        {"alpha": UP, "beta": UP, "gamma": DOWN},
+        {"fc1_g": UP, "fc1_x": UP, "fc2": DOWN},
+        {"linear_v": UP, "norm": norm(96), "linear": UP, "out": DOWN},
+    ],
+)
+def test_two_projections_of_the_same_widths_are_a_gate(linears):
+    *norms, mlp = sorted(projector_of(module("SomeProjector", **linears)).stages, key=lambda each: each.kind == "mlp")
+    assert (mlp.kind, mlp.sizes) == ("mlp", (VISION, 96, TEXT))
+    assert mlp.class_name == (None if norms else "SomeProjector")
+    assert [each.kind for each in norms] == (["norm"] if "norm" in linears else [])
+
+
+def test_a_gated_mlp_inside_a_projector_keeps_its_class():
+    inner = module("SomeGLU", w1=UP, w2=DOWN, w3=UP)
+    stages = projector_of(module("SomeProjector", norm=norm(VISION), mlp=inner)).stages
+    assert [(stage.class_name, stage.kind) for stage in stages] == [("LayerNorm", "norm"), ("SomeGLU", "mlp")]
+
+
+@pytest.mark.parametrize(
+    "linears",
+    [
+        {"0": UP, "1": linear(96, 96), "2": DOWN},
+        {"a": linear(VISION, VISION), "b": linear(VISION, VISION), "c": linear(VISION, TEXT)},
+        {"a": UP, "b": linear(96, 48), "c": linear(48, TEXT)},
+    ],
+)
+def test_projections_that_can_follow_each_other_are_a_sequence(linears):
+    stages = projector_of(module("SomeProjector", **linears)).stages
+    assert [stage.kind for stage in stages] == ["linear"] * 3
+    assert {stage.branch for stage in stages} == {None}
+
+
+@pytest.mark.parametrize(("order", "kinds"), [(("a", "b", "c"), ["linear"] * 3), (("a", "c", "b"), ["mlp"])])
+def test_the_order_of_use_tells_a_gate_from_a_bottleneck(order, kinds):
+    wide = linear(TEXT, 96)
+    plain = module("SomeProjector", a=wide, b=linear(96, TEXT), c=wide)
+    projector = replace(plain, forward_order=order)
+    stages = projector_stages(projector, "projector")
+    assert [stage.kind for stage in stages] == kinds

@@ -22,9 +22,10 @@ from vlm_inspect.core.module_tree import ForwardInfo, FusionOp, ModuleTree, Toke
 
 # names of the text's own sequence in models' source
 _TEXT_SEQUENCE = re.compile(
-    r"^(new_|final_|llm_|output_|text_)?"
+    r"^((new|final|llm|output|text|cur|current|merged)_)*"
     r"(input_ids|inputs?_embeds|embeddings?|embedding_output|hidden_states|input_embeddings?)$"
 )
+_TEXT_TOKENS = frozenset({"input_ids", "inputs_embeds", "get_input_embeddings", "embed_tokens"})
 _MODALITY_NAMES: Mapping[Modality, re.Pattern[str]] = {
     "image": re.compile(r"(?<!non)(^|_)(images?|img|vision|visuals?|patch(es)?|vit)(?=_|$)"),
     "video": re.compile(r"(?<!non)(^|_)(videos?|frames?)(?=_|$)"),
@@ -192,12 +193,20 @@ def _modalities(operation: FusionOp) -> set[Modality]:
 def _steps(forward: ForwardInfo, operation: FusionOp) -> tuple[FusionStep, ...]:
     if operation.operation == "embed":  # codes from a quantizer, unless the text's own tokens are embedded
         return () if any(map(_TEXT_SEQUENCE.search, operation.values)) else ("codes",)
-    if not _TEXT_SEQUENCE.search(operation.target):
+    if not _is_text(operation):
         return ()
     if operation.target.endswith("input_ids"):
         return ("codes", "placeholders") if operation.operation == "scatter" else ("codes",)
     step = _embedding_step(forward, operation)
     return (step,) if step is not None else ()
+
+
+def _is_text(operation: FusionOp) -> bool:
+    """Whether a sequence is the text's, by its name, or because it is computed from embedded tokens."""
+    if _TEXT_SEQUENCE.search(operation.target):
+        return True
+    is_embedded = not _TEXT_TOKENS.isdisjoint(operation.target_sources)
+    return is_embedded and operation.operation != "add" and not _modalities_of(operation.target_sources)
 
 
 def _embedding_step(forward: ForwardInfo, operation: FusionOp) -> FusionStep | None:

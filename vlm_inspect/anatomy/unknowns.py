@@ -34,7 +34,6 @@ from vlm_inspect.core.stages import NormStage
 
 _ACTIVATION = "activations leave no trace in headers"
 _EPS = "headers hold no eps"
-_POSITIONS = "positions without parameters leave no trace in headers"
 _HEADS = "headers do not say how many heads share a projection"
 _IMAGE_SIZE = "headers hold no size of images"
 _WITH_STAGES = frozenset({Role.PROJECTOR, Role.LM_HEAD})
@@ -145,8 +144,6 @@ class _Marker(Struct, frozen=True):
             values |= dict.fromkeys({"parameters", "active"} & reasons.keys())
         match record:
             case Attention():
-                if record.positions == "none":
-                    values["positions"], reasons["positions"] = None, _POSITIONS
                 reasons = dict.fromkeys(_unknown_head_fields(record), _HEADS) | {**record.unknown, **reasons}
             case Component(role=Role.VISION_ENCODER) if not (record.image and record.image.size):
                 values["image"] = replace(record.image or ImageInput(), unknown={"size": _IMAGE_SIZE})

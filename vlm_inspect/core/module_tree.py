@@ -104,6 +104,8 @@ class FusionOp(Struct, frozen=True):
     """Names in the mask: `special_image_mask`."""
     sources: tuple[str, ...] = ()
     """Names of the values, and of the values that they are computed from in the same function."""
+    target_sources: tuple[str, ...] = ()
+    """Names of the sequence, and of the values that it is computed from in the same function."""
     where: str = ""
     """Class and method: `LlavaModel.forward`."""
     statement: str = ""

@@ -46,6 +46,7 @@ _QUERY_KEY_NORM = re.compile(r"^(q|k|qk|query|key)_?(head_)?(layer_?)?(norm|ln)s
 _GATE = re.compile(r"^(g_proj|gate_proj|output_gate|g_b_proj|z_proj|in_proj_z|in_proj_qkvz)$")
 _SINKS = re.compile(r"^sinks?(_proj|_logits|_bias)?$")
 _NO_ANGLES = "its code turns queries and keys where it is given angles, and no module was seen that makes them"
+_NO_TRACE = "positions without parameters leave no trace in headers"
 
 
 def read_attention(path: str, node: ModuleNode, layer: ModuleNode, context: LayerContext) -> Attention:
@@ -68,7 +69,7 @@ def read_attention(path: str, node: ModuleNode, layer: ModuleNode, context: Laye
         rotary = read_rotary(embedding, node, context, head_width, latent, sliding=sliding)
     unknown = {} if projections.any else {"bias": "its projections have names that are not known"}
     if positions is None:
-        unknown["positions"] = _NO_ANGLES
+        unknown["positions"] = _NO_ANGLES if node.forward_order else _NO_TRACE
     return Attention(
         class_name=node.class_name,
         kind="latent" if latent else _kind(heads, key_value_heads),

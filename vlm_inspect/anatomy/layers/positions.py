@@ -23,8 +23,17 @@ def read_positions(
 ) -> tuple[Positions | None, ModuleNode | None]:
     """How an attention encodes positions, and its rotary embedding if it has one.
 
-    None if its code rotates queries and keys but no module that computes the angles was found.
+    None if its code rotates queries and keys but no module that computes the angles was found, or if it was
+    neither built nor is its code known.
     """
+    positions, module = _positions(node, context, cross=cross, sliding=sliding)
+    is_known = context.built or node.forward_order or positions != "none"
+    return (positions if is_known else None), module
+
+
+def _positions(
+    node: ModuleNode, context: LayerContext, *, cross: bool, sliding: bool
+) -> tuple[Positions | None, ModuleNode | None]:
     # T5's layers may share the first layer's table
     if not cross and (context.relative or node.attribute(_BIAS_TABLE) is not None):
         return "relative", None

@@ -31,6 +31,7 @@ _PROJECTION_NAMES = (
 _DOWN_NAME = re.compile(
     r"(^|_)(down_proj|fc2|c_proj|w2|wo|linear_?2|linear_fc2|lin2|dense_4h_to_h|fc_out|proj_out|linear_out)$"
 )
+_GATED_PROJECTIONS = 3
 _LORA = re.compile(r"(^|\.)lora_")
 
 
@@ -143,12 +144,27 @@ def linear_paths(node: ModuleNode) -> list[PathWidths]:
     ]
 
 
+def gated_down(projections: Sequence[PathWidths]) -> int | None:
+    """The index of the down projection of a gated MLP, by widths alone; None if they are not those of one.
+
+    Two of three projections have the same widths, so that neither can follow the other: they stand side by side.
+    """
+    if len(projections) != _GATED_PROJECTIONS:
+        return None
+    for index, (_, down) in enumerate(projections):
+        up, gate = (widths for other, (_, widths) in enumerate(projections) if other != index)
+        if up == gate and up[0] != up[1] == down[0]:
+            return index
+    return None
+
+
 def combined_widths(projections: Sequence[PathWidths]) -> MlpWidths:
     """The widths of an MLP with these projections."""
     if not projections:
         return MlpWidths()
     named = (widths for path, widths in projections if _DOWN_NAME.search(last_name(path)))
-    down = next(named, projections[-1][1])
+    gated = gated_down(projections)
+    down = projections[gated][1] if gated is not None else next(named, projections[-1][1])
     ups = [widths for _, widths in projections if widths is not down]
     if not ups:
         return MlpWidths(down[0], down[0], down[1], gated=False)

@@ -146,6 +146,8 @@ class LayerContext(Struct, frozen=True):
     window: int | None = None
     """Side of the tower's attention windows, in patches."""
     declared: DeclaredLayerFacts = field(default_factory=DeclaredLayerFacts)
+    built: bool = True
+    """Whether the modules were built. Headers show no functions and no modules without tensors."""
 
 
 def layer_context(  # noqa: PLR0913 - the stack's place, its component and its configuration
@@ -166,6 +168,7 @@ def layer_context(  # noqa: PLR0913 - the stack's place, its component and its c
         tuple((name, node) for name, node in shared if ROTARY_CLASS.search(node.class_name)),
         any(_RELATIVE_BIAS.search(node.class_name) for _, node in shared),
         _window_in_patches(holders, config),
+        built=not tree.unknowns.classes,
     )
 
 

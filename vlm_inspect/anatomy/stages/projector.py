@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.mlp import read_mlp
+from vlm_inspect.anatomy.layers.projections import gated_down
 from vlm_inspect.anatomy.layers.stacks import find_stacks, is_stack
 from vlm_inspect.anatomy.module_kinds import (
     is_activation,
@@ -22,7 +23,7 @@ from vlm_inspect.core.module_tree import ModuleNode, join, last_name
 from vlm_inspect.core.stages import ActivationStage, BlockStage, ConvStage, LinearStage, MlpStage, Stage
 
 _MLP_CLASS = re.compile(r"(MLP|FeedForward|FFN)", re.IGNORECASE)
-_GATE, _UP, _DOWN = _GATED_MLP = ("gate_proj", "up_proj", "down_proj")
+_GATED_MLP = ("gate_proj", "up_proj", "down_proj")
 _MIN_MLP_LINEARS = 2
 
 Children = Sequence[tuple[str, ModuleNode]]
@@ -108,14 +109,15 @@ def _by_first_use(node: ModuleNode) -> Children:
 
 def _stages_in_order(node: ModuleNode, path: str, children: Children) -> Iterator[Stage]:
     """The stages of a module's children; the three projections of a gated MLP are one stage."""
-    gated = _has_gated_mlp(node)
-    activation = _gate_activation(children) if gated else None
+    gated = _gated_mlp(node)
+    down = gated[-1] if gated else None
+    activation = _gate_activation(children, down) if down else None
     for name, child in children:
-        if gated and name in {_GATE, _UP, activation}:
-            continue
-        if gated and name == _DOWN:
-            is_whole_module = not any(child.total for other, child in children if other not in _GATED_MLP)
+        if name == down:
+            is_whole_module = not any(child.total for other, child in children if other not in gated)
             yield _mlp_stage(node, path, node.class_name if is_whole_module else None)
+        elif name in gated or (down and name == activation):
+            continue
         elif is_stack(child):
             # lists of parts instead of layers: the holder is the block
             layer = child.children[0][1]
@@ -125,15 +127,26 @@ def _stages_in_order(node: ModuleNode, path: str, children: Children) -> Iterato
             yield from _stages(child, join(path, name), is_root=False)
 
 
-def _has_gated_mlp(node: ModuleNode) -> bool:
-    return all(node.child(name) for name in _GATED_MLP)
+def _gated_mlp(node: ModuleNode) -> tuple[str, ...]:
+    """The names of the gate, up and down projection of a gated MLP, by name or by widths; else empty."""
+    if all(node.child(name) for name in _GATED_MLP):
+        return _GATED_MLP
+    linears = [(name, widths) for name, child in node.children if (widths := linear_widths(child))]
+    index = gated_down(linears)
+    if index is None or is_list(node):
+        return ()
+    down = linears.pop(index)[0]
+    names = (*(name for name, _ in linears), down)
+    used = [name for name in dict.fromkeys(node.forward_order) if name in names]
+    # a down projection that is used between the two others ends the first step of a sequence
+    return () if len(used) == len(names) and used[-1] != down else names
 
 
-def _gate_activation(children: Children) -> str | None:
+def _gate_activation(children: Children, down: str) -> str | None:
     """The last activation before the down projection, or else the last one."""
     names = [name for name, _ in children]
     activations = [name for name, child in children if is_activation(child)]
-    before = [name for name in activations if names.index(name) < names.index(_DOWN)]
+    before = [name for name in activations if names.index(name) < names.index(down)]
     return next(reversed(before or activations), None)
 
 
@@ -141,7 +154,7 @@ def _with_parameters_and_functions(stages: Sequence[Stage], node: ModuleNode, pa
     """The stages, with bare parameters and called functions inserted where the code uses them."""
     result = list(stages)
     own = [(stage.path.removeprefix(path).strip("."), stage) for stage in parameter_stages(node, path)]
-    if not _has_gated_mlp(node):
+    if not _gated_mlp(node):
         own += [(name, ActivationStage(name)) for name in dict.fromkeys(used_activations(node))]
     order = list(dict.fromkeys(node.forward_order))
     for name, stage in own:
@@ -181,7 +194,7 @@ def _has_linear_outside_stacks(node: ModuleNode) -> bool:
 def _is_mlp(node: ModuleNode) -> bool:
     linears = sum(linear_widths(leaf) is not None for _, leaf in leaves(node, ""))
     is_named = linears >= _MIN_MLP_LINEARS and _MLP_CLASS.search(node.class_name) and not is_list(node)
-    return _has_gated_mlp(node) or bool(is_named)
+    return bool(_gated_mlp(node)) or bool(is_named)
 
 
 def _mlp_stage(node: ModuleNode, path: str, class_name: str | None) -> MlpStage:

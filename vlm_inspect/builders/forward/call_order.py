@@ -11,7 +11,7 @@ import ast
 import inspect
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import cache, partial
 from types import FunctionType
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 _MAX_CALL_DEPTH = 4
-_MIN_CHILDREN = 2
-_POSITION = re.compile(r"(?i:rotary|rope|rot_embed)|^alibi$")
+MIN_CHILDREN = 2
+"""Fewer have no order."""
+POSITION_CALL = re.compile(r"(?i:rotary|rope|rot_embed)|^alibi$")
+"""The names of functions and modules that apply positions."""
 # read from a module or its weight without using it
 _METADATA = frozenset({"dtype", "device", "shape", "in_features", "out_features", "config"})
 # torch's activation functions, which need no module
@@ -51,6 +53,55 @@ class Branch(Struct, frozen=True, eq=False):
 Step = Union[Use, Branch]  # noqa: UP007 - evaluated at run time, where Python 3.10 needs it
 
 
+class UndecidedError(Exception):
+    """A condition depends on something other than plain attributes of the module."""
+
+
+Lookup = Callable[[Any, str], Any]
+"""The attribute of a module or of a value in it, by name. Raises UndecidedError."""
+
+
+class Module(Struct, frozen=True):
+    """A module whose attributes decide conditions."""
+
+    value: Any
+    attribute: Lookup
+
+
+class ClassSource:
+    """The methods of one class, as syntax trees; `find` returns None for methods that all models have."""
+
+    def __init__(self, find: Callable[[str], ast.FunctionDef | None]) -> None:
+        self.find = find
+        self._steps: dict[tuple[str, int], tuple[Step, ...]] = {}
+
+    def order(self, members: Collection[str], module: Module) -> tuple[str, ...]:
+        """The names that `forward` uses: members, and functions, in order and as often as they are used.
+
+        Of a condition on the attributes of the module, only the side that is taken counts.
+        """
+        uses = _uses_of(self._method("forward", _MAX_CALL_DEPTH), partial(_is_condition_true, module))
+        return tuple(use.name for use in uses if use.kind != "attribute" or use.name in members)
+
+    def _method(self, name: str, depth: int) -> tuple[Step, ...]:
+        """The steps of a method, with calls of the class's own methods replaced by their steps."""
+        if (name, depth) not in self._steps:
+            definition = self.find(name)
+            steps = _steps_of_all(definition.body) if definition is not None else ()
+            self._steps[name, depth] = tuple(self._with_inlined_calls(steps, name, depth))
+        return self._steps[name, depth]
+
+    def _with_inlined_calls(self, steps: Iterable[Step], caller: str, depth: int) -> Iterator[Step]:
+        inlined = partial(self._with_inlined_calls, caller=caller, depth=depth)
+        for step in steps:
+            if isinstance(step, Branch):
+                yield Branch(step.test, tuple(inlined(step.then)), tuple(inlined(step.otherwise)))
+            elif step.kind == "attribute" and step.name != caller and depth and self.find(step.name):
+                yield from self._method(step.name, depth - 1)
+            else:
+                yield step
+
+
 def read_forward_order(module: nn.Module) -> tuple[str, ...]:
     """The names that a module's `forward` uses, in order.
 
@@ -60,13 +111,12 @@ def read_forward_order(module: nn.Module) -> tuple[str, ...]:
     """
     kind: Any = type(module)
     children = module._modules  # noqa: SLF001 - named_children() leaves shared ones out
-    if len(children) < _MIN_CHILDREN or hasattr(kind, "config_class"):
+    if len(children) < MIN_CHILDREN or hasattr(kind, "config_class"):
         return ()
     if not (_has_norm(module) or _applies_positions(kind)):
         return ()
     members = {*children, *module._parameters}  # noqa: SLF001 - as above
-    uses = _uses_of(module, _method_steps(kind, "forward"))
-    return tuple(use.name for use in uses if use.kind != "attribute" or use.name in members)
+    return _class_source(kind).order(members, Module(module, _attribute))
 
 
 def _has_norm(module: nn.Module) -> bool:
@@ -80,40 +130,25 @@ def _has_norm(module: nn.Module) -> bool:
 def _applies_positions(kind: type) -> bool:
     method = _own_method(kind, "forward")
     names = (*method.__code__.co_names, *method.__code__.co_varnames) if method is not None else ()
-    return any(_POSITION.search(name) or name in _ACTIVATIONS or _own_method(kind, name) for name in names)
+    return any(POSITION_CALL.search(name) or name in _ACTIVATIONS or _own_method(kind, name) for name in names)
 
 
 @cache
-def _method_steps(kind: type, name: str, depth: int = _MAX_CALL_DEPTH) -> tuple[Step, ...]:
-    """The steps of a method, with calls of the class's own methods replaced by their steps."""
-    method = _own_method(kind, name)
-    definition = function_definition(method) if method is not None else None
-    steps = _steps_of_all(definition.body) if definition is not None else ()
-    return tuple(_with_inlined_calls(kind, steps, name, depth))
+def _class_source(kind: type) -> ClassSource:
+    def find(name: str) -> ast.FunctionDef | None:
+        method = _own_method(kind, name)
+        return function_definition(method) if method is not None else None
+
+    return ClassSource(find)
 
 
-def _with_inlined_calls(kind: type, steps: Iterable[Step], caller: str, depth: int) -> Iterator[Step]:
-    inlined = partial(_with_inlined_calls, kind, caller=caller, depth=depth)
-    for step in steps:
-        if isinstance(step, Branch):
-            yield Branch(step.test, tuple(inlined(step.then)), tuple(inlined(step.otherwise)))
-        elif step.kind == "attribute" and step.name != caller and depth and _own_method(kind, step.name):
-            yield from _method_steps(kind, step.name, depth - 1)
-        else:
-            yield step
-
-
-def _uses_of(module: nn.Module, steps: tuple[Step, ...]) -> Iterator[Use]:
-    for step in steps:
-        if isinstance(step, Use):
-            yield step
-            continue
-        try:
-            sides = [step.then if _is_condition_true(step.test, module) else step.otherwise]
-        except _UndecidedError:
-            sides = [step.then, step.otherwise]
-        for side in sides:
-            yield from _uses_of(module, side)
+def _attribute(holder: Any, name: str) -> Any:
+    """An attribute of a live module or configuration; no property is run."""
+    attributes = getattr(holder, "__dict__", {})
+    known = attributes if name in attributes else getattr(holder, "_modules", {})
+    if name not in known:
+        raise UndecidedError
+    return known[name]
 
 
 @cache
@@ -142,6 +177,19 @@ def function_definition(function: FunctionType) -> ast.FunctionDef | None:
     return node if isinstance(node, ast.FunctionDef) else None
 
 
+def _uses_of(steps: tuple[Step, ...], is_true: Callable[[ast.expr], bool]) -> Iterator[Use]:
+    for step in steps:
+        if isinstance(step, Use):
+            yield step
+            continue
+        try:
+            sides = [step.then if is_true(step.test) else step.otherwise]
+        except UndecidedError:
+            sides = [step.then, step.otherwise]
+        for side in sides:
+            yield from _uses_of(side, is_true)
+
+
 def _steps_of_all(nodes: Iterable[ast.AST]) -> Iterator[Step]:
     for node in nodes:
         yield from _steps(node)
@@ -165,7 +213,7 @@ def _steps(node: ast.AST) -> Iterator[Step]:
     elif isinstance(node, ast.Attribute) and node.attr in _ACTIVATIONS:
         yield Use(node.attr, "function")
     elif isinstance(node, ast.Name):
-        if _POSITION.search(node.id):
+        if POSITION_CALL.search(node.id):
             yield Use(node.id, "function")
     elif isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
         yield from _steps(node.value) if node.value is not None else ()
@@ -173,68 +221,60 @@ def _steps(node: ast.AST) -> Iterator[Step]:
         yield from _steps_of_all(ast.iter_child_nodes(node))
 
 
-class _UndecidedError(Exception):
-    """A condition depends on something other than plain attributes of the module."""
-
-
-def _is_condition_true(test: ast.expr, module: Any) -> bool:
+def _is_condition_true(module: Module, test: ast.expr) -> bool:
     """Whether a condition is true for a module; tensors and modules are not evaluated."""
     value = _condition_value(test, module)
     if value is None or isinstance(value, _PLAIN):
         return bool(value)
-    raise _UndecidedError
+    raise UndecidedError
 
 
-def _condition_value(test: ast.expr, module: Any) -> Any:
+def _condition_value(test: ast.expr, module: Module) -> Any:
     if isinstance(test, ast.Constant):
         return test.value
     if isinstance(test, ast.Attribute):
         return _attribute_value(test, module)
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        return not _is_condition_true(test.operand, module)
+        return not _is_condition_true(module, test.operand)
     if isinstance(test, ast.BoolOp):
         return _bool_op_value(test, module)
     if isinstance(test, ast.Compare) and len(test.ops) == 1:
         return _comparison_value(test, module)
-    raise _UndecidedError
+    raise UndecidedError
 
 
-def _attribute_value(test: ast.Attribute, module: Any) -> Any:
+def _attribute_value(test: ast.Attribute, module: Module) -> Any:
     """The value of `self.use_rope` or `self.config.alibi`; `self.training` may change and decides nothing."""
     if test.attr == "training":
-        raise _UndecidedError
+        raise UndecidedError
     if isinstance(test.value, ast.Name) and test.value.id == "self":
-        holder = module
+        holder = module.value
     elif isinstance(test.value, ast.Attribute):
         holder = _attribute_value(test.value, module)
     else:
-        raise _UndecidedError
-    attributes = getattr(holder, "__dict__", {})
-    known = attributes if test.attr in attributes else getattr(holder, "_modules", {})
-    if test.attr not in known:
-        raise _UndecidedError
-    return known[test.attr]
+        raise UndecidedError
+    return module.attribute(holder, test.attr)
 
 
-def _bool_op_value(test: ast.BoolOp, module: Any) -> bool:
+def _bool_op_value(test: ast.BoolOp, module: Module) -> bool:
     """The value of `and` or `or`, if the known operands decide it."""
     is_and = isinstance(test.op, ast.And)
     known: list[bool] = []
     for part in test.values:
-        with suppress(_UndecidedError):
-            known.append(_is_condition_true(part, module))
+        with suppress(UndecidedError):
+            known.append(_is_condition_true(module, part))
     if (is_and and not all(known)) or (not is_and and any(known)):
         return not is_and
     if len(known) < len(test.values):
-        raise _UndecidedError
+        raise UndecidedError
     return is_and
 
 
-def _comparison_value(test: ast.Compare, module: Any) -> bool:
+def _comparison_value(test: ast.Compare, module: Module) -> bool:
     left, right = _condition_value(test.left, module), _condition_value(test.comparators[0], module)
     operation = test.ops[0]
     if isinstance(operation, (ast.Is, ast.IsNot)):
         return (left is right) is isinstance(operation, ast.Is)
     if isinstance(operation, (ast.Eq, ast.NotEq)) and isinstance(left, _PLAIN) and isinstance(right, _PLAIN):
         return (left == right) is isinstance(operation, ast.Eq)
-    raise _UndecidedError
+    raise UndecidedError

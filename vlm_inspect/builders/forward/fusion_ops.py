@@ -24,19 +24,23 @@ if TYPE_CHECKING:
     from torch import nn
 
 _TEXT = frozenset({"input_ids", "inputs_embeds"})
-_TEXT_PARAMETERS = _TEXT | {"decoder_input_ids"}
+TEXT_PARAMETERS = _TEXT | {"decoder_input_ids"}
+"""The inputs of a `forward` that takes text."""
 _SCATTERS = frozenset({"masked_scatter", "masked_scatter_", "index_put", "index_put_"})
+# with a dimension before the index
+_INDEXED_SCATTERS = frozenset({"scatter", "scatter_", "index_copy", "index_copy_"})
 _CONCATENATIONS = frozenset({"cat", "concat"})
-_CALLS = _SCATTERS | _CONCATENATIONS | {"where", "get_input_embeddings", "embed_tokens"}
+_CALLS = _SCATTERS | _INDEXED_SCATTERS | _CONCATENATIONS | {"where", "get_input_embeddings", "embed_tokens"}
 # sums and stores have no name; their opcodes differ between versions of Python
 _COMBINING = ("STORE_SUBSCR", "INPLACE_ADD", "BINARY_ADD", "BINARY_OP")
 _OPCODES = {dis.opmap[name] for name in _COMBINING if name in dis.opmap}
-_TOKEN = re.compile(r"^(?!pad_|bos_|eos_|decoder_)[a-z]\w*_token_(id|index)$")
+TOKEN = re.compile(r"^(?!pad_|bos_|eos_|decoder_)[a-z]\w*_token_(id|index)$")
+"""The names of special tokens."""
 _MODALITY = re.compile(r"image|img|vis|video|frame|audio|speech|sound|pixel|patch|input_features")
 # base classes of every model
 _MACHINERY = ("torch.", "transformers.modeling", "transformers.generation", "transformers.utils")
 _LONGEST_STATEMENT = 160
-_SCATTER_OPERANDS, _WHERE_OPERANDS = 2, 3
+_SCATTER_OPERANDS, _WHERE_OPERANDS, _INDEXED_OPERANDS = 2, 3, 3
 _STATEMENTS = (ast.Assign, ast.AugAssign, ast.Return, ast.Expr)
 
 Statement = ast.Assign | ast.AugAssign | ast.Return | ast.Expr
@@ -70,12 +74,15 @@ def _class_operations(kind: type) -> tuple[tuple[FusionOp, ...], tuple[str, ...]
     if forward is None:
         return (), ()
     code = forward.__code__
-    if not _TEXT_PARAMETERS.intersection(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]):
+    takes_text = TEXT_PARAMETERS.intersection(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    if not takes_text and not hasattr(kind, "config_class"):
         return (), ()
     reached = dict(_reached(kind, "forward", forward))
-    joins = tuple(each for name, function in reached.items() for each in _joins(kind, name, function))
     codes = [code for function in reached.values() for code in _codes(function.__code__)]
-    names = {name for code in codes for name in code.co_names if _TOKEN.search(name)}
+    if not takes_text and not any(TEXT_PARAMETERS.intersection(_texts(code)) for code in codes):
+        return (), ()
+    joins = tuple(each for name, function in reached.items() for each in _joins(kind, name, function))
+    names = {name for code in codes for name in code.co_names if TOKEN.search(name)}
     return joins, tuple(sorted(names))
 
 
@@ -111,6 +118,11 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _codes(constant)
+
+
+def _texts(code: CodeType) -> Iterator[str]:
+    """The keys of a model that takes all its inputs in one dict: `data["input_ids"]`."""
+    return (constant for constant in code.co_consts if isinstance(constant, str))
 
 
 def _joins(kind: type, name: str, function: FunctionType) -> tuple[FusionOp, ...]:
@@ -151,6 +163,7 @@ def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
     """The statements of a function that write into, add to, or extend a sequence."""
     statements = [node for node in ast.walk(function) if isinstance(node, _STATEMENTS)]
     found = [(each, *operation) for each in statements for operation in _operations(each)]
+    found += _list_operations(function, statements)
     assigned = _assignments(statements) if found else {}
     for statement, operation, sequence, value, mask in found:
         target, values = _base(sequence), _names(value)
@@ -162,15 +175,63 @@ def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
                 values=tuple(sorted(values)),
                 mask=tuple(sorted(_names(mask))) if mask is not None else (),
                 sources=tuple(sorted(_sources(values, assigned))),
+                target_sources=tuple(sorted(_sources(frozenset({target.id}), _without(statement, statements)))),
                 where=where,
                 statement=text if len(text) <= _LONGEST_STATEMENT else f"{text[: _LONGEST_STATEMENT - 1]}…",
             )
+
+
+def _list_operations(
+    function: ast.FunctionDef, statements: Sequence[Statement]
+) -> Iterator[tuple[Statement, FusionKind, ast.expr, ast.expr, None]]:
+    """The items of lists that are concatenated: `parts.append(features)`, then `torch.cat(parts)`.
+
+    Items that a loop appends by turns with others stand between them; the first of a list comes before the rest.
+    """
+    joined = {name for each in statements for name in _concatenated_lists(each)}
+    loops = [node for node in ast.walk(function) if isinstance(node, (ast.For, ast.While))] if joined else []
+    for name in sorted(joined):
+        appends = [each for each in statements if _appended(each, name) is not None]
+        between = {each for loop in loops for each in _by_turns(loop, name, appends)}
+        for index, each in enumerate(appends if len(appends) > 1 else ()):
+            kind: FusionKind = "scatter" if each in between else "append" if index else "prepend"
+            value = _appended(each, name)
+            if value is not None:
+                yield each, kind, ast.Name(name), value, None
+
+
+def _by_turns(loop: ast.stmt, name: str, appends: Sequence[Statement]) -> Sequence[Statement]:
+    """The statements that append to one list in each turn of a loop; none if each turn begins a list."""
+    inside = list(ast.walk(loop))
+    begins = any(isinstance(each, ast.Assign) and name in _target_names(each.targets[0]) for each in inside)
+    found = [] if begins else [each for each in appends if each in inside]
+    return found if len(found) > 1 else []
+
+
+def _concatenated_lists(statement: Statement) -> Iterator[str]:
+    for part in ast.walk(statement):
+        if not (isinstance(part, ast.Call) and isinstance(part.func, ast.Attribute) and part.args):
+            continue
+        if part.func.attr in _CONCATENATIONS and isinstance(part.args[0], ast.Name):
+            yield part.args[0].id
+
+
+def _appended(statement: Statement, name: str) -> ast.expr | None:
+    """The value that a statement appends to the list of a name."""
+    call = statement.value
+    if not (isinstance(statement, ast.Expr) and isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+        return None
+    holder = call.func.value
+    is_append = call.func.attr == "append" and isinstance(holder, ast.Name) and holder.id == name
+    return call.args[0] if is_append and call.args else None
 
 
 def _operations(statement: Statement) -> Iterator[Operation]:
     if isinstance(statement, ast.AugAssign):
         if isinstance(statement.op, ast.Add):
             yield "add", statement.target, statement.value, None
+            if isinstance(statement.target, ast.Subscript):
+                yield "scatter", statement.target, statement.value, statement.target.slice
         return
     if isinstance(statement, ast.Assign):
         target = statement.targets[0]
@@ -196,6 +257,8 @@ def _call_operations(call: ast.Call) -> Iterator[Operation]:
     name, args = call.func.attr, [*call.args, *(keyword.value for keyword in call.keywords)]
     if name in _SCATTERS and len(args) >= _SCATTER_OPERANDS:
         yield "scatter", call.func.value, args[1], args[0]
+    elif name in _INDEXED_SCATTERS and len(args) >= _INDEXED_OPERANDS:
+        yield "scatter", call.func.value, args[2], args[1]
     elif name == "where" and len(args) == _WHERE_OPERANDS:
         yield "scatter", args[2], args[1], args[0]
     elif name in _CONCATENATIONS and args and isinstance(args[0], (ast.List, ast.Tuple)):
@@ -243,6 +306,15 @@ def _assignments(statements: Sequence[Statement]) -> Sources:
             for name in (name for target in statement.targets for name in _target_names(target)):
                 assigned[name] = assigned.get(name, frozenset()) | _names(statement.value)
     return assigned
+
+
+def _without(statement: Statement, statements: Sequence[Statement]) -> Sources:
+    """The assignments of a function before a statement changes its target."""
+    return _assignments([each for each in statements if each is not statement and not _stores_items(each)])
+
+
+def _stores_items(statement: Statement) -> bool:
+    return isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript)
 
 
 def _target_names(target: ast.expr) -> Iterator[str]:

@@ -6,15 +6,18 @@ are not those of the class in the source, its class stays unknown.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from vlm_inspect.builders.forward.call_order import POSITION_CALL
 from vlm_inspect.builders.headers.classes import LIST, MLP, MODULE_CLASS
 from vlm_inspect.builders.source.classes import NO_PARAMETERS
 from vlm_inspect.builders.source.files import PACKAGE
+from vlm_inspect.builders.source.forwards import ForwardReader
 from vlm_inspect.builders.source.read import Reading
 from vlm_inspect.builders.source.values import (
     Choice,
@@ -27,7 +30,7 @@ from vlm_inspect.builders.source.values import (
     word_set,
 )
 from vlm_inspect.builders.transformers.module_tree import POSITION
-from vlm_inspect.core.module_tree import Attribute, ModuleNode, ModuleTree, NodePool, Unknowns, join
+from vlm_inspect.core.module_tree import Attribute, ForwardInfo, ModuleNode, ModuleTree, NodePool, Unknowns, join
 
 _NOT_FOUND = "the code that was read does not make it"
 _OTHER = "its tensors are not those of the class in the code"
@@ -35,6 +38,7 @@ _CHOSEN = "chosen when it runs"
 _LONGEST_TEXT = 200
 _LARGEST_PARAMETERLESS = 20
 _DEEPEST_PARAMETERLESS = 3
+_LATER_LAYER = re.compile(r"(^|\.)[1-9]\d*(\.|$)")
 _LEAVES = word_set("Linear Embedding LayerNorm RMSNorm GroupNorm Conv1d Conv2d Conv3d")
 _CONTAINERS = word_set("Module ModuleDict ModuleList Sequential")
 # proven by shapes: these have precedence over the source
@@ -43,22 +47,32 @@ _PROVEN = word_set(
     "normalized_shape nf nx num_features num_channels"
 )
 
+Children = tuple[tuple[str, ModuleNode], ...]
+
 
 def overlay(tree: ModuleTree, reading: Reading) -> ModuleTree:
     """The tree with the class names that the source proves, and the reasons where it proves none."""
-    layer = _Overlay()
+    layer = _Overlay(reading.forwards)
     root = layer.node(tree.root, reading.model, "", {})
     fields = dict(tree.unknowns.fields)
     if reading.supports is not None:
         fields.pop("attention_backends", None)
     classes = {**({} if layer.unknown.get("") else {"": _NOT_FOUND}), **layer.unknown}
     unknowns = Unknowns(classes, tree.unknowns.shapes, fields)
-    return replace(tree, root=root, attention_backends=reading.supports or (), unknowns=unknowns)
+    return replace(
+        tree,
+        root=root,
+        attention_backends=reading.supports or (),
+        forward_info=tuple(layer.fusion),
+        unknowns=unknowns,
+    )
 
 
 class _Overlay(Struct):
     """Builds the nodes, and collects the reasons for unknown class names."""
 
+    forwards: ForwardReader | None = None
+    fusion: list[ForwardInfo] = field(default_factory=list)
     pool: NodePool = field(default_factory=NodePool)
     unknown: dict[str, str] = field(default_factory=dict)
 
@@ -76,13 +90,26 @@ class _Overlay(Struct):
         if plain and node.inferred and node.class_name not in {LIST, MODULE_CLASS, MLP}:
             self.unknown.setdefault(path, f"a plain {class_name}: the code gives it no class of its own")
             class_name = node.class_name  # more specific than a plain container
+        self._read_fusion(instance, path)
+        children = tuple(self._children(node, instance, path, {**replaced, **instance.replaced}))
         return self._changed(
             node,
             class_name=class_name,
             detail=_node_detail(node, instance),
             attributes=_node_attributes(node, instance),
-            children=tuple(self._children(node, instance, path, {**replaced, **instance.replaced})),
+            children=children,
+            forward_order=self._forward_order(instance, node, children),
         )
+
+    def _read_fusion(self, instance: Instance, path: str) -> None:
+        """Of numbered modules only the first is read: a stack has many layers of one class."""
+        if self.forwards is not None and not _LATER_LAYER.search(path):
+            found = self.forwards.fusion(instance, path)
+            self.fusion += [found] if found is not None else []
+
+    def _forward_order(self, instance: Instance, node: ModuleNode, children: Children) -> tuple[str, ...]:
+        members = {name for name, _ in (*children, *node.parameters)}
+        return self.forwards.order(instance, members) if self.forwards is not None and len(members) > 1 else ()
 
     def _children(
         self, node: ModuleNode, instance: Instance, path: str, replaced: Mapping[str, str]
@@ -94,6 +121,8 @@ class _Overlay(Struct):
                 yield name, self._child(held.pop(name), name, value, path, replaced)
             elif _is_parameterless(value):
                 yield name, self._parameterless_node(value)
+            elif _is_module(value) and POSITION_CALL.search(value.class_name):  # its tables are not stored
+                yield name, self.pool.node(value.class_name, attributes=_plain_attributes(value))
         for name, child in held.items():
             any_one = instance.attributes.get("*") if name.isdigit() else None
             if any_one or name in replaced or not _is_one_level_deeper(child, instance):
@@ -123,7 +152,7 @@ class _Overlay(Struct):
         return self._changed(node, children=children)
 
     def _changed(self, node: ModuleNode, **changes: Any) -> ModuleNode:
-        fields = ("class_name", "detail", "attributes", "parameters", "buffers", "children")
+        fields = ("class_name", "detail", "attributes", "parameters", "buffers", "children", "forward_order")
         return self.pool.node(**{name: changes.get(name, getattr(node, name)) for name in fields})
 
 

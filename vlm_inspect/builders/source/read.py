@@ -18,6 +18,7 @@ from vlm_inspect.builders.source.classes import attribute, bases_of, is_config
 from vlm_inspect.builders.source.evaluate import evaluate
 from vlm_inspect.builders.source.execute import run
 from vlm_inspect.builders.source.files import Program
+from vlm_inspect.builders.source.forwards import ForwardReader
 from vlm_inspect.builders.source.machine import Handlers, Machine, TooLongError
 from vlm_inspect.builders.source.names import global_value, repository_class
 from vlm_inspect.builders.source.scope import Scope
@@ -38,6 +39,8 @@ class Reading(Struct, frozen=True):
     model: Value  # an `Instance`, or `Unknown` with the reason
     supports: tuple[str, ...] | None = None
     """Attention backends that the class supports; None if not all of its bases were read."""
+    forwards: ForwardReader | None = None
+    """Reads what the `forward` of its modules does."""
 
 
 def read(config: Mapping[str, Any], code: Mapping[str, str]) -> Reading:
@@ -50,7 +53,7 @@ def read(config: Mapping[str, Any], code: Mapping[str, str]) -> Reading:
         model = machine.call(what, [_configuration(machine, config)], {})
         is_complete = isinstance(model, Instance) and not model.incomplete_reason
         backends = {each for flag, each in _ATTENTION_FLAGS.items() if machine.attribute(what, flag) is True}
-        return Reading(model, tuple(sorted(backends)) if is_complete else None)
+        return Reading(model, tuple(sorted(backends)) if is_complete else None, ForwardReader(machine))
     except (TooLongError, RecursionError):
         return Reading(Unknown("following its code takes longer than any model should"))
 
