@@ -185,4 +185,4 @@ def test_quantised_and_plain_weights_can_be_mixed():
     plain = {"norm.weight": ("F16", (IN,)), "head.weight": ("F16", (100, IN))}
     tree = header.build({}, headers({**GPTQ, **plain}), "org/name")
     assert tree.total == IN * OUT + IN + 100 * IN
-    assert tree.stored_bytes["up"] == {"F16": 64, "I32": 192}
+    assert tree.stored_bytes["up.weight"] == {"F16": 64, "I32": 192}

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from vlm_inspect.builders.headers import classes
 from vlm_inspect.builders.headers.config import attention_sizes, explicit_parts, stated_class
-from vlm_inspect.builders.headers.quantized import ModelTensor, Quantisation, bytes_by_dtype, model_tensors
+from vlm_inspect.builders.headers.quantized import ModelTensor, Quantisation, model_tensors
 from vlm_inspect.builders.headers.ties import tie
 from vlm_inspect.core.checkpoint import DeclaredClasses, TensorHeaders
 from vlm_inspect.core.errors import BadHeaderError
@@ -83,18 +83,18 @@ def _branches(tensors: tuple[ModelTensor, ...], model: str) -> _Branch:
 
 
 class _NodeBuilder(Struct):
-    """Nodes for the branches of one checkpoint, and the bytes that it stores for each."""
+    """Nodes for the branches of one checkpoint, and the bytes that it stores for each of their tensors."""
 
     config: Mapping[str, Any]
     channels_last: bool
-    stored_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
+    stored_bytes: dict[str, Mapping[str, int]] = field(default_factory=dict)
     _pool: NodePool = field(default_factory=NodePool)
 
     def node(self, branch: _Branch, siblings: Collection[str] = ()) -> ModuleNode:
         """The node of a branch, after its children: they decide its kind. It is one of its siblings."""
-        stored = bytes_by_dtype(tensor.stored for tensor in branch.tensors.values())
-        if stored:
-            self.stored_bytes[branch.path] = stored
+        self.stored_bytes |= {
+            join(branch.path, name): tensor.stored for name, tensor in branch.tensors.items() if tensor.stored
+        }
         names = sorted(branch.children, key=_sort_key)
         children = {name: self.node(branch.children[name], names) for name in names}
         parameters, buffers = _shapes(branch)

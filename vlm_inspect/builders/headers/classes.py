@@ -38,7 +38,7 @@ _MLP_NAME = re.compile(r"(^|_)(mlp\d*|ffn|ff\d?|feed_?forward\d?|feedforward|blo
 _MLP_PROJECTIONS = (
     *({"up_proj", "down_proj"}, {"gate_up_proj", "down_proj"}, {"fc1", "fc2"}, {"linear_fc1", "linear_fc2"}),
     *({"lin1", "lin2"}, {"c_fc", "c_proj"}, {"w1", "w2"}, {"wi", "wo"}, {"wi_0", "wo"}),
-    {"dense_h_to_4h", "dense_4h_to_h"},
+    *({"dense_h_to_4h", "dense_4h_to_h"}, {"ff_proj", "ff_out"}),
 )
 _ROUTER_NAME = re.compile(r"^(gate|router|gating|wg)$")
 _UP_NAME = re.compile(r"^(gate_up_proj|gate_and_up_projs|w13|w1|w3|wi|up_proj|gate_proj|fc1)(_weight)?$")
@@ -122,10 +122,13 @@ def module_kind(  # noqa: PLR0911 - a line for each kind
     names = {*children, *own}
     if children and all(child.isdigit() for child in children):
         return LIST
+    if is_embedding_name(name) and own and all(child.class_name == "Embedding" for child in children.values()):
+        return f"{INFERRED}Embedding"
     if _is_mixer(name, names):
         return MIXER
     if _is_attention(name, names):
-        return ATTENTION
+        # a layer may hold the projections of both itself
+        return LAYER if in_list and _is_mlp("", names) else ATTENTION
     has_attention = _contains(children, {ATTENTION, MIXER})
     if "experts" in names and not has_attention:
         return MOE
