@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from vlm_inspect.builders.config_values import tie_settings
 from vlm_inspect.builders.headers.classes import MATRIX, is_embedding_name
 from vlm_inspect.builders.headers.config import first_architecture
-from vlm_inspect.builders.headers.quantized import ModelTensor
+from vlm_inspect.builders.headers.packings import ModelTensor
 
 _EMBEDDING = re.compile(
     r"(^|\.)(embed_tokens|word_embeddings|wte|tok_embeddings|embed_in|shared)(\.weight|\.embedding)?$"
