@@ -9,9 +9,10 @@ from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.anatomy.quantization import quantization_of
 from vlm_inspect.app import api
 from vlm_inspect.builders.transformers import build
-from vlm_inspect.core.architecture import Quantization
+from vlm_inspect.core.architecture import Quantization, QuantizedGroup
 from vlm_inspect.core.codec import architecture_from_data, to_data
 from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.render.text.warnings import quantization_text
 
 GROUP = {"targets": ["Linear"], "input_activations": None}
 # as quantizers write them
@@ -68,7 +69,14 @@ CONFIGS = {
                 "group_1": {**GROUP, "weights": {"num_bits": 8, "type": "int"}},
             },
         },
-        Quantization("compressed-tensors", None, "int", (), "mixed-precision"),
+        Quantization(
+            "compressed-tensors",
+            None,
+            "int",
+            (),
+            "mixed-precision",
+            groups=(QuantizedGroup(4, "int", (), ("Linear",)), QuantizedGroup(8, "int", (), ("Linear",))),
+        ),
     ),
     "fp8 in blocks": (
         {
@@ -100,6 +108,79 @@ CONFIGS = {
         Quantization("hqq", 4, None, (64,)),
     ),
     "quanto": ({"quant_method": "quanto", "weights": "int8"}, Quantization("quanto", 8, "int8")),
+    "modelopt of two formats": (
+        {
+            "quant_method": "modelopt",
+            "quant_algo": "MIXED_PRECISION",
+            "config_groups": {
+                "group_0": {"weights": {"num_bits": 8, "type": "float"}, "targets": ["a"]},
+                "group_1": {"weights": {"num_bits": 4, "type": "float", "group_size": 16}, "targets": ["b"]},
+            },
+        },
+        Quantization(
+            "modelopt",
+            number="float",
+            groups=(QuantizedGroup(8, "float", (), ("a",)), QuantizedGroup(4, "float", (16,), ("b",))),
+        ),
+    ),
+    "modelopt by layer": (
+        {
+            "quant_method": "modelopt",
+            "quant_algo": "MIXED_PRECISION",
+            "quantized_layers": {
+                "model.layers.0.mlp": {"quant_algo": "FP8"},
+                "model.layers.1.mlp": {"quant_algo": "NVFP4", "group_size": 16},
+            },
+        },
+        Quantization(
+            "modelopt",
+            groups=(
+                QuantizedGroup(8, "fp8", (), ("model.layers.0.mlp",)),
+                QuantizedGroup(4, "nvfp4", (16,), ("model.layers.1.mlp",)),
+            ),
+        ),
+    ),
+    "two groups of the same settings": (
+        {
+            "quant_method": "compressed-tensors",
+            "config_groups": {
+                name: {**GROUP, "weights": {"num_bits": 4, "type": "int", "group_size": 32}} for name in ("a", "b")
+            },
+        },
+        Quantization("compressed-tensors", 4, "int", (32,)),
+    ),
+    "autoround of two widths": (
+        {
+            "quant_method": "auto-round",
+            "bits": 4,
+            "group_size": 128,
+            "data_type": "int",
+            "extra_config": {"model.layers.0.mlp.gate": {"bits": 8}, "model.layers.1.mlp.gate": {"bits": 8}},
+            "packing_format": "auto_round:auto_gptq",
+        },
+        Quantization(
+            "auto-round",
+            None,
+            "int",
+            (128,),
+            "auto_round:auto_gptq",
+            groups=(
+                QuantizedGroup(4, "int", (128,)),
+                QuantizedGroup(8, "int", (128,), ("model.layers.0.mlp.gate", "model.layers.1.mlp.gate")),
+            ),
+        ),
+    ),
+    "gptq of two widths": (
+        {"quant_method": "gptq", "bits": 4, "group_size": 128, "dynamic": {"+:.*down": {"bits": 8, "group_size": 64}}},
+        Quantization(
+            "gptq",
+            groups=(QuantizedGroup(4, None, (128,)), QuantizedGroup(8, None, (64,), ("+:.*down",))),
+        ),
+    ),
+    "gptq that skips modules": (
+        {"quant_method": "gptq", "bits": 4, "group_size": 128, "dynamic": {"-:.*visual": {}}},
+        Quantization("gptq", 4, None, (128,)),
+    ),
     # codebooks: no number of bits is declared
     "aqlm": (
         {"quant_method": "aqlm", "nbits_per_codebook": 16, "num_codebooks": 1},
@@ -128,6 +209,36 @@ def test_quantization_does_not_change_parameters(config):
 def test_mlx_writes_no_method():
     config = {"quantization": {"group_size": 64, "bits": 8}}
     assert quantization_of(config) == Quantization("mlx", 8, None, (64,), path="quantization")
+
+
+def test_mlx_writes_the_bits_of_single_modules():
+    config = {
+        "quantization": {
+            "group_size": 64,
+            "bits": 4,
+            "language_model.model.embed_tokens": {"group_size": 64, "bits": 8},
+            "vision_tower.patch": False,
+        }
+    }
+    assert quantization_of(config).groups == (
+        QuantizedGroup(4, None, (64,)),
+        QuantizedGroup(8, None, (64,), ("language_model.model.embed_tokens",)),
+    )
+
+
+TEXTS = {
+    "modelopt of two formats": "modelopt, 8 bits, float + 4 bits, float, groups of 16",
+    "autoround of two widths": (
+        "auto-round, 4 bits, int, groups of 128 + 8 bits, int, groups of 128, auto_round:auto_gptq"
+    ),
+    "fp8 in blocks": "fp8, 8 bits, e4m3, blocks of 128 x 128",
+    "aqlm": "aqlm",
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_all_bits_are_written(name):
+    assert quantization_text(quantization_of({"quantization_config": CONFIGS[name][0]})) == TEXTS[name]
 
 
 def test_quantization_of_a_part_has_its_path():

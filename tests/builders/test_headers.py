@@ -22,7 +22,6 @@ BY_A_CLASS_NAME = {  # the native build finds the part by its class's name or ac
     "pix2struct",
     "qwen2_5_omni",
     "qwen2_5_omni_thinker",
-    "t5gemma2",
     "udop",
     "vision-encoder-decoder",
 }

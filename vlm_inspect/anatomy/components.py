@@ -12,6 +12,7 @@ from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules, 
 from vlm_inspect.anatomy.module_kinds import as_int, is_activation, is_norm, linear_widths
 from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment, modules_at
+from vlm_inspect.anatomy.roles.text_embedding import text_tables
 from vlm_inspect.anatomy.stages.embeddings import embedding_stages, other_modules, text_stages
 from vlm_inspect.anatomy.stages.leaf import embedding_stage, leaf_stage, learned_queries
 from vlm_inspect.anatomy.stages.projector import projector_stages, with_activation, with_queries
@@ -108,9 +109,9 @@ def _embeddings(
             elif isinstance(stage := leaf_stage(node, path), EmbeddingStage):
                 yield stage  # a table next to the encoder, for example queries
     backbone = text_backbone(tree) if assignment.role is Role.LANGUAGE_MODEL else None
-    table = tree.find(backbone.embedding) if backbone is not None else None
-    if backbone is not None and table is not None:
-        yield embedding_stage(table.class_name, backbone.embedding, backbone.sizes)
+    if backbone is not None and backbone.has_embedding:
+        for at, class_name, sizes in text_tables(tree, backbone.embedding, backbone.sizes):
+            yield embedding_stage(class_name, at, sizes)
         for path, node in modules_at(tree, assignment.paths):
             yield from text_stages(node, path, backbone.embedding, described)
 

@@ -10,17 +10,27 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from vlm_inspect.anatomy.module_kinds import as_int
-from vlm_inspect.core.architecture import Quantization
+from vlm_inspect.core.architecture import Quantization, QuantizedGroup
 from vlm_inspect.core.checkpoint import QUANTIZATION_KEYS
 
 _BITS_KEYS = ("bits", "w_bit", "num_bits", "nbits", "weight_bits", "wbits")
-_GROUP_KEYS = ("group_size", "q_group_size", "weight_block_size")
+_GROUP_KEYS = ("group_size", "q_group_size", "weight_block_size", "block_structure")
 _TYPE_NAME_KEYS = ("quant_algo", "quant_type", "weights", "weight_dtype", "dtype", "linear_class", "format")
 # number format and bits in the name of a method or type: int4_weight_only, NVFP4, FP8, float8
 _NUMBER_IN_NAME = re.compile(r"(?<![a-z])((?:u?int|(?:nv|mx)?fp|nf|float|qint|qfloat)_?(\d{1,2}))", re.IGNORECASE)
 _MAX_BITS = 16
 _MAX_DEPTH = 3
+_MAX_TARGETS = 8
+_LONGEST_NAME = 200
+_NUMBER_KEYS = ("bnb_4bit_quant_type", "fmt", "data_type", "mode", "weights_dtype", "type")
+# keys of settings for single modules: AutoRound, GPTQ, ModelOpt, Gemma, VPTQ, HQQ, fouroversix
+_PER_MODULE = (
+    *("extra_config", "dynamic", "quantized_layers", "module_quant_configs", "config_for_layers"),
+    *("layer_quant_config", "dynamic_config", "module_config_overrides"),
+)
 
 Settings = Mapping[str, Any]
 
@@ -29,10 +39,18 @@ def quantization_of(config: Mapping[str, Any]) -> Quantization | None:
     """The quantization that a configuration declares; None if there is none or it is switched off."""
     for path, settings in _declared_settings(config):
         if method := _method(path, settings):
-            weights = _weight_settings(settings)
-            number, bits = _number_and_bits(method, settings, weights)
             packing = _first_string(settings, "format", "checkpoint_format", "packing_format", "version")
-            return Quantization(method, bits, number, _group_size(settings, weights), packing, path)
+            groups = _groups(method, settings)
+            first = groups[0]
+            return Quantization(
+                method,
+                first.bits if len({each.bits for each in groups}) == 1 else None,
+                first.number if len({each.number for each in groups}) == 1 else None,
+                first.group if len({each.group for each in groups}) == 1 else (),
+                packing,
+                path,
+                groups if len(groups) > 1 else (),
+            )
     return None
 
 
@@ -58,21 +76,50 @@ def _method(path: str, settings: Settings) -> str | None:
     return method
 
 
-def _weight_settings(settings: Settings) -> tuple[Settings, ...]:
-    """The settings for weights of each group of compressed-tensors."""
+def _groups(method: str, settings: Settings) -> tuple[QuantizedGroup, ...]:
+    """The quantizations of a model, one for each combination of bits, number format and group size."""
+    groups = list(_config_groups(settings))
+    if not groups:
+        groups = [(settings, [])]
+        groups += [({**_inherited(settings), **each}, [name]) for name, each in _per_module(settings)]
+    found: dict[QuantizedGroup, list[str]] = {}
+    for each, targets in groups:
+        number, bits = _number_and_bits(method, each)
+        found.setdefault(QuantizedGroup(bits, number, _group_size(each)), []).extend(targets)
+    if len(found) > 1:
+        found.pop(QuantizedGroup(), None)  # all settings are those of single modules
+    return tuple(replace(group, targets=tuple(names[:_MAX_TARGETS])) for group, names in found.items())
+
+
+def _config_groups(settings: Settings) -> Iterator[tuple[Settings, list[str]]]:
+    """The settings for weights of each group of compressed-tensors, and the modules that it is for."""
     groups = settings.get("config_groups")
-    values = groups.values() if isinstance(groups, Mapping) else ()
-    weights = (group.get("weights") for group in values if isinstance(group, Mapping))
-    return tuple(each for each in weights if isinstance(each, Mapping))
+    for group in groups.values() if isinstance(groups, Mapping) else ():
+        weights = group.get("weights") if isinstance(group, Mapping) else None
+        if isinstance(weights, Mapping):
+            targets = group.get("targets")
+            names = targets if isinstance(targets, list) else []
+            yield weights, [name[:_LONGEST_NAME] for name in names if isinstance(name, str)]
 
 
-def _number_and_bits(method: str, settings: Settings, weights: tuple[Settings, ...]) -> tuple[str | None, int | None]:
-    """The number format of a weight and its bits; each is None if groups differ in it."""
-    if weights:
-        formats = {_first_string(each, "type") for each in weights}
-        widths = {_first_positive(each, "num_bits") for each in weights}
-        return (formats.pop() if len(formats) == 1 else None), (widths.pop() if len(widths) == 1 else None)
-    number = _first_string(settings, "bnb_4bit_quant_type", "fmt", "data_type", "mode", "weights_dtype")
+def _per_module(settings: Settings) -> Iterator[tuple[str, Settings]]:
+    """The settings of single modules: below a key for them, or below the module's name (MLX)."""
+    for holder in (settings, *(settings.get(key) for key in _PER_MODULE)):
+        for name, each in holder.items() if isinstance(holder, Mapping) else ():
+            is_module = name not in _PER_MODULE and (holder is not settings or "." in str(name))
+            if isinstance(each, Mapping) and each and is_module:  # without settings, it is left as it is
+                yield str(name)[:_LONGEST_NAME], each
+
+
+def _inherited(settings: Settings) -> Settings:
+    """The settings that a module's own ones replace."""
+    own = {*_BITS_KEYS, *_GROUP_KEYS, *_NUMBER_KEYS}
+    return {key: value for key, value in settings.items() if key in own}
+
+
+def _number_and_bits(method: str, settings: Settings) -> tuple[str | None, int | None]:
+    """The number format of a weight and its bits."""
+    number = _first_string(settings, *_NUMBER_KEYS)
     if settings.get("load_in_4bit"):
         return number, 4
     if settings.get("load_in_8bit"):
@@ -102,8 +149,8 @@ def _type_names(settings: Settings) -> Iterator[str]:
             yield from (str(each.get("_type", "")) for each in value.values() if isinstance(each, Mapping))
 
 
-def _group_size(settings: Settings, weights: tuple[Settings, ...]) -> tuple[int, ...]:
-    for each in (*weights, *_nested_settings(settings)):
+def _group_size(settings: Settings) -> tuple[int, ...]:
+    for each in _nested_settings(settings):
         for key in _GROUP_KEYS:
             value = each.get(key)
             if size := _first_positive(each, key):
@@ -114,10 +161,11 @@ def _group_size(settings: Settings, weights: tuple[Settings, ...]) -> tuple[int,
 
 
 def _nested_settings(settings: Settings, depth: int = 0) -> Iterator[Settings]:
-    """Settings and those inside them, without compressed-tensors' groups, which include activations."""
+    """Settings and those inside them, without those of single modules and compressed-tensors' groups."""
     yield settings
     for key, value in settings.items():
-        if isinstance(value, Mapping) and key != "config_groups" and depth < _MAX_DEPTH:
+        is_module = key in _PER_MODULE or "." in str(key)
+        if isinstance(value, Mapping) and key != "config_groups" and not is_module and depth < _MAX_DEPTH:
             yield from _nested_settings(value, depth + 1)
 
 

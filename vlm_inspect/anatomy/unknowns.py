@@ -29,13 +29,14 @@ from vlm_inspect.core.architecture import (
     Parameters,
     Role,
 )
-from vlm_inspect.core.module_tree import INFERRED, ModuleTree, Unknowns, is_below, last_name, parent_path
+from vlm_inspect.core.module_tree import INFERRED, ModuleTree, Unknowns, ancestors, is_below, last_name, parent_path
 from vlm_inspect.core.stages import NormStage
 
 _ACTIVATION = "activations leave no trace in headers"
 _EPS = "headers hold no eps"
 _HEADS = "headers do not say how many heads share a projection"
 _IMAGE_SIZE = "headers hold no size of images"
+_NO_EMBEDDING = "no tensor has the name or the size of a text embedding"
 _WITH_STAGES = frozenset({Role.PROJECTOR, Role.LM_HEAD})
 _WITH_EMBEDDINGS = ENCODERS | {Role.LANGUAGE_MODEL}
 
@@ -52,6 +53,10 @@ def apply_unknowns(architecture: Architecture, tree: ModuleTree) -> Architecture
         # a module of unknown shape may have the role that was not found
         unknown |= dict.fromkeys(architecture.absent, why)
         parameters = _mark_parameters(parameters, ("total", "active"), why)
+    elif unknowns.classes and (without_role := _largest_without_role(components)):
+        # so may a module whose name and tensors do not show its purpose
+        why = f"no name, class or shape shows the purpose of {without_role}"
+        unknown |= dict.fromkeys(architecture.absent, why)
     if (architecture.model_class or "").startswith(INFERRED):
         unknown["model_class"] = _why_class_unknown(unknowns, "")
     inferred = next((path for path, node in tree.root.walk() if node.inferred), None)
@@ -67,6 +72,11 @@ def apply_unknowns(architecture: Architecture, tree: ModuleTree) -> Architecture
     )
 
 
+def _largest_without_role(components: Sequence[Component]) -> str | None:
+    others = [part for part in components if part.role is Role.OTHER and part.parameters]
+    return max(others, key=lambda part: part.parameters or 0).paths[0] if others else None
+
+
 def _mark_components(components: Sequence[Component], tree: ModuleTree) -> Iterator[Component]:
     owners = {path: index for index, component in enumerate(components) for path in component.paths}
     uncountable: dict[int | None, str] = {}
@@ -74,13 +84,28 @@ def _mark_components(components: Sequence[Component], tree: ModuleTree) -> Itera
         uncountable.setdefault(owner_of(path, owners), reason)
     stored: defaultdict[int | None, Counter[str]] = defaultdict(Counter)
     for path, sizes in tree.stored_bytes.items():
-        stored[owner_of(path, owners)].update(sizes)
+        owner = owner_of(path, owners)
+        stored[_nearest(path, components) if owner is None else owner].update(sizes)
     for index, component in enumerate(components):
         why = uncountable.get(index, "")
         path = component.paths[0] if component.paths else ""
         sized = _without_sizes(component, why) if why else component
+        if component.role is Role.LANGUAGE_MODEL and not component.embeddings and "embeddings" not in sized.unknown:
+            sized = replace(sized, unknown={**sized.unknown, "embeddings": _NO_EMBEDDING})
         marked = _Marker(tree.unknowns, why).mark(sized, path)
         yield replace(marked, stored_bytes=dict(sorted(stored[index].items())))
+
+
+def _nearest(path: str, components: Sequence[Component]) -> int | None:
+    """The component next to a buffer that is in none of them; of several the largest."""
+    holders = list(ancestors(parent_path(path)))
+
+    def match(index: int) -> tuple[int, int]:
+        component = components[index]
+        shared = (sum(is_below(at, holder) for holder in holders) for at in component.paths)
+        return max(shared, default=0), component.parameters or 0
+
+    return max(range(len(components)), key=match, default=None)
 
 
 def _mark_parameters(parameters: Parameters, fields: Sequence[str], why: str) -> Parameters:

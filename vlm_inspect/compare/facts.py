@@ -71,7 +71,8 @@ def model_facts(architecture: records.Architecture, *, with_ignored_keys: bool =
     if "inputs" in architecture.unknown:
         unknown["inputs"] = architecture.unknown["inputs"]
     if (quantization := architecture.quantization) is not None:  # the packing of the weights is not compared
-        bits = f", {quantization.bits} bits" if quantization.bits else ""
+        widths = dict.fromkeys(each.bits for each in quantization.groups or (quantization,) if each.bits)
+        bits = f", {' and '.join(map(str, widths))} bits" if widths else ""
         named["quantization"] = f"{quantization.method}{bits}"
     for each in architecture.inputs:
         names = {"steps": f"{each.modality} fusion", "token_id": f"{each.modality} token"}

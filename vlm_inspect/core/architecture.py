@@ -275,6 +275,8 @@ class Component(Struct, frozen=True):
     """Parameters used for one text token: all except the experts that are not selected."""
     stored_bytes: Mapping[str, int] = field(default_factory=dict)
     """Bytes of the component's tensors by dtype, if the checkpoint's headers were read."""
+    quantized_parameters: int | None = None
+    """Parameters that the checkpoint stores in a quantized format; None if its headers were not read."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
 
@@ -317,21 +319,35 @@ class Parameters(Struct, frozen=True):
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
+class QuantizedGroup(Struct, frozen=True):
+    """Modules with the same quantization, in a model with several."""
+
+    bits: int | None = None
+    number: str | None = None
+    """The number format: `nf4`, `int`, `e4m3`."""
+    group: tuple[int, ...] = ()
+    """Group size, as in `Quantization`."""
+    targets: tuple[str, ...] = ()
+    """The modules as config.json names them, at most eight; empty for all others."""
+
+
 class Quantization(Struct, frozen=True):
     """Quantization of the weights. Parameters are always counted unpacked."""
 
     method: str
     """As in config.json: `gptq`, `awq`, `bitsandbytes`, `compressed-tensors`, `fp8`, `mxfp4`, `mlx`."""
     bits: int | None = None
-    """Bits of a weight; None if unknown."""
+    """Bits of a weight; None if unknown, or if modules differ."""
     number: str | None = None
-    """The number format: `nf4`, `int`, `e4m3`."""
+    """The number format: `nf4`, `int`, `e4m3`; None if modules differ."""
     group: tuple[int, ...] = ()
-    """Group size: weights in a row that share a scale, or the sides of a block."""
+    """Group size: weights in a row that share a scale, or the sides of a block; empty if modules differ."""
     packing: str | None = None
     """The storage format, if known: `pack-quantized`, `gemm`."""
     path: str = "quantization_config"
     """The configuration key: `text_config.quantization_config`."""
+    groups: tuple[QuantizedGroup, ...] = ()
+    """Each quantization, if modules differ in bits, number format or group size."""
 
 
 class Architecture(Displayed, Struct, frozen=True):

@@ -191,7 +191,7 @@ class ModuleTree(Struct, frozen=True):
     unknowns: Unknowns = field(default_factory=Unknowns)
     """What its builder could not determine."""
     stored_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
-    """Module path → dtype → bytes of its own tensors in the checkpoint, with quantization scales."""
+    """Path of a parameter or buffer → dtype → its bytes in the checkpoint, with quantization scales."""
     uncertain: str | None = None
     """Why the ties of the head depend on a checkpoint that was not available."""
 

@@ -19,7 +19,8 @@ _CROSS_ATTENTION = re.compile(r"(cross|enc(oder)?_?(dec(oder)?_?)?att(n|ention))
 def absent_roles(tree: ModuleTree, assignments: Assignments) -> Iterator[tuple[str, str]]:
     """The main roles that no module has, each with the first reason that holds.
 
-    The model was built and each parameter has an owner, so a role without a module is absent, not unknown.
+    Each parameter has an owner, so a role without a module is absent, not unknown. `unknowns.py` corrects that
+    for checkpoints with modules whose purpose does not show.
     """
     reasons = {
         Role.VISION_ENCODER: _why_no_vision_encoder(tree, assignments),
@@ -70,5 +71,7 @@ def _why_text_only(assignments: Assignments) -> Iterator[str]:
 
 
 def _why_no_head(tree: ModuleTree) -> Iterator[str]:
+    if tree.unknowns.classes:
+        yield "no Linear maps the text width to the vocabulary"
     if not tree.accessors.get("get_output_embeddings"):
         yield "no Linear maps the text width to the vocabulary, and get_output_embeddings() returned None"

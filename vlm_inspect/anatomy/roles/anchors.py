@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-
 from msgspec import Struct
 
 from vlm_inspect.anatomy.layers.stacks import contains_stack, is_stack
-from vlm_inspect.anatomy.module_kinds import embedding_sizes, linear_widths
+from vlm_inspect.anatomy.module_kinds import linear_widths
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment
+from vlm_inspect.anatomy.roles.text_embedding import find_text_embedding, highest_named, text_layers_alone
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, last_name, parent_path
 
@@ -20,9 +18,14 @@ class TextBackbone(Struct, frozen=True):
 
     path: str
     embedding: str
-    """Path of the text embedding."""
+    """Path of the text embedding: a module or a bare parameter. Without one, that of the text layers."""
     sizes: tuple[int, int]
-    """(entries, width) of the text embedding."""
+    """(entries, width) of the text embedding; 0 entries without one."""
+
+    @property
+    def has_embedding(self) -> bool:
+        """Whether the text embedding was found."""
+        return self.sizes[0] > 0
 
     @property
     def width(self) -> int:
@@ -34,12 +37,12 @@ def text_backbone(tree: ModuleTree) -> TextBackbone | None:
     """The text backbone, or None for a model without a text embedding.
 
     Its layers are a stack that is its child or grandchild (BERT's `encoder.layer`). A deeper stack belongs
-    to another part.
+    to another part. Of a checkpoint without an embedding, only text layers that are certain count.
     """
-    embedding = _text_embedding(tree)
-    sizes = _embedding_sizes_at(tree, embedding) if embedding else None
-    if embedding is None or sizes is None:
+    found = find_text_embedding(tree) or text_layers_alone(tree, _named_head(tree))
+    if found is None:
         return None
+    embedding, sizes = found
     path = embedding
     while path:
         path = parent_path(path)
@@ -56,38 +59,14 @@ def find_lm_head(tree: ModuleTree, backbone: TextBackbone | None) -> RoleAssignm
     if accessor and node is not None and linear_widths(node):
         paths = (_whole_head(tree, accessor, backbone),)
         return RoleAssignment(Role.LM_HEAD, paths, "accessor", f"get_output_embeddings() returned {accessor}")
-    named = _highest_named(tree, name_patterns.HEADS, lambda node: node.total > 0)
+    named = _named_head(tree)
     if named is not None:
         return RoleAssignment(Role.LM_HEAD, (named,), "name", f"the name {last_name(named)!r}")
     return _head_by_shape(tree, backbone) if backbone is not None else None
 
 
-def _text_embedding(tree: ModuleTree) -> str | None:
-    accessor = tree.accessors.get("get_input_embeddings")
-    if accessor and _embedding_sizes_at(tree, accessor):
-        return accessor
-    return _highest_named(tree, name_patterns.TEXT_EMBEDDINGS, lambda node: embedding_sizes(node) is not None)
-
-
-def _highest_named(tree: ModuleTree, pattern: re.Pattern[str], fits: Callable[[ModuleNode], bool]) -> str | None:
-    """The highest module with a matching name. A speech generator's embedding of its codes does not count."""
-    named = (
-        path
-        for path, node in tree.root.walk()
-        if pattern.search(last_name(path))
-        and fits(node)
-        and not any(name_patterns.GENERATOR.search(name) for name in path.split("."))
-    )
-    return min(named, key=lambda path: path.count("."), default=None)
-
-
-def _embedding_sizes_at(tree: ModuleTree, path: str) -> tuple[int, int] | None:
-    """(entries, width) of the embedding at a path, or of its first child that is an embedding."""
-    node = tree.find(path)
-    if node is None:
-        return None
-    below = (embedding_sizes(child) for _, child in node.children)
-    return embedding_sizes(node) or next((sizes for sizes in below if sizes), None)
+def _named_head(tree: ModuleTree) -> str | None:
+    return highest_named(tree, name_patterns.HEADS, lambda node: node.total > 0)
 
 
 def _holds_text_layers(node: ModuleNode) -> bool:

@@ -53,7 +53,7 @@ def _assign_along_spine(
     pending = [Candidate(tree, "", tree.root, backbone)]
     while pending:
         for candidate in pending.pop().children():
-            if candidate.path in assigned:
+            if candidate.path in assigned or (backbone is not None and candidate.path == backbone.embedding):
                 continue
             if backbone is not None and is_below(backbone.embedding, candidate.path):
                 pending.append(candidate)

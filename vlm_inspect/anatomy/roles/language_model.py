@@ -32,7 +32,8 @@ def assign_language_model(tree: ModuleTree, assignments: Assignments) -> list[Ro
     path = _highest_without_other_parts(path, [at for at in all_paths(others) if at not in heads])
     outside = (*all_paths(assignments, Role.LANGUAGE_MODEL), *_tied_root_tables(tree, embedding))
     paths = (path, *(at for at in outside if not is_below(at, path)))
-    detail = f"the lowest module with the text embedding {embedding} and layers"
+    anchor = f"the text embedding {embedding} and layers" if backbone.has_embedding else f"the text layers {embedding}"
+    detail = f"the lowest module with {anchor}"
     return [*others, RoleAssignment(Role.LANGUAGE_MODEL, paths, "structure", detail)]
 
 

@@ -16,6 +16,7 @@ from vlm_inspect.anatomy.module_kinds import contains_attention, leaves, linear_
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.candidates import Candidate
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, token_table
+from vlm_inspect.anatomy.stages.leaf import learned_queries
 from vlm_inspect.core.architecture import ENCODERS, Role, Rule
 from vlm_inspect.core.module_tree import is_below, parent_path
 
@@ -68,6 +69,17 @@ def _by_quantizer(candidate: Candidate) -> Found | None:
     if quantizer is None or taken is None:
         return None
     return taken.encoder, "structure", f"{quantizer} makes tokens from the output of {taken.convolution}"
+
+
+def _by_queries(candidate: Candidate) -> Found | None:
+    """Learned queries that read features, not pixels or sound, and end at the text width: a resampler."""
+    backbone, node = candidate.backbone, candidate.node
+    is_generator = name_patterns.GENERATOR.search(candidate.name)
+    if backbone is None or is_generator or candidate.input is not None or learned_queries(node) is None:
+        return None
+    if contains_attention(node) and output_width(node) == backbone.width and token_table(node, candidate.path) is None:
+        return Role.PROJECTOR, "structure", f"learned queries, and its output has the text width {backbone.width}"
+    return None
 
 
 def _by_name(candidate: Candidate) -> Found | None:
@@ -145,6 +157,7 @@ ROLE_RULES: tuple[RoleRule, ...] = (
     _by_family,  # an exception for this model class
     _by_accessor,  # the model's own get_encoder() and get_decoder(), if plausible
     _by_quantizer,  # a quantizer inside: a codec, which encodes images or sound
+    _by_queries,  # learned queries between an encoder and the text: a resampler, whatever its name says
     _by_name,  # the attribute's name, if the structure does not contradict it
     _by_class,  # the class name, for attributes with unusual names
     _by_vocabulary,  # the size of its token embedding: the text's, or another

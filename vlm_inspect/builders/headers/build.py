@@ -17,7 +17,8 @@ from msgspec.structs import replace
 
 from vlm_inspect.builders.headers import classes
 from vlm_inspect.builders.headers.config import attention_sizes, explicit_parts, stated_class
-from vlm_inspect.builders.headers.quantized import ModelTensor, Quantisation, bytes_by_dtype, model_tensors
+from vlm_inspect.builders.headers.packings import ModelTensor, Quantisation
+from vlm_inspect.builders.headers.quantized import model_tensors
 from vlm_inspect.builders.headers.ties import tie
 from vlm_inspect.core.checkpoint import DeclaredClasses, TensorHeaders
 from vlm_inspect.core.errors import BadHeaderError
@@ -30,7 +31,7 @@ _DEEPEST = 100
 _BUFFERS = re.compile(
     r"^(running_mean|running_var|num_batches_tracked|(\w+_)?inv_freq|position_ids|token_type_ids|masked_bias"
     r"|relative_position_index|relative_coords_table|relative_position_bucket|attn_mask|attention_mask|causal_mask"
-    r"|cos_cached|sin_cached|freqs_cis|e_score_correction_bias|\w*_cached|mask_token_id|feature_buffer"
+    r"|scaled_fp8|cos_cached|sin_cached|freqs_cis|e_score_correction_bias|\w*_cached|mask_token_id|feature_buffer"
     r"|layer_scalar|global_mean|global_invstd|cluster_usage|embed_sum|initialized|pos_idx_to_embed"
     r"|cluster_size|embed_avg|inited|eps"
     r"|mean|std|image_mean|image_std|embed_scale|std_bias|std_scale|pe|positional_embeddings_buffer"
@@ -84,18 +85,18 @@ def _branches(tensors: tuple[ModelTensor, ...], model: str) -> _Branch:
 
 
 class _NodeBuilder(Struct):
-    """Nodes for the branches of one checkpoint, and the bytes that it stores for each."""
+    """Nodes for the branches of one checkpoint, and the bytes that it stores for each of their tensors."""
 
     config: Mapping[str, Any]
     channels_last: bool
-    stored_bytes: dict[str, dict[str, int]] = field(default_factory=dict)
+    stored_bytes: dict[str, Mapping[str, int]] = field(default_factory=dict)
     _pool: NodePool = field(default_factory=NodePool)
 
     def node(self, branch: _Branch, siblings: Collection[str] = ()) -> ModuleNode:
         """The node of a branch, after its children: they decide its kind. It is one of its siblings."""
-        stored = bytes_by_dtype(tensor.stored for tensor in branch.tensors.values())
-        if stored:
-            self.stored_bytes[branch.path] = stored
+        self.stored_bytes |= {
+            join(branch.path, name): tensor.stored for name, tensor in branch.tensors.items() if tensor.stored
+        }
         names = sorted(branch.children, key=_sort_key)
         children = {name: self.node(branch.children[name], names) for name in names}
         parameters, buffers = _shapes(branch)

@@ -32,17 +32,21 @@ QUERY_NAME = re.compile(r"^(q_proj|query|q|wq|q_linear|to_q|query_proj|Wq)$")
 FUSED_NAME = re.compile(r"^(qkv|qkv_proj|query_key_value|Wqkv|wqkv|c_attn|in_proj_weight|to_qkv|att_proj)$")
 """Projections whose output is queries, keys and values."""
 _KEY_NAME = re.compile(r"^(k_proj|key|k|wk|k_linear|to_k|key_proj|kv_proj|kv|to_kv|kv_a_proj_with_mqa|kv_b_proj|Wk)$")
+_VALUE_NAME = re.compile(r"^(v_proj|value|v|wv|v_linear|to_v|value_proj|Wv)$")
+_OUTPUT_NAME = re.compile(r"^(o_proj|out_proj|to_out|attn_out)$")
 _ATTENTION_NAME = re.compile(r"(^|_)(attn|attention|mha)\d*$|(Self|EncDec|Cross)Attention$|crossattention$")
 _MIXER_NAME = re.compile(r"(^|_)(mamba\d?|mixer|ssm|linear_attn|recurrent|rwkv|short_?conv|lru)$")
 _MLP_NAME = re.compile(r"(^|_)(mlp\d*|ffn|ff\d?|feed_?forward\d?|feedforward|block_sparse_moe|moe|DenseReluDense)$")
 _MLP_PROJECTIONS = (
     *({"up_proj", "down_proj"}, {"gate_up_proj", "down_proj"}, {"fc1", "fc2"}, {"linear_fc1", "linear_fc2"}),
     *({"lin1", "lin2"}, {"c_fc", "c_proj"}, {"w1", "w2"}, {"wi", "wo"}, {"wi_0", "wo"}),
-    {"dense_h_to_4h", "dense_4h_to_h"},
+    *({"dense_h_to_4h", "dense_4h_to_h"}, {"ff_proj", "ff_out"}),
 )
 _ROUTER_NAME = re.compile(r"^(gate|router|gating|wg)$")
-_UP_NAME = re.compile(r"^(gate_up_proj|gate_and_up_projs|w13|w1|w3|wi|up_proj|gate_proj|fc1)(_weight)?$")
-_DOWN_NAME = re.compile(r"^(down_proj|w2|wo|fc2|down_projs)(_weight)?$")
+_UP_NAME = re.compile(
+    r"^(gate_up_proj|ff_proj|linear_fc1|gate_and_up_projs|w13|w1|w3|wi|up_proj|gate_proj|fc1)(_weight)?$"
+)
+_DOWN_NAME = re.compile(r"^(down_proj|ff_out|linear_fc2|w2|wo|fc2|down_projs)(_weight)?$")
 
 
 class Kind(Struct, frozen=True):
@@ -74,6 +78,13 @@ def leaf_kind(
 def is_embedding_name(name: str) -> bool:
     """Whether a module of this name is an embedding and not a projection."""
     return bool(_EMBEDDING.search(name)) and not _NO_EMBEDDING.search(name)
+
+
+def reads_stream(name: str) -> bool | None:
+    """Whether a projection of this name reads a layer's hidden states (True), writes them (False), or is another."""
+    if any(pattern.search(name) for pattern in (QUERY_NAME, FUSED_NAME, _KEY_NAME, _VALUE_NAME, _UP_NAME)):
+        return True
+    return False if _DOWN_NAME.search(name) or _OUTPUT_NAME.search(name) else None
 
 
 def router_kind(name: str, siblings: Collection[str], shapes: Mapping[str, Shape]) -> Kind | None:
@@ -122,10 +133,13 @@ def module_kind(  # noqa: PLR0911 - a line for each kind
     names = {*children, *own}
     if children and all(child.isdigit() for child in children):
         return LIST
+    if is_embedding_name(name) and own and all(child.class_name == "Embedding" for child in children.values()):
+        return f"{INFERRED}Embedding"
     if _is_mixer(name, names):
         return MIXER
     if _is_attention(name, names):
-        return ATTENTION
+        # a layer may hold the projections of both itself
+        return LAYER if in_list and _is_mlp("", names) else ATTENTION
     has_attention = _contains(children, {ATTENTION, MIXER})
     if "experts" in names and not has_attention:
         return MOE

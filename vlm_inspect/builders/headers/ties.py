@@ -12,9 +12,11 @@ from msgspec import Struct, field
 from vlm_inspect.builders.config_values import tie_settings
 from vlm_inspect.builders.headers.classes import MATRIX, is_embedding_name
 from vlm_inspect.builders.headers.config import first_architecture
-from vlm_inspect.builders.headers.quantized import ModelTensor
+from vlm_inspect.builders.headers.packings import ModelTensor
 
-_EMBEDDING = re.compile(r"(^|\.)(embed_tokens|word_embeddings|wte|tok_embeddings|embed_in|shared)\.weight$")
+_EMBEDDING = re.compile(
+    r"(^|\.)(embed_tokens|word_embeddings|wte|tok_embeddings|embed_in|shared)(\.weight|\.embedding)?$"
+)
 _HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection|codec_head)\.(\w+\.)*(weight|linear)$")
 _GENERATES = re.compile(r"For(Causal|Conditional)")
 _ASSUMED = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vlm_inspect.core.architecture import Architecture, Quantization
+from vlm_inspect.core.architecture import Architecture, Quantization, QuantizedGroup
 from vlm_inspect.core.module_tree import UnusedConfigKey
 from vlm_inspect.render.cells import Cell, code, join
 from vlm_inspect.render.text.values import NOT_APPLICABLE, dimensions, plural
@@ -35,17 +35,24 @@ def ignored_keys_cell(architecture: Architecture) -> Cell:
 
 
 def quantization_text(quantization: Quantization) -> str:
-    """`compressed-tensors, 4 bits, int, groups of 32, pack-quantized`."""
-    parts = [quantization.method]
-    parts += [plural(quantization.bits, "bit")] if quantization.bits else []
+    """`compressed-tensors, 4 bits, int, groups of 32, pack-quantized`; of several `fp8 + 4 bits, groups of 16`."""
+    groups = [_group_text(each) for each in quantization.groups or (quantization,)]
+    parts = [quantization.method, *([" + ".join(filter(None, groups))] if any(groups) else [])]
+    stated = quantization.packing and quantization.packing not in ", ".join(parts).split(", ")
+    parts += [quantization.packing] if quantization.packing and stated else []
+    component = quantization.path.rpartition(".")[0]
+    return ", ".join(parts) + (f" ({component})" if component else "")
+
+
+def _group_text(quantization: Quantization | QuantizedGroup) -> str:
+    """`4 bits, int, groups of 32`."""
+    parts = [plural(quantization.bits, "bit")] if quantization.bits else []
     parts += [quantization.number] if quantization.number else []
     if len(quantization.group) == 1:
         parts.append(f"groups of {quantization.group[0]}")
     elif quantization.group:
         parts.append(f"blocks of {dimensions(quantization.group)}")
-    parts += [quantization.packing] if quantization.packing and quantization.packing not in parts else []
-    component = quantization.path.rpartition(".")[0]
-    return ", ".join(parts) + (f" ({component})" if component else "")
+    return ", ".join(parts)
 
 
 def _key_value(key: UnusedConfigKey) -> str:

@@ -1,0 +1,180 @@
+"""The layouts of published repositories, and small ones of the same kinds, from headers alone."""
+
+import json
+import math
+
+import pytest
+
+from tests import sparse
+from tests.builders import phi3_v, tiny_vlm
+from tests.builders.repositories import LAYOUTS
+from tests.builders.repositories.layout import described, headers, sizes
+from tests.builders.test_repositories_without_code import INTERNVL, INTERNVL_CONFIG
+from tests.builders.tiny_vlm import BODY, HEAD, TABLE, TEXT_LAYERS
+from tests.cli.program import run
+from vlm_inspect.core.architecture import Role
+
+REPOSITORIES = {
+    **{name: (layout.CONFIG, layout.SHAPES) for name, layout in LAYOUTS.items()},
+    "internvl2_2b without its code": (INTERNVL_CONFIG, INTERNVL),
+    "phi3_v": (phi3_v.CONFIG, phi3_v.SHAPES),
+    "tiny_vlm": (tiny_vlm.CONFIG, tiny_vlm.SHAPES),
+}
+
+
+def tiny(*added, config=tiny_vlm.CONFIG):
+    shapes = dict(BODY)
+    for each in added:
+        shapes |= each
+    return described(config, shapes)
+
+
+def text_of(record):
+    (text,) = record.by_role(Role.LANGUAGE_MODEL)
+    return text
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_parts_of_a_repository_by_its_headers(name):
+    layout = LAYOUTS[name]
+    record = described(layout.CONFIG, layout.SHAPES)
+    found = {}
+    for role, count in sizes(record):
+        found.setdefault(role, []).append(count)
+    expected = {role: list(counts) for role, counts in getattr(layout, "PARTS", {}).items()}
+    assert {role: found.get(role) for role in expected} == expected
+    assert record.parameters.total == layout.TOTAL == sum(count for _, count in sizes(record))
+
+
+# --- bytes -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", REPOSITORIES)
+def test_bytes_of_the_components_add_up_to_the_file(name):
+    config, shapes = REPOSITORIES[name]
+    stored = sum(sum(part.stored_bytes.values()) for part in described(config, shapes).components)
+    assert stored == headers(shapes).total_bytes
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"text.wte": (1000, 64)},
+        {"image_newline": (64,)},
+        {"rotary.inv_freq": (8,)},
+        {"inv_freq": (8,)},
+        {"text.rotary.inv_freq": (8,), "vision_tower.position_ids": (1, 16)},
+        {"unrelated.weight": (5, 7), "unrelated.position_ids": (1, 16)},
+    ],
+    ids=str,
+)
+def test_bytes_of_bare_parameters_and_buffers_belong_to_a_component(extra):
+    record = tiny(TABLE, HEAD, extra)
+    assert sum(sum(part.stored_bytes.values()) for part in record.components) == 2 * sum(
+        math.prod(shape) for shape in (BODY | TABLE | HEAD | extra).values()
+    )
+
+
+def test_a_bare_parameter_with_a_role_of_its_own_has_its_bytes():
+    record = tiny(TABLE, HEAD, {"image_newline": (64,)})
+    (projector,) = record.by_role(Role.PROJECTOR)
+    assert projector.paths == ("projector", "image_newline")
+    assert projector.stored_bytes == {"BF16": 2 * projector.parameters}
+
+
+# --- text embeddings ---------------------------------------------------------------------------------
+
+EMBEDDINGS = {
+    "a bare parameter": {"text.wte": (1000, 64)},
+    "a bare parameter of another name": {"text.token_table": (1000, 64)},
+    "two bare tables": {"text.wte.embedding": (1000, 64), "text.wte.new_embedding": (8, 64)},
+    "a module in the module": {
+        "text.embed_tokens.additional_embedding.weight": (8, 64),
+        "text.embed_tokens.weight": (1000, 64),
+    },
+    "a module of another name": {"text.vocab_embedding.weight": (1000, 64)},
+    "none": {},
+}
+HEADS = {"next to the layers": {"text.lm_head.weight": (1000, 64)}, "at the root": HEAD, "by its size": None}
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+@pytest.mark.parametrize("head", HEADS)
+def test_a_language_model_is_found_without_a_plain_embedding(embedding, head):
+    tables = EMBEDDINGS[embedding]
+    by_size = HEADS[head] is None
+    if by_size and not tables:
+        return  # nothing is left to find the head by
+    record = tiny(tables, {"text.ff_out.weight": (1000, 64)} if by_size else HEADS[head])
+    text = text_of(record)
+    assert text.paths == ("text",)
+    assert text.parameters == TEXT_LAYERS + sum(map(math.prod, tables.values()))
+    assert text.layer_count == 4
+    assert [part.parameters for part in record.by_role(Role.LM_HEAD)] == [64_000]
+    assert [part.paths for part in record.by_role(Role.VISION_ENCODER)] == [("vision_tower",)]
+    assert [part.parameters for part in record.by_role(Role.PROJECTOR)] == [2048]
+    assert record.kind == "vision-language"
+
+
+def test_each_table_of_an_embedding_is_shown():
+    text = text_of(tiny(EMBEDDINGS["two bare tables"], HEAD))
+    assert [(stage.path, stage.num_embeddings, stage.embedding_dim) for stage in text.embeddings] == [
+        ("text.wte.embedding", 1000, 64),
+        ("text.wte.new_embedding", 8, 64),
+    ]
+
+
+def test_an_embedding_that_was_not_found_is_not_shown():
+    text = text_of(tiny(HEAD))
+    assert text.embeddings == ()
+    assert text.width == 64
+    assert "embedding" in text.unknown["embeddings"]
+
+
+def test_the_language_model_is_unknown_where_nothing_shows_it():
+    nameless = {name.replace("text.", "part."): shape for name, shape in BODY.items()}
+    record = described({"architectures": ["TinyVLM"], "model_type": "tiny_vlm"}, nameless)
+    assert not record.by_role(Role.LANGUAGE_MODEL)
+    assert {"language_model", "lm_head", "kind"} <= record.unknown.keys()
+    assert not record.absent
+    assert record.unknown["language_model"] == "no name, class or shape shows the purpose of part"
+
+
+def test_layers_of_another_width_than_the_head_are_no_language_model():
+    record = described(tiny_vlm.CONFIG, {**BODY, "lm_head.weight": (1000, 48)})
+    assert [text.paths for text in record.by_role(Role.LANGUAGE_MODEL)] in ([], [("text",)])
+
+
+def test_layers_behind_pixels_are_never_the_language_model():
+    tower = {name.replace("vision_tower.", "body."): shape for name, shape in BODY.items() if "vision" in name}
+    record = described(tiny_vlm.CONFIG, {**tower, "lm_head.weight": (1000, 32)})
+    assert [part.paths for part in record.by_role(Role.VISION_ENCODER)] == [("body",)]
+    assert not record.by_role(Role.LANGUAGE_MODEL)
+
+
+def test_a_tied_head_of_a_bare_embedding_counts_once():
+    config = {**tiny_vlm.CONFIG, "tie_word_embeddings": True}
+    record = tiny({"text.wte": (1000, 64)}, config=config)
+    (head,) = record.by_role(Role.LM_HEAD)
+    assert (head.parameters, head.head.tied_to) == (0, "text.wte")
+    assert text_of(record).parameters == 261_184 == TEXT_LAYERS + 64_000
+
+
+def test_the_program_shows_a_bare_embedding(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(tiny_vlm.CONFIG))
+    shapes = {**BODY, "text.wte": (1000, 64), "text.lm_head.weight": (1000, 64)}
+    sparse.write(tmp_path / "model.safetensors", shapes)
+    record = run("show", str(tmp_path), "--json", cwd=tmp_path).data
+    parts = {part["role"]: part for part in record["components"]}
+    assert parts["language_model"]["parameters"] == TEXT_LAYERS + 64_000
+    assert "language_model" not in record.get("absent", {})
+    assert sum(sum(part["stored_bytes"].values()) for part in parts.values()) == 2 * record["parameters"]["total"]
+
+
+def test_resampler_named_for_images_is_no_second_encoder():
+    layer = {"latents": (4, 32), "layers.0.to_q.weight": (32, 32), "layers.0.to_kv.weight": (64, 32)}
+    resampler = {f"vision_tokenizer.{name}": shape for name, shape in layer.items()}
+    out = {"vision_tokenizer.projection.weight": (64, 32)}
+    record = tiny(TABLE, HEAD, resampler, out)
+    assert [part.paths for part in record.by_role(Role.VISION_ENCODER)] == [("vision_tower",)]
+    assert ("vision_tokenizer",) in [part.paths for part in record.by_role(Role.PROJECTOR)]
