@@ -1,5 +1,6 @@
 """`vlm-inspect verify`: one sentence for what explains many mismatches, and one for the head."""
 
+import itertools
 import logging
 
 import pytest
