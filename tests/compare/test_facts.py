@@ -154,17 +154,28 @@ def test_two_equal_stacks_differ_in_nothing_from_one():
     assert not {name for name in names if "stack" in name}
 
 
-def test_stacks_are_named_by_the_part_of_their_path_that_differs():
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (("m.encoder.layers", "m.decoder.layers"), ("encoder", "decoder")),
+        (("m.blocks.0", "m.blocks.1"), ("blocks.0", "blocks.1")),
+        (("m.layers", "m.cross_layers"), ("layers", "cross_layers")),
+        (("m.layers", "m.global.layers"), ("layers", "global")),
+        (("", ""), ("stack 1", "stack 2")),
+    ],
+)
+def test_stacks_are_named_by_the_part_of_their_path_that_differs(paths, names):
     def model(width):
         stacks = tuple(
-            LayerStack(f"m.{name}.layers", 2, (replace(PLAIN, mlp=Mlp("P", hidden_width=hidden)),))
-            for name, hidden in (("encoder", 8), ("decoder", width))
+            LayerStack(path, 2, (replace(PLAIN, mlp=Mlp("P", hidden_width=hidden)),))
+            for path, hidden in zip(paths, (8, width), strict=True)
         )
         component = Component(TEXT, ("m",), "Model", 10, 8, stacks)
         return snapshot(node("Top", m=node("Model")), components=(component,))
 
     changes, _ = facts(model(8), model(16))
-    assert changes == {"MLP hidden width": (8, (KindValue("decoder", 16), KindValue("encoder", 8)))}
+    kinds = sorted((KindValue(name, width) for name, width in zip(names, (8, 16), strict=True)), key=str)
+    assert changes == {"MLP hidden width": (8, tuple(kinds))}
 
 
 def test_a_nan_eps_equals_itself():

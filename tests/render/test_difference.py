@@ -227,3 +227,12 @@ def test_an_added_or_removed_component_has_its_path():
             difference_markdown(build_report(difference)),
         )
         assert difference_data(difference)["pairs"][0]["before" if pair.before else "after"] == "model.vision_tower"
+
+
+@pytest.mark.parametrize("width", range(60, 140, 10))
+def test_no_class_name_is_cut(width):
+    text = terminal(TOWERS, width)
+    for change in TOWERS.changes:
+        for value in (change.before, change.after):
+            if isinstance(value, str):
+                assert value in text

@@ -204,7 +204,9 @@ def _stacks(component: records.Component) -> Iterator[tuple[str, records.LayerSt
     paths = [stack.path.split(".") for stack in component.stacks]
     start, end = (_common(paths), _common([path[::-1] for path in paths])) if len(paths) > 1 else (0, 0)
     for number, (path, stack) in enumerate(zip(paths, component.stacks, strict=True), 1):
-        name = ".".join(path[start : len(path) - end]) or f"stack {number}"
+        # a number alone is no name: `blocks.0`
+        start_of_name = start - 1 if start and path[start : start + 1] and path[start].isdigit() else start
+        name = ".".join(path[start_of_name : len(path) - end]) or path[-1] or f"stack {number}"
         yield name if len(paths) > 1 else "", stack
 
 
