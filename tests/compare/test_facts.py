@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from tests.compare.conftest import of_catalogue, of_type
 from tests.compare.trees import edited, node, snapshot, with_children, without_pairs
 from vlm_inspect.compare.compare import compare, filter_roles
-from vlm_inspect.core.architecture import Attention, Component, Layer, LayerStack, Mlp, Norm, Role
-from vlm_inspect.core.difference import Change, PathChange
+from vlm_inspect.core.architecture import Attention, Component, Experts, Layer, LayerStack, Mlp, Norm, Role
+from vlm_inspect.core.difference import Change, KindValue, PathChange
 
 CLIP = "TIGER-Lab/Mantis-8B-clip-llama3"
 SIGLIP = "TIGER-Lab/Mantis-8B-siglip-llama3"
@@ -118,8 +118,64 @@ def test_two_kinds_of_layers_differ_in_the_facts_that_they_do_not_share():
     changes, _ = facts(described(PLAIN), described(windowed, PLAIN))
     assert changes == {
         "layer order": (None, ("sliding attention", "full attention")),
-        "sliding attention: sliding window": (None, 512),
+        "sliding window": (None, (KindValue("sliding attention", 512),)),
     }
+    assert compare(described(windowed, PLAIN), described(windowed, PLAIN)).empty
+
+
+MOE = replace(PLAIN, mlp=Mlp("Moe", experts=(Experts(8),)))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "names"),
+    [
+        ((replace(PLAIN, attention=Attention(window=8)), PLAIN), ("window attention", "full attention")),
+        ((PLAIN, MOE), ("dense", "mixture of experts")),
+        ((PLAIN, replace(PLAIN, attention=Attention(cross=True))), ("self-attention", "cross-attention")),
+        ((replace(PLAIN, attention=Attention(mechanism="state space")), PLAIN), ("state space", "full attention")),
+        ((replace(PLAIN, attention=Attention(chunk=9)), PLAIN), ("chunked attention", "full attention")),
+        ((PLAIN, replace(PLAIN, class_name="Other")), ("L", "Other")),
+        # sizes are no names: a model of other sizes has the same kinds
+        ((PLAIN, replace(PLAIN, attention=Attention("A", heads=2))), ("kind 1", "kind 2")),
+        ((PLAIN, replace(PLAIN, attention=Attention(heads=2))), ("kind 1", "kind 2")),
+        ((PLAIN, replace(PLAIN, parameters=7)), ("kind 1", "kind 2")),
+    ],
+)
+def test_kinds_of_layers_are_named_by_what_differs(kinds, names):
+    changes, _ = facts(described(PLAIN), described(*kinds))
+    assert changes["layer order"] == (None, names)
+
+
+def test_two_equal_stacks_differ_in_nothing_from_one():
+    one, two = of_type("mllama"), of_type("llava")
+    names = {change.field for change in compare(one, two).changes if change.roles == (Role.VISION_ENCODER,)}
+    assert "layers" in names
+    assert "layer class" in names
+    assert not {name for name in names if "stack" in name}
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (("m.encoder.layers", "m.decoder.layers"), ("encoder", "decoder")),
+        (("m.blocks.0", "m.blocks.1"), ("blocks.0", "blocks.1")),
+        (("m.layers", "m.cross_layers"), ("layers", "cross_layers")),
+        (("m.layers", "m.global.layers"), ("layers", "global")),
+        (("", ""), ("stack 1", "stack 2")),
+    ],
+)
+def test_stacks_are_named_by_the_part_of_their_path_that_differs(paths, names):
+    def model(width):
+        stacks = tuple(
+            LayerStack(path, 2, (replace(PLAIN, mlp=Mlp("P", hidden_width=hidden)),))
+            for path, hidden in zip(paths, (8, width), strict=True)
+        )
+        component = Component(TEXT, ("m",), "Model", 10, 8, stacks)
+        return snapshot(node("Top", m=node("Model")), components=(component,))
+
+    changes, _ = facts(model(8), model(16))
+    kinds = sorted((KindValue(name, width) for name, width in zip(names, (8, 16), strict=True)), key=str)
+    assert changes == {"MLP hidden width": (8, tuple(kinds))}
 
 
 def test_a_nan_eps_equals_itself():

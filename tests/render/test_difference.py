@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from tests.render.differences import COMPONENTS, DIFFERENCES, SAME, SAME_BUT_UNKNOWN, TOWERS, UPGRADE, named
 from tests.render.readers import markdown_rows, read_page
 from tests.render.test_formats import HOSTILE
-from vlm_inspect.core.difference import Difference
+from vlm_inspect.core.difference import Difference, KindValue
 from vlm_inspect.render import FORMATS, render
 from vlm_inspect.render.cells import plain_text
 from vlm_inspect.render.diff import build_report, difference_tables
@@ -169,8 +169,8 @@ def test_no_difference_is_one_line():
 
 def test_an_added_or_removed_component_is_a_line():
     text = terminal(COMPONENTS)
-    assert "- Vision encoder 1  CLIPVisionModel, 24 layers, 304M  removed\n" in text
-    assert "+ Vision encoder 2  CLIPVisionModel, 24 layers, 304M  added\n" in text
+    assert "- Vision encoder 1  model.vision_tower, CLIPVisionModel, 24 layers, 304M  removed\n" in text
+    assert "+ Vision encoder 2  model.vision_tower, CLIPVisionModel, 24 layers, 304M  added\n" in text
 
 
 def test_html_has_the_rows_of_the_terminal():
@@ -179,6 +179,7 @@ def test_html_has_the_rows_of_the_terminal():
     assert ["Language model", "model.language_model", "LlamaModel, 32 layers, 7.50B", "unchanged"] in rows
 
 
+MANY_KINDS = "kind 0: 0; kind 1: 1; kind 2: 2; kind 3: 3; kind 4: 4; kind 5: 5; … (9 kinds)"
 DENSE_AND_SPARSE = "2 x dense + 1 x mixture of experts, 4 times"
 
 
@@ -198,6 +199,10 @@ DENSE_AND_SPARSE = "2 x dense + 1 x mixture of experts, 4 times"
         ("width", 4096, "4096"),
         ("width", None, "none"),
         ("stack 1 layer order", ("dense", "dense", "mixture of experts") * 4, DENSE_AND_SPARSE),
+        ("rotary base", (KindValue("full", 1e6), KindValue("sliding", 1e4)), "full: 1000000.0; sliding: 10000.0"),
+        ("heads", (KindValue("a", 8), KindValue("b", 4), KindValue("c", 8)), "a and c: 8; b: 4"),
+        ("norms", (KindValue("a", ("n", "m")), KindValue("b", ("n",))), "a: n, m; b: n"),
+        ("heads", tuple(KindValue(f"kind {n}", n) for n in range(9)), MANY_KINDS),
         ("layer order", ("kind 1", "kind 2", "kind 2"), "1 x kind 1 + 2 x kind 2"),
         ("layer order", ("sliding", "full") * 10 + ("sliding",), "1 x sliding, then 1 x full + 1 x sliding, 10 times"),
     ],
@@ -222,3 +227,12 @@ def test_an_added_or_removed_component_has_its_path():
             difference_markdown(build_report(difference)),
         )
         assert difference_data(difference)["pairs"][0]["before" if pair.before else "after"] == "model.vision_tower"
+
+
+@pytest.mark.parametrize("width", range(60, 140, 10))
+def test_no_class_name_is_cut(width):
+    text = terminal(TOWERS, width)
+    for change in TOWERS.changes:
+        for value in (change.before, change.after):
+            if isinstance(value, str):
+                assert value in text

@@ -135,8 +135,7 @@ def build_result(
             if result is None and cached_only:
                 raise CacheMissError
             result = result or _build(candidate, model, checkpoint, options, key)
-            if result.architecture.parameters.uncertain:
-                result = _decide_ties(result, key, model, options, cached_only=cached_only)
+            result = _with_decided_ties(result, key, checkpoint, model.ref, options, cached_only=cached_only)
         except candidate.skipped_by as error:
             if isinstance(error, NotNativeError):
                 reason = error
@@ -189,13 +188,21 @@ def _build(
     return result
 
 
-def _decide_ties(
-    result: CachedResult, key: str | None, model: ResolvedModel, options: InspectOptions, *, cached_only: bool
+def _with_decided_ties(  # noqa: PLR0913 - the last is a choice, by name
+    result: CachedResult,
+    key: str | None,
+    checkpoint: Checkpoint,
+    ref: ModelRef,
+    options: InspectOptions,
+    *,
+    cached_only: bool,
 ) -> CachedResult:
-    """Let the checkpoint's tensor names decide the ties. Raises CacheMissError if `cached_only` forbids it."""
+    """Let the checkpoint decide an uncertain result. Raises CacheMissError if `cached_only` forbids it."""
+    if result.architecture.parameters.uncertain is None:
+        return result
     from vlm_inspect.app.ties import decided_by_checkpoint
 
-    decided = decided_by_checkpoint(result, key, model, options, cached_only=cached_only)
+    decided = decided_by_checkpoint(result, key, checkpoint, ref, options, cached_only=cached_only)
     if decided is None:
         raise CacheMissError
     return decided

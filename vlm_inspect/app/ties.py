@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace as replace_option
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -20,27 +19,26 @@ from vlm_inspect.core.errors import VlmInspectError
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.core.options import InspectOptions
-from vlm_inspect.core.snapshot import Snapshot
 from vlm_inspect.sources import headers, is_offline
 from vlm_inspect.storage.cache import CachedResult, default_cache, key_for_ties
-
-if TYPE_CHECKING:
-    from vlm_inspect.app.pipeline import ResolvedModel
 
 # transformers 4 saves files of up to 5 GB, and most weights take two bytes
 _MOST_PARAMETERS_IN_ONE_FILE = 2_500_000_000
 
 
-def decided_by_checkpoint(
-    result: CachedResult, key: str | None, model: ResolvedModel, options: InspectOptions, *, cached_only: bool
+def decided_by_checkpoint(  # noqa: PLR0913 - the last is a choice, by name
+    result: CachedResult,
+    key: str | None,
+    checkpoint: Checkpoint,
+    ref: ModelRef,
+    options: InspectOptions,
+    *,
+    cached_only: bool,
 ) -> CachedResult | None:
     """Return an uncertain result with the ties that the checkpoint decides; unchanged if its names are not at hand.
 
     None if `cached_only` forbids the request or the build that deciding takes.
     """
-    ref, checkpoint = model.ref, model.source
-    if isinstance(checkpoint, Snapshot):
-        return result
     identity, is_on_hub = checkpoint.identity, checkpoint.identity.source == "hub"
     if result.tree is None and key is not None:
         full = default_cache().get(key, identity, with_tree=True)

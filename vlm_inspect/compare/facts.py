@@ -9,14 +9,15 @@ from typing import get_args
 from msgspec import Struct, field
 
 from vlm_inspect.core import architecture as records
-from vlm_inspect.core.difference import Value
+from vlm_inspect.core.difference import KindValue, PlainValue, Value
 from vlm_inspect.core.layer_kinds import kind_names
 from vlm_inspect.core.stages import BlockStage, ConvStage, EmbeddingStage, LinearStage, MlpStage, Stage
 
 Named = Iterator[tuple[str, Value | None]]
+PlainFacts = Iterator[tuple[str, PlainValue | None]]
 
-# prefixes of facts about one of several stacks, kinds of layers, attention modules or groups of experts
-_PREFIX = re.compile(r"^(stack \d+ )?([^:]*: )?(mixer \d+ )?((text|vision|group \d+) (?=expert|shared|router))?")
+# prefixes of facts about one of several attention modules or groups of experts
+_PREFIX = re.compile(r"^(mixer \d+ )?((text|vision|group \d+) (?=expert|shared|router))?")
 
 # record fields that may be unknown → names of the facts in them, where they differ
 _COMPONENT_FIELDS = {"class_name": "class", "stacks": "layers"}
@@ -97,8 +98,8 @@ def component_facts(component: records.Component) -> Facts:
     # a component that was not inspected has no path, and its class is unknown for the same reason
     not_inspected = unknown.pop("paths", unknown.get("parameters"))
     unknown |= dict(_unknown_classes(component))
-    for prefix, layer in _layers(component):
-        unknown |= _unknown_layer_facts(layer, prefix)
+    for _, layer in _layers(component):
+        unknown |= _unknown_layer_facts(layer)
     return Facts(known, unknown, not_inspected)
 
 
@@ -127,11 +128,7 @@ def _known(component: records.Component) -> Named:
         yield from _embeddings(component)
     for stage in component.extra_modules:
         yield _module_fact(stage), stage.class_name or "gated MLP"
-    for prefix, stack in _stacks(component):
-        names = _kind_names(stack.kinds)
-        yield f"{prefix}layer order", tuple(names[kind] for kind in stack.order)
-        for name, value in _stack_facts(stack):
-            yield prefix + name, value
+    yield from _facts_of_layers(component)
 
 
 def _module_fact(stage: Stage) -> str:
@@ -183,40 +180,63 @@ def _embeddings(component: records.Component) -> Named:
     yield "image size", component.image.size if component.image is not None else None
 
 
+def _facts_of_layers(component: records.Component) -> Named:
+    """The order of the kinds of layers, and the facts of all kinds and stacks, each once."""
+    yield "layer order", _by_kind([(name, _order(stack)) for name, stack in _stacks(component)])
+    by_kind = [(name, dict(layer_facts(layer))) for name, layer in _layers(component)]
+    for fact in dict.fromkeys(fact for _, facts in by_kind for fact in facts):
+        yield fact, _by_kind([(name, facts.get(fact)) for name, facts in by_kind])
+
+
+def _by_kind(values: Sequence[tuple[str, PlainValue | None]]) -> Value | None:
+    """The value of all kinds if it is the same, else the value of each kind that has one."""
+    different = [value for _, value in values]
+    if all(value == different[0] for value in different):
+        return different[0] if different else None
+    stated = [KindValue(name, value) for name, value in values if value not in (None, (), "")]
+    return tuple(sorted(stated, key=lambda each: each.kind))
+
+
+def _order(stack: records.LayerStack) -> tuple[str, ...]:
+    names = _kind_names(stack.kinds)
+    return tuple(names[kind] for kind in stack.order)
+
+
 def _stacks(component: records.Component) -> Iterator[tuple[str, records.LayerStack]]:
-    """The stacks with the prefix of their facts, which is empty for a single stack."""
-    has_several = len(component.stacks) > 1
-    for index, stack in enumerate(component.stacks, 1):
-        yield f"stack {index} " if has_several else "", stack
+    """The stacks by name: the part of their path in which they differ; empty for a single stack."""
+    paths = [stack.path.split(".") for stack in component.stacks]
+    start, end = (_common(paths), _common([path[::-1] for path in paths])) if len(paths) > 1 else (0, 0)
+    for number, (path, stack) in enumerate(zip(paths, component.stacks, strict=True), 1):
+        # a number alone is no name: `blocks.0`
+        start_of_name = start - 1 if start and path[start : start + 1] and path[start].isdigit() else start
+        name = ".".join(path[start_of_name : len(path) - end]) or path[-1] or f"stack {number}"
+        yield name if len(paths) > 1 else "", stack
+
+
+def _common(paths: Sequence[list[str]]) -> int:
+    """The number of names at the start of all paths."""
+    first, last = min(paths), max(paths)
+    return next((index for index, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), 0)
 
 
 def _layers(component: records.Component) -> Iterator[tuple[str, records.Layer]]:
-    for prefix, stack in _stacks(component):
+    """The kinds of layers of all stacks by name; empty for a single kind."""
+    for stack_name, stack in _stacks(component):
         for name, layer in zip(_kind_names(stack.kinds), stack.kinds, strict=True):
-            yield f"{prefix}{name}: " if len(stack.kinds) > 1 else prefix, layer
+            yield ", ".join(filter(None, (stack_name, name))), layer
 
 
 def _kind_names(kinds: Sequence[records.Layer]) -> Sequence[str]:
     """The name of each kind, which is the same in a model of the same structure and other sizes."""
+    if len(kinds) == 1:
+        return [""]
     names = kind_names(kinds, with_sizes=False)
     if names is None:
         return [f"kind {number}" for number in range(1, len(kinds) + 1)]
     return [", ".join(map(str, name)) for name in names]
 
 
-def _stack_facts(stack: records.LayerStack) -> Named:
-    """The facts of its layers; facts that differ between kinds of layers once for each kind."""
-    by_kind = [dict(layer_facts(kind)) for kind in stack.kinds]
-    for name in dict.fromkeys(name for facts in by_kind for name in facts):
-        values = [facts.get(name) for facts in by_kind]
-        if all(value == values[0] for value in values):
-            yield name, values[0]
-        else:
-            kinds = zip(_kind_names(stack.kinds), values, strict=True)
-            yield from ((f"{kind}: {name}", value) for kind, value in kinds)
-
-
-def layer_facts(layer: records.Layer) -> Named:
+def layer_facts(layer: records.Layer) -> PlainFacts:
     """The facts of a layer's attention, MLP and norms; of a second attention with the prefix `mixer 2`."""
     yield "layer class", layer.class_name
     if layer.attention is not None:
@@ -234,19 +254,19 @@ def layer_facts(layer: records.Layer) -> Named:
     yield "parallel", layer.parallel or None
 
 
-def _unknown_layer_facts(layer: records.Layer, prefix: str) -> dict[str, str]:
+def _unknown_layer_facts(layer: records.Layer) -> dict[str, str]:
     """Reasons for unknown facts of a layer, without `active`, which other facts determine."""
-    unknown = _by_fact({k: v for k, v in layer.unknown.items() if k != "active"}, _LAYER_FIELDS, prefix)
+    unknown = _by_fact({k: v for k, v in layer.unknown.items() if k != "active"}, _LAYER_FIELDS)
     for norm in layer.norms:
-        unknown |= _by_fact(norm.unknown, _NORM_FIELDS, prefix, "norm ")
+        unknown |= _by_fact(norm.unknown, _NORM_FIELDS, part="norm ")
     if layer.attention is not None:
-        unknown |= _by_fact(layer.attention.unknown, _ATTENTION_FIELDS, prefix)
+        unknown |= _by_fact(layer.attention.unknown, _ATTENTION_FIELDS)
     for number, extra in enumerate(layer.extra_attention, 2):
-        unknown |= _by_fact(extra.unknown, _ATTENTION_FIELDS, f"{prefix}mixer {number} ")
+        unknown |= _by_fact(extra.unknown, _ATTENTION_FIELDS, f"mixer {number} ")
     if layer.mlp is not None:
-        unknown |= _by_fact(layer.mlp.unknown, _MLP_FIELDS, prefix, "MLP ")
-        for inner, experts in _expert_groups(layer.mlp):
-            unknown |= _by_fact(experts.unknown, _EXPERT_FIELDS, prefix + inner)
+        unknown |= _by_fact(layer.mlp.unknown, _MLP_FIELDS, part="MLP ")
+        for prefix, experts in _expert_groups(layer.mlp):
+            unknown |= _by_fact(experts.unknown, _EXPERT_FIELDS, prefix)
     return unknown
 
 
@@ -257,7 +277,7 @@ def _expert_groups(mlp: records.Mlp) -> Iterator[tuple[str, records.Experts]]:
         yield (f"{experts.modality or f'group {number}'} " if has_several else ""), experts
 
 
-def _attention(attention: records.Attention) -> Named:
+def _attention(attention: records.Attention) -> PlainFacts:
     yield "attention", attention.class_name
     yield "mechanism", attention.mechanism if attention.mechanism != "attention" else None
     yield "attention kind", attention.kind
@@ -287,7 +307,7 @@ def _attention(attention: records.Attention) -> Named:
     yield "convolution", attention.convolution
 
 
-def _mlp(mlp: records.Mlp) -> Named:
+def _mlp(mlp: records.Mlp) -> PlainFacts:
     yield "MLP", mlp.class_name
     yield "MLP hidden width", mlp.hidden_width
     yield "MLP gated", mlp.gated
@@ -296,7 +316,7 @@ def _mlp(mlp: records.Mlp) -> Named:
         yield from ((prefix + name, value) for name, value in _experts(experts))
 
 
-def _experts(experts: records.Experts) -> Named:
+def _experts(experts: records.Experts) -> PlainFacts:
     yield "experts", experts.count
     yield "experts per token", experts.per_token
     yield "expert width", experts.hidden_width
@@ -306,7 +326,7 @@ def _experts(experts: records.Experts) -> Named:
     yield "router scoring", experts.scoring
 
 
-def _names(facts: Named) -> tuple[str, ...]:
+def _names(facts: PlainFacts) -> tuple[str, ...]:
     return tuple(name for name, _ in facts)
 
 

@@ -126,9 +126,12 @@ class Side:
             self.below[prefix] -= self.size(pattern)
         del self.groups[pattern]
 
-    def position(self, end: Pattern) -> object:
-        """The index of a module or parameter among those of its parent that are like it, and their number."""
-        return self._position(end, end[:-1], lambda: self._changed_children(end[:-1]))
+    def position(self, end: Pattern, other: Side) -> object:
+        """The index of a module or parameter among those of its parent that are like it, and their number.
+
+        A module that the other tree has at the same path does not count: it stayed.
+        """
+        return self._position(end, end[:-1], lambda: self._changed_children(end[:-1], other))
 
     def position_of_name(self, end: Pattern) -> object:
         """The index of a module or parameter among those of its name that are like it, and their number."""
@@ -139,10 +142,11 @@ class Side:
             self._positions[group] = dict(_positions(ends(), self._signature))
         return self._positions[group].get(end)
 
-    def _changed_children(self, parent: Pattern) -> list[Pattern]:
+    def _changed_children(self, parent: Pattern, other: Side) -> list[Pattern]:
         module = self.modules.get(parent)
-        children = [(*parent, name) for name in module.names] if module else []
-        return [child for child in children if child in self._patterns_below and child not in self.unchanged]
+        children = ((*parent, name) for name in (module.names if module else ()))
+        changed = [child for child in children if child in self._patterns_below and child not in self.unchanged]
+        return [child for child in changed if child not in other.modules]
 
     def _signature(self, end: Pattern) -> object:
         module = self.modules.get(end)
@@ -192,19 +196,25 @@ class Evidence:
             return self._has_place(rule, len(inner_names)) and self._covers_half(rule, pairs, len(inner_names))
         return self._is_equal(rule, pairs) and (rule.is_inside or self._is_same_leaf(rule))
 
+    def keeps_owner(self, pair: Pair) -> bool:
+        """Whether the modules of two parameters have the same class."""
+        return bool(self._keeps_class(Rule(pair[0][:-1], pair[1][:-1])))
+
     def _is_taken(self, rule: Rule) -> bool:
         """Whether a part of the old end is still there, or of the new end was there before."""
         return rule.before in self.before.unchanged or rule.after in self.after.unchanged
 
     def _is_ambiguous(self, rule: Rule) -> bool:
         """Whether other modules are like one of the ends, and their number or order is another."""
-        position = Side.position
-        if rule.keeps_name:
-            if self._has_corresponding_parents(rule):
-                return False
-            position = Side.position_of_name
-        places = position(self.before, rule.before), position(self.after, rule.after)
+        if rule.keeps_name and self._has_corresponding_parents(rule):
+            return False
+        places = self._positions(rule)
         return None not in places and places[0] != places[1]
+
+    def _positions(self, rule: Rule) -> tuple[object, object]:
+        if rule.keeps_name:
+            return self.before.position_of_name(rule.before), self.after.position_of_name(rule.after)
+        return self.before.position(rule.before, self.after), self.after.position(rule.after, self.before)
 
     def _has_place(self, rule: Rule, inner_names: int) -> bool:
         """Whether both ends are at corresponding places: a whole module moves elsewhere with its class."""
@@ -243,7 +253,7 @@ class Evidence:
         if rule.keeps_name:
             return has_parents or self._is_component(rule) or (has_class is not False and self._is_hoisted(rule))
         if has_parents and has_class is not False:
-            return self.before.position(rule.before) is not None
+            return None not in self._positions(rule)
         return bool(has_class) and self._is_component(rule)
 
     def _is_hoisted(self, rule: Rule) -> bool:

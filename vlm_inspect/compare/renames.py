@@ -110,7 +110,7 @@ def _rules(old: Pattern, new: Pattern) -> Iterator[Rule]:
 class _Candidate(Struct, eq=False):
     """A rule in the queue of an election."""
 
-    rank: tuple[int, bool, int, int, list[Pattern], Pair]
+    rank: tuple[int, int, bool, int, int, list[Pattern], Pair]
     rule: Rule
 
     def __lt__(self, other: _Candidate) -> bool:
@@ -192,7 +192,7 @@ class _Election:
         return sum(self.before.size(old) for old, _ in pairs)
 
     def _candidate(self, rule: Rule) -> _Candidate:
-        """Most paths first, then unambiguous rules, short rules, and rules that keep the order of paths.
+        """Most paths first, then most classes that stay, unambiguous rules, short rules, and the order of paths.
 
         The names decide last, without regard to the direction, so that diff(a, b) mirrors diff(b, a).
         """
@@ -201,7 +201,8 @@ class _Election:
         length = len(rule.before) + len(rule.after)
         is_clear = not _is_ambiguous(rule, pairs)
         first = min((min(pair), max(pair)) for pair in pairs)
-        rank = self._size(pairs), is_clear, -length, -drift, sorted((rule.before, rule.after)), first
+        in_same_class = self._size([pair for pair in pairs if self.evidence.keeps_owner(pair)])
+        rank = self._size(pairs), in_same_class, is_clear, -length, -drift, sorted((rule.before, rule.after)), first
         return _Candidate(rank, rule)
 
 

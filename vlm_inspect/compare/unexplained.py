@@ -18,7 +18,7 @@ from vlm_inspect.compare.paths import (
     outermost,
 )
 from vlm_inspect.core.architecture import Component
-from vlm_inspect.core.difference import Change, PathChange, Value
+from vlm_inspect.core.difference import Change, KindValue, PathChange, Value
 from vlm_inspect.core.module_tree import ancestors, folded_path
 
 Explained = Sequence[tuple[tuple[Component | None, Component | None], Sequence[Change]]]
@@ -90,7 +90,9 @@ def _changed_modules(change: Change) -> set[str]:
 def _names(value: Value | None) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
-    return tuple(name for name in value if isinstance(name, str)) if isinstance(value, tuple) else ()
+    if not isinstance(value, tuple):
+        return ()
+    return tuple(name for each in value for name in _names(each.value if isinstance(each, KindValue) else each))
 
 
 def _is_explained_at(

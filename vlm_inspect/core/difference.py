@@ -15,7 +15,18 @@ from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.display import Displayed
 from vlm_inspect.core.model_ref import ModelIdentity
 
-Value = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
+PlainValue = bool | int | float | str | tuple[int, ...] | tuple[str, ...]
+
+
+class KindValue(Struct, frozen=True):
+    """The value of a fact for one kind of layers or one stack, where the kinds differ."""
+
+    kind: str
+    """`full attention`; of several stacks with the stack: `decoder, full attention`."""
+    value: PlainValue
+
+
+Value = PlainValue | tuple[KindValue, ...]
 ChangeKind = Literal["added", "removed", "changed"]
 
 

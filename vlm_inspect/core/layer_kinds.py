@@ -47,7 +47,7 @@ def kind_names(kinds: Sequence[Layer], *, with_sizes: bool = True) -> tuple[Kind
     )
     for chosen in candidates:
         names = tuple(tuple(part for part in parts if part.text) for parts in zip(*chosen, strict=True))
-        if len(set(names)) == len(kinds):
+        if all(names) and len(set(names)) == len(kinds):
             return names
     return None
 

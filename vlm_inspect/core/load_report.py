@@ -39,8 +39,12 @@ class LoadingInfo(Struct, frozen=True):
     """Keys without a place in the model."""
     ignored: frozenset[str] = frozenset()
     """Unexpected keys that the class declares as ignored."""
-    tied: frozenset[str] = frozenset()
-    """Paths that are tied to another parameter."""
+    tied: Mapping[str, str] = field(default_factory=dict)
+    """Path → the path that the class ties it to."""
+    wrapper: str = ""
+    """What unexpected keys have too much: a leading prefix that ends with a dot, or a name inside of them."""
+    unwrapped: Mapping[str, str] = field(default_factory=dict)
+    """Unexpected key → the path without a tensor that it has if `wrapper` is left out."""
     mismatched: Mapping[str, tuple[Shape | None, Shape]] = field(default_factory=dict)
     """Path → shape in the checkpoint (None if its tensors could not be merged) and shape in the model."""
 
@@ -106,6 +110,10 @@ class LoadReport(Displayed, Struct, frozen=True):
     """Number of tensors that load with the right shape, without ignored ones."""
     base: ModelIdentity | None = None
     """Base model of an adapter."""
+    causes: tuple[str, ...] = ()
+    """What explains many mismatches at once, one sentence each."""
+    head: str = ""
+    """What the loader does with the output embeddings, if it does not just load them."""
     mismatches: tuple[Mismatch, ...] = ()
     components: tuple[ComponentLoad, ...] = ()
     renamings: tuple[KeyRenaming, ...] = ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlm_inspect.core.difference import Difference, Incomparable, Move, PathChange, Value
+from vlm_inspect.core.difference import Difference, Incomparable, KindValue, Move, PathChange, Value
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.text.layers import order_cell
@@ -15,6 +15,7 @@ _PLAIN_TEXT = ("attention kind", "norm eps", "other embeddings", "quantization")
 _SIZES = ("patch size", "image size")
 # elsewhere, "parameters" are numbers, and not tensors
 _NOUNS = {"module": "module", "parameter": "tensor"}
+_MOST_KINDS = 6
 _SHORT_COMMIT = 7
 _COMMIT_LENGTH = 40
 
@@ -70,16 +71,29 @@ def value_cell(field: str, value: Value | None) -> Cell:
     return text(exact_count(value) if field == "parameters" and isinstance(value, int) else str(value))
 
 
-def _tuple_cell(field: str, values: Sequence[int | str]) -> Cell:
+def _tuple_cell(field: str, values: Sequence[int | str | KindValue]) -> Cell:
     if not values:
         return ABSENT
+    by_kind = [each for each in values if isinstance(each, KindValue)]
+    if by_kind:
+        return _kinds_cell(field, by_kind)
     if field.endswith(_SIZES):
-        return text(dimensions(tuple(int(value) for value in values)))
+        return text(dimensions([value for value in values if isinstance(value, int)]))
     if field.endswith("layer order"):
         return order_cell([text(str(value)) for value in values])
     is_plain = field.endswith(_PLAIN_TEXT)
     cells = (code(value) if isinstance(value, str) and not is_plain else text(str(value)) for value in values)
     return join(cells, " + " if field.endswith("steps") else ", ")
+
+
+def _kinds_cell(field: str, values: Sequence[KindValue]) -> Cell:
+    """`dense: 6400; mixture of experts: 768`: kinds with the same value together."""
+    kinds: dict[Cell, list[str]] = {}
+    for each in values:
+        kinds.setdefault(value_cell(field, each.value), []).append(each.kind)
+    cells = [concat(text(f"{' and '.join(names)}: "), cell) for cell, names in kinds.items()]
+    more = len(cells) - _MOST_KINDS
+    return join([*cells[:_MOST_KINDS], *([text(f"… ({len(values)} kinds)")] if more > 0 else [])], "; ")
 
 
 def move_cell(move: Move) -> Cell:

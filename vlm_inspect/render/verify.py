@@ -39,7 +39,9 @@ def load_report_json(report: LoadReport) -> str:
 
 def load_report_tables(report: LoadReport) -> tuple[Table, ...]:
     """The verdict, missing files, mismatches, components and renamed keys."""
-    verdict_rows = [("Verdict", verdict(report)), ("Tensors", tensor_counts(report))]
+    verdict_rows = [("Verdict", verdict(report)), *(("Cause", cause) for cause in report.causes)]
+    verdict_rows.append(("Tensors", tensor_counts(report)))
+    verdict_rows += [("Head", report.head)] if report.head else []
     verdict_rows += [("Uncertain", sentence) for sentence in report.uncertain]
     mismatches = tuple(
         (

@@ -15,6 +15,7 @@ from vlm_inspect.core.load_report import ComponentLoad, Kind, LoadingInfo, LoadR
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import ModuleNode, Shape, join
 from vlm_inspect.verification.adapter_modules import TargetModules, lora_capable
+from vlm_inspect.verification.causes import adapter_causes
 from vlm_inspect.verification.keys import KeyMap, TensorMismatch, group_mismatches, owning_component
 
 _MODEL_PREFIXES = ("base_model.model.", "base_model.")
@@ -118,6 +119,7 @@ def adapter_report(
         tensors=len(shapes),
         loaded=len(loaded),
         base=architecture.model,
+        causes=tuple(adapter_causes(adapter.config, architecture, loading.tree, wrong, len(tensors))),
         mismatches=_grouped_by_module([*wrong, *missing], components),
         components=tuple(loads),
         renamings=key_map.renamings(),

@@ -9,7 +9,8 @@ from vlm_inspect.core.architecture import Architecture, Component
 from vlm_inspect.core.checkpoint import TensorHeaders
 from vlm_inspect.core.load_report import ComponentLoad, LoadingInfo, LoadReport, Mismatch
 from vlm_inspect.core.module_tree import Shape
-from vlm_inspect.verification.keys import KeyMap, TensorMismatch, group_mismatches, owning_component
+from vlm_inspect.verification.causes import checkpoint_causes, head_sentence
+from vlm_inspect.verification.keys import EMPTY, KeyMap, TensorMismatch, group_mismatches, owning_component
 
 
 def checkpoint_report(loading: LoadingInfo, headers: TensorHeaders, architecture: Architecture) -> LoadReport:
@@ -21,19 +22,22 @@ def checkpoint_report(loading: LoadingInfo, headers: TensorHeaders, architecture
     stored = {loading.paths[key] for key in shapes}
     # a tied path needs a tensor only if the checkpoint has one
     required = {path for path in loading.shapes if path in stored or path not in loading.tied}
-    missing = list(_missing(loading, headers, key_map))
+    mismatched = list(_mismatched(loading, shapes, key_map))
+    lost = [tensor for tensor in mismatched if tensor.kind == "missing"]
+    missing = [*_missing(loading, headers, key_map), *lost]
+    mismatched = [tensor for tensor in mismatched if tensor.kind == "mismatched"]
     missing_paths = {tensor.path for tensor in missing}
     not_loaded = missing_paths | loading.mismatched.keys()
     loaded = {key for key in shapes if loading.paths[key] not in not_loaded}
     expected_keys = [key for key in shapes if key not in loading.unexpected]
     unexpected = [
-        TensorMismatch("unexpected", loading.paths[key], key, stored=shape)
+        TensorMismatch("unexpected", loading.unwrapped.get(key, loading.paths[key]), key, stored=shape)
         for key, shape in shapes.items()
         if key in loading.unexpected
     ]
     mismatches = (
         *group_mismatches(missing, required - missing_paths, components),
-        *group_mismatches(list(_mismatched(loading, shapes, key_map)), (), components),
+        *group_mismatches(mismatched, required - not_loaded, components),
         *group_mismatches(unexpected, expected_keys, components),
     )
     return LoadReport(
@@ -42,6 +46,8 @@ def checkpoint_report(loading: LoadingInfo, headers: TensorHeaders, architecture
         subject="checkpoint",
         tensors=len(shapes),
         loaded=len(loaded - loading.unexpected - loading.ignored),
+        causes=tuple(checkpoint_causes(loading, mismatched, lost)),
+        head=head_sentence(loading, stored),
         mismatches=_in_order(mismatches, components),
         components=tuple(_component_loads(required, not_loaded, components)),
         renamings=key_map.renamings(),
@@ -81,11 +87,27 @@ def _mismatched(loading: LoadingInfo, shapes: dict[str, Shape], key_map: KeyMap)
         if path in loading.mismatched:
             stored, expected = loading.mismatched[path]
             keys = keys_of[path]
+            if lost := key_map.lost_keys(path, keys, expected):
+                for key in lost:
+                    yield TensorMismatch("missing", path, key, reason=_lost_reason(key, path), is_part=True)
+                continue
             key = keys[0] if len(keys) == 1 else key_map.key_of(path)
             merged = f"its {len(keys)} tensors cannot be merged"
             failure = merged if len(keys) > 1 else "its tensor cannot be converted"
             reason = failure if stored is None else ""
+            if 0 not in expected and any(0 in shapes[each] for each in keys):
+                reason = EMPTY
             yield TensorMismatch("mismatched", path, key, expected=expected, stored=stored, reason=reason)
+
+
+def _lost_reason(key: str, path: str) -> str:
+    """`experts.5.up_proj of layer 2 is missing`."""
+    parts = key.removesuffix(".weight").split(".")
+    layer = next((part for part in path.split(".") if part.isdigit()), None)
+    first = max((index for index, part in enumerate(parts) if part.isdigit()), default=1) - 1
+    if layer is not None and first == parts.index(layer) - 1:  # the only number is that of the layer
+        first += 2
+    return f"{'.'.join(parts[first:])}{f' of layer {layer}' if layer is not None else ''} is missing"
 
 
 def _component_loads(

@@ -11,10 +11,14 @@ from msgspec import Struct
 
 from vlm_inspect.core.architecture import Component
 from vlm_inspect.core.load_report import KeyRenaming, Kind, Mismatch
-from vlm_inspect.core.module_tree import Pattern, Shape, folded_path, is_below, numbered, split, text
+from vlm_inspect.core.module_tree import Numbers, Pattern, Shape, folded_path, is_below, numbered, split, text
 
+EMPTY = "empty in the checkpoint"
+"""The reason of a tensor that is stored without values."""
 # shorter prefixes do not determine a key: everything is below `model`
 _SHORTEST_PREFIX = 2
+_MATRIX = 2
+"""Dimensions of the weight of one expert."""
 
 
 class TensorMismatch(Struct, frozen=True):
@@ -26,6 +30,8 @@ class TensorMismatch(Struct, frozen=True):
     expected: Shape | None = None
     stored: Shape | None = None
     reason: str = ""
+    is_part: bool = False
+    """Whether it is only a part of what is merged into the path."""
 
     @property
     def name(self) -> str:
@@ -33,9 +39,19 @@ class TensorMismatch(Struct, frozen=True):
         return self.key if self.kind == "unexpected" else self.path
 
     @property
+    def is_empty(self) -> bool:
+        """Whether the checkpoint has the tensor without its values."""
+        return self.reason == EMPTY
+
+    @property
+    def is_single(self) -> bool:
+        """Whether nothing follows for its module: its shape is wrong, or a part that is merged into it is lost."""
+        return self.is_part or (self.kind == "mismatched" and not self.is_empty)
+
+    @property
     def parameters(self) -> int | None:
         """Number of parameters; None if the shape is not known."""
-        shape = self.expected if self.kind == "missing" else self.stored or self.expected
+        shape = self.expected if self.kind == "missing" or self.is_empty else self.stored or self.expected
         return math.prod(shape) if shape is not None else None
 
 
@@ -67,7 +83,8 @@ def group_mismatches(
     `loaded` has the names (paths, or keys where `tensors` are unexpected ones) of tensors that do load.
     """
     loaded_modules = {module for name in loaded for module in _ancestors(name)}
-    roots = {tensor: _unloaded_root(tensor, loaded_modules) for tensor in tensors}
+    owners = {tensor: owning_component(tensor.path, components) for tensor in tensors}
+    roots = {tensor: _unloaded_root(tensor, loaded_modules, owners[tensor]) for tensor in tensors}
     sizes = Counter(roots.values())
     groups: dict[tuple[object, ...], list[_Row]] = defaultdict(list)
     for tensor in tensors:
@@ -76,7 +93,7 @@ def group_mismatches(
         suffix = tensor.name[len(name) :]
         other_name = tensor.path if tensor.kind == "unexpected" else tensor.key
         other_name = other_name.removesuffix(suffix) if other_name.endswith(suffix) else ""
-        row = _Row(tensor, owning_component(tensor.path, components), name, other_name)
+        row = _Row(tensor, owners[tensor], name, other_name)
         groups[row.group_key()].append(row)
     return tuple(map(_mismatch, groups.values()))
 
@@ -87,11 +104,18 @@ def owning_component(path: str, components: Iterable[Component]) -> Component | 
     return max(roots, key=lambda root: root[0], default=(0, None))[1]
 
 
-def _unloaded_root(tensor: TensorMismatch, loaded_modules: set[str]) -> str:
-    """The outermost module of a tensor of which nothing loads; a wrong shape says nothing of its module."""
-    if tensor.kind == "mismatched":
+def _unloaded_root(tensor: TensorMismatch, loaded_modules: set[str], component: Component | None) -> str:
+    """The outermost module of a tensor, inside of its component, of which nothing loads.
+
+    Nothing follows for the module from a wrong shape, or from a lost part of a merged tensor.
+    """
+    if tensor.is_single:
         return tensor.name
-    return next((above for above in _ancestors(tensor.name) if above not in loaded_modules), tensor.name)
+    paths = component.paths if component else ()
+    root = max((path for path in paths if is_below(tensor.path, path)), key=len, default=None)
+    inside = tensor.path.count(".") - root.count(".") if root is not None else tensor.name.count(".")
+    modules = [*_ancestors(tensor.name)][-inside:] if inside else []
+    return next((above for above in modules if above not in loaded_modules), tensor.name)
 
 
 def _ancestors(name: str) -> Iterator[str]:
@@ -156,6 +180,23 @@ class KeyMap:
                 return numbered((*prefix, *pattern[length:]), numbers)
         return ""
 
+    def lost_keys(self, path: str, keys: Iterable[str], shape: Shape) -> list[str]:
+        """Return the keys that are missing among those that are merged into a path of this shape.
+
+        Empty if fewer than half of them are there: then it is not a loss, but another number of experts.
+        """
+        pattern, numbers = split(path)
+        found: dict[Pattern, set[Numbers]] = defaultdict(set)
+        for key_pattern, key_numbers in map(split, keys):
+            found[key_pattern].add(key_numbers[len(numbers) :])
+        members = set().union(*found.values())
+        if len(shape) > _MATRIX and all(len(member) == 1 for member in members):  # numbered experts
+            members |= {(str(number),) for number in range(shape[0])}
+        patterns = self._keys[pattern]
+        lost = [(each, member) for each in patterns for member in sorted(members - found[each], key=_by_number)]
+        is_loss = 2 * len(lost) < len(patterns) * len(members)
+        return [numbered(each, (*numbers, *member)) for each, member in lost] if is_loss else []
+
     def renamings(self) -> tuple[KeyRenaming, ...]:
         """Return the prefixes that have another name in the model, those of most tensors first."""
         renamings = [
@@ -182,3 +223,7 @@ def _shared_suffix(key: Pattern, path: Pattern) -> int:
     """The number of parts that two names have in common, from the end."""
     pairs = zip(reversed(key), reversed(path), strict=False)
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _by_number(numbers: Numbers) -> tuple[int, ...]:
+    return tuple(map(int, numbers))

@@ -5,7 +5,8 @@ The loader's renames and weight conversions apply, and no weights are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -22,6 +23,9 @@ from vlm_inspect.core.checkpoint import TensorHeaders, TensorInfo
 from vlm_inspect.core.errors import UnverifiableError, typed_error_text
 from vlm_inspect.core.load_report import LoadingInfo
 from vlm_inspect.core.module_tree import ModuleTree
+
+# parts of a leading prefix (`base_model.model.model.`), and names of wrappers that are tried
+_LONGEST_WRAPPER = 4
 
 
 def load(config: Mapping[str, Any], headers: TensorHeaders, model: str) -> LoadingInfo:
@@ -149,6 +153,7 @@ def _loading_info(live: Any, tree: ModuleTree, info: Mapping[str, Any], headers:
     mismatched = {path: (tuple(stored), tuple(own)) for path, stored, own in info["mismatched_keys"]}
     # these got tensors and are missing all the same: the tensors could not be merged
     not_merged = {path: (None, tuple(state[path].shape)) for path in missing & reached}
+    wrapper, unwrapped = _unwrapped(live, state, unexpected, missing)
     return LoadingInfo(
         tree=tree,
         shapes={path: tuple(tensor.shape) for path, tensor in state.items()},
@@ -158,7 +163,9 @@ def _loading_info(live: Any, tree: ModuleTree, info: Mapping[str, Any], headers:
         unexpected=unexpected,
         ignored=frozenset(unused - unexpected),
         mismatched={**mismatched, **not_merged},
-        tied=frozenset(getattr(live, "all_tied_weights_keys", ())),
+        tied=dict(getattr(live, "all_tied_weights_keys", ())),
+        wrapper=wrapper,
+        unwrapped=unwrapped,
     )
 
 
@@ -177,6 +184,33 @@ def _renamed(live: Any, state: Mapping[str, Any], keys: Iterable[str]) -> tuple[
         if pattern is not None:
             converted.add(key)
     return paths, frozenset(converted)
+
+
+def _unwrapped(
+    live: Any, state: Mapping[str, Any], unexpected: Collection[str], missing: Collection[str]
+) -> tuple[str, dict[str, str]]:
+    """What most unexpected keys have too much, and the missing path of each without it; empty if nothing helps."""
+    best: tuple[tuple[int, int], str, dict[str, str]] = ((0, 0), "", {})
+    for wrapper, bare in _possible_wrappers(unexpected, state):
+        paths, _ = _renamed(live, state, bare.values())
+        fitting = {key: paths[name] for key, name in bare.items() if paths[name] in missing}
+        unchanged = sum(1 for key, path in fitting.items() if bare[key] == path)
+        best = max(best, ((len(fitting), unchanged), wrapper, fitting), key=lambda each: each[0])
+    return best[1:] if 2 * len(best[2]) > len(unexpected) else ("", {})
+
+
+def _possible_wrappers(keys: Collection[str], state: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    """The most frequent prefixes of keys, and names that no module has, with the keys that are left without them."""
+    parts = [key.split(".") for key in keys]
+    for length in range(1, _LONGEST_WRAPPER + 1):
+        prefixes = Counter(".".join([*each[:length], ""]) for each in parts if len(each) > length)
+        for prefix, _ in prefixes.most_common(1):
+            yield prefix, {key: key.removeprefix(prefix) for key in keys if key.startswith(prefix)}
+    known = {part for path in state for part in path.split(".")}
+    foreign = Counter(part for each in parts for part in {*each} - known if not part.isdigit())
+    for name, _ in foreign.most_common(_LONGEST_WRAPPER):
+        bare = {".".join(each): ".".join(part for part in each if part != name) for each in parts if name in each}
+        yield name, bare
 
 
 def _renamed_by_peft(live: Any, keys: Iterable[str]) -> dict[str, str]:

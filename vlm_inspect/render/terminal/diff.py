@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
+from rich.cells import cell_len
 from rich.console import RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
@@ -19,7 +20,7 @@ from vlm_inspect.render.terminal import console
 _STYLES: dict[Sign, str] = {"~": "yellow", "+": "green", "-": "red", ">": "cyan", "?": "yellow", "": ""}
 _OLD, _NEW = "red", "green"
 _SIGN = 2
-# narrower values go below the name of their fact
+# narrower values, and those with longer words, go below the name of their fact
 _NARROWEST_VALUE = 20
 _WIDEST_TITLE = 28
 
@@ -79,7 +80,10 @@ def _columns(report: Report, width: int) -> _Columns:
     title = min(max((len(line.title) for line in lines), default=0), _WIDEST_TITLE)
     room = width - console.INDENT - _SIGN - title - 2 * console.GAP
     before = max((console.cell_width(line.before) for line in lines), default=0)
-    return _Columns(title, min(before, room // 2), width, room // 2 >= _NARROWEST_VALUE)
+    # a name that is cut in two cannot be searched for
+    words = (word for line in lines for cell in (line.before, line.after) for word in plain_text(cell).split())
+    longest = max((cell_len(word) for word in words), default=0)
+    return _Columns(title, min(before, room // 2), width, room // 2 >= max(longest, _NARROWEST_VALUE))
 
 
 def _header(report: Report, columns: _Columns) -> Iterator[RenderableType]:

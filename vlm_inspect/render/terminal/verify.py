@@ -37,7 +37,10 @@ def load_report_text(report: LoadReport, *, width: int = 100, colour: bool = Fal
 def _report(report: LoadReport) -> Iterator[RenderableType]:
     yield console.plain_line(verify.heading(report), console.HEADING)
     yield console.plain_line(verify.verdict(report), _STYLES[report.verdict])
+    yield from (console.plain_line(cause, console.WARNING) for cause in report.causes)
     yield console.plain_line(verify.tensor_counts(report))
+    if report.head:
+        yield console.plain_line(report.head)
     yield from (console.plain_line(sentence, "yellow") for sentence in report.uncertain)
     if report.missing_files:
         yield from console.titled(verify.MISSING_FILES, [_grid(list(verify.missing_file_rows(report)))])
