@@ -14,13 +14,8 @@ from vlm_inspect.render.text.attention import attention_details, positions_cell
 from vlm_inspect.render.text.components import ROLE_NAMES, component_class, layers, numbered_role_names
 from vlm_inspect.render.text.fusion import evidence_text, fusion_lines
 from vlm_inspect.render.text.layers import attention_class, mlp_cell
-from vlm_inspect.render.text.stages import (
-    activation_name,
-    embeddings_cell,
-    extra_modules_cell,
-    norm_cell,
-    stages_cell,
-)
+from vlm_inspect.render.text.stages import embeddings_cell, extra_modules_cell, stages_cell
+from vlm_inspect.render.text.steps import activation_name, norm_cell
 from vlm_inspect.render.text.warnings import ignored_keys_warning, quantization_text
 
 _MAX_INDICES = 12

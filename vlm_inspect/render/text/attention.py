@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from vlm_inspect.core.architecture import Attention, Latent, Rotary
 from vlm_inspect.render.cells import Cell, concat, join, text
-from vlm_inspect.render.text.stages import norm_cell
+from vlm_inspect.render.text.steps import norm_cell
 from vlm_inspect.render.text.values import missing, plural
 
 _ALL_PROJECTIONS = 4

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from vlm_inspect.core.architecture import Architecture, Component, Layer, LayerStack, Role
 from vlm_inspect.render.cells import Cell, concat, join, text
 from vlm_inspect.render.text.layers import attention_class, distinct, mlp_cell, norms_cell, stack_cell
-from vlm_inspect.render.text.stages import embeddings_cell, norm_cell, stages_cell, times_cell
+from vlm_inspect.render.text.stages import embeddings_cell, stages_cell, times_cell
+from vlm_inspect.render.text.steps import norm_cell
 from vlm_inspect.render.text.values import ABSENT, MAX_VARIANTS, class_cell, collapse_similar, missing, plural
 
 Describe = Callable[[Component], Cell]
