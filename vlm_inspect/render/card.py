@@ -12,7 +12,7 @@ from vlm_inspect.render.facts import flash_attention, parameters
 from vlm_inspect.render.text import values
 from vlm_inspect.render.text.attention import attention_details, positions_cell
 from vlm_inspect.render.text.components import ROLE_NAMES, component_class, layers, numbered_role_names
-from vlm_inspect.render.text.fusion import evidence_text, fusion_lines
+from vlm_inspect.render.text.fusion import connection_lines, evidence_text, fusion_lines
 from vlm_inspect.render.text.layers import attention_class, mlp_cell
 from vlm_inspect.render.text.stages import embeddings_cell, extra_modules_cell, stages_cell
 from vlm_inspect.render.text.steps import activation_name, norm_cell
@@ -191,9 +191,15 @@ def _sections(architecture: Architecture, *, explain: bool) -> Iterator[Section]
             count=values.count_cell(count, "parameters", component.unknown),
             percent=values.share(count, total) if count is not None and total else "",
             paths=component.paths,
-            lines=tuple(component_lines(component)),
+            lines=(*_connections(component, architecture), *component_lines(component)),
             evidence=tuple(map(evidence_text, component.evidence)) if explain else (),
         )
+
+
+def _connections(component: Component, architecture: Architecture) -> Iterator[Line]:
+    """How a projector is connected, if there are several."""
+    if component.connection and len(architecture.by_role(component.role)) > 1:
+        yield from connection_lines(component.connection)
 
 
 def _roles(reasons: Mapping[str, str]) -> tuple[Line, ...]:
