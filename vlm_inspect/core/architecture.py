@@ -52,6 +52,10 @@ Projection = Literal["query", "key", "value", "output"]
 Positions = Literal["rotary", "relative", "alibi", "none"]
 AttentionFeature = Literal["sinks", "output gate", "indexer", "shared key-values", "shifted windows", "position table"]
 Placement = Literal["before", "after", "both"]
+StageOrder = Literal[
+    "use",  # as they run
+    "declaration",  # as their module declares them; its code does not show how they run
+]
 
 
 class Role(str, Enum):
@@ -279,6 +283,8 @@ class Component(Struct, frozen=True):
     embeddings: tuple[Stage, ...] = ()
     stages: tuple[Stage, ...] = ()
     """The steps of a projector or a head, in order."""
+    stage_order: StageOrder | None = None
+    """How `stages` are ordered; None if there are less than two, or if nothing shows their order."""
     connection: Connection | None = None
     """Only of a projector."""
     extra_modules: tuple[Stage, ...] = ()

@@ -11,10 +11,10 @@ from vlm_inspect.render.cells import Cell, Line, Table, code, concat, join, plai
 from vlm_inspect.render.facts import flash_attention, parameters
 from vlm_inspect.render.text import values
 from vlm_inspect.render.text.attention import attention_details, positions_cell
-from vlm_inspect.render.text.components import ROLE_NAMES, component_class, layers, numbered_role_names
+from vlm_inspect.render.text.components import ROLE_NAMES, component_class, layers, numbered_role_names, projector
 from vlm_inspect.render.text.fusion import connection_lines, evidence_text, fusion_lines
 from vlm_inspect.render.text.layers import attention_class, mlp_cell
-from vlm_inspect.render.text.stages import embeddings_cell, extra_modules_cell, stages_cell
+from vlm_inspect.render.text.stages import embeddings_cell, extra_modules_cell
 from vlm_inspect.render.text.steps import activation_name, norm_cell
 from vlm_inspect.render.text.warnings import ignored_keys_warning, quantization_text
 
@@ -114,8 +114,7 @@ def component_lines(component: Component) -> Iterator[Line]:
     yield from _active_line(component.active, component.parameters, component.unknown)
     if component.embeddings:
         yield "Embeddings", embeddings_cell(component.embeddings)
-    if component.stages:
-        yield "Layers", stages_cell(component.stages)
+    yield from _stage_lines(component)
     if component.head:
         yield "Weight", concat(text("tied to "), code(component.head.tied_to))
     if len(component.layers) > 1 or "stacks" in component.unknown:
@@ -124,6 +123,13 @@ def component_lines(component: Component) -> Iterator[Line]:
         yield "Other modules", extra_modules_cell(component)
     for stack in component.stacks:
         yield from _stack_lines(stack, is_named=len(component.stacks) > 1)
+
+
+def _stage_lines(component: Component) -> Iterator[Line]:
+    if component.stages:
+        yield "Layers", projector(component)
+    if "stage_order" in component.unknown:
+        yield "Order of use", values.missing("stage_order", component.unknown)
 
 
 def tie_cells(groups: Sequence[Sequence[str]]) -> tuple[Cell, ...]:

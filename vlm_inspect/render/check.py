@@ -17,7 +17,7 @@ from vlm_inspect.core.difference import Change, ChangeKind, Difference, Move, Pa
 from vlm_inspect.core.snapshot import CheckResult
 from vlm_inspect.render.cells import Layout, escape_control_chars, text, wrap_hanging
 from vlm_inspect.render.markdown import inline_markdown
-from vlm_inspect.render.text.values import exact_count, plural
+from vlm_inspect.render.text.values import exact_count, number_text, plural
 
 Sign = Literal["~", ">", "+", "-", "!", ""]
 
@@ -198,6 +198,8 @@ def _value_text(value: Value | None) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return exact_count(value)
+    if isinstance(value, float):
+        return number_text(value)
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 

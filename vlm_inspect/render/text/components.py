@@ -146,7 +146,7 @@ def norms(component: Component) -> Cell:
 def projector(component: Component) -> Cell:
     """The steps of a projector; its class if no steps are known."""
     if component.stages:
-        return stages_cell(component.stages)
+        return stages_cell(component.stages, ", " if "stage_order" in component.unknown else " + ")
     reasons = component.unknown if component.class_name is None else {}
     return missing("stages", reasons, otherwise=component_class(component))
 
