@@ -24,7 +24,8 @@ from vlm_inspect.render.cells import Row, code, plain_text
 from vlm_inspect.render.table import build_table
 from vlm_inspect.render.text import components
 from vlm_inspect.render.text.layers import mlp_cell, name_cell, stack_cell
-from vlm_inspect.render.text.stages import activation_name, norm_cell, stages_cell
+from vlm_inspect.render.text.stages import stages_cell
+from vlm_inspect.render.text.steps import activation_name, norm_cell
 from vlm_inspect.render.text.values import (
     exact_count,
     find_pattern,

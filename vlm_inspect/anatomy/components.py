@@ -15,6 +15,7 @@ from vlm_inspect.anatomy.roles.assignments import RoleAssignment, modules_at
 from vlm_inspect.anatomy.roles.text_embedding import text_tables
 from vlm_inspect.anatomy.stages.embeddings import embedding_stages, other_modules, text_stages
 from vlm_inspect.anatomy.stages.leaf import embedding_stage, leaf_stage, learned_queries
+from vlm_inspect.anatomy.stages.order import stages_in_order
 from vlm_inspect.anatomy.stages.projector import projector_stages, with_activation, with_queries
 from vlm_inspect.anatomy.sub_configs import part_config
 from vlm_inspect.core.architecture import (
@@ -64,6 +65,11 @@ def describe_component(
     extra = other_modules(tree, modules, described, embedded) if role not in _WITHOUT_EXTRA_MODULES else ()
     inactive, why_unknown = inactive_parameters(tree, stacks)
     tied = _tied_parameter(tree, paths[0]) if role is Role.LM_HEAD else None
+    stages = _stages(tree, assignment)
+    stages, order = stages_in_order(tree, stages) if role is Role.PROJECTOR else (stages, None)
+    unknown = {"active": why_unknown} if why_unknown else {}
+    if role is Role.PROJECTOR and order is None and len(stages) > 1:
+        unknown["stage_order"] = "headers list modules by name, and neither widths nor code show the order of use"
     if tied:
         evidence.append(Evidence(f"weight tied to {tied}", "structure", "one parameter at both paths"))
     return Component(
@@ -74,12 +80,13 @@ def describe_component(
         width=_width(tree, role, stacks),
         stacks=() if role is Role.PROJECTOR else stacks,
         embeddings=embeddings,
-        stages=_stages(tree, assignment),
+        stages=stages,
+        stage_order=order,
         extra_modules=tuple(extra),
         image=_image_input(tree, modules, stacks, embeddings) if role is Role.VISION_ENCODER else None,
         head=HeadInfo(tied) if tied else None,
         active=None if why_unknown else count - inactive,
-        unknown={"active": why_unknown} if why_unknown else {},
+        unknown=unknown,
         evidence=tuple(evidence),
     )
 

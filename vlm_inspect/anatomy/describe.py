@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.components import describe_component
+from vlm_inspect.anatomy.connections import with_connections
 from vlm_inspect.anatomy.fusion import modality_inputs
 from vlm_inspect.anatomy.layers.stacks import layer_signature
 from vlm_inspect.anatomy.module_kinds import contains_attention
@@ -44,15 +45,16 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
         for assignment, count in zip(assignments, counts, strict=True)
         if count or assignment.role is not Role.OTHER or assignment.paths[0] in tree.missing_modules
     )
+    inputs = modality_inputs(tree, components)
     model_type = tree.config.get("model_type")
     architecture = Architecture(
         model=model,
         model_type=model_type if isinstance(model_type, str) else None,
         model_class=tree.root.class_name,
         builder=builder,
-        components=components,
+        components=tuple(with_connections(tree, components, inputs)),
         parameters=_parameters(tree, components),
-        inputs=modality_inputs(tree, components),
+        inputs=inputs,
         absent=dict(absent_roles(tree, assignments)),
         attention_backends=tree.attention_backends,
         notes=tree.notes,

@@ -42,7 +42,7 @@ _CROSS_ATTENTION = re.compile(
     r"^(\w*cross_?att\w*|encoder_attn|encoder_decoder_attention|EncDecAttention)$", re.IGNORECASE
 )
 _CROSS_ATTENTION_CLASS = re.compile(r"(CrossAttention|CrossAttn|MergedAttention)")
-_ENCODER_ROLES = dict(ENCODER_MODALITIES)
+ENCODER_ROLES = dict(ENCODER_MODALITIES)
 _STEPS_WITH_TOKEN = frozenset({"placeholders", "added placeholders", "layers"})
 _PIXEL_CHANNELS = 3
 _FEATURES = "the features, which no statement inserts into the text"
@@ -73,14 +73,14 @@ class _Model(Struct, frozen=True):
         return [statement for statement in self.statements if statement.modality == modality]
 
     def encoders_of(self, modality: Modality) -> list[Component]:
-        return [part for part in self.components if part.role is _ENCODER_ROLES[modality]]
+        return [part for part in self.components if part.role is ENCODER_ROLES[modality]]
 
     def projectors_of(self, modality: Modality) -> list[Component]:
         """The projectors of a modality: by their names, or because no other encoder exists."""
         wanted = {modality, _encoder_modality(modality)}
         takes_unnamed = modality != "audio" or not self.encoders_of("image")
         projectors = (part for part in self.components if part.role is Role.PROJECTOR)
-        named = ((part, _modalities_of(_names_in(part))) for part in projectors)
+        named = ((part, modalities_of(names_in(part))) for part in projectors)
         return [part for part, found in named if found & wanted or (takes_unnamed and not found)]
 
 
@@ -127,19 +127,19 @@ def _placeholder_token(modality: Modality, forwards: Iterable[ForwardInfo]) -> T
         token
         for forward in forwards
         for token in forward.tokens
-        if not _NOT_A_PLACEHOLDER.search(token.name) and modality in _modalities_of([token.name])
+        if not _NOT_A_PLACEHOLDER.search(token.name) and modality in modalities_of([token.name])
     ]
     return next((token for token in tokens if token.number is not None), tokens[0] if tokens else None)
 
 
-def _modalities_of(names: Iterable[str]) -> set[Modality]:
+def modalities_of(names: Iterable[str]) -> set[Modality]:
     """The modalities that names are about. `visual` counts as an image."""
     names = list(names)
     found = {modality for modality, pattern in _MODALITY_NAMES.items() if any(map(pattern.search, names))}
     return found or ({"image"} if any(map(_PIXELS.search, names)) else set())
 
 
-def _names_in(part: Component) -> list[str]:
+def names_in(part: Component) -> list[str]:
     """The names in a component's paths and the words of its class name."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", part.class_name or "").lower().split("_")
     return [*".".join(part.paths).split("."), *words]
@@ -183,11 +183,11 @@ def _modalities(operation: FusionOp) -> set[Modality]:
     moves_text = any("text" in name for name in operation.mask)  # to its places between the images
     if moves_text or any(map(_TOKEN.search, operation.values)):
         return set()
-    named = _modalities_of(operation.values)
+    named = modalities_of(operation.values)
     if named or operation.operation == "add":  # other sums are residuals and positions
         return named
-    by_source = _modalities_of(operation.sources)
-    return by_source if len(by_source) == 1 else _modalities_of(operation.mask) or by_source
+    by_source = modalities_of(operation.sources)
+    return by_source if len(by_source) == 1 else modalities_of(operation.mask) or by_source
 
 
 def _steps(forward: ForwardInfo, operation: FusionOp) -> tuple[FusionStep, ...]:
@@ -206,7 +206,7 @@ def _is_text(operation: FusionOp) -> bool:
     if _TEXT_SEQUENCE.search(operation.target):
         return True
     is_embedded = not _TEXT_TOKENS.isdisjoint(operation.target_sources)
-    return is_embedded and operation.operation != "add" and not _modalities_of(operation.target_sources)
+    return is_embedded and operation.operation != "add" and not modalities_of(operation.target_sources)
 
 
 def _embedding_step(forward: ForwardInfo, operation: FusionOp) -> FusionStep | None:
@@ -235,10 +235,10 @@ def _videos_as_images(found: Sequence[FusionStatement]) -> Iterator[FusionStatem
     for image in found:
         operation = image.operation
         if any(map(_VISUAL.search, (*operation.values, *operation.mask))):
-            named = _modalities_of(token.name for token in image.forward.tokens)
+            named = modalities_of(token.name for token in image.forward.tokens)
             inserts_videos = has_videos or "video" in named
         else:
-            inserts_videos = not has_videos and "video" in _modalities_of(operation.sources)
+            inserts_videos = not has_videos and "video" in modalities_of(operation.sources)
         if image.modality == "image" and inserts_videos:
             yield replace(image, modality="video")
 

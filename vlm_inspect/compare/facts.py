@@ -20,7 +20,7 @@ PlainFacts = Iterator[tuple[str, PlainValue | None]]
 _PREFIX = re.compile(r"^(mixer \d+ )?((text|vision|group \d+) (?=expert|shared|router))?")
 
 # record fields that may be unknown → names of the facts in them, where they differ
-_COMPONENT_FIELDS = {"class_name": "class", "stacks": "layers"}
+_COMPONENT_FIELDS = {"class_name": "class", "stacks": "layers", "stage_order": "steps"}
 _LAYER_FIELDS = {"class_name": "layer class", "mlp": "MLP", "norm_placement": "norm placement"}
 _ATTENTION_FIELDS = {
     "class_name": "attention",

@@ -53,6 +53,10 @@ Projection = Literal["query", "key", "value", "output"]
 Positions = Literal["rotary", "relative", "alibi", "none"]
 AttentionFeature = Literal["sinks", "output gate", "indexer", "shared key-values", "shifted windows", "position table"]
 Placement = Literal["before", "after", "both"]
+StageOrder = Literal[
+    "use",  # as they run
+    "declaration",  # as their module declares them; its code does not show how they run
+]
 
 
 class Role(str, Enum):
@@ -250,6 +254,21 @@ class HeadInfo(Struct, frozen=True):
     """The parameter that it is tied to."""
 
 
+class Connection(Struct, frozen=True):
+    """What a projector reads, and where its output goes."""
+
+    modality: Modality | None = None
+    """The modality of the features; None if nothing shows it."""
+    reads: tuple[str, ...] = ()
+    """Paths of the encoders or projectors whose output it reads; empty if it reads raw input."""
+    layers: tuple[int, ...] = ()
+    """Of a list of projectors: the encoder layer that each one reads. Empty if it reads the last output."""
+    feeds: str | None = None
+    """Path of the projector that reads its output; None if the language model does."""
+    step: FusionStep | None = None
+    """How its output enters the language model; None if the source does not show it."""
+
+
 class Component(Struct, frozen=True):
     """A part of the model with a role. Every parameter belongs to exactly one component."""
 
@@ -265,6 +284,10 @@ class Component(Struct, frozen=True):
     embeddings: tuple[Stage, ...] = ()
     stages: tuple[Stage, ...] = ()
     """The steps of a projector or a head, in order."""
+    stage_order: StageOrder | None = None
+    """How `stages` are ordered; None if there are less than two, or if nothing shows their order."""
+    connection: Connection | None = None
+    """Only of a projector."""
     extra_modules: tuple[Stage, ...] = ()
     """Modules of an encoder or a language model other than embeddings and layers: norm, pooling head."""
     image: ImageInput | None = None

@@ -11,16 +11,11 @@ from vlm_inspect.render.cells import Cell, Line, Table, code, concat, join, plai
 from vlm_inspect.render.facts import flash_attention, mark, parameters
 from vlm_inspect.render.text import values
 from vlm_inspect.render.text.attention import attention_details, positions_cell
-from vlm_inspect.render.text.components import ROLE_NAMES, component_class, layers, numbered_role_names
-from vlm_inspect.render.text.fusion import evidence_text, fusion_lines
+from vlm_inspect.render.text.components import ROLE_NAMES, component_class, layers, numbered_role_names, projector
+from vlm_inspect.render.text.fusion import connection_lines, evidence_text, fusion_lines
 from vlm_inspect.render.text.layers import attention_class, mlp_cell
-from vlm_inspect.render.text.stages import (
-    activation_name,
-    embeddings_cell,
-    extra_modules_cell,
-    norm_cell,
-    stages_cell,
-)
+from vlm_inspect.render.text.stages import embeddings_cell, extra_modules_cell
+from vlm_inspect.render.text.steps import activation_name, norm_cell
 from vlm_inspect.render.text.warnings import ignored_keys_warning, quantization_text
 
 _MAX_INDICES = 12
@@ -122,8 +117,7 @@ def component_lines(component: Component) -> Iterator[Line]:
     yield from _active_line(component.active, component.parameters, component.unknown)
     if component.embeddings:
         yield "Embeddings", embeddings_cell(component.embeddings)
-    if component.stages:
-        yield "Layers", stages_cell(component.stages)
+    yield from _stage_lines(component)
     if component.head:
         yield "Weight", concat(text("tied to "), code(component.head.tied_to))
     if len(component.layers) > 1 or "stacks" in component.unknown:
@@ -132,6 +126,13 @@ def component_lines(component: Component) -> Iterator[Line]:
         yield "Other modules", extra_modules_cell(component)
     for stack in component.stacks:
         yield from _stack_lines(stack, is_named=len(component.stacks) > 1)
+
+
+def _stage_lines(component: Component) -> Iterator[Line]:
+    if component.stages:
+        yield "Layers", projector(component)
+    if "stage_order" in component.unknown:
+        yield "Order of use", values.missing("stage_order", component.unknown)
 
 
 def tie_cells(groups: Sequence[Sequence[str]]) -> tuple[Cell, ...]:
@@ -206,9 +207,15 @@ def _sections(architecture: Architecture, *, explain: bool) -> Iterator[Section]
             count=values.count_cell(count, "parameters", component.unknown),
             percent=values.share(count, total) if count is not None and total else "",
             paths=component.paths,
-            lines=tuple(component_lines(component)),
+            lines=(*_connections(component, architecture), *component_lines(component)),
             evidence=tuple(map(evidence_text, component.evidence)) if explain else (),
         )
+
+
+def _connections(component: Component, architecture: Architecture) -> Iterator[Line]:
+    """How a projector is connected, if there are several."""
+    if component.connection and len(architecture.by_role(component.role)) > 1:
+        yield from connection_lines(component.connection)
 
 
 def _roles(reasons: Mapping[str, str]) -> tuple[Line, ...]:

@@ -78,6 +78,10 @@ def _model_class(record: Architecture) -> Cell:
     return code(record.model_class) if record.model_class else missing("model_class", record.unknown)
 
 
+def _projectors(record: Architecture) -> Cell:
+    return components.of_projectors(record, components.projector)
+
+
 def _count(record: Architecture, field: Literal["total", "active"]) -> Cell:
     count = getattr(record.parameters, field)
     cell = count_cell(count, field, record.parameters.unknown)
@@ -120,7 +124,7 @@ COLUMNS: tuple[Column, ...] = (
     _role("vision_attention", "Vision Self Attention", _VISION, components.attention),
     _role("vision_mlp", "Vision MLP", _VISION, components.mlp),
     _role("vision_norm", "Vision LayerNorm", _VISION, components.norms),
-    _role("projector", "Multi-Modal Projector", Role.PROJECTOR, components.projector, show_counts=True),
+    Column("projector", "Multi-Modal Projector", "architectures", partial(_record_cell, _projectors)),
     _role("language_model", "Language Model", _LANGUAGE, components.component_class, show_counts=True),
     _role("language_layers", "Language Layers", _LANGUAGE, components.layers, show_counts=True),
     _role("language_attention", "Language Self Attention", _LANGUAGE, components.attention),

@@ -8,7 +8,7 @@ from vlm_inspect.core.difference import Difference, Incomparable, KindValue, Mov
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.text.layers import order_cell
-from vlm_inspect.render.text.values import ABSENT, dimensions, exact_count, plural
+from vlm_inspect.render.text.values import ABSENT, dimensions, exact_count, number_text, plural
 
 # facts whose text is not the name of a class, type or path
 _PLAIN_TEXT = ("attention kind", "norm eps", "other embeddings", "quantization")
@@ -68,7 +68,7 @@ def value_cell(field: str, value: Value | None) -> Cell:
         return _tuple_cell(field, value)
     if isinstance(value, str):
         return text(value) if field.endswith(_PLAIN_TEXT) else code(value)
-    return text(exact_count(value) if field == "parameters" and isinstance(value, int) else str(value))
+    return text(exact_count(value) if field == "parameters" and isinstance(value, int) else number_text(value))
 
 
 def _tuple_cell(field: str, values: Sequence[int | str | KindValue]) -> Cell:

@@ -15,7 +15,7 @@ from vlm_inspect.core.architecture import Architecture, Component, Role
 from vlm_inspect.core.stages import ConvStage, LinearStage
 from vlm_inspect.render.cells import Cell, Fact, Row, concat, link, plain_text, text
 from vlm_inspect.render.text import projectors, values
-from vlm_inspect.render.text.components import depths, of_role
+from vlm_inspect.render.text.components import depths, of_projectors, of_role
 from vlm_inspect.render.vit import VisionTransformer, layer_widths
 
 _HUB = "https://huggingface.co"
@@ -143,7 +143,7 @@ def _reads_encoder(part: Component, parts: Sequence[Component], encoders: Sequen
 
 def _projection(architecture: Architecture) -> Cell:
     """`2-layer MLP (GELU)`."""
-    return of_role(architecture, Role.PROJECTOR, projectors.projection, show_counts=True)
+    return of_projectors(architecture, projectors.projection)
 
 
 def _backbone(architecture: Architecture) -> Cell:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from vlm_inspect.core.architecture import Attention, Latent, Rotary
 from vlm_inspect.render.cells import Cell, concat, join, text
-from vlm_inspect.render.text.stages import norm_cell
-from vlm_inspect.render.text.values import missing, plural
+from vlm_inspect.render.text.steps import norm_cell
+from vlm_inspect.render.text.values import missing, number_text, plural
 
 _ALL_PROJECTIONS = 4
 _POSITIONS = {"relative": "relative position bias", "alibi": "ALiBi", "none": "none in attention"}
@@ -94,17 +94,12 @@ def _extras(attention: Attention) -> Iterator[str]:
 def _rotary(rotary: Rotary, head_width: int | None) -> str:
     parts = ["2D rotary" if rotary.kind == "axial" else "rotary"]
     if rotary.kind not in {"axial", "default"}:
-        factor = f", factor {_number(rotary.factor)}" if rotary.factor else ""
+        factor = f", factor {number_text(rotary.factor)}" if rotary.factor else ""
         parts[0] += f" ({rotary.kind}{factor})"
     if rotary.width and head_width and rotary.width != head_width:
         parts.append(f"{rotary.width} of {head_width} channels")
     if rotary.sections:
         parts.append(f"sections of {', '.join(map(str, rotary.sections))}")
     if rotary.theta:
-        parts.append(f"theta {_number(rotary.theta)}")
+        parts.append(f"theta {number_text(rotary.theta)}")
     return ", ".join(parts)
-
-
-def _number(value: float) -> str:
-    """`10000`, `1.5`."""
-    return str(int(value)) if float(value).is_integer() else str(value)

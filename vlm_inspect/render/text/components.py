@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from vlm_inspect.core.architecture import Architecture, Component, Layer, LayerStack, Role
-from vlm_inspect.render.cells import Cell, concat, join, text
+from vlm_inspect.core.architecture import Architecture, Component, Connection, Layer, LayerStack, Role
+from vlm_inspect.core.module_tree import last_name
+from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.text.layers import attention_class, distinct, mlp_cell, norms_cell, stack_cell
-from vlm_inspect.render.text.stages import embeddings_cell, norm_cell, stages_cell, times_cell
+from vlm_inspect.render.text.stages import embeddings_cell, stages_cell, times_cell
+from vlm_inspect.render.text.steps import norm_cell
 from vlm_inspect.render.text.values import ABSENT, MAX_VARIANTS, class_cell, collapse_similar, missing, plural
 
 Describe = Callable[[Component], Cell]
@@ -41,6 +43,53 @@ def of_role(architecture: Architecture, role: Role, describe: Describe, *, show_
     if not show_counts and len(counts) == 1:
         return cells[0]
     return join((times_cell(cell, count) for cell, count in counts.items()), " + ")
+
+
+def of_projectors(architecture: Architecture, describe: Describe) -> Cell:
+    """Describe the projectors: steps of one sequence with a plus, sequences side by side with what each reads."""
+    parts = architecture.by_role(Role.PROJECTOR)
+    ends = [part for part in parts if part.connection is not None and part.connection.feeds is None]
+    if len(ends) < 2 and not any(_has_branches(part) for part in parts):  # noqa: PLR2004 - one sequence
+        return of_role(architecture, Role.PROJECTOR, describe, show_counts=True)
+    sequences = [(end, _sequence(end, parts, describe)) for end in ends]
+    if len(ends) == 1:
+        return sequences[0][1]
+    named = (concat(_source(end, ends), text(": "), cell) for end, cell in sequences)
+    return join(named, "; ")
+
+
+def encoder_layers(connection: Connection) -> Cell:
+    """`layers 8, 16, 24`: the encoder layers that a list of projectors reads."""
+    return text(f"layers {', '.join(map(str, connection.layers))}")
+
+
+def _has_branches(part: Component) -> bool:
+    """Whether a projector joins the outputs of several others."""
+    return part.connection is not None and len(part.connection.reads) > 1
+
+
+def _sequence(end: Component, parts: Sequence[Component], describe: Describe) -> Cell:
+    """The steps that end with a projector; what joins several sequences comes after all of them."""
+    before = [part for part in parts if part.connection is not None and part.connection.feeds in end.paths]
+    cells = [_sequence(part, parts, describe) for part in before]
+    joined = concat(text("("), join(cells, " beside "), text(")")) if len(cells) > 1 else join(cells, "")
+    return join([joined, describe(end)], " + ") if cells else describe(end)
+
+
+def _source(part: Component, parts: Sequence[Component]) -> Cell:
+    """`image`, `image, layers 8, 16, 24`, `` audio, `up_proj_for_speech` ``: what tells it from the others."""
+    connection = part.connection or Connection()
+    names = (text(connection.modality),) if connection.modality else ()
+    if connection.layers:
+        return join([*names, encoder_layers(connection)], ", ")
+    alike = [
+        other
+        for other in parts
+        if other.connection is not None
+        and other.connection.modality == connection.modality
+        and not other.connection.layers
+    ]
+    return join([*names, code(last_name(part.paths[0]))], ", ") if len(alike) > 1 or not names else names[0]
 
 
 def component_class(component: Component) -> Cell:
@@ -97,7 +146,7 @@ def norms(component: Component) -> Cell:
 def projector(component: Component) -> Cell:
     """The steps of a projector; its class if no steps are known."""
     if component.stages:
-        return stages_cell(component.stages)
+        return stages_cell(component.stages, ", " if "stage_order" in component.unknown else " + ")
     reasons = component.unknown if component.class_name is None else {}
     return missing("stages", reasons, otherwise=component_class(component))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from vlm_inspect.core.architecture import Architecture, Evidence, FusionStep, Modality, ModalityInput
+from vlm_inspect.core.architecture import Architecture, Connection, Evidence, FusionStep, Modality, ModalityInput
 from vlm_inspect.render.cells import Cell, Line, code, concat, join, text
+from vlm_inspect.render.text.components import encoder_layers
 from vlm_inspect.render.text.values import ABSENT, missing, unknown
 
 _STEPS: Mapping[FusionStep, str] = {
@@ -42,6 +43,17 @@ def fusion_lines(architecture: Architecture, *, explain: bool = False) -> Iterat
         yield _TITLES[entry.modality], concat(_steps(entry), _placeholder_token(entry))
         for evidence in entry.evidence if explain else ():
             yield "Evidence", text(evidence_text(evidence))
+
+
+def connection_lines(connection: Connection) -> Iterator[Line]:
+    """What a projector reads, and where its output goes, as far as they are known."""
+    if connection.reads:
+        layers = (encoder_layers(connection),) if connection.layers else ()
+        yield "Reads", join([*map(code, connection.reads), *layers], ", ")
+    if connection.feeds:
+        yield "Feeds", code(connection.feeds)
+    elif connection.step:
+        yield "Feeds", text(f"language model, {_STEPS[connection.step]}")
 
 
 def evidence_text(evidence: Evidence) -> str:

@@ -8,7 +8,7 @@ from vlm_inspect.core.architecture import Layer, LayerStack, Mlp
 from vlm_inspect.core.layer_kinds import KindName, kind_differences, kind_names
 from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.text import values
-from vlm_inspect.render.text.stages import activation_name, norm_cell, widths
+from vlm_inspect.render.text.steps import activation_name, norm_cell, widths
 
 _MAX_NAMED_KINDS = 5
 

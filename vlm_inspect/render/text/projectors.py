@@ -8,22 +8,19 @@ from vlm_inspect.core.architecture import Component
 from vlm_inspect.core.stages import (
     ActivationStage,
     BlockStage,
-    ConvStage,
     EmbeddingStage,
     LinearStage,
     MlpStage,
     NormStage,
-    OtherStage,
     ParameterStage,
-    PoolingStage,
     Stage,
 )
 from vlm_inspect.render.cells import Cell, text
-from vlm_inspect.render.text.stages import StepGroup, activation_name, query_count, repeated, step_groups
-from vlm_inspect.render.text.values import dimensions, missing, plural
+from vlm_inspect.render.text.stages import StepGroup, repeated, step_groups
+from vlm_inspect.render.text.steps import activation_name, pooling_name, step_name
+from vlm_inspect.render.text.values import missing
 
 _PERCEPTRON = (LinearStage, ActivationStage, NormStage)
-_BLOCK_NAMES = {"qformer": "Q-Former", "perceiver": "perceiver resampler", "resampler": "resampler"}
 
 
 def projection(component: Component) -> Cell:
@@ -42,7 +39,7 @@ def pooling(component: Component, vision_width: int | None, feature_layers: int 
     `feature_layers` is the number of encoder layers whose features are used: these (and perhaps the last
     layer's) are concatenated along the width, so no tokens are merged.
     """
-    names = [name for stage in component.stages if (name := _pooling_name(stage))]
+    names = [name for stage in component.stages if (name := pooling_name(stage))]
     merged = _features_per_token(component.stages, vision_width)
     if merged and feature_layers and merged in {feature_layers, feature_layers + 1}:
         return [f"None ({merged} layers' features side by side)", *names]
@@ -94,7 +91,7 @@ def _sequence_names(stages: Sequence[Stage]) -> Iterator[str]:
         elif not isinstance(stage, EmbeddingStage):  # added embeddings map nothing
             yield from _perceptron_name(perceptron)
             perceptron = []
-            if (name := _stage_name(stage)) is not None:
+            if (name := step_name(stage)) is not None:
                 yield name
     yield from _perceptron_name(perceptron)
 
@@ -107,34 +104,6 @@ def _perceptron_name(stages: Sequence[Stage]) -> Iterator[str]:
         classes = [stage.class_name or "" for stage in stages if isinstance(stage, ActivationStage)]
         activations = ", ".join(dict.fromkeys(map(activation_name, classes)))
         yield f"{linears}-layer MLP" + (f" ({activations})" if activations else "")
-
-
-def _stage_name(stage: Stage) -> str | None:
-    if isinstance(stage, MlpStage):
-        return "MLP"
-    if isinstance(stage, BlockStage):
-        layers = f" ({plural(stage.num_layers, 'layer')})" if stage.num_layers else ""
-        class_name = stage.class_name or ""
-        names = (name for part, name in _BLOCK_NAMES.items() if part in class_name.lower())
-        return next(names, class_name) + layers
-    if isinstance(stage, ConvStage):
-        kernel = f" ({dimensions(stage.kernel_size)})" if stage.kernel_size else ""
-        return f"convolution{kernel}"
-    if isinstance(stage, ParameterStage) and stage.is_matrix:
-        return f"weight matrix ({dimensions(stage.shape)})"
-    return stage.class_name or "" if isinstance(stage, OtherStage) else None
-
-
-def _pooling_name(stage: Stage) -> str | None:
-    if isinstance(stage, BlockStage) and stage.num_queries:
-        return f"Learned queries ({query_count(stage)})"
-    if isinstance(stage, BlockStage) and "pool" in stage.path.rpartition(".")[2]:
-        return "Attention pooling"
-    if not isinstance(stage, PoolingStage):
-        return None
-    sides = stage.kernel_size * 2 if len(stage.kernel_size) == 1 else stage.kernel_size
-    method = "Max" if "Max" in (stage.class_name or "") else "Average"
-    return f"{method} pooling ({dimensions(sides)})" if sides else f"{method} pooling"
 
 
 def _features_per_token(stages: Sequence[Stage], vision_width: int | None) -> int | None:

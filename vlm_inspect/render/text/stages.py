@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from vlm_inspect.core.architecture import Component, Norm
-from vlm_inspect.core.stages import (
-    ActivationStage,
-    BlockStage,
-    ConvStage,
-    EmbeddingStage,
-    LinearStage,
-    MlpStage,
-    NormStage,
-    OtherStage,
-    ParameterStage,
-    PoolingStage,
-    Stage,
-)
+from vlm_inspect.core.architecture import Component
+from vlm_inspect.core.stages import BlockStage, EmbeddingStage, LinearStage, ParameterStage, Stage
 from vlm_inspect.render.cells import Cell, code, concat, join, text
-from vlm_inspect.render.text.values import plural, runs, short_count, shortest_period, unknown
+from vlm_inspect.render.text.steps import step_cell, step_class
+from vlm_inspect.render.text.values import runs, short_count, shortest_period
 
 _MIN_REPEATED_STEPS = 2
-
-# PyTorch's own classes are written as PyTorch prints them; a model's own are identifiers
-_TORCH_NORM = re.compile(r"(Layer|RMS)Norm")
-_TORCH_CHANNEL_NORM = re.compile(r"(Group|(Sync)?Batch|Instance)Norm([123]d)?")
-_TORCH_LAYER = re.compile(r"Linear|Embedding|Parameter|Conv(Transpose)?[123]d|(Adaptive)?(Avg|Max|LP)Pool[123]d")
-_PERCEIVER = re.compile(r"(Perceiver|Resampler)")
-_ACTIVATION_AFFIX = re.compile(r"^(Pytorch|New|Fast|Accurate)|Activation$|(?<=GELU)Tanh$")
-_ACTIVATION_SPELLING = {"gelu": "GELU", "silu": "SiLU", "swish": "SiLU", "relu": "ReLU", "quick": "Quick"}
-_ACTIVATION_DETAILS = {"pytorch", "tanh", "new", "fast", "python"}
-_KIND_NOUNS = {"mlp": "MLP", "other": "module"}
 
 _MAX_EXTRA_MODULES = 12
 _MAX_DUPLICATE_NAMES = 2
@@ -45,10 +23,10 @@ _LARGE_MODULE = 1_000_000
 _PERCENT = 100
 
 
-def stages_cell(stages: Sequence[Stage]) -> Cell:
+def stages_cell(stages: Sequence[Stage], separator: str = " + ") -> Cell:
     """`Linear(1024 -> 4096) + GELU + Linear`; equal branches once: `3 x (LayerNorm … + Linear …)`."""
     branch, times = repeated(stages)
-    return _repeated_cell(branch, times) if times > 1 else join(_step_cells(stages), " + ")
+    return _repeated_cell(branch, times) if times > 1 else join(_step_cells(stages), separator)
 
 
 def embeddings_cell(stages: Sequence[Stage]) -> Cell:
@@ -81,40 +59,6 @@ def times_cell(cell: Cell, count: int) -> Cell:
         return cell
     is_sum = any(" + " in span.text for span in cell)
     return concat(text(f"{count} x ("), cell, text(")")) if is_sum else concat(text(f"{count} x "), cell)
-
-
-def norm_cell(norm: Norm) -> Cell:
-    """`LayerNorm((1024,), eps=1e-05)` for PyTorch's own; a model's own class by its name."""
-    if norm.class_name is None:
-        width_prefix = f"width {norm.width}, " if norm.width else ""
-        return concat(text(f"{width_prefix}class "), unknown(norm.unknown.get("class_name", "")))
-    has_shape = _TORCH_NORM.fullmatch(norm.class_name)
-    if not has_shape and not _TORCH_CHANNEL_NORM.fullmatch(norm.class_name):
-        return code(norm.class_name)
-    width = [] if norm.width is None else [f"({norm.width},)" if has_shape else str(norm.width)]
-    eps = [] if norm.eps is None else [f"eps={norm.eps}"]
-    return text(f"{norm.class_name}({', '.join(width + eps)})")
-
-
-def activation_name(name: str) -> str:
-    """The function's common name: `PytorchGELUTanh`, `GELUActivation` and `gelu_new` are all `GELU`."""
-    if name.islower():
-        parts = [part for part in name.split("_") if part not in _ACTIVATION_DETAILS] or [name]
-        return "".join(_ACTIVATION_SPELLING.get(part, part.capitalize()) for part in parts)
-    while (shorter := _ACTIVATION_AFFIX.sub("", name)) not in {name, ""}:
-        name = shorter
-    return name
-
-
-def widths(values: Sequence[int | None]) -> str:
-    """`1024 -> 4096 -> 1024`, with a question mark for an unknown width."""
-    return " -> ".join("?" if value is None else str(value) for value in values)
-
-
-def query_count(stage: BlockStage) -> str:
-    """`64 latents` of a perceiver, `32 query tokens` of any other block."""
-    noun = "latent" if _PERCEIVER.search(stage.class_name or "") else "query token"
-    return plural(stage.num_queries or 0, noun)
 
 
 class StepGroup(Struct, frozen=True):
@@ -215,7 +159,7 @@ def _sequence_cells(
     for stage in stages:
         is_linear = isinstance(stage, LinearStage)
         keeps_width = is_linear and stage.input_width == stage.output_width == input_width
-        yield _stage_class(stage) if keeps_width and not is_first else _stage_cell(stage)
+        yield step_class(stage) if keeps_width and not is_first else step_cell(stage)
         is_first = is_first and not is_linear
         input_width = _width_after(stage, input_width)
 
@@ -224,53 +168,6 @@ def _width_after(stage: Stage, input_width: int | None) -> int | None:
     if isinstance(stage, BlockStage):
         return None
     return input_width if stage.output_width is None else stage.output_width
-
-
-def _stage_cell(stage: Stage) -> Cell:
-    if isinstance(stage, ActivationStage):
-        return text(activation_name(stage.class_name or ""))
-    if isinstance(stage, NormStage) and stage.class_name:
-        return norm_cell(Norm(stage.class_name, stage.width, stage.eps))
-    sizes = _stage_sizes(stage)
-    if not sizes:
-        return _stage_class(stage)
-    # `Linear(…)` for PyTorch's own class, `` `OwnLinear` (…) `` for a model's own
-    gap = "" if stage.class_name and _TORCH_LAYER.fullmatch(stage.class_name) else " "
-    return concat(_stage_class(stage), text(f"{gap}({sizes})"))
-
-
-def _stage_class(stage: Stage) -> Cell:
-    if not stage.class_name:
-        if "class_name" in stage.unknown:
-            return text(f"{_KIND_NOUNS.get(stage.kind, stage.kind)} of unknown class")
-        return text("gated MLP")  # its projections are separate steps
-    is_torch = _TORCH_LAYER.fullmatch(stage.class_name)
-    return text(stage.class_name) if is_torch else code(stage.class_name)
-
-
-def _stage_sizes(stage: Stage) -> str:  # noqa: PLR0911 - one for each kind of step
-    match stage:
-        case LinearStage():
-            return widths((stage.in_features, stage.out_features))
-        case MlpStage():
-            return widths(stage.sizes)
-        case NormStage():
-            return "" if stage.width is None else str(stage.width)
-        case ConvStage():
-            return f"{stage.in_channels}, {stage.out_channels}"
-        case EmbeddingStage():
-            rows = () if stage.num_embeddings is None else (stage.num_embeddings,)
-            return " x ".join(map(str, stage.grid or rows))
-        case PoolingStage():
-            sides = set(stage.kernel_size)
-            return ", ".join(map(str, sides if len(sides) == 1 else stage.kernel_size))
-        case BlockStage():
-            layers = [plural(stage.num_layers, "layer")] if stage.num_layers else []
-            return ", ".join([*layers, *([query_count(stage)] if stage.num_queries else [])])
-        case ParameterStage() | OtherStage():
-            return ", ".join(map(str, stage.shape))
-        case _:
-            return ""
 
 
 def _distinct_names(stages: Sequence[Stage]) -> Iterator[str]:

@@ -84,6 +84,11 @@ def exact_count(count: int) -> str:
     return f"{count:,}"
 
 
+def number_text(value: float) -> str:
+    """`10000`, `1.5`, `1e-05`: a whole number without a decimal point."""
+    return str(int(value)) if float(value).is_integer() else str(value)
+
+
 def count_cell(count: int | None, field: str, reasons: Mapping[str, str]) -> Cell:
     """An exact count, or its placeholder."""
     return missing(field, reasons) if count is None else text(exact_count(count))
