@@ -267,6 +267,7 @@ def test_a_record_from_the_configuration_alone_has_its_quantization(tmp_path):
         "model_type": "internvl_chat",
         "architectures": ["InternVLChatModel"],
         "auto_map": {"AutoModel": "modeling_internvl_chat.InternVLChatModel"},
+        "llm_config": {"hidden_size": 2048, "num_hidden_layers": 24},
         "quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 128, "version": "gemm"},
     }
     (tmp_path / "config.json").write_text(json.dumps(config))

@@ -243,6 +243,29 @@ def test_packed_weights_cannot_be_verified(tmp_path, stored, message):
     assert answer.stdout == ""
 
 
+NO_CONFIGURATION = {
+    "fp8": {"a.weight": ("F8_E4M3", (4, 4))},
+    "fp8 in one file": {
+        "scaled_fp8": ("F8_E4M3", (2,)),
+        "a.weight": ("F8_E4M3", (4, 4)),
+        "a.scale_weight": ("F32", (1,)),
+    },
+    "gptq": {"a.qweight": ("I32", (4, 4)), "a.scales": ("F16", (1, 4))},
+    "nf4": {"a.weight": ("U8", (8, 1)), "a.weight.absmax": ("F32", (1,))},
+    "int8": {"a.weight": ("I8", (4, 4)), "a.SCB": ("F32", (4,))},
+}
+
+
+@pytest.mark.parametrize("tensors", NO_CONFIGURATION.values(), ids=NO_CONFIGURATION)
+def test_quantised_weights_without_a_configuration_cannot_be_verified(tmp_path, tensors):
+    folder = checkpoints.save(tmp_path / "m", LLAVA, {"a.bias": (4,), **tensors})
+    answer = call("verify", folder)
+    assert answer.code == 3
+    assert "1 of its weights are stored quantised" in answer.stderr
+    assert "no quantization_config" in answer.stderr
+    assert answer.stdout == ""
+
+
 @pytest.mark.slow
 def test_repository_code_is_not_run(tmp_path):
     config = {

@@ -20,6 +20,7 @@ from vlm_inspect.anatomy.roles.assignments import (
     owned_parameters,
     unassigned_modules,
 )
+from vlm_inspect.anatomy.stored_weights import storage_notes
 from vlm_inspect.anatomy.unknowns import apply_missing_modules, apply_unknowns, assign_missing_modules
 from vlm_inspect.core.architecture import TEXT_ROLES, Architecture, Component, Kind, Parameters, Role
 from vlm_inspect.core.model_ref import ModelIdentity
@@ -57,7 +58,7 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
         inputs=inputs,
         absent=dict(absent_roles(tree, assignments)),
         attention_backends=tree.attention_backends,
-        notes=tree.notes,
+        notes=(*tree.notes, *storage_notes(tree)),
         unused_config_keys=tree.unused_config_keys,
         quantization=quantization_of(tree.config),
         versions={"vlm_inspect": __version__, **tree.versions},

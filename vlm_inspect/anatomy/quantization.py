@@ -37,7 +37,7 @@ Settings = Mapping[str, Any]
 
 def quantization_of(config: Mapping[str, Any]) -> Quantization | None:
     """The quantization that a configuration declares; None if there is none or it is switched off."""
-    for path, settings in _declared_settings(config):
+    for path, settings in declared_settings(config):
         if method := _method(path, settings):
             packing = _first_string(settings, "format", "checkpoint_format", "packing_format", "version")
             groups = _groups(method, settings)
@@ -54,7 +54,7 @@ def quantization_of(config: Mapping[str, Any]) -> Quantization | None:
     return None
 
 
-def _declared_settings(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Settings]]:
+def declared_settings(config: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Settings]]:
     """Quantization settings with their paths, at the top level and in the configurations of parts."""
     for key in QUANTIZATION_KEYS:
         settings = config.get(key)
@@ -62,7 +62,7 @@ def _declared_settings(config: Mapping[str, Any], path: str = "") -> Iterator[tu
             yield f"{path}{key}", settings
     for name, part in config.items():
         if not path and isinstance(part, Mapping) and name not in QUANTIZATION_KEYS:
-            yield from _declared_settings(part, f"{name}.")
+            yield from declared_settings(part, f"{name}.")
 
 
 def _method(path: str, settings: Settings) -> str | None:

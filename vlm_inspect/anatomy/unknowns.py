@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment, owner_of
+from vlm_inspect.anatomy.stored_weights import quantized_sizes
 from vlm_inspect.core.architecture import (
     ENCODERS,
     TEXT_ROLES,
@@ -83,6 +84,9 @@ def _mark_components(components: Sequence[Component], tree: ModuleTree) -> Itera
     for path, reason in tree.unknowns.shapes.items():
         uncountable.setdefault(owner_of(path, owners), reason)
     stored: defaultdict[int | None, Counter[str]] = defaultdict(Counter)
+    quantized: Counter[int | None] = Counter()
+    for path, size in quantized_sizes(tree).items():
+        quantized[owner_of(path, owners)] += size
     for path, sizes in tree.stored_bytes.items():
         owner = owner_of(path, owners)
         stored[_nearest(path, components) if owner is None else owner].update(sizes)
@@ -93,7 +97,9 @@ def _mark_components(components: Sequence[Component], tree: ModuleTree) -> Itera
         if component.role is Role.LANGUAGE_MODEL and not component.embeddings and "embeddings" not in sized.unknown:
             sized = replace(sized, unknown={**sized.unknown, "embeddings": _NO_EMBEDDING})
         marked = _Marker(tree.unknowns, why).mark(sized, path)
-        yield replace(marked, stored_bytes=dict(sorted(stored[index].items())))
+        marked = replace(marked, stored_bytes=dict(sorted(stored[index].items())))
+        is_counted = tree.stored_bytes and not why
+        yield replace(marked, quantized_parameters=quantized[index]) if is_counted else marked
 
 
 def _nearest(path: str, components: Sequence[Component]) -> int | None:

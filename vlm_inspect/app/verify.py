@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from vlm_inspect import sources
 from vlm_inspect.anatomy.describe import describe
-from vlm_inspect.core.checkpoint import Checkpoint
+from vlm_inspect.core.checkpoint import Checkpoint, TensorHeaders
 from vlm_inspect.core.errors import (
     ConfigMissingError,
     HubUnavailableError,
@@ -113,9 +113,27 @@ def _checkpoint(ref: ModelRef, checkpoint: Checkpoint, options: InspectOptions) 
     name = checkpoint.identity.id
     found = headers.load(ref, checkpoint.identity, options)
     loader.refuse_quantized(checkpoint.config, name)
+    _refuse_quantized_tensors(found, name)
     loaded = loader.load(checkpoint.config, found, name)
     architecture = describe(loaded.tree, checkpoint.identity, "transformers")
     return VerifyResult(checkpoint_report(loaded, found, architecture), checkpoint.notes)
+
+
+def _refuse_quantized_tensors(headers: TensorHeaders, model: str) -> None:
+    """Raise UnverifiableError for weights that are stored quantised and have no quantisation in config.json."""
+    from vlm_inspect.builders.headers.packings import Quantisation
+    from vlm_inspect.builders.headers.quantized import model_tensors
+
+    tensors = (tensor for tensor in model_tensors(headers, Quantisation()) if tensor.quantised)
+    found = [tensor for tensor in tensors if tensor.shape is None or len(tensor.shape) > 1]
+    if found:
+        raise UnverifiableError(
+            f"{model}: {len(found)} of its weights are stored quantised ({found[0].dtype}, for example "
+            f"{found[0].name[:100]}), and its config.json has no quantization_config: transformers would load "
+            "them as if they were not quantised.",
+            hint="Add the quantization_config that they were made with, or verify the model that was quantised.",
+            model=model,
+        )
 
 
 def _adapter(

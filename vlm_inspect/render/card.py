@@ -115,6 +115,7 @@ def component_lines(component: Component) -> Iterator[Line]:
     elif component.image and "size" in component.image.unknown:
         yield "Image size", values.missing("size", component.image.unknown)
     yield from _active_line(component.active, component.parameters, component.unknown)
+    yield from _quantized_line(component)
     if component.embeddings:
         yield "Embeddings", embeddings_cell(component.embeddings)
     yield from _stage_lines(component)
@@ -185,6 +186,12 @@ def _about(architecture: Architecture) -> Iterator[Line]:
     yield "Flash attention", flash_attention(architecture)
     if architecture.quantization:
         yield "Quantization", text(quantization_text(architecture.quantization))
+
+
+def _quantized_line(component: Component) -> Iterator[Line]:
+    if component.quantized_parameters and component.parameters:
+        share = values.share(component.quantized_parameters, component.parameters)
+        yield "Quantized", text(f"{share} of its parameters (stored as {', '.join(component.stored_bytes)})")
 
 
 def _active_line(active: int | None, total: int | None, reasons: Mapping[str, str]) -> Iterator[Line]:
