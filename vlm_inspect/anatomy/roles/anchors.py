@@ -8,7 +8,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from vlm_inspect.anatomy.layers.stacks import contains_stack, is_stack
-from vlm_inspect.anatomy.module_kinds import embedding_sizes, linear_widths
+from vlm_inspect.anatomy.module_kinds import embedding_sizes, linear_widths, own_words
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment
 from vlm_inspect.core.architecture import Role
@@ -44,9 +44,21 @@ def text_backbone(tree: ModuleTree) -> TextBackbone | None:
     while path:
         path = parent_path(path)
         node = tree.find(path)
-        if node is not None and _holds_text_layers(node):
+        if node is not None and _holds_text_layers(tree, path, node):
             break
     return TextBackbone(path, embedding, sizes)
+
+
+def is_text_section(tree: ModuleTree, path: str) -> bool:
+    """Whether the names on a path, or the type of the configuration at it, say that it reads text.
+
+    A class name says less: the towers of a dual encoder can share one (`SiglipEncoder`).
+    """
+    names = (*path.split("."), str(tree.config_at(path).get("model_type")))
+    other = (name_patterns.VISION, name_patterns.AUDIO)
+    return any(
+        name_patterns.TEXT.search(name) and not any(pattern.search(name) for pattern in other) for name in names
+    )
 
 
 def find_lm_head(tree: ModuleTree, backbone: TextBackbone | None) -> RoleAssignment | None:
@@ -90,10 +102,12 @@ def _embedding_sizes_at(tree: ModuleTree, path: str) -> tuple[int, int] | None:
     return embedding_sizes(node) or next((sizes for sizes in below if sizes), None)
 
 
-def _holds_text_layers(node: ModuleNode) -> bool:
+def _holds_text_layers(tree: ModuleTree, path: str, node: ModuleNode) -> bool:
     non_text = (name_patterns.VISION_CLASS, name_patterns.AUDIO_CLASS, name_patterns.PROJECTOR_CLASS)
+    in_text = is_text_section(tree, path)
     for _, child in node.children:
-        is_text = not any(pattern.search(child.class_name) for pattern in non_text)
+        class_name = own_words(child.class_name, node.class_name)
+        is_text = in_text or not any(pattern.search(class_name) for pattern in non_text)
         if is_stack(child) or (is_text and any(is_stack(below) for _, below in child.children)):
             return True
     return False

@@ -13,12 +13,13 @@ from vlm_inspect.anatomy.module_kinds import (
     is_list,
     leaves,
     linear_widths,
+    own_words,
 )
 from vlm_inspect.anatomy.roles import name_patterns
-from vlm_inspect.anatomy.roles.anchors import TextBackbone
-from vlm_inspect.anatomy.roles.inputs_outputs import RawInput, raw_input
+from vlm_inspect.anatomy.roles.anchors import TextBackbone, is_text_section
+from vlm_inspect.anatomy.roles.inputs_outputs import RawInput, raw_input, token_table
 from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join, last_name, parent_path
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name, parent_path
 
 
 class Candidate(Struct, frozen=True, dict=True):
@@ -29,6 +30,8 @@ class Candidate(Struct, frozen=True, dict=True):
     node: ModuleNode
     backbone: TextBackbone | None = None
     """None if the model has no text embedding."""
+    reads_features: bool = True
+    """Whether a language model of the model reads the features of its encoders."""
 
     @property
     def name(self) -> str:
@@ -38,15 +41,64 @@ class Candidate(Struct, frozen=True, dict=True):
     def children(self) -> list[Candidate]:
         """The children that have parameters."""
         return [
-            Candidate(self.tree, join(self.path, name), child, self.backbone)
+            Candidate(self.tree, join(self.path, name), child, self.backbone, self.reads_features)
             for name, child in self.node.children
             if child.total
         ]
 
     @cached_property
     def input(self) -> RawInput | None:
-        """The pixels or the sound that a convolution at or below the module takes."""
-        return raw_input(self.node, self.path)
+        """The pixels or the sound that a convolution at or below the module takes.
+
+        A convolution of one channel takes grey pixels if the model reads images and no sound.
+        """
+        return raw_input(
+            self.node, self.path, grey="image" in self.tree.modalities and "audio" not in self.tree.modalities
+        )
+
+    @property
+    def class_name(self) -> str:
+        """The part of the class name that says something of this module.
+
+        In the text's own module the family's name says nothing: `SiglipEncoder` is a text encoder in
+        `SiglipTextModel`.
+        """
+        holder = parent_path(self.path)
+        if self.backbone is None or not is_below(self.backbone.embedding, holder):
+            return self.node.class_name
+        if is_text_section(self.tree, holder):
+            return ""
+        above = self.tree.find(holder) if is_below(holder, self.backbone.path) else None
+        return own_words(self.node.class_name, above.class_name) if above is not None else self.node.class_name
+
+    @property
+    def embeds_tokens(self) -> bool:
+        """Whether the module has an embedding of tokens."""
+        return token_table(self.node, self.path) is not None
+
+    @property
+    def can_be_tower(self) -> bool:
+        """Whether the module takes pixels or sound, if no language model reads the encoders' features.
+
+        In such a model, modules behind the encoders are named for images, too.
+        """
+        return self.reads_features or self.input is not None
+
+    @property
+    def feeds_layers(self) -> bool:
+        """Whether `forward` uses the module before a sibling that has layers and is no tower (a fusion encoder)."""
+        holder = self.tree.find(parent_path(self.path))
+        order = holder.forward_order if holder is not None else ()
+        if holder is None or self.name not in order:
+            return False
+        later = set(order[order.index(self.name) + 1 :]) - {self.name}
+        siblings = ((join(parent_path(self.path), name), child) for name, child in holder.children if name in later)
+        return any(
+            (contains_attention(child) or contains_stack(child))
+            and raw_input(child, path) is None
+            and not (self.backbone and is_below(self.backbone.embedding, path))
+            for path, child in siblings
+        )
 
     @property
     def has_layers(self) -> bool:

@@ -10,6 +10,7 @@ from vlm_inspect.anatomy.module_kinds import contains_attention, linear_widths
 from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, modules_at
 from vlm_inspect.anatomy.roles.inputs_outputs import last_linear_width, norm_or_table_width, stream_width
+from vlm_inspect.anatomy.roles.task_heads import is_read
 from vlm_inspect.core.architecture import ENCODERS, Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join, last_name
 
@@ -24,6 +25,8 @@ def add_inner_projectors(tree: ModuleTree, assignments: Assignments) -> Iterator
     (MiniCPM's `vit_merger`) and stays part of the encoder.
     """
     yield from assignments
+    if not is_read(tree, assignments):
+        return
     backbone = text_backbone(tree)
     text_width = backbone.width if backbone else None
     for assignment in assignments:

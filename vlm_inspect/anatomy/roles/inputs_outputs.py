@@ -35,12 +35,14 @@ class RawInput(Struct, frozen=True):
     """Path of the convolution."""
 
 
-def raw_input(node: ModuleNode, path: str) -> RawInput | None:
-    """The pixels that a module takes, or else the sound (a waveform or a spectrogram)."""
+def raw_input(node: ModuleNode, path: str, *, grey: bool = False) -> RawInput | None:
+    """The pixels that a module takes, or else the sound (a waveform or a spectrogram); `grey` if that is an image."""
     if (pixels := pixel_convolution(node, path)) is not None:
         return RawInput(Role.VISION_ENCODER, "pixels", pixels)
     sound = _first_convolution(node, path, _SOUND_CHANNELS, fewest_dimensions=1)
-    return RawInput(Role.AUDIO_ENCODER, "sound", sound) if sound is not None else None
+    if sound is None:
+        return None
+    return RawInput(Role.VISION_ENCODER, "pixels", sound) if grey else RawInput(Role.AUDIO_ENCODER, "sound", sound)
 
 
 def pixel_convolution(node: ModuleNode, path: str) -> str | None:
@@ -91,6 +93,8 @@ def _first_convolution(
     node: ModuleNode, path: str, in_channels: frozenset[int], *, fewest_dimensions: int
 ) -> str | None:
     for at, child in distinct_modules(node, path):
+        if "mask" in at:  # a segmenter reads masks by convolutions of one channel or of few
+            continue
         channels, kernel = convolution_channels(child), child.attribute("kernel_size")
         dimensions = len(kernel) if isinstance(kernel, tuple) else 0
         if channels and channels[0] in in_channels and dimensions >= fewest_dimensions:
