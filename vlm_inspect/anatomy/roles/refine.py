@@ -12,7 +12,7 @@ from itertools import takewhile
 
 from msgspec.structs import replace
 
-from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules
+from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules, find_stacks
 from vlm_inspect.anatomy.module_kinds import contains_attention, is_list, linear_widths
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, modules_at, owner_of
@@ -159,7 +159,7 @@ def _encoders_inside(node: ModuleNode, path: str, assigned: Sequence[str]) -> li
     found = {
         name: (child.class_name, stream_width(child))
         for name, child in node.children
-        if not is_list(child) and contains_stack(child) and join(path, name) not in assigned
+        if not is_list(child) and any(find_stacks(child, join(path, name), assigned))
         if contains_attention(child)  # else a stem before the layers or a neck behind them
     }
     classes = {class_name for class_name, _ in found.values()}

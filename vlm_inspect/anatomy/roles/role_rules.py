@@ -193,8 +193,9 @@ def _by_head_name(candidate: Candidate) -> Found | None:
     patterns = [name_patterns.TASK_HEADS] + [name_patterns.DECODERS] * (not candidate.reads_features)
     if not any(pattern.search(candidate.name) for pattern in patterns):
         return None
-    if candidate.belongs_to_text and candidate.name == "head":  # the projection of a text tower
-        return None
+    is_spread = candidate.backbone is not None and not candidate.backbone.path
+    if candidate.belongs_to_text and (not is_spread or candidate.name == "head"):
+        return None  # a text tower's own projection
     return Role.TASK_HEAD, "name", f"the name {candidate.name!r}"
 
 

@@ -28,6 +28,7 @@ from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join,
 
 CROSS_ATTENTION = re.compile(r"(cross|enc(oder)?_?(dec(oder)?_?)?att(n|ention))", re.IGNORECASE)
 _DECODER_INPUTS = re.compile(r"(quer(y|ies)|denoising)", re.IGNORECASE)
+_NECK = re.compile(r"(^|_)(neck|norms?)$")
 _SIMILARITY = re.compile(r"(^|_)(logit|temp(erature)?)(_|$)")
 _TOWERS = ENCODERS | {Role.LANGUAGE_MODEL}
 
@@ -80,7 +81,7 @@ def split_root(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignmen
         return list(assignments)
     encoders = [node for _, node in modules_at(tree, all_paths(assignments, *ENCODERS))]
     if any(_has_all_layers(node, tree.root) for node in encoders):
-        return list(assignments)
+        return _with_necks(tree, assignments)
     heads = [each for each in assignments if each.role is Role.TASK_HEAD and each.rule == "name"]
     if not name_patterns.TASK_CLASS.search(tree.root.class_name):
         heads = [each for each in heads if each.paths != ("head",)]  # the encoder's own pooling
@@ -89,6 +90,18 @@ def split_root(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignmen
     source = f"{taken.convolution}, which takes {taken.data}" if taken is not None else "its embeddings"
     detail = f"the model itself is the encoder: layers behind {source}"
     return [RoleAssignment(role, (*own, *bare), "structure", detail), *heads]
+
+
+def _with_necks(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
+    """Give the norms and the neck behind the layers to the encoder, in a class without a task."""
+    assigned = all_paths(assignments)
+    behind = [
+        name for name, child in tree.root.children if child.total and _NECK.search(name) and name not in assigned
+    ]
+    is_one = [each.role in ENCODERS for each in assignments] == [True]
+    if not behind or not is_one or name_patterns.TASK_CLASS.search(tree.root.class_name):
+        return list(assignments)
+    return [replace(each, paths=(*each.paths, *behind)) for each in assignments]
 
 
 def encoder_of_modality(tree: ModuleTree) -> Role | None:
