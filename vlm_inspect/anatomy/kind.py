@@ -49,7 +49,7 @@ def _kinds(record: Architecture, tree: ModuleTree, *, has_head: bool) -> Iterato
     words = "-".join(_WORD.findall(record.model_class or "")).lower()
     if _TASK_KINDS["retrieval"].search(words):
         yield "retrieval"
-    if has_head:
+    if has_head and not (contrastive_parameters(tree) and _is_dual_encoder(record, tree)):
         yield _generative_kind(record, tree)
         return
     for kind, pattern in _TASK_KINDS.items():

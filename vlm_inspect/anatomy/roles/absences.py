@@ -47,8 +47,7 @@ def _why_no_vision_encoder(tree: ModuleTree, assignments: Assignments) -> Iterat
 
 def _why_no_projector(tree: ModuleTree, assignments: Assignments) -> Iterator[str]:
     yield from _why_text_only(assignments)
-    if not is_read(tree, assignments):
-        yield from (f"no language model reads the features of {at}" for at in all_paths(assignments, *ENCODERS))
+    yield from _why_unread(tree, assignments)
     for path, node in modules_at(tree, all_paths(assignments, *ENCODERS)):
         if quantizer_name(node) is not None:
             yield f"{path} produces tokens, which the language model embeds like text tokens"
@@ -62,6 +61,13 @@ def _why_no_projector(tree: ModuleTree, assignments: Assignments) -> Iterator[st
         for path, node in modules_at(tree, all_paths(assignments, role)):
             if backbone is not None and output_width(node) == backbone.width:
                 yield f"the output of {path} already has the text width, {backbone.width}"
+
+
+def _why_unread(tree: ModuleTree, assignments: Assignments) -> Iterator[str]:
+    if not all_paths(assignments, Role.LANGUAGE_MODEL):
+        yield "no language model was built"
+    if not is_read(tree, assignments):
+        yield from (f"no language model reads the features of {at}" for at in all_paths(assignments, *ENCODERS))
 
 
 def _why_text_only(assignments: Assignments) -> Iterator[str]:

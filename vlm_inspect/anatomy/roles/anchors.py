@@ -11,6 +11,7 @@ from vlm_inspect.anatomy.layers.stacks import contains_stack, is_stack
 from vlm_inspect.anatomy.module_kinds import embedding_sizes, linear_widths, own_words
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment
+from vlm_inspect.anatomy.roles.inputs_outputs import pixel_convolution
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, last_name, parent_path
 
@@ -36,6 +37,8 @@ def text_backbone(tree: ModuleTree) -> TextBackbone | None:
     Its layers are a stack that is its child or grandchild (BERT's `encoder.layer`). A deeper stack belongs
     to another part.
     """
+    if tree.modalities == ("image",) and pixel_convolution(tree.root, "") is None:
+        return None  # its tokens are pixels (ImageGPT)
     embedding = _text_embedding(tree)
     sizes = _embedding_sizes_at(tree, embedding) if embedding else None
     if embedding is None or sizes is None:

@@ -17,7 +17,7 @@ from vlm_inspect.anatomy.module_kinds import (
 )
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.anchors import TextBackbone, is_text_section
-from vlm_inspect.anatomy.roles.inputs_outputs import RawInput, raw_input, token_table
+from vlm_inspect.anatomy.roles.inputs_outputs import RawInput, encoder_of_modality, raw_input, token_table
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name, parent_path
 
@@ -78,26 +78,33 @@ class Candidate(Struct, frozen=True, dict=True):
 
     @property
     def can_be_tower(self) -> bool:
-        """Whether the module takes pixels or sound, if no language model reads the encoders' features.
+        """Whether the module takes the model's pixels or sound, if no language model reads the encoders' features.
 
         In such a model, modules behind the encoders are named for images, too.
         """
-        return self.reads_features or self.input is not None
+        if self.reads_features or self.input is not None:
+            return True
+        is_unseen = raw_input(self.tree.root, "") is None and encoder_of_modality(self.tree) is None
+        return is_unseen and self.has_layers
 
     @property
     def feeds_layers(self) -> bool:
-        """Whether `forward` uses the module before a sibling that has layers and is no tower (a fusion encoder)."""
-        holder = self.tree.find(parent_path(self.path))
-        order = holder.forward_order if holder is not None else ()
-        if holder is None or self.name not in order:
-            return False
-        later = set(order[order.index(self.name) + 1 :]) - {self.name}
-        siblings = ((join(parent_path(self.path), name), child) for name, child in holder.children if name in later)
+        """Whether a later sibling has layers and is no tower: a fusion encoder, for example.
+
+        The order is that of `forward`, or else the one in which the modules were made.
+        """
+        above = parent_path(self.path)
+        holder = self.tree.find(above) or self.node
+        siblings = {name: child for name, child in holder.children if child.total}
+        used = [name for name in holder.forward_order if name in siblings]
+        order = used if self.name in used else list(siblings)
+        later = (
+            Candidate(self.tree, join(above, name), siblings[name]) for name in order[order.index(self.name) + 1 :]
+        )
         return any(
-            (contains_attention(child) or contains_stack(child))
-            and raw_input(child, path) is None
-            and not (self.backbone and is_below(self.backbone.embedding, path))
-            for path, child in siblings
+            each.has_layers and each.input is None and not each.embeds_tokens
+            for each in later
+            if each.name != self.name
         )
 
     @property

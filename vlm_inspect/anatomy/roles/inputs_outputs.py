@@ -16,8 +16,8 @@ from vlm_inspect.anatomy.module_kinds import (
     linear_widths,
 )
 from vlm_inspect.anatomy.roles import name_patterns
-from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.module_tree import ModuleNode, join
+from vlm_inspect.core.architecture import ENCODER_MODALITIES, Role
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join
 
 _PIXEL_CHANNELS = frozenset({3, 4})  # red, green, blue and at most one more
 _SOUND_CHANNELS = frozenset({1})
@@ -43,6 +43,15 @@ def raw_input(node: ModuleNode, path: str, *, grey: bool = False) -> RawInput | 
     if sound is None:
         return None
     return RawInput(Role.VISION_ENCODER, "pixels", sound) if grey else RawInput(Role.AUDIO_ENCODER, "sound", sound)
+
+
+def encoder_of_modality(tree: ModuleTree) -> Role | None:
+    """The role of the encoder of a model that reads one modality, by what transformers says of its class.
+
+    Needed where no convolution shows it: `Siglip2VisionModel` takes patches, `ParakeetForCTC` spectrograms.
+    """
+    roles = {role for modality, role in ENCODER_MODALITIES if modality in tree.modalities}
+    return roles.pop() if len(roles) == 1 and "text" not in tree.modalities else None
 
 
 def pixel_convolution(node: ModuleNode, path: str) -> str | None:

@@ -15,8 +15,14 @@ from msgspec import Struct
 from vlm_inspect.anatomy.module_kinds import contains_attention, leaves, linear_widths
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.candidates import Candidate
-from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, raw_input, token_table
-from vlm_inspect.anatomy.roles.task_heads import contrastive_parameters, encoder_of_modality
+from vlm_inspect.anatomy.roles.inputs_outputs import (
+    encoder_of_modality,
+    output_width,
+    quantizer_name,
+    raw_input,
+    token_table,
+)
+from vlm_inspect.anatomy.roles.task_heads import contrastive_parameters
 from vlm_inspect.core.architecture import ENCODER_MODALITIES, ENCODERS, Role, Rule
 from vlm_inspect.core.module_tree import is_below, parent_path
 
@@ -84,7 +90,9 @@ def _by_name(candidate: Candidate) -> Found | None:
             continue  # of masks, boxes, pixels
         if role is Role.PROJECTOR and not candidate.reads_features:
             return _unread_projection(candidate)
-        if role in ENCODERS and not candidate.can_be_tower:
+        if role in ENCODERS and not (
+            candidate.can_be_tower and (candidate.reads_features or candidate.can_be_encoder)
+        ):
             continue
         if role in ENCODERS and not candidate.can_be_encoder:
             modality = "images" if role is Role.VISION_ENCODER else "audio"

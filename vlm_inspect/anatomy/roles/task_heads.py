@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -22,8 +22,8 @@ from vlm_inspect.anatomy.roles.assignments import (
     unassigned_modules,
 )
 from vlm_inspect.anatomy.roles.candidates import Candidate
-from vlm_inspect.anatomy.roles.inputs_outputs import quantizer_name, raw_input
-from vlm_inspect.core.architecture import ENCODER_MODALITIES, ENCODERS, Role
+from vlm_inspect.anatomy.roles.inputs_outputs import encoder_of_modality, quantizer_name, raw_input
+from vlm_inspect.core.architecture import ENCODERS, Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name, parent_path
 
 CROSS_ATTENTION = re.compile(r"(cross|enc(oder)?_?(dec(oder)?_?)?att(n|ention))", re.IGNORECASE)
@@ -104,22 +104,13 @@ def _with_necks(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignme
     return [replace(each, paths=(*each.paths, *behind)) for each in assignments]
 
 
-def encoder_of_modality(tree: ModuleTree) -> Role | None:
-    """The role of the encoder of a model that reads one modality, by what transformers says of its class.
-
-    Needed where no convolution shows it: `Siglip2VisionModel` takes patches, `ParakeetForCTC` spectrograms.
-    """
-    roles = {role for modality, role in ENCODER_MODALITIES if modality in tree.modalities}
-    return roles.pop() if len(roles) == 1 and "text" not in tree.modalities else None
-
-
 def find_inner_heads(tree: ModuleTree, assignments: Assignments) -> Iterator[RoleAssignment]:
     """Find decoders and heads that are in one module with an encoder (DETR's, in `model`)."""
-    reads = is_read(tree, assignments)
+    reads, assigned = is_read(tree, assignments), all_paths(assignments)
     for assignment in assignments:
         yield assignment
         for path, node in modules_at(tree, assignment.paths if assignment.role in ENCODERS and not reads else ()):
-            heads = tuple(_inner_heads(node, path)) if quantizer_name(node) is None else ()
+            heads = tuple(_inner_heads(node, path, assigned)) if quantizer_name(node) is None else ()
             if heads:
                 yield RoleAssignment(Role.TASK_HEAD, heads, "name", f"the name {last_name(heads[0])!r} inside {path}")
 
@@ -245,14 +236,14 @@ def _has_all_layers(node: ModuleNode, root: ModuleNode) -> bool:
     return takes_input and (contains_attention(node) or not contains_attention(root))
 
 
-def _inner_heads(node: ModuleNode, path: str) -> Iterator[str]:
+def _inner_heads(node: ModuleNode, path: str, assigned: Sequence[str]) -> Iterator[str]:
     patterns = (name_patterns.DECODERS, name_patterns.TASK_HEADS, _DECODER_INPUTS)
     for name, child in node.children:
         if name != "head" and any(pattern.search(name) for pattern in patterns):
-            if child.total:
+            if child.total and not any(is_below(at, join(path, name)) for at in assigned):
                 yield join(path, name)
         elif not is_list(child) and not is_attention(child):
-            yield from _inner_heads(child, join(path, name))
+            yield from _inner_heads(child, join(path, name), assigned)
 
 
 def _with_scalars(tree: ModuleTree, assignments: list[RoleAssignment]) -> list[RoleAssignment]:
