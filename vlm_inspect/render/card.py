@@ -24,8 +24,8 @@ from vlm_inspect.render.text.stages import (
 from vlm_inspect.render.text.warnings import ignored_keys_warning, quantization_text
 
 _MAX_INDICES = 12
-# what a model is taken for if its card says nothing
-_GENERATIVE_KINDS = frozenset({"vision-language", "audio-language", "omni"})
+# what a model is taken for if its card says nothing, and a kind that says nothing
+_PLAIN_KINDS = frozenset({"vision-language", "audio-language", "omni", "other"})
 _MAX_BARE_KINDS = 8  # kinds of layers without attention and MLP, such as convolutions
 
 _SOURCES: Mapping[str, str] = {
@@ -165,7 +165,7 @@ def _headline(architecture: Architecture) -> Cell:
 def _about(architecture: Architecture) -> Iterator[Line]:
     if architecture.model_type:
         yield "Model type", code(architecture.model_type)
-    if architecture.kind and architecture.kind not in _GENERATIVE_KINDS:
+    if architecture.kind and architecture.kind not in _PLAIN_KINDS:
         yield "Kind", text(architecture.kind)
     if architecture.model.revision:
         yield "Commit", code(architecture.model.revision)
