@@ -47,7 +47,7 @@ def reads_features(tree: ModuleTree, backbone: TextBackbone | None, *, has_head:
     show no source; there, only the scalars of a dual encoder speak against it.
     """
     contrastive = bool(contrastive_parameters(tree))
-    if tree.root.inferred:
+    if _is_guessed(tree):
         return has_head or not contrastive
     if backbone is None:
         return False
@@ -56,6 +56,11 @@ def reads_features(tree: ModuleTree, backbone: TextBackbone | None, *, has_head:
     generates = has_head and "MaskedLM" not in tree.root.class_name
     in_layers = _reads_in_layers(tree, backbone)
     return generates and in_layers if contrastive else generates or in_layers
+
+
+def _is_guessed(tree: ModuleTree) -> bool:
+    """Whether some classes or shapes are not known: the tree is from headers, not from a built class."""
+    return tree.root.inferred or bool(tree.unknowns.classes or tree.unknowns.shapes)
 
 
 def contrastive_parameters(tree: ModuleTree) -> list[str]:
@@ -77,7 +82,7 @@ def split_root(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignmen
     """Find the encoder that is the model itself: its embeddings, layers and norms are the root's children."""
     taken = Candidate(tree, "", tree.root).input
     role = taken.encoder if taken is not None else encoder_of_modality(tree)
-    if role is None or tree.root.inferred or not _has_layers(tree.root) or text_backbone(tree) is not None:
+    if role is None or _is_guessed(tree) or not _has_layers(tree.root) or text_backbone(tree) is not None:
         return list(assignments)
     encoders = [node for _, node in modules_at(tree, all_paths(assignments, *ENCODERS))]
     if any(_has_all_layers(node, tree.root) for node in encoders):
@@ -203,7 +208,7 @@ class _Model(Struct, frozen=True):
 def _without_text_heads(tree: ModuleTree, assignments: Assignments) -> Assignments:
     """Without a language model, a head over characters (CTC) is the task's, not an LM head."""
     roles = {each.role for each in assignments}
-    if tree.root.inferred or Role.LANGUAGE_MODEL in roles or not roles & ENCODERS:
+    if _is_guessed(tree) or Role.LANGUAGE_MODEL in roles or not roles & ENCODERS:
         return assignments
     return [replace(each, role=Role.TASK_HEAD) if each.role is Role.LM_HEAD else each for each in assignments]
 
