@@ -18,7 +18,7 @@ SLOW = {
     *("test_bench", "test_builders", "test_remote", "test_wheel"),
     *("test_hub_faults", "test_hub_threads", "test_hub_unavailable", "test_hub_connection"),
     *("test_broken_libraries", "test_cache", "test_doctor", "test_ends", "test_light", "test_places"),
-    *("test_seed_models", "test_streams"),
+    *("test_seed_models", "test_streams", "test_task_models"),
 }
 _PATHS = {path.stem for path in Path(__file__).parent.rglob("*")}
 assert _PATHS >= SLOW, f"renamed? {SLOW - _PATHS}"

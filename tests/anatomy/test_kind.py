@@ -2,7 +2,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.every_type.answers import record_of
-from vlm_inspect.anatomy.describe import with_kind
+from vlm_inspect.anatomy.kind import with_kind
 from vlm_inspect.core.architecture import Role
 
 

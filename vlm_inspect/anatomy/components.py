@@ -10,6 +10,7 @@ from vlm_inspect.anatomy.layers.experts import inactive_parameters
 from vlm_inspect.anatomy.layers.read import read_stack
 from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules, find_stacks, layer_context
 from vlm_inspect.anatomy.module_kinds import as_int, is_activation, is_norm, linear_widths
+from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment, modules_at
 from vlm_inspect.anatomy.roles.text_embedding import text_tables
@@ -32,7 +33,8 @@ from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join,
 from vlm_inspect.core.stages import ConvStage, EmbeddingStage, Stage
 
 # components without `extra_modules`: `stages` has all their modules, or they are too varied
-_WITHOUT_EXTRA_MODULES = frozenset({Role.PROJECTOR, Role.LM_HEAD, Role.OTHER})
+_WITHOUT_EXTRA_MODULES = frozenset({Role.PROJECTOR, Role.LM_HEAD, Role.TASK_HEAD, Role.OTHER})
+_MOST_HEAD_STEPS = 8  # a decoder of masks or boxes has branches, not steps
 _MOST_EXTRA_POSITIONS = 16  # class and register tokens have positions, too
 # the keys that list the layers whose outputs are concatenated
 _FEATURE_LAYERS = (
@@ -75,7 +77,7 @@ def describe_component(
     return Component(
         role=role,
         paths=paths,
-        class_name=main.class_name,
+        class_name=_class_name(tree, assignment, main),
         parameters=count,
         width=_width(tree, role, stacks),
         stacks=() if role is Role.PROJECTOR else stacks,
@@ -89,6 +91,15 @@ def describe_component(
         unknown=unknown,
         evidence=tuple(evidence),
     )
+
+
+def _class_name(tree: ModuleTree, assignment: RoleAssignment, main: ModuleNode) -> str:
+    """The class of the main module, or of the model if the model itself is the encoder."""
+    is_model = (
+        assignment.role in ENCODERS and len(assignment.paths) > 1 and not any(map(parent_path, assignment.paths))
+    )
+    is_wrapped = name_patterns.TASK_CLASS.search(tree.root.class_name)
+    return tree.root.class_name if is_model and not is_wrapped else main.class_name
 
 
 def _stacks(tree: ModuleTree, assignment: RoleAssignment, others: Collection[str]) -> Iterator[LayerStack]:
@@ -128,6 +139,9 @@ def _stages(tree: ModuleTree, assignment: RoleAssignment) -> tuple[Stage, ...]:
     modules = list(modules_at(tree, assignment.paths))
     if assignment.role is Role.LM_HEAD:
         return tuple(stage for path, node in modules for stage in _head_stages(node, path))
+    if assignment.role is Role.TASK_HEAD and not any(contains_stack(node) for _, node in modules):
+        steps = tuple(stage for path, node in modules for stage in _head_stages(node, path))
+        return steps if len(steps) <= _MOST_HEAD_STEPS else ()
     if assignment.role is not Role.PROJECTOR:
         return ()
     stages = tuple(stage for path, node in modules for stage in projector_stages(node, path))

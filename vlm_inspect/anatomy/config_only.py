@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from vlm_inspect.anatomy.describe import with_kind
+from vlm_inspect.anatomy.kind import with_kind
 from vlm_inspect.anatomy.module_kinds import as_float, as_int
 from vlm_inspect.anatomy.quantization import quantization_of
 from vlm_inspect.core.architecture import (

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec.structs import replace
-
 from vlm_inspect.anatomy.components import describe_component
 from vlm_inspect.anatomy.connections import with_connections
 from vlm_inspect.anatomy.fusion import modality_inputs
+from vlm_inspect.anatomy.kind import with_kind
 from vlm_inspect.anatomy.layers.stacks import layer_signature
 from vlm_inspect.anatomy.module_kinds import contains_attention
 from vlm_inspect.anatomy.quantization import quantization_of
@@ -22,7 +21,7 @@ from vlm_inspect.anatomy.roles.assignments import (
 )
 from vlm_inspect.anatomy.stored_weights import storage_notes
 from vlm_inspect.anatomy.unknowns import apply_missing_modules, apply_unknowns, assign_missing_modules
-from vlm_inspect.core.architecture import TEXT_ROLES, Architecture, Component, Kind, Parameters, Role
+from vlm_inspect.core.architecture import TEXT_ROLES, Architecture, Component, Parameters, Role
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.module_tree import ModuleTree
 from vlm_inspect.core.options import Builder
@@ -46,7 +45,7 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
         for assignment, count in zip(assignments, counts, strict=True)
         if count or assignment.role is not Role.OTHER or assignment.paths[0] in tree.missing_modules
     )
-    inputs = modality_inputs(tree, components)
+    inputs = modality_inputs(tree, components) if is_read(tree, assignments) else ()
     model_type = tree.config.get("model_type")
     architecture = Architecture(
         model=model,
@@ -63,38 +62,16 @@ def describe(tree: ModuleTree, model: ModelIdentity, builder: Builder) -> Archit
         quantization=quantization_of(tree.config),
         versions={"vlm_inspect": __version__, **tree.versions},
     )
-    record = with_kind(apply_unknowns(apply_missing_modules(architecture, tree), tree))
+    record = with_kind(apply_unknowns(apply_missing_modules(architecture, tree), tree), tree)
     for cached in (contains_attention, layer_signature):
         cached.cache_clear()  # modules must not outlive their model
     return record
 
 
 def _parameters(tree: ModuleTree, components: Sequence[Component]) -> Parameters:
-    """The model's totals. Active for a text token are the language model and its head, if both are known."""
+    """The model's totals. Active for a text token are the language model and its head, if the model has them."""
     text = [part for part in components if part.role in TEXT_ROLES]
     reasons = [part.unknown["active"] for part in text if "active" in part.unknown]
-    active = None if reasons else sum(part.active or 0 for part in text)
+    active = None if reasons or not text else sum(part.active or 0 for part in text)
     unknown = {"active": reasons[0]} if reasons else {}
     return Parameters(tree.total, tree.ties, active, uncertain=tree.uncertain, unknown=unknown)
-
-
-def with_kind(architecture: Architecture) -> Architecture:
-    """The record with its kind, or with the reason why the kind is unknown."""
-    reasons = architecture.unknown
-    missing = [role for role in (Role.LANGUAGE_MODEL, Role.LM_HEAD) if not architecture.by_role(role)]
-    reason = next((reasons[role.value] for role in missing if role.value in reasons), None)
-    if reason is not None:
-        return replace(architecture, unknown={**reasons, "kind": reason})
-    return replace(architecture, kind="other" if missing else _generative_kind(architecture))
-
-
-def _generative_kind(architecture: Architecture) -> Kind:
-    modalities = {each.modality for each in architecture.inputs}
-    takes_images = bool(architecture.by_role(Role.VISION_ENCODER) or modalities & {"image", "video"})
-    takes_audio = bool(architecture.by_role(Role.AUDIO_ENCODER) or "audio" in modalities)
-    if takes_images:
-        return "omni" if takes_audio else "vision-language"
-    if takes_audio:
-        return "audio-language"
-    # a projector without image or audio input projects another modality
-    return "other" if architecture.by_role(Role.PROJECTOR) else "text"

@@ -15,9 +15,16 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.module_kinds import as_int, embedding_sizes
-from vlm_inspect.anatomy.roles.assignments import modules_at
-from vlm_inspect.anatomy.roles.name_patterns import ENCODER_MODALITIES
-from vlm_inspect.core.architecture import Component, Evidence, FusionStep, Modality, ModalityInput, Role, Rule
+from vlm_inspect.core.architecture import (
+    ENCODER_MODALITIES,
+    Component,
+    Evidence,
+    FusionStep,
+    Modality,
+    ModalityInput,
+    Role,
+    Rule,
+)
 from vlm_inspect.core.module_tree import ForwardInfo, FusionOp, ModuleTree, TokenRead, is_below, last_name
 
 # names of the text's own sequence in models' source
@@ -88,7 +95,7 @@ def modality_inputs(tree: ModuleTree, components: Sequence[Component]) -> tuple[
     """The non-text inputs of a model, each with its fusion steps, its placeholder token and its evidence."""
     generators = [path for part in components if part.role is Role.GENERATOR for path in part.paths]
     forwards = [each for each in tree.forward_info if not any(is_below(each.path, path) for path in generators)]
-    model = _Model(tree, components, forwards, _fusion_statements(forwards))
+    model = _Model(tree, components, forwards, fusion_statements(forwards))
     return tuple(_modality_input(model, name) for name in _MODALITY_NAMES if _takes(model, name))
 
 
@@ -166,7 +173,7 @@ def _steps_in_source(statements: Sequence[FusionStatement], token: TokenRead | N
         yield step, "code", f"{operation.where}: {operation.statement}"
 
 
-def _fusion_statements(forwards: Iterable[ForwardInfo]) -> tuple[FusionStatement, ...]:
+def fusion_statements(forwards: Iterable[ForwardInfo]) -> tuple[FusionStatement, ...]:
     """All statements that bring a modality into the text, in the order of the tree."""
     found = [
         FusionStatement(modality, step, operation, forward)
@@ -283,7 +290,7 @@ def _learned_queries(tree: ModuleTree, part: Component) -> Iterator[str]:
         shapes = node.parameter_paths(path) if node is not None else tree.shapes_of({path}).items()
         for at, shape in shapes:
             holder = at.removesuffix(".weight")
-            is_table = holder == at or any(embedding_sizes(table) for _, table in modules_at(tree, [holder]))
+            is_table = holder == at or any(embedding_sizes(table) for _, table in tree.modules_at([holder]))
             if len(shape) > 1 and is_table and _QUERIES.search(last_name(holder)):
                 yield f"{shape[-2]} learned queries: {at}"
 
@@ -308,7 +315,7 @@ def _cross_attention_step(model: _Model, modality: Modality) -> Iterator[Step]:
 
 def _cross_attention(tree: ModuleTree, part: Component) -> tuple[str, str] | None:
     """The path and class of the first cross-attention in a component's layers."""
-    for top, node in modules_at(tree, (stack.path for stack in part.stacks)):
+    for top, node in tree.modules_at(stack.path for stack in part.stacks):
         for path, below in node.walk(top):
             is_named = _CROSS_ATTENTION.search(last_name(path))
             if below.total and (is_named or _CROSS_ATTENTION_CLASS.search(below.class_name)):

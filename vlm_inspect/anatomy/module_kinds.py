@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
 from vlm_inspect.core.module_tree import ModuleNode, join
@@ -21,6 +22,7 @@ _ATTENTION = re.compile(r"(Attention|Attn)(?!.*(Norm|Pool|Bias|Mask|Adapter|Resi
 _MIXER = re.compile(r"(Mixer|Mamba|DeltaNet|ShortConv|Recurrent|Linear_?Attn)")
 _NO_MIXER = re.compile(r"(Norm|MLP|FeedForward|Experts|Router)", re.IGNORECASE)
 _LAYER = re.compile(r"(Layer|Block|Residual)$")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|_")
 
 
 def linear_widths(node: ModuleNode) -> tuple[int, int] | None:
@@ -99,6 +101,16 @@ def is_named_mixer(node: ModuleNode) -> bool:
 def is_layer(node: ModuleNode) -> bool:
     """Whether the class is named like a layer or a block."""
     return bool(_LAYER.search(node.class_name))
+
+
+def own_words(class_name: str, holder: str) -> str:
+    """A class name without the words that it begins with like its holder's: `Encoder` of `CLIPEncoder` in `CLIPModel`.
+
+    They name the model family, so they do not tell what this module reads.
+    """
+    words, others = _WORD.findall(class_name), _WORD.findall(holder)
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(words, others, strict=False)))
+    return "".join(words[shared:])
 
 
 def is_list(node: ModuleNode) -> bool:

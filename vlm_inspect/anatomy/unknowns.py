@@ -18,6 +18,7 @@ from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment, owner_of
 from vlm_inspect.anatomy.stored_weights import quantized_sizes
 from vlm_inspect.core.architecture import (
+    ENCODER_MODALITIES,
     ENCODERS,
     TEXT_ROLES,
     Architecture,
@@ -209,7 +210,7 @@ def assign_missing_modules(tree: ModuleTree, assigned: Collection[str]) -> tuple
 
 
 def _assign_missing(tree: ModuleTree, path: str) -> RoleAssignment:
-    for modality, role in name_patterns.ENCODER_MODALITIES:
+    for modality, role in ENCODER_MODALITIES:
         if tree.accessors.get(f"get_encoder({modality})") == path:
             detail = f'get_encoder(modality="{modality}") returned {path}'
             return RoleAssignment(role, (path,), "accessor", detail)

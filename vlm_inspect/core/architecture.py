@@ -74,6 +74,12 @@ class Role(str, Enum):
 
 ENCODERS = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER})
 """Roles that read images or sound."""
+ENCODER_MODALITIES: tuple[tuple[Modality, Role], ...] = (
+    ("image", Role.VISION_ENCODER),
+    ("video", Role.VISION_ENCODER),
+    ("audio", Role.AUDIO_ENCODER),
+)
+"""The modalities that transformers' `get_encoder` accepts, and the roles of their encoders."""
 TEXT_ROLES = frozenset({Role.LANGUAGE_MODEL, Role.LM_HEAD})
 """Roles that process every text token."""
 

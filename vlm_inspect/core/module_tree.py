@@ -7,7 +7,7 @@ of one node. Work per node is therefore work per kind of layer, and layers are c
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Any, Literal
 
@@ -175,6 +175,10 @@ class ModuleTree(Struct, frozen=True):
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Module path → the configuration that the module and its descendants were built from, if it differs
     from that of the parent module."""
+    tasks: tuple[str, ...] = ()
+    """The tasks of transformers' auto classes that have the root's class: `object-detection`."""
+    modalities: tuple[str, ...] = ()
+    """What transformers says that the root's class reads: `image`, `text`; empty if it does not say."""
     attention_backends: tuple[str, ...] = ()
     """Attention implementations that the class supports: `flash_attention`, `sdpa`, `flex_attention`."""
     forward_info: tuple[ForwardInfo, ...] = ()
@@ -201,6 +205,10 @@ class ModuleTree(Struct, frozen=True):
         for name in path.split(".") if path else ():
             node = node.child(name) if node is not None else None
         return node
+
+    def modules_at(self, paths: Iterable[str]) -> Iterator[tuple[str, ModuleNode]]:
+        """Yield the modules at these paths; bare parameters are left out."""
+        return ((path, node) for path in paths if (node := self.find(path)) is not None)
 
     @property
     def tied_paths(self) -> set[str]:

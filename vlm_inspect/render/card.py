@@ -19,6 +19,8 @@ from vlm_inspect.render.text.steps import activation_name, norm_cell
 from vlm_inspect.render.text.warnings import ignored_keys_warning, quantization_text
 
 _MAX_INDICES = 12
+# what a model is taken for if its card says nothing, and a kind that says nothing
+_PLAIN_KINDS = frozenset({"vision-language", "audio-language", "omni", "other"})
 _MAX_BARE_KINDS = 8  # kinds of layers without attention and MLP, such as convolutions
 
 _SOURCES: Mapping[str, str] = {
@@ -174,6 +176,8 @@ def _headline(architecture: Architecture) -> Cell:
 def _about(architecture: Architecture) -> Iterator[Line]:
     if architecture.model_type:
         yield "Model type", code(architecture.model_type)
+    if architecture.kind and architecture.kind not in _PLAIN_KINDS:
+        yield "Kind", text(architecture.kind)
     if architecture.model.revision:
         yield "Commit", code(architecture.model.revision)
     yield "Source", text(_SOURCES[architecture.model.source])

@@ -114,6 +114,7 @@ def _code_or_dash(value: str | None) -> Cell:
 
 
 _VISION, _LANGUAGE = Role.VISION_ENCODER, Role.LANGUAGE_MODEL
+_OTHER_ROLES = (Role.AUDIO_ENCODER, Role.TASK_HEAD, Role.GENERATOR, Role.OTHER)
 
 COLUMNS: tuple[Column, ...] = (
     Column("model", "Model Name", "architectures", lambda row: code(row.name)),
@@ -139,7 +140,7 @@ COLUMNS: tuple[Column, ...] = (
     _optional("projector_parameters", "Projector Parameters", _parameters_of(Role.PROJECTOR)),
     _optional("language_parameters", "Language Parameters", _parameters_of(_LANGUAGE)),
     _optional("head_parameters", "LM Head Parameters", _parameters_of(Role.LM_HEAD)),
-    _optional("other_parameters", "Other Parameters", _parameters_of(Role.AUDIO_ENCODER, Role.GENERATOR, Role.OTHER)),
+    _optional("other_parameters", "Other Parameters", _parameters_of(*_OTHER_ROLES)),
     _optional("image_fusion", "Image Fusion", partial(fusion_cell, modality="image")),
     _optional("audio_fusion", "Audio Fusion", partial(fusion_cell, modality="audio")),
     _optional("model_type", "Model Type", lambda record: _code_or_dash(record.model_type)),

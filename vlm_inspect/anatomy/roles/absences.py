@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from vlm_inspect.anatomy.module_kinds import is_attention
@@ -10,10 +9,9 @@ from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, all_paths, modules_at
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, pixel_convolution, quantizer_name
+from vlm_inspect.anatomy.roles.task_heads import CROSS_ATTENTION, is_read
 from vlm_inspect.core.architecture import ENCODERS, TEXT_ROLES, Role
 from vlm_inspect.core.module_tree import ModuleTree, last_name
-
-_CROSS_ATTENTION = re.compile(r"(cross|enc(oder)?_?(dec(oder)?_?)?att(n|ention))", re.IGNORECASE)
 
 
 def absent_roles(tree: ModuleTree, assignments: Assignments) -> Iterator[tuple[str, str]]:
@@ -25,8 +23,8 @@ def absent_roles(tree: ModuleTree, assignments: Assignments) -> Iterator[tuple[s
     reasons = {
         Role.VISION_ENCODER: _why_no_vision_encoder(tree, assignments),
         Role.PROJECTOR: _why_no_projector(tree, assignments),
-        Role.LANGUAGE_MODEL: iter(()),
-        Role.LM_HEAD: _why_no_head(tree),
+        Role.LANGUAGE_MODEL: _why_no_language_model(tree),
+        Role.LM_HEAD: _why_no_head(tree, assignments),
     }
     found = {assignment.role for assignment in assignments}
     for role, why in reasons.items():
@@ -50,13 +48,14 @@ def _why_no_vision_encoder(tree: ModuleTree, assignments: Assignments) -> Iterat
 
 def _why_no_projector(tree: ModuleTree, assignments: Assignments) -> Iterator[str]:
     yield from _why_text_only(assignments)
+    yield from _why_unread(tree, assignments)
     for path, node in modules_at(tree, all_paths(assignments, *ENCODERS)):
         if quantizer_name(node) is not None:
             yield f"{path} produces tokens, which the language model embeds like text tokens"
     for path, node in modules_at(tree, all_paths(assignments, Role.LANGUAGE_MODEL)):
         for at, child in node.walk(path):
             names_below = f"{at.removeprefix(path)} {child.class_name}"
-            if is_attention(child) and _CROSS_ATTENTION.search(names_below):
+            if is_attention(child) and CROSS_ATTENTION.search(names_below):
                 yield f"{at} reads the encoder's output directly"
     backbone = text_backbone(tree)
     for role in (Role.VISION_ENCODER, Role.AUDIO_ENCODER):
@@ -65,13 +64,28 @@ def _why_no_projector(tree: ModuleTree, assignments: Assignments) -> Iterator[st
                 yield f"the output of {path} already has the text width, {backbone.width}"
 
 
+def _why_unread(tree: ModuleTree, assignments: Assignments) -> Iterator[str]:
+    if not all_paths(assignments, Role.LANGUAGE_MODEL):
+        yield "no language model was built"
+    if tree.unknowns.classes:
+        yield "no Linear maps the text width to the vocabulary"
+    if not is_read(tree, assignments):
+        yield from (f"no language model reads the features of {at}" for at in all_paths(assignments, *ENCODERS))
+
+
 def _why_text_only(assignments: Assignments) -> Iterator[str]:
-    if {assignment.role for assignment in assignments} <= TEXT_ROLES:
+    found = {assignment.role for assignment in assignments}
+    if Role.LANGUAGE_MODEL in found and found <= TEXT_ROLES | {Role.TASK_HEAD}:
         yield "only a language model was built"
 
 
-def _why_no_head(tree: ModuleTree) -> Iterator[str]:
-    if tree.unknowns.classes:
-        yield "no Linear maps the text width to the vocabulary"
+def _why_no_language_model(tree: ModuleTree) -> Iterator[str]:
+    if text_backbone(tree) is None:
+        yield "no module of the built model embeds the tokens of a text"
+
+
+def _why_no_head(tree: ModuleTree, assignments: Assignments) -> Iterator[str]:
+    if not all_paths(assignments, Role.LANGUAGE_MODEL):
+        yield "no language model was built"
     if not tree.accessors.get("get_output_embeddings"):
         yield "no Linear maps the text width to the vocabulary, and get_output_embeddings() returned None"

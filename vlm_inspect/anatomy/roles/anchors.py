@@ -5,9 +5,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 from vlm_inspect.anatomy.layers.stacks import contains_stack, is_stack
-from vlm_inspect.anatomy.module_kinds import linear_widths
+from vlm_inspect.anatomy.module_kinds import linear_widths, own_words
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.assignments import RoleAssignment
+from vlm_inspect.anatomy.roles.inputs_outputs import pixel_convolution
 from vlm_inspect.anatomy.roles.text_embedding import find_text_embedding, highest_named, text_layers_alone
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, last_name, parent_path
@@ -39,6 +40,8 @@ def text_backbone(tree: ModuleTree) -> TextBackbone | None:
     Its layers are a stack that is its child or grandchild (BERT's `encoder.layer`). A deeper stack belongs
     to another part. Of a checkpoint without an embedding, only text layers that are certain count.
     """
+    if tree.modalities == ("image",) and pixel_convolution(tree.root, "") is None:
+        return None  # its tokens are pixels (ImageGPT)
     found = find_text_embedding(tree) or text_layers_alone(tree, _named_head(tree))
     if found is None:
         return None
@@ -47,9 +50,21 @@ def text_backbone(tree: ModuleTree) -> TextBackbone | None:
     while path:
         path = parent_path(path)
         node = tree.find(path)
-        if node is not None and _holds_text_layers(node):
+        if node is not None and _holds_text_layers(tree, path, node):
             break
     return TextBackbone(path, embedding, sizes)
+
+
+def is_text_section(tree: ModuleTree, path: str) -> bool:
+    """Whether the names on a path, or the type of the configuration at it, say that it reads text.
+
+    A class name says less: the towers of a dual encoder can share one (`SiglipEncoder`).
+    """
+    names = (*path.split("."), str(tree.config_at(path).get("model_type")))
+    other = (name_patterns.VISION, name_patterns.AUDIO)
+    return any(
+        name_patterns.TEXT.search(name) and not any(pattern.search(name) for pattern in other) for name in names
+    )
 
 
 def find_lm_head(tree: ModuleTree, backbone: TextBackbone | None) -> RoleAssignment | None:
@@ -69,10 +84,12 @@ def _named_head(tree: ModuleTree) -> str | None:
     return highest_named(tree, name_patterns.HEADS, lambda node: node.total > 0)
 
 
-def _holds_text_layers(node: ModuleNode) -> bool:
+def _holds_text_layers(tree: ModuleTree, path: str, node: ModuleNode) -> bool:
     non_text = (name_patterns.VISION_CLASS, name_patterns.AUDIO_CLASS, name_patterns.PROJECTOR_CLASS)
+    in_text = is_text_section(tree, path)
     for _, child in node.children:
-        is_text = not any(pattern.search(child.class_name) for pattern in non_text)
+        class_name = own_words(child.class_name, node.class_name)
+        is_text = in_text or not any(pattern.search(class_name) for pattern in non_text)
         if is_stack(child) or (is_text and any(is_stack(below) for _, below in child.children)):
             return True
     return False

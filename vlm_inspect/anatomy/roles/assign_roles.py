@@ -16,11 +16,15 @@ from vlm_inspect.anatomy.roles.candidates import Candidate
 from vlm_inspect.anatomy.roles.inner_projectors import add_inner_projectors
 from vlm_inspect.anatomy.roles.language_model import assign_language_model
 from vlm_inspect.anatomy.roles.role_rules import find_role, holds_parts
+from vlm_inspect.anatomy.roles.task_heads import assign_task_heads, find_inner_heads, reads_features, split_root
+from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below
 
 Refinement = Callable[[ModuleTree, Assignments], Iterable[RoleAssignment]]
 
 REFINEMENTS: tuple[Refinement, ...] = (
+    split_root,  # a model that is one encoder: its embeddings, layers and pooler are the root's children
+    find_inner_heads,  # the decoder of a detector or segmenter, next to the encoder in one module
     refine.split_codecs,  # a codec's encoder reads input, its decoder generates output
     refine.split_encoders,  # one tower may hold two encoders
     refine.merge_sibling_linears,  # several Linears next to each other may be one projector
@@ -30,6 +34,7 @@ REFINEMENTS: tuple[Refinement, ...] = (
     add_inner_projectors,  # encoders may contain their projector
     refine.add_bare_parameters,  # query tokens and separators belong to the projector next to them
     refine.extend_head,  # a transform next to the LM head belongs to the head
+    assign_task_heads,  # what is behind the encoders and the language model
 )
 
 
@@ -50,7 +55,8 @@ def find_roles(tree: ModuleTree) -> tuple[RoleAssignment, ...]:
 def _assign_along_spine(
     tree: ModuleTree, backbone: TextBackbone | None, assigned: Sequence[str]
 ) -> Iterator[RoleAssignment]:
-    pending = [Candidate(tree, "", tree.root, backbone)]
+    reads = reads_features(tree, backbone, has_head=bool(assigned))
+    pending = [Candidate(tree, "", tree.root, backbone, reads)]
     while pending:
         for candidate in pending.pop().children():
             if candidate.path in assigned or (backbone is not None and candidate.path == backbone.embedding):
@@ -59,6 +65,12 @@ def _assign_along_spine(
                 pending.append(candidate)
                 continue
             found = find_role(candidate)
+            if (
+                found is not None
+                and found[0] is Role.TASK_HEAD
+                and any(is_below(at, candidate.path) for at in assigned)
+            ):
+                continue  # around the LM head
             if found is not None:
                 role, rule, detail = found
                 yield RoleAssignment(role, (candidate.path,), rule, detail)

@@ -34,7 +34,7 @@ def all_paths(assignments: Iterable[RoleAssignment], *roles: Role) -> list[str]:
 
 def modules_at(tree: ModuleTree, paths: Iterable[str]) -> Iterator[tuple[str, ModuleNode]]:
     """The modules at these paths; bare parameters are left out."""
-    return ((path, node) for path in paths if (node := tree.find(path)) is not None)
+    return tree.modules_at(paths)
 
 
 def owned_parameters(tree: ModuleTree, groups: Sequence[tuple[str, ...]]) -> list[int]:

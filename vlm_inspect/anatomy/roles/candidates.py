@@ -13,12 +13,13 @@ from vlm_inspect.anatomy.module_kinds import (
     is_list,
     leaves,
     linear_widths,
+    own_words,
 )
 from vlm_inspect.anatomy.roles import name_patterns
-from vlm_inspect.anatomy.roles.anchors import TextBackbone
-from vlm_inspect.anatomy.roles.inputs_outputs import RawInput, raw_input
+from vlm_inspect.anatomy.roles.anchors import TextBackbone, is_text_section
+from vlm_inspect.anatomy.roles.inputs_outputs import RawInput, encoder_of_modality, raw_input, token_table
 from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join, last_name, parent_path
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name, parent_path
 
 
 class Candidate(Struct, frozen=True, dict=True):
@@ -29,6 +30,8 @@ class Candidate(Struct, frozen=True, dict=True):
     node: ModuleNode
     backbone: TextBackbone | None = None
     """None if the model has no text embedding."""
+    reads_features: bool = True
+    """Whether a language model of the model reads the features of its encoders."""
 
     @property
     def name(self) -> str:
@@ -38,15 +41,71 @@ class Candidate(Struct, frozen=True, dict=True):
     def children(self) -> list[Candidate]:
         """The children that have parameters."""
         return [
-            Candidate(self.tree, join(self.path, name), child, self.backbone)
+            Candidate(self.tree, join(self.path, name), child, self.backbone, self.reads_features)
             for name, child in self.node.children
             if child.total
         ]
 
     @cached_property
     def input(self) -> RawInput | None:
-        """The pixels or the sound that a convolution at or below the module takes."""
-        return raw_input(self.node, self.path)
+        """The pixels or the sound that a convolution at or below the module takes.
+
+        A convolution of one channel takes grey pixels if the model reads images and no sound.
+        """
+        return raw_input(
+            self.node, self.path, grey="image" in self.tree.modalities and "audio" not in self.tree.modalities
+        )
+
+    @property
+    def class_name(self) -> str:
+        """The part of the class name that says something of this module.
+
+        In the text's own module the family's name says nothing: `SiglipEncoder` is a text encoder in
+        `SiglipTextModel`.
+        """
+        holder = parent_path(self.path)
+        if self.backbone is None or not is_below(self.backbone.embedding, holder):
+            return self.node.class_name
+        if is_text_section(self.tree, holder):
+            return ""
+        above = self.tree.find(holder) if is_below(holder, self.backbone.path) else None
+        return own_words(self.node.class_name, above.class_name) if above is not None else self.node.class_name
+
+    @property
+    def embeds_tokens(self) -> bool:
+        """Whether the module has an embedding of tokens."""
+        return token_table(self.node, self.path) is not None
+
+    @property
+    def can_be_tower(self) -> bool:
+        """Whether the module takes the model's pixels or sound, if no language model reads the encoders' features.
+
+        In such a model, modules behind the encoders are named for images, too.
+        """
+        if self.reads_features or self.input is not None:
+            return True
+        is_unseen = raw_input(self.tree.root, "") is None and encoder_of_modality(self.tree) is None
+        return is_unseen and self.has_layers
+
+    @property
+    def feeds_layers(self) -> bool:
+        """Whether a later sibling has layers and is no tower: a fusion encoder, for example.
+
+        The order is that of `forward`, or else the one in which the modules were made.
+        """
+        above = parent_path(self.path)
+        holder = self.tree.find(above) or self.node
+        siblings = {name: child for name, child in holder.children if child.total}
+        used = [name for name in holder.forward_order if name in siblings]
+        order = used if self.name in used else list(siblings)
+        later = (
+            Candidate(self.tree, join(above, name), siblings[name]) for name in order[order.index(self.name) + 1 :]
+        )
+        return any(
+            each.has_layers and each.input is None and not each.embeds_tokens
+            for each in later
+            if each.name != self.name
+        )
 
     @property
     def has_layers(self) -> bool:

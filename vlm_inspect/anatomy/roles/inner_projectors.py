@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from vlm_inspect.anatomy.layers.stacks import distinct_modules, is_stack
+from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules, is_stack
 from vlm_inspect.anatomy.module_kinds import contains_attention, linear_widths
+from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, modules_at
-from vlm_inspect.anatomy.roles.inputs_outputs import last_linear_width, norm_or_table_width, stream_width
+from vlm_inspect.anatomy.roles.inputs_outputs import last_linear_width, norm_or_table_width, output_width, stream_width
+from vlm_inspect.anatomy.roles.task_heads import is_read
 from vlm_inspect.core.architecture import ENCODERS, Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join, last_name
 
@@ -24,6 +26,8 @@ def add_inner_projectors(tree: ModuleTree, assignments: Assignments) -> Iterator
     (MiniCPM's `vit_merger`) and stays part of the encoder.
     """
     yield from assignments
+    if not is_read(tree, assignments):
+        return
     backbone = text_backbone(tree)
     text_width = backbone.width if backbone else None
     for assignment in assignments:
@@ -31,7 +35,7 @@ def add_inner_projectors(tree: ModuleTree, assignments: Assignments) -> Iterator
         if not is_encoder and not (assignment.role is Role.OTHER and assignment.rule == "structure"):
             continue
         for path, node in modules_at(tree, assignment.paths):
-            named = list(_named_projectors(node, path))
+            named = list(_named_projectors(node, path)) or list(_projecting_modules(node, path, text_width))
             yield from named
             if is_encoder and not named:
                 yield from _final_projection(node, path, text_width, _projector_inputs(tree, assignments))
@@ -50,6 +54,18 @@ def _named_projectors(node: ModuleNode, encoder: str) -> Iterator[RoleAssignment
             yield RoleAssignment(Role.PROJECTOR, (path,), "name", f"the name {name!r} inside {encoder}")
         elif not is_stack(child):
             pending += [(join(path, key), below) for key, below in child.children]
+
+
+def _projecting_modules(node: ModuleNode, encoder: str, text_width: int | None) -> Iterator[RoleAssignment]:
+    """Modules of the encoder that are named like a projection and go from its layers' width to the text's.
+
+    A convolution next to them that merges patches (GLM-4V's `conv`) belongs to the encoder.
+    """
+    for name, child in node.children:
+        is_named = name_patterns.PROJECTOR.search(name) and child.children and not contains_stack(child)
+        if is_named and output_width(child) == text_width != stream_width(node):
+            detail = f"{name!r} maps to the text width {text_width} inside {encoder}"
+            yield RoleAssignment(Role.PROJECTOR, (join(encoder, name),), "structure", detail)
 
 
 def _final_projection(

@@ -16,8 +16,8 @@ from vlm_inspect.anatomy.module_kinds import (
     linear_widths,
 )
 from vlm_inspect.anatomy.roles import name_patterns
-from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.module_tree import ModuleNode, join
+from vlm_inspect.core.architecture import ENCODER_MODALITIES, Role
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join
 
 _PIXEL_CHANNELS = frozenset({3, 4})  # red, green, blue and at most one more
 _SOUND_CHANNELS = frozenset({1})
@@ -35,12 +35,23 @@ class RawInput(Struct, frozen=True):
     """Path of the convolution."""
 
 
-def raw_input(node: ModuleNode, path: str) -> RawInput | None:
-    """The pixels that a module takes, or else the sound (a waveform or a spectrogram)."""
+def raw_input(node: ModuleNode, path: str, *, grey: bool = False) -> RawInput | None:
+    """The pixels that a module takes, or else the sound (a waveform or a spectrogram); `grey` if that is an image."""
     if (pixels := pixel_convolution(node, path)) is not None:
         return RawInput(Role.VISION_ENCODER, "pixels", pixels)
     sound = _first_convolution(node, path, _SOUND_CHANNELS, fewest_dimensions=1)
-    return RawInput(Role.AUDIO_ENCODER, "sound", sound) if sound is not None else None
+    if sound is None:
+        return None
+    return RawInput(Role.VISION_ENCODER, "pixels", sound) if grey else RawInput(Role.AUDIO_ENCODER, "sound", sound)
+
+
+def encoder_of_modality(tree: ModuleTree) -> Role | None:
+    """The role of the encoder of a model that reads one modality, by what transformers says of its class.
+
+    Needed where no convolution shows it: `Siglip2VisionModel` takes patches, `ParakeetForCTC` spectrograms.
+    """
+    roles = {role for modality, role in ENCODER_MODALITIES if modality in tree.modalities}
+    return roles.pop() if len(roles) == 1 and "text" not in tree.modalities else None
 
 
 def pixel_convolution(node: ModuleNode, path: str) -> str | None:
@@ -91,6 +102,8 @@ def _first_convolution(
     node: ModuleNode, path: str, in_channels: frozenset[int], *, fewest_dimensions: int
 ) -> str | None:
     for at, child in distinct_modules(node, path):
+        if "mask" in at:  # a segmenter reads masks by convolutions of one channel or of few
+            continue
         channels, kernel = convolution_channels(child), child.attribute("kernel_size")
         dimensions = len(kernel) if isinstance(kernel, tuple) else 0
         if channels and channels[0] in in_channels and dimensions >= fewest_dimensions:

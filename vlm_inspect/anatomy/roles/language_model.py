@@ -8,7 +8,7 @@ from vlm_inspect.anatomy.layers.stacks import find_stacks
 from vlm_inspect.anatomy.module_kinds import embedding_sizes
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.anchors import text_backbone
-from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths
+from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, unassigned_modules
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.module_tree import ModuleTree, is_below, last_name, parent_path
 
@@ -68,9 +68,10 @@ def _tied_root_tables(tree: ModuleTree, embedding: str) -> list[str]:
 
 def _spread_over_root(tree: ModuleTree, embedding: str, assigned: Collection[str]) -> RoleAssignment:
     """A language model without a module of its own: the root's children that have no other role."""
-    paths = tuple(
-        name for name, child in tree.root.children if child.total and not any(is_below(at, name) for at in assigned)
-    )
+    around = embedding.partition(".")[0]
+    unassigned = (path for path, _ in unassigned_modules(tree.root, frozenset(assigned)))
+    # of the other children, only whole ones
+    paths = tuple(path for path in unassigned if tree.root.child(path) or (is_below(path, around) and tree.find(path)))
     held = f"the root itself holds the text embedding {embedding}"
     detail = f"{held}: these are its children without another role"
     return RoleAssignment(Role.LANGUAGE_MODEL, paths or (embedding,), "structure", detail)

@@ -10,9 +10,22 @@ import re
 
 from vlm_inspect.core.architecture import Role
 
-TEXT_EMBEDDINGS = re.compile(r"^(embed_tokens|word_embeddings|wte|tok_embeddings|embed_in|shared)$")
+TEXT_EMBEDDINGS = re.compile(r"^(embed_tokens|word_embeddings|wte|tok_embeddings|token_embeddings?|embed_in|shared)$")
 HEADS = re.compile(r"^(lm_head|embed_out|output_projection)$")
+TASK_HEADS = re.compile(
+    r"^fc$|(^|_)(heads?|classifiers?|class_embed|bbox\w*|box_embed|scor(e|es|er|ing)|predict(or|ors|ions?)|logits"
+    r"|regressor|reward)$",
+    re.IGNORECASE,
+)
+"""Names of modules that give classes, boxes, scores, rewards."""
+TASK_CLASS = re.compile(r"For[A-Z]")
+"""Classes of transformers that add the head of a task to a model: `ViTForImageClassification`."""
+DECODERS = re.compile(r"(^|_)(?<!text_)decoder$", re.IGNORECASE)
+"""Names of modules that turn an encoder's features into masks, boxes or pixels, in a model without text output."""
+INPUTS = re.compile(r"(encoder|embedding|memory|prompt)", re.IGNORECASE)
+"""Names of modules that read further input; they are not behind an encoder."""
 
+TEXT = re.compile(r"(text|language|(^|_)llm(_|$))", re.IGNORECASE)
 LANGUAGE = re.compile(r"^(language_model|text_model|text_decoder|decoder|llm|text_encoder)$")
 LANGUAGE_MODULES = re.compile(r"^(language_model|text_model|text_decoder|llm)$")
 """The names in LANGUAGE that always hold a whole language model, with or without its head."""
@@ -44,11 +57,5 @@ ROLE_NAMES = (
     (Role.LANGUAGE_MODEL, LANGUAGE),
 )
 """The roles that an attribute name can give, in the order in which they are tried."""
-ENCODER_MODALITIES = (
-    ("image", Role.VISION_ENCODER),
-    ("video", Role.VISION_ENCODER),
-    ("audio", Role.AUDIO_ENCODER),
-)
-"""The modalities that transformers' `get_encoder` accepts, and the roles of their encoders."""
 NON_TEXT = (VISION, AUDIO, ANOTHER_MODALITY)
 """Names of modules that belong to another modality than text."""

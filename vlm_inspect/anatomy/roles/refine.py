@@ -12,8 +12,8 @@ from itertools import takewhile
 
 from msgspec.structs import replace
 
-from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules
-from vlm_inspect.anatomy.module_kinds import is_list, linear_widths
+from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules, find_stacks
+from vlm_inspect.anatomy.module_kinds import contains_attention, is_list, linear_widths
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, modules_at, owner_of
 from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, stream_width
@@ -59,9 +59,10 @@ def split_encoders(tree: ModuleTree, assignments: Assignments) -> Iterator[RoleA
     for assignment in assignments:
         can_split = assignment.role in ENCODERS and _codec(tree, assignment) is None
         node = tree.find(assignment.paths[0]) if can_split else None
-        encoders = _encoders_inside(node) if node is not None else []
+        assigned = all_paths(assignments)
+        encoders = _encoders_inside(node, assignment.paths[0], assigned) if node is not None else []
         if node is not None and encoders:
-            yield from _one_per_encoder(assignment, node, encoders)
+            yield from _one_per_encoder(assignment, node, encoders, assigned)
         else:
             yield assignment
 
@@ -153,25 +154,28 @@ def _codec(tree: ModuleTree, assignment: RoleAssignment) -> ModuleNode | None:
     return node if node is not None and quantizer_name(node) is not None else None
 
 
-def _encoders_inside(node: ModuleNode) -> list[str]:
+def _encoders_inside(node: ModuleNode, path: str, assigned: Sequence[str]) -> list[str]:
     """The names of the children that are encoders, if there are at least two."""
     found = {
         name: (child.class_name, stream_width(child))
         for name, child in node.children
-        if not is_list(child) and contains_stack(child)
+        if not is_list(child) and any(find_stacks(child, join(path, name), assigned))
+        if contains_attention(child)  # else a stem before the layers or a neck behind them
     }
     classes = {class_name for class_name, _ in found.values()}
     widths = {width for _, width in found.values()}
     return list(found) if len(classes) > 1 and len(widths) > 1 else []
 
 
-def _one_per_encoder(assignment: RoleAssignment, node: ModuleNode, encoders: list[str]) -> Iterator[RoleAssignment]:
+def _one_per_encoder(
+    assignment: RoleAssignment, node: ModuleNode, encoders: list[str], assigned: Sequence[str]
+) -> Iterator[RoleAssignment]:
     """Split a tower. Its other children go to the encoder with the same first word, else to the last."""
     tower = assignment.paths[0]
     paths = {name: [join(tower, name)] for name in encoders}
     rest = [name for name, _ in node.parameters] + [name for name, child in node.children if child.total]
     for name in rest:
-        if name not in paths:
+        if name not in paths and join(tower, name) not in assigned:
             named = (encoder for encoder in encoders if encoder.split("_")[0] == name.split("_")[0])
             paths[next(named, encoders[-1])].append(join(tower, name))
     for own in paths.values():

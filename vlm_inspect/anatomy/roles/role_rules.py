@@ -15,9 +15,16 @@ from msgspec import Struct
 from vlm_inspect.anatomy.module_kinds import contains_attention, leaves, linear_widths
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.candidates import Candidate
-from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, token_table
+from vlm_inspect.anatomy.roles.inputs_outputs import (
+    encoder_of_modality,
+    output_width,
+    quantizer_name,
+    raw_input,
+    token_table,
+)
+from vlm_inspect.anatomy.roles.task_heads import contrastive_parameters
 from vlm_inspect.anatomy.stages.leaf import learned_queries
-from vlm_inspect.core.architecture import ENCODERS, Role, Rule
+from vlm_inspect.core.architecture import ENCODER_MODALITIES, ENCODERS, Role, Rule
 from vlm_inspect.core.module_tree import is_below, parent_path
 
 Found = tuple[Role, Rule, str]
@@ -51,14 +58,13 @@ def _by_accessor(candidate: Candidate) -> Found | None:
     result for images and audio is right for neither, and a lone embedding or Linear is not an encoder.
     """
     accessors = candidate.tree.accessors
-    returned = {
-        modality: accessors.get(f"get_encoder({modality})") for modality, _ in name_patterns.ENCODER_MODALITIES
-    }
+    returned = {modality: accessors.get(f"get_encoder({modality})") for modality, _ in ENCODER_MODALITIES}
     is_plausible = returned["image"] != returned["audio"] and candidate.node.children
-    for modality, role in name_patterns.ENCODER_MODALITIES if is_plausible else ():
+    for modality, role in ENCODER_MODALITIES if is_plausible else ():
         if returned[modality] == candidate.path:
             return role, "accessor", f'get_encoder(modality="{modality}") returned {candidate.path}'
-    if accessors.get("get_decoder") == candidate.path and contains_attention(candidate.node):
+    # transformers returns the base model of a classifier, too
+    if accessors.get("get_decoder") == candidate.path and candidate.can_be_language_model and candidate.embeds_tokens:
         return Role.LANGUAGE_MODEL, "accessor", f"get_decoder() returned {candidate.path}"
     return None
 
@@ -92,6 +98,14 @@ def _by_name(candidate: Candidate) -> Found | None:
             continue
         if role is Role.LANGUAGE_MODEL and not candidate.can_be_language_model:
             continue
+        if name_patterns.DECODERS.search(candidate.name) and not candidate.embeds_tokens:
+            continue  # of masks, boxes, pixels
+        if role is Role.PROJECTOR and not candidate.reads_features:
+            return _unread_projection(candidate)
+        if role in ENCODERS and not (
+            candidate.can_be_tower and (candidate.reads_features or candidate.can_be_encoder)
+        ):
+            continue
         if role in ENCODERS and not candidate.can_be_encoder:
             modality = "images" if role is Role.VISION_ENCODER else "audio"
             detail = f"named for {modality}, but without layers and without a convolution over {modality}"
@@ -100,14 +114,34 @@ def _by_name(candidate: Candidate) -> Found | None:
     return None
 
 
+def _unread_projection(candidate: Candidate) -> Found | None:
+    """A projection that no language model reads ends in features of its own, like those of a dual encoder."""
+    if candidate.can_be_encoder or (candidate.feeds_layers and not contrastive_parameters(candidate.tree)):
+        return None
+    return Role.TASK_HEAD, "structure", f"{candidate.name!r} projects features, and no language model reads them"
+
+
+def _by_section(candidate: Candidate) -> Found | None:
+    """An encoder with a configuration of its own: the type of that configuration."""
+    section = candidate.tree.configs.get(candidate.path, {}).get("model_type")
+    if not isinstance(section, str) or candidate.is_wrapper or not contains_attention(candidate.node):
+        return None
+    if not candidate.can_be_tower:
+        return None
+    for role, pattern in ((Role.VISION_ENCODER, name_patterns.VISION), (Role.AUDIO_ENCODER, name_patterns.AUDIO)):
+        if pattern.search(section):
+            return role, "config", f"its configuration has the type {section}"
+    return None
+
+
 def _by_class(candidate: Candidate) -> Found | None:
     if candidate.is_wrapper or candidate.belongs_to_text:
         return None
-    class_name = candidate.node.class_name
-    found = f"the class name {class_name}"
+    class_name = candidate.class_name
+    found = f"the class name {candidate.node.class_name}"
     if name_patterns.PROJECTOR_CLASS.search(class_name):
-        return Role.PROJECTOR, "name", found
-    if not contains_attention(candidate.node):
+        return (Role.PROJECTOR, "name", found) if candidate.reads_features else _unread_projection(candidate)
+    if not contains_attention(candidate.node) or not candidate.can_be_tower:
         return None
     if name_patterns.VISION_CLASS.search(class_name):
         return Role.VISION_ENCODER, "name", found
@@ -137,20 +171,52 @@ def _by_structure(candidate: Candidate) -> Found | None:
     taken = candidate.input
     if taken is None or candidate.is_wrapper or candidate.belongs_to_text:
         return None
+    if not candidate.reads_features and name_patterns.DECODERS.search(candidate.name):
+        return None  # it may take the pixels again, for the details of a mask
     if candidate.has_layers:
         return taken.encoder, "structure", f"layers behind {taken.convolution}, which takes {taken.data}"
+    if not candidate.reads_features:
+        return None
     return Role.PROJECTOR, "structure", f"{taken.convolution} takes {taken.data}, and no layers follow"
+
+
+def _by_modality(candidate: Candidate) -> Found | None:
+    """Layers of a model that reads one modality, by features instead of pixels or sound (spectrograms)."""
+    tree = candidate.tree
+    role = encoder_of_modality(tree)
+    is_wrapped = name_patterns.TASK_CLASS.search(tree.root.class_name) and candidate.backbone is None
+    if role is None or not is_wrapped or raw_input(tree.root, "") is not None or not candidate.has_layers:
+        return None
+    if name_patterns.DECODERS.search(candidate.name):
+        return None
+    return role, "attribute", f"layers, in a model that reads {' and '.join(tree.modalities)} alone"
 
 
 def _by_width(candidate: Candidate) -> Found | None:
     """A projection to the text width, outside of the text backbone (InternVL's `mlp1`)."""
     backbone, node, holder = candidate.backbone, candidate.node, parent_path(candidate.path)
-    if backbone is None or holder == backbone.path or not is_below(backbone.path, holder):
+    if (
+        backbone is None
+        or not candidate.reads_features
+        or holder == backbone.path
+        or not is_below(backbone.path, holder)
+    ):
         return None
     has_linear = any(linear_widths(leaf) for _, leaf in leaves(node, candidate.path))
     if has_linear and not candidate.has_layers and output_width(node) == backbone.width:
         return Role.PROJECTOR, "shape", f"no layers, and its output has the text width {backbone.width}"
     return None
+
+
+def _by_head_name(candidate: Candidate) -> Found | None:
+    """A module named for scores, classes or boxes; in a model without text output, also a decoder."""
+    patterns = [name_patterns.TASK_HEADS] + [name_patterns.DECODERS] * (not candidate.reads_features)
+    if not any(pattern.search(candidate.name) for pattern in patterns):
+        return None
+    is_spread = candidate.backbone is not None and not candidate.backbone.path
+    if candidate.belongs_to_text and (not is_spread or candidate.name == "head"):
+        return None  # a text tower's own projection
+    return Role.TASK_HEAD, "name", f"the name {candidate.name!r}"
 
 
 ROLE_RULES: tuple[RoleRule, ...] = (
@@ -159,10 +225,13 @@ ROLE_RULES: tuple[RoleRule, ...] = (
     _by_quantizer,  # a quantizer inside: a codec, which encodes images or sound
     _by_queries,  # learned queries between an encoder and the text: a resampler, whatever its name says
     _by_name,  # the attribute's name, if the structure does not contradict it
+    _by_section,  # the type of the configuration that it was built from
     _by_class,  # the class name, for attributes with unusual names
     _by_vocabulary,  # the size of its token embedding: the text's, or another
     _by_structure,  # a convolution over pixels or sound, with or without layers behind it
+    _by_modality,  # the only input that transformers declares
     _by_width,  # a Linear to the text width
+    _by_head_name,  # a name for classes, boxes, scores
 )
 
 
@@ -175,4 +244,9 @@ def holds_parts(candidate: Candidate) -> bool:
     """Whether a module without a role is a wrapper of modules that have one."""
     if any(name.isdigit() for name, _ in candidate.node.children):
         return False
-    return any(find_role(child) or child.is_wrapper for child in candidate.children())
+    if candidate.is_wrapper:
+        return True
+    found = [role for child in candidate.children() if (role := find_role(child))]
+    if candidate.reads_features:
+        return bool(found) or any(child.is_wrapper for child in candidate.children())
+    return any(role in ENCODERS or role is Role.LANGUAGE_MODEL for role, _, _ in found)

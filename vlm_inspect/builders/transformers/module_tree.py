@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ _ATTENTION_BACKENDS = {
 }
 # a module's index in its list is not read: with it, no two layers would be equal
 POSITION = re.compile(r"(^|_)(idx|index|layer_id|layer_number)$")
+_AUTO_MAPPING = re.compile(r"^MODEL_FOR_(\w+)_MAPPING_NAMES$")
 _LONGEST_TEXT = 200
 # a short list is about the module (the sections of a rotary embedding), a long one about all layers
 _LONGEST_LIST = 16
@@ -46,6 +47,8 @@ def read_model(live: nn.Module, config: Any, notes: tuple[str, ...] = ()) -> Mod
         accessors={name: paths[id(module)] for name, module in _accessed(live) if id(module) in paths},
         config=config.to_dict(),
         configs={path: config_dicts[id(each)] for path, each in own_configs},
+        tasks=tuple(_tasks(type(live).__name__)),
+        modalities=tuple(_names(getattr(live, "input_modalities", ()))),
         attention_backends=tuple(sorted(backends)),
         forward_info=tuple(read_forward_info(live)),
         notes=notes,
@@ -135,6 +138,19 @@ def _own_configs(module: nn.Module, path: str, outer: Any) -> Iterator[tuple[str
     for name, child in module._modules.items():  # noqa: SLF001 - as above
         if child is not None:
             yield from _own_configs(child, join(path, name), config)
+
+
+def _tasks(class_name: str) -> Iterator[str]:
+    """The tasks of the auto classes that build a class: `MODEL_FOR_OBJECT_DETECTION_…` is `object-detection`."""
+    from transformers.models.auto import modeling_auto
+
+    for name, mapping in vars(modeling_auto).items():
+        if (found := _AUTO_MAPPING.match(name)) and any(class_name in _names(each) for each in mapping.values()):
+            yield found[1].lower().replace("_", "-")
+
+
+def _names(names: str | Sequence[str]) -> Sequence[str]:
+    return (names,) if isinstance(names, str) else names
 
 
 def _accessed(model: Any) -> Iterator[tuple[str, object]]:
