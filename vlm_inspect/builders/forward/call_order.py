@@ -69,6 +69,17 @@ def read_forward_order(module: nn.Module) -> tuple[str, ...]:
     return tuple(use.name for use in uses if use.kind != "attribute" or use.name in members)
 
 
+def read_decoder_half(module: nn.Module) -> tuple[str, ...]:
+    """The children of a codec that its `decode` uses and its `encode` does not; empty for other modules."""
+    kind: Any = type(module)
+    if not (_own_method(kind, "encode") and _own_method(kind, "decode")):
+        return ()
+    encodes, decodes = (
+        {use.name for use in _uses_of(module, _method_steps(kind, name))} for name in ("encode", "decode")
+    )
+    return tuple(name for name in module._modules if name in decodes - encodes)  # noqa: SLF001 - as above
+
+
 def _has_norm(module: nn.Module) -> bool:
     """Whether a norm is among the children or their children, as in BERT."""
     children = [child for child in module._modules.values() if child is not None]  # noqa: SLF001 - as above

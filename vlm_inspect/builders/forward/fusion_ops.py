@@ -114,17 +114,17 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def _joins(kind: type, name: str, function: FunctionType) -> tuple[FusionOp, ...]:
-    definition = function_definition(function) if any(map(_may_join, _codes(function.__code__))) else None
+    definition = function_definition(function) if _may_join(tuple(_codes(function.__code__))) else None
     if definition is None:
         return ()
     where = f"{kind.__name__}.{name}" if _own_method(kind, name) is function else name
     return tuple(joins_in(definition, where))
 
 
-def _may_join(code: CodeType) -> bool:
-    """Whether it has an operation that may combine sequences, and a name of another modality than text."""
-    combines = _CALLS.intersection(code.co_names) or _OPCODES.intersection(code.co_code[::2])
-    return bool(combines) and any(map(_is_modality_name, (*code.co_names, *code.co_varnames)))
+def _may_join(codes: Sequence[CodeType]) -> bool:
+    """Whether they have an operation that may combine sequences, and a name of another modality than text."""
+    combines = any(_CALLS.intersection(code.co_names) or _OPCODES.intersection(code.co_code[::2]) for code in codes)
+    return combines and any(_is_modality_name(name) for code in codes for name in (*code.co_names, *code.co_varnames))
 
 
 @cache
@@ -151,7 +151,7 @@ def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
     """The statements of a function that write into, add to, or extend a sequence."""
     statements = [node for node in ast.walk(function) if isinstance(node, _STATEMENTS)]
     found = [(each, *operation) for each in statements for operation in _operations(each)]
-    assigned = _assignments(statements) if found else {}
+    assigned = _assignments(function) if found else {}
     for statement, operation, sequence, value, mask in found:
         target, values = _base(sequence), _names(value)
         if isinstance(target, ast.Name) and values:
@@ -235,13 +235,15 @@ def _names(expression: ast.AST) -> frozenset[str]:
     return frozenset(found)
 
 
-def _assignments(statements: Sequence[Statement]) -> Sources:
-    """For each variable, the names in all expressions that are assigned to it in the function."""
+def _assignments(function: ast.FunctionDef) -> Sources:
+    """For each variable, the names in all expressions that are assigned to it, or that it runs over in a loop."""
     assigned: dict[str, frozenset[str]] = {}
-    for statement in statements:
-        if isinstance(statement, ast.Assign):
-            for name in (name for target in statement.targets for name in _target_names(target)):
-                assigned[name] = assigned.get(name, frozenset()) | _names(statement.value)
+    for node in ast.walk(function):
+        if not isinstance(node, ast.Assign | ast.comprehension):
+            continue
+        targets, value = (node.targets, node.value) if isinstance(node, ast.Assign) else ([node.target], node.iter)
+        for name in (name for target in targets for name in _target_names(target)):
+            assigned[name] = assigned.get(name, frozenset()) | _names(value)
     return assigned
 
 
