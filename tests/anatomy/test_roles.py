@@ -274,6 +274,7 @@ ABSENT = {
         ),
     },
     "projector": {
+        "apertus1p5": "model.vision_tokenizer produces tokens, which the language model embeds like text tokens",
         "blip": "text_decoder.bert.encoder.layer.0.crossattention reads the encoder's output directly",
         "chameleon": "model.vqmodel produces tokens, which the language model embeds like text tokens",
         "emu3": "model.vqmodel produces tokens, which the language model embeds like text tokens",

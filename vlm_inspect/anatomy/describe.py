@@ -19,6 +19,7 @@ from vlm_inspect.anatomy.roles.assignments import (
     owned_parameters,
     unassigned_modules,
 )
+from vlm_inspect.anatomy.roles.task_heads import is_read
 from vlm_inspect.anatomy.stored_weights import storage_notes
 from vlm_inspect.anatomy.unknowns import apply_missing_modules, apply_unknowns, assign_missing_modules
 from vlm_inspect.core.architecture import TEXT_ROLES, Architecture, Component, Parameters, Role

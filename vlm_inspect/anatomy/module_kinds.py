@@ -21,6 +21,8 @@ _POOLING = re.compile(r"Pool")
 _ATTENTION = re.compile(r"(Attention|Attn)(?!.*(Norm|Pool|Bias|Mask|Adapter|Residual|Merger))")
 _MIXER = re.compile(r"(Mixer|Mamba|DeltaNet|ShortConv|Recurrent|Linear_?Attn)")
 _NO_MIXER = re.compile(r"(Norm|MLP|FeedForward|Experts|Router)", re.IGNORECASE)
+RECURRENT = frozenset({"LSTM", "GRU", "RNN"})
+"""torch's recurrent networks."""
 _LAYER = re.compile(r"(Layer|Block|Residual)$")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|_")
 
@@ -33,7 +35,7 @@ def linear_widths(node: ModuleNode) -> tuple[int, int] | None:
 
 def convolution_channels(node: ModuleNode) -> tuple[int, int] | None:
     """(in, out) channels of a convolution."""
-    if node.attribute("kernel_size") is None or node.children:
+    if node.attribute("kernel_size") is None or not node.is_leaf:
         return None
     return _int_pair(node, "in_channels", "out_channels")
 
@@ -50,6 +52,12 @@ def embedding_sizes(node: ModuleNode) -> tuple[int, int] | None:
     weight = node.shape("weight") if "Embedding" in node.class_name else None
     in_weight = (weight[0], weight[1]) if weight is not None and len(weight) == 2 else None  # noqa: PLR2004
     return _int_pair(node, "num_embeddings", "embedding_dim") or in_weight
+
+
+def is_token_table(node: ModuleNode, width: int) -> bool:
+    """Whether all parameters of a module are embedding tables of this width."""
+    tables = [embedding_sizes(leaf) for _, leaf in leaves(node, "") if leaf.total]
+    return bool(tables) and all(sizes is not None and sizes[1] == width for sizes in tables)
 
 
 def _int_pair(node: ModuleNode, first: str, second: str) -> tuple[int, int] | None:
@@ -127,9 +135,9 @@ def contains_attention(node: ModuleNode) -> bool:
 
 def leaves(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:
     """The modules without children at and below a node, in order, each with its path."""
-    if not node.children:
+    if node.is_leaf:
         yield path, node
-    for name, child in node.children:
+    for name, child in node.children if not node.is_leaf else ():
         yield from leaves(child, join(path, name))
 
 

@@ -92,6 +92,7 @@ class NodeData(Struct, forbid_unknown_fields=True, omit_defaults=True):
     buffers: dict[Name, TensorShape] = {}
     children: dict[Name, int] = {}
     forward_order: tuple[Name, ...] = ()
+    decoder_half: tuple[Name, ...] = ()
 
 
 class TreeData(Struct, forbid_unknown_fields=True):
@@ -156,7 +157,7 @@ def from_tree_data(data: TreeData) -> ModuleTree:
         if not all(0 <= index < len(nodes) for index in node.children.values()):
             raise ValueError(f"{node.class_name} has a child that does not come before it")
         children = [(name, nodes[index]) for name, index in node.children.items()]
-        fields: dict[str, Any] = {"detail": node.detail, "forward_order": node.forward_order}
+        fields: dict[str, Any] = {name: getattr(node, name) for name in ("detail", "forward_order", "decoder_half")}
         fields["attributes"] = tuple(node.attributes.items())
         nodes.append(checked.node(node.class_name, children, node.parameters, buffers=node.buffers, **fields))
     try:
@@ -188,7 +189,7 @@ def _append_node(node: ModuleNode, nodes: list[NodeData], indices: dict[int, int
     if id(node) not in indices:
         children = {name: _append_node(child, nodes, indices) for name, child in node.children}
         attributes, parameters, buffers = dict(node.attributes), dict(node.parameters), dict(node.buffers)
-        fields = (node.detail, attributes, parameters, buffers, children, node.forward_order)
+        fields = (node.detail, attributes, parameters, buffers, children, node.forward_order, node.decoder_half)
         nodes.append(NodeData(node.class_name, *fields))
         indices[id(node)] = len(nodes) - 1
     return indices[id(node)]

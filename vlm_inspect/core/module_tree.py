@@ -27,6 +27,8 @@ INFERRED = "?"
 It cannot start the name of a Python class."""
 UNKNOWN_CLASS = "unknown class"
 """Shown in place of an inferred class name."""
+PARAMETRIZATIONS = "parametrizations"
+"""The name that torch gives to the child that computes a module's weights, for example by weight norm."""
 _MOST_DIGITS = 10
 
 
@@ -49,8 +51,15 @@ class ModuleNode(Struct, frozen=True, eq=False, dict=True):
     forward_order: tuple[str, ...] = ()
     """Children, own parameters, and functions (activations, rotary embeddings) in the order in which the
     class's `forward` uses them, with repetitions. Empty if it has no source."""
+    decoder_half: tuple[str, ...] = ()
+    """Of a codec, the children that only its `decode` uses."""
     total: int = 0
     """Parameters of this node and its descendants; tied ones are counted each time."""
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it has no children, except what computes its own weights."""
+        return all(name == PARAMETRIZATIONS for name, _ in self.children)
 
     @property
     def inferred(self) -> bool:
@@ -260,17 +269,18 @@ class NodePool:
         buffers: tuple[tuple[str, Shape], ...] = (),
         children: tuple[tuple[str, ModuleNode], ...] = (),
         forward_order: tuple[str, ...] = (),
+        decoder_half: tuple[str, ...] = (),
     ) -> ModuleNode:
         """Return the node with these fields; children must come from the same pool."""
         child_ids = tuple((name, id(child)) for name, child in children)
         # 1, 1.0 and True are equal in Python, but not the same attribute
         types = tuple(type(value) for _, value in attributes)
-        key = (class_name, detail, attributes, types, parameters, buffers, child_ids, forward_order)
+        key = (class_name, detail, attributes, types, parameters, buffers, child_ids, forward_order, decoder_half)
         if key not in self._nodes:
             own = sum(math.prod(shape) for _, shape in parameters)
             total = own + sum(child.total for _, child in children)
             self._nodes[key] = ModuleNode(
-                class_name, detail, attributes, parameters, buffers, children, forward_order, total
+                class_name, detail, attributes, parameters, buffers, children, forward_order, decoder_half, total
             )
         return self._nodes[key]
 

@@ -49,8 +49,9 @@ def _why_no_vision_encoder(tree: ModuleTree, assignments: Assignments) -> Iterat
 def _why_no_projector(tree: ModuleTree, assignments: Assignments) -> Iterator[str]:
     yield from _why_text_only(assignments)
     yield from _why_unread(tree, assignments)
+    has_text = bool(all_paths(assignments, Role.LANGUAGE_MODEL))
     for path, node in modules_at(tree, all_paths(assignments, *ENCODERS)):
-        if quantizer_name(node) is not None:
+        if has_text and quantizer_name(node) is not None:
             yield f"{path} produces tokens, which the language model embeds like text tokens"
     for path, node in modules_at(tree, all_paths(assignments, Role.LANGUAGE_MODEL)):
         for at, child in node.walk(path):

@@ -13,6 +13,7 @@ from vlm_inspect.anatomy.roles import refine
 from vlm_inspect.anatomy.roles.anchors import TextBackbone, find_lm_head, text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment
 from vlm_inspect.anatomy.roles.candidates import Candidate
+from vlm_inspect.anatomy.roles.codecs import split_codecs, whole_model_codec
 from vlm_inspect.anatomy.roles.inner_projectors import add_inner_projectors
 from vlm_inspect.anatomy.roles.language_model import assign_language_model
 from vlm_inspect.anatomy.roles.role_rules import find_role, holds_parts
@@ -25,7 +26,7 @@ Refinement = Callable[[ModuleTree, Assignments], Iterable[RoleAssignment]]
 REFINEMENTS: tuple[Refinement, ...] = (
     split_root,  # a model that is one encoder: its embeddings, layers and pooler are the root's children
     find_inner_heads,  # the decoder of a detector or segmenter, next to the encoder in one module
-    refine.split_codecs,  # a codec's encoder reads input, its decoder generates output
+    split_codecs,  # a codec's encoder reads input, its decoder generates output
     refine.split_encoders,  # one tower may hold two encoders
     refine.merge_sibling_linears,  # several Linears next to each other may be one projector
     refine.merge_parameter_lists,  # a ParameterList named like a projector belongs to the one next to it
@@ -56,13 +57,17 @@ def _assign_along_spine(
     tree: ModuleTree, backbone: TextBackbone | None, assigned: Sequence[str]
 ) -> Iterator[RoleAssignment]:
     reads = reads_features(tree, backbone, has_head=bool(assigned))
-    pending = [Candidate(tree, "", tree.root, backbone, reads)]
+    root = Candidate(tree, "", tree.root, backbone, reads)
+    codec = whole_model_codec(root)
+    yield from codec
+    pending = [] if codec else [root]
     while pending:
         for candidate in pending.pop().children():
             if candidate.path in assigned or (backbone is not None and candidate.path == backbone.embedding):
                 continue
             if backbone is not None and is_below(backbone.embedding, candidate.path):
-                pending.append(candidate)
+                # the text embedding may hold tables of other tokens, which are part of it
+                pending += [candidate] if candidate.path != backbone.embedding else []
                 continue
             found = find_role(candidate)
             if (

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from vlm_inspect.anatomy.layers.stacks import contains_stack
 from vlm_inspect.anatomy.module_kinds import (
+    RECURRENT,
     contains_attention,
     convolution_channels,
     is_list,
@@ -109,8 +110,9 @@ class Candidate(Struct, frozen=True, dict=True):
 
     @property
     def has_layers(self) -> bool:
-        """Whether the module has attention or a stack of layers."""
-        return contains_attention(self.node) or contains_stack(self.node)
+        """Whether the module has attention, a recurrent network or a stack of layers."""
+        is_recurrent = any(leaf.class_name in RECURRENT for _, leaf in leaves(self.node, ""))
+        return contains_attention(self.node) or is_recurrent or contains_stack(self.node)
 
     @property
     def can_be_encoder(self) -> bool:

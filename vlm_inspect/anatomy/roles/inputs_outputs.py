@@ -60,7 +60,7 @@ def pixel_convolution(node: ModuleNode, path: str) -> str | None:
 
 
 def quantizer_name(node: ModuleNode) -> str | None:
-    """The name of the first child that is a quantizer; a module with one is a codec."""
+    """The name of the first child that is a quantizer, which makes codes of its input."""
     is_quantizer = name_patterns.QUANTIZER.search
     return next((key for key, child in node.children if is_quantizer(f"{key} {child.class_name}")), None)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from vlm_inspect.anatomy.layers.stacks import find_stacks
-from vlm_inspect.anatomy.module_kinds import embedding_sizes
+from vlm_inspect.anatomy.module_kinds import embedding_sizes, is_token_table
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.anchors import text_backbone
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, unassigned_modules
 from vlm_inspect.core.architecture import Role
-from vlm_inspect.core.module_tree import ModuleTree, is_below, last_name, parent_path
+from vlm_inspect.core.module_tree import ModuleTree, is_below, join, last_name, parent_path
 
 
 def assign_language_model(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
@@ -30,7 +30,11 @@ def assign_language_model(tree: ModuleTree, assignments: Assignments) -> list[Ro
         return [*others, _spread_over_root(tree, embedding, all_paths(others))]
     heads = all_paths(others, Role.LM_HEAD)
     path = _highest_without_other_parts(path, [at for at in all_paths(others) if at not in heads])
-    outside = (*all_paths(assignments, Role.LANGUAGE_MODEL), *_tied_root_tables(tree, embedding))
+    outside = (
+        *all_paths(assignments, Role.LANGUAGE_MODEL),
+        *_tied_root_tables(tree, embedding),
+        *_tables_beside(tree, path, backbone.width, all_paths(assignments)),
+    )
     paths = (path, *(at for at in outside if not is_below(at, path)))
     anchor = f"the text embedding {embedding} and layers" if backbone.has_embedding else f"the text layers {embedding}"
     detail = f"the lowest module with {anchor}"
@@ -64,6 +68,19 @@ def _tied_root_tables(tree: ModuleTree, embedding: str) -> list[str]:
     tied = [group for group in tree.ties if any(is_below(at, embedding) for at in group)]
     holders = {parent_path(at) for group in tied for at in group}
     return [name for name, child in tree.root.children if name in holders and embedding_sizes(child)]
+
+
+def _tables_beside(tree: ModuleTree, path: str, width: int, assigned: Collection[str]) -> Iterator[str]:
+    """The token tables of the text width without a role, next to the language model or to what holds it.
+
+    They embed tokens of another kind: the codes of a speech model, beside the text or in its place.
+    """
+    while path:
+        path = parent_path(path)
+        node = tree.find(path)
+        for name, child in node.children if node is not None else ():
+            if is_token_table(child, width) and join(path, name) not in assigned:
+                yield join(path, name)
 
 
 def _spread_over_root(tree: ModuleTree, embedding: str, assigned: Collection[str]) -> RoleAssignment:

@@ -37,9 +37,10 @@ PROJECTOR = re.compile(
 )
 VISION = re.compile(r"(vision|visual|image|video|(^|_)(img|vit|vpm|pixel)(_|$))", re.IGNORECASE)
 AUDIO = re.compile(r"(audio|speech|sound|whisper|acoustic|(^|_)(voice|mel|wav)(_|$))", re.IGNORECASE)
-# dit, action and diffusion generate robot actions: output that is not text, like images and speech
+# dit, action and diffusion generate robot actions: output that is not text, like images and speech; a depth
+# decoder generates the codes of one moment of speech
 GENERATOR = re.compile(
-    r"(talker|token2wav|code2wav|vocoder|(^|_)generation(_|$)|(^|_)(dit|action|diffusion)(_|$))",
+    r"(talker|token2wav|code2wav|vocoder|(^|_)generation(_|$)|(^|_)(dit|action|diffusion)(_|$)|^depth_decoder$)",
     re.IGNORECASE,
 )
 QUANTIZER = re.compile(r"(quanti[sz]|codebook)", re.IGNORECASE)

@@ -16,38 +16,16 @@ from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules, 
 from vlm_inspect.anatomy.module_kinds import contains_attention, is_list, linear_widths
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, modules_at, owner_of
-from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, stream_width
+from vlm_inspect.anatomy.roles.codecs import assigned_codec
+from vlm_inspect.anatomy.roles.inputs_outputs import output_width, stream_width
 from vlm_inspect.core.architecture import ENCODERS, Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name, parent_path
 
 # the part of a name in which two Linears of one MLP differ: `img_projection_up`, `img_projection_down`
 _STEP = re.compile(r"(^|_)(up|down|in|out|fc|linear)?_?\d?(?=_|$)")
 _IMAGE_PARAMETER = re.compile(r"(quer(y|ies)|latent|newline|separator|view_)")
-_DECODER_HALF = re.compile(r"^(decoder(_\w+)?|upsample\w*|post_quant_\w+)$")
 _PARAMETER_LISTS = frozenset({"ParameterList", "ParameterDict"})
 _SOURCES = frozenset({Role.VISION_ENCODER, Role.AUDIO_ENCODER, Role.GENERATOR, Role.OTHER})
-
-
-def split_codecs(tree: ModuleTree, assignments: Assignments) -> Iterator[RoleAssignment]:
-    """Split codecs: one half encodes input to codes, the other generates images or sound from codes.
-
-    If the model has another encoder of that modality (Janus), its codec only generates output.
-    """
-    for assignment in assignments:
-        path, codec = assignment.paths[0], _codec(tree, assignment)
-        if codec is None:
-            yield assignment
-            continue
-        encoders = [each for each in assignments if each.role is assignment.role and not _codec(tree, each)]
-        if encoders:
-            detail = f"a codec, while {encoders[0].paths[0]} encodes the input; {assignment.detail}"
-            yield replace(assignment, role=Role.GENERATOR, detail=detail)
-            continue
-        yield assignment
-        decoder = tuple(join(path, name) for name, _ in codec.children if _DECODER_HALF.search(name))
-        if join(path, "decoder") in decoder:
-            detail = f"the decoder half of the codec {path}"
-            yield RoleAssignment(Role.GENERATOR, decoder, "structure", detail)
 
 
 def split_encoders(tree: ModuleTree, assignments: Assignments) -> Iterator[RoleAssignment]:
@@ -57,7 +35,8 @@ def split_encoders(tree: ModuleTree, assignments: Assignments) -> Iterator[RoleA
     (Mllama's local and global layers).
     """
     for assignment in assignments:
-        can_split = assignment.role in ENCODERS and _codec(tree, assignment) is None
+        is_tower = assignment.role in ENCODERS and len(assignment.paths) == 1
+        can_split = is_tower and assigned_codec(tree, assignment) is None
         node = tree.find(assignment.paths[0]) if can_split else None
         assigned = all_paths(assignments)
         encoders = _encoders_inside(node, assignment.paths[0], assigned) if node is not None else []
@@ -147,11 +126,6 @@ def extend_head(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignme
         else assignment
         for assignment in assignments
     ]
-
-
-def _codec(tree: ModuleTree, assignment: RoleAssignment) -> ModuleNode | None:
-    node = tree.find(assignment.paths[0]) if assignment.role in ENCODERS else None
-    return node if node is not None and quantizer_name(node) is not None else None
 
 
 def _encoders_inside(node: ModuleNode, path: str, assigned: Sequence[str]) -> list[str]:

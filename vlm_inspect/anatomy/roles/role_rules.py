@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
-from vlm_inspect.anatomy.module_kinds import contains_attention, leaves, linear_widths
+from vlm_inspect.anatomy.module_kinds import contains_attention, is_token_table, leaves, linear_widths
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.candidates import Candidate
+from vlm_inspect.anatomy.roles.codecs import codec_input
 from vlm_inspect.anatomy.roles.inputs_outputs import (
     encoder_of_modality,
     output_width,
@@ -71,10 +72,14 @@ def _by_accessor(candidate: Candidate) -> Found | None:
 
 def _by_quantizer(candidate: Candidate) -> Found | None:
     """A module with a quantizer turns images or sound into tokens, so it encodes them."""
-    quantizer, taken = quantizer_name(candidate.node), candidate.input
-    if quantizer is None or taken is None:
+    quantizer = quantizer_name(candidate.node)
+    if quantizer is None:
         return None
-    return taken.encoder, "structure", f"{quantizer} makes tokens from the output of {taken.convolution}"
+    named = (role for role, pattern in name_patterns.ROLE_NAMES if role in ENCODERS and pattern.search(candidate.name))
+    role, taken = next(named, None), codec_input(candidate)
+    if taken is not None and (candidate.input is not None or role in {None, taken.encoder}):
+        return taken.encoder, "structure", f"{quantizer} makes tokens from the output of {taken.convolution}"
+    return (role, "structure", f"{quantizer} makes tokens, and the name {candidate.name!r}") if role else None
 
 
 def _by_queries(candidate: Candidate) -> Found | None:
@@ -107,9 +112,7 @@ def _by_name(candidate: Candidate) -> Found | None:
         ):
             continue
         if role in ENCODERS and not candidate.can_be_encoder:
-            modality = "images" if role is Role.VISION_ENCODER else "audio"
-            detail = f"named for {modality}, but without layers and without a convolution over {modality}"
-            return Role.PROJECTOR, "structure", detail
+            return _without_layers(candidate, role)
         return role, "name", f"the name {candidate.name!r}"
     return None
 
@@ -132,6 +135,25 @@ def _by_section(candidate: Candidate) -> Found | None:
         if pattern.search(section):
             return role, "config", f"its configuration has the type {section}"
     return None
+
+
+def _without_layers(candidate: Candidate, encoder: Role) -> Found | None:
+    """A module that is named for images or audio and has no layers is a projector, with two exceptions.
+
+    Where no module takes such data, a table of the text width embeds codes, as the text's table embeds words.
+    A Linear from the text width to another takes what the language model makes, and gives codes.
+    """
+    modality = "images" if encoder is Role.VISION_ENCODER else "audio"
+    width = candidate.backbone.width if candidate.backbone is not None else None
+    taken = raw_input(candidate.tree.root, "")
+    if width and is_token_table(candidate.node, width) and (taken is None or taken.encoder is not encoder):
+        return None
+    widths = linear_widths(candidate.node)
+    if widths is not None and widths[0] == width != widths[1]:
+        detail = f"named for {modality}, and maps from the text width {width} to {widths[1]}"
+        return Role.GENERATOR, "structure", detail
+    detail = f"named for {modality}, but without layers and without a convolution over {modality}"
+    return Role.PROJECTOR, "structure", detail
 
 
 def _by_class(candidate: Candidate) -> Found | None:

@@ -68,7 +68,7 @@ class _EmbeddingReader:
             # an input projection before the layers may have any name
             is_stem = self._has_layers_ahead(node, path) and self._is_stem(child, at)
             here = inside or bool(is_embedding) or is_stem
-            if child.children or at in self._without:
+            if not child.is_leaf or at in self._without:
                 yield from self.read(child, at, inside=here)
             elif here:
                 yield from self._read_leaf(child, at)
@@ -132,7 +132,7 @@ def other_modules(
         for path, node in found:
             # a module is left out if all of its parameters are tied to others
             own = sum(math.prod(shape) for at, shape in node.parameter_paths(path) if at not in tied)
-            stage = leaf_stage(node, path) if own and not node.children else None
+            stage = leaf_stage(node, path) if own and node.is_leaf else None
             if own:
                 yield replace(stage or OtherStage(node.class_name, path), parameters=own)
 

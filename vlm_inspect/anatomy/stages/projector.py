@@ -72,7 +72,7 @@ def with_branches(stages: Sequence[Stage]) -> tuple[Stage, ...]:
 
 def _stages(node: ModuleNode, path: str, *, is_root: bool) -> Iterator[Stage]:
     queries = learned_queries(node)
-    if not node.children:
+    if node.is_leaf:
         stage = leaf_stage(node, path)
         if stage is not None:
             yield stage

@@ -75,12 +75,12 @@ class ClassSource:
         self.find = find
         self._steps: dict[tuple[str, int], tuple[Step, ...]] = {}
 
-    def order(self, members: Collection[str], module: Module) -> tuple[str, ...]:
-        """The names that `forward` uses: members, and functions, in order and as often as they are used.
+    def order(self, members: Collection[str], module: Module, method: str = "forward") -> tuple[str, ...]:
+        """The names that a method uses: members, and functions, in order and as often as they are used.
 
         Of a condition on the attributes of the module, only the side that is taken counts.
         """
-        uses = _uses_of(self._method("forward", _MAX_CALL_DEPTH), partial(_is_condition_true, module))
+        uses = _uses_of(self._method(method, _MAX_CALL_DEPTH), partial(_is_condition_true, module))
         return tuple(use.name for use in uses if use.kind != "attribute" or use.name in members)
 
     def _method(self, name: str, depth: int) -> tuple[Step, ...]:
@@ -117,6 +117,16 @@ def read_forward_order(module: nn.Module) -> tuple[str, ...]:
         return ()
     members = {*children, *module._parameters}  # noqa: SLF001 - as above
     return _class_source(kind).order(members, Module(module, _attribute))
+
+
+def read_decoder_half(module: nn.Module) -> tuple[str, ...]:
+    """The children of a codec that its `decode` uses and its `encode` does not; empty for other modules."""
+    kind: Any = type(module)
+    if not (_own_method(kind, "encode") and _own_method(kind, "decode")):
+        return ()
+    children, source = module._modules, _class_source(kind)  # noqa: SLF001 - as above
+    encodes, decodes = (set(source.order(children, Module(module, _attribute), name)) for name in ("encode", "decode"))
+    return tuple(name for name in children if name in decodes - encodes)
 
 
 def _has_norm(module: nn.Module) -> bool:

@@ -11,7 +11,7 @@ import ast
 import dis
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from types import CodeType, FunctionType
@@ -126,17 +126,17 @@ def _texts(code: CodeType) -> Iterator[str]:
 
 
 def _joins(kind: type, name: str, function: FunctionType) -> tuple[FusionOp, ...]:
-    definition = function_definition(function) if any(map(_may_join, _codes(function.__code__))) else None
+    definition = function_definition(function) if _may_join(tuple(_codes(function.__code__))) else None
     if definition is None:
         return ()
     where = f"{kind.__name__}.{name}" if _own_method(kind, name) is function else name
     return tuple(joins_in(definition, where))
 
 
-def _may_join(code: CodeType) -> bool:
-    """Whether it has an operation that may combine sequences, and a name of another modality than text."""
-    combines = _CALLS.intersection(code.co_names) or _OPCODES.intersection(code.co_code[::2])
-    return bool(combines) and any(map(_is_modality_name, (*code.co_names, *code.co_varnames)))
+def _may_join(codes: Sequence[CodeType]) -> bool:
+    """Whether they have an operation that may combine sequences, and a name of another modality than text."""
+    combines = any(_CALLS.intersection(code.co_names) or _OPCODES.intersection(code.co_code[::2]) for code in codes)
+    return combines and any(_is_modality_name(name) for code in codes for name in (*code.co_names, *code.co_varnames))
 
 
 @cache
@@ -164,7 +164,7 @@ def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
     statements = [node for node in ast.walk(function) if isinstance(node, _STATEMENTS)]
     found = [(each, *operation) for each in statements for operation in _operations(each)]
     found += _list_operations(function, statements)
-    assigned = _assignments(statements) if found else {}
+    assigned = _assignments(ast.walk(function)) if found else {}
     for statement, operation, sequence, value, mask in found:
         target, values = _base(sequence), _names(value)
         if isinstance(target, ast.Name) and values:
@@ -298,13 +298,15 @@ def _names(expression: ast.AST) -> frozenset[str]:
     return frozenset(found)
 
 
-def _assignments(statements: Sequence[Statement]) -> Sources:
-    """For each variable, the names in all expressions that are assigned to it in the function."""
+def _assignments(nodes: Iterable[ast.AST]) -> Sources:
+    """For each variable, the names in all expressions that are assigned to it, or that it runs over in a loop."""
     assigned: dict[str, frozenset[str]] = {}
-    for statement in statements:
-        if isinstance(statement, ast.Assign):
-            for name in (name for target in statement.targets for name in _target_names(target)):
-                assigned[name] = assigned.get(name, frozenset()) | _names(statement.value)
+    for node in nodes:
+        if not isinstance(node, ast.Assign | ast.comprehension):
+            continue
+        targets, value = (node.targets, node.value) if isinstance(node, ast.Assign) else ([node.target], node.iter)
+        for name in (name for target in targets for name in _target_names(target)):
+            assigned[name] = assigned.get(name, frozenset()) | _names(value)
     return assigned
 
 

@@ -8,9 +8,17 @@ from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from vlm_inspect.builders.forward.call_order import read_forward_order
+from vlm_inspect.builders.forward.call_order import read_decoder_half, read_forward_order
 from vlm_inspect.builders.forward.fusion_ops import read_forward_info
-from vlm_inspect.core.module_tree import Attribute, ModuleNode, ModuleTree, NodePool, Shape, join
+from vlm_inspect.core.module_tree import (
+    PARAMETRIZATIONS,
+    Attribute,
+    ModuleNode,
+    ModuleTree,
+    NodePool,
+    Shape,
+    join,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,14 +84,21 @@ class _Walk:
             if child is not None
         )
         return self._pool.node(
-            type(module).__name__,
+            _class_name(module),
             detail=_detail(module),
             attributes=_attributes(module),
             parameters=parameters,
             buffers=_persistent_buffers(module),
             children=children,
             forward_order=read_forward_order(module),
+            decoder_half=read_decoder_half(module),
         )
+
+
+def _class_name(module: nn.Module) -> str:
+    """The class of a module; of one with computed weights (weight norm), torch makes a subclass on the fly."""
+    kind = type(module)
+    return (kind.__base__ or kind if PARAMETRIZATIONS in module._modules else kind).__name__  # noqa: SLF001 - as above
 
 
 def _shapes(tensors: Mapping[str, Any]) -> tuple[tuple[str, Shape], ...]:
