@@ -53,6 +53,19 @@ def test_check_of_what_changed_exits_1_and_says_what(project):
     assert "2 models: 1 changed, 1 unchanged" in answer.stdout
 
 
+def test_a_changed_order_of_layers_is_folded_and_named(project):
+    order = ["sliding_attention"] * 5 + ["full_attention"]
+    layers = {"model_type": "gemma3_text", "num_hidden_layers": 12, "layer_types": order * 2}
+    write_model(project, "one", **layers)
+    assert call("snapshot").code == 0
+    write_model(project, "one", **layers | {"layer_types": order[3:] * 4})
+    answer = call("check", "--format", "markdown")
+    assert (
+        "layer order 5 x sliding attention + 1 x full attention, 2 times"
+        " → 2 x sliding attention + 1 x full attention, 4 times"
+    ) in answer.stdout
+
+
 def test_update_writes_and_exits_0(project):
     write_model(project, "one", intermediate_size=1024)
     assert call("check", "--update").code == 0

@@ -154,6 +154,27 @@ def test_two_equal_stacks_differ_in_nothing_from_one():
     assert not {name for name in names if "stack" in name}
 
 
+def test_a_fact_is_by_kind_or_by_stack_if_it_depends_on_that_alone():
+    def layer(heads, window, eps):
+        return replace(PLAIN, attention=Attention("A", heads=heads, window=window), norms=(Norm("N", eps=eps),))
+
+    stacks = tuple(
+        LayerStack(f"m.{name}.layers", 2, (layer(heads, 8, eps), layer(heads, None, 1.0)), (0, 1))
+        for name, heads, eps in (("first", 4, 2.0), ("second", 6, 3.0))
+    )
+    component = Component(TEXT, ("m",), "Model", 10, 8, stacks)
+    changes, _ = facts(described(PLAIN), snapshot(node("Top", m=node("Model")), components=(component,)))
+    assert changes["heads"][1] == (KindValue("first", 4), KindValue("second", 6))
+    assert changes["attention window"][1] == (KindValue("window attention", 8),)
+    assert changes["layer order"][1] == ("window attention", "full attention")
+    assert {each.kind: each.value for each in changes["norm eps"][1]} == {
+        "first, window attention": 2.0,
+        "first, full attention": 1.0,
+        "second, window attention": 3.0,
+        "second, full attention": 1.0,
+    }
+
+
 @pytest.mark.parametrize(
     ("paths", "names"),
     [

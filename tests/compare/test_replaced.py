@@ -22,7 +22,7 @@ from tests.compare.trees import (
 from vlm_inspect.compare.compare import compare
 from vlm_inspect.compare.paths import compare_paths
 from vlm_inspect.core.architecture import Component, Role
-from vlm_inspect.core.module_tree import folded_path, is_below
+from vlm_inspect.core.module_tree import INFERRED, folded_path, is_below
 
 CLIP = {"model_type": "clip_vision_model", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 PIXTRAL = {"model_type": "pixtral", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -199,3 +199,34 @@ def test_two_renames_in_any_tree_are_two_moves(data):
         (second, "another"),
     }
     assert not found.paths
+
+
+def untyped(module):
+    """The tree as headers show it: without class names."""
+    return with_children(
+        node(INFERRED, module.parameters), [(name, untyped(child)) for name, child in module.children]
+    )
+
+
+@pytest.mark.parametrize(("names", "expected"), RENAMES.values(), ids=[*RENAMES])
+def test_renames_are_found_without_class_names(names, expected):
+    found = compare(*(snapshot(untyped(root)) for root in (model(), model(**names))))
+    assert {(move.before, move.after, move.tensors) for move in found.moves} == expected
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen2_5_vl", "idefics2"])
+def test_a_replaced_tower_did_not_move_without_class_names(name):
+    root = modules_of_type(name)
+    (tower,) = {
+        pattern
+        for pattern in subtrees(root)
+        if pattern in {"model.vision_tower", "model.visual", "model.vision_model"}
+    }
+    assert moves(snapshot(untyped(root)), snapshot(untyped(replaced(root, tower, "elsewhere")))) == []
+
+
+def test_a_prefix_that_a_trainer_adds_is_one_move():
+    root = modules_of_type("llava")
+    inside = node("PeftModel", base_model=node("LoraModel", model=root))
+    assert moves(snapshot(root), snapshot(inside)) == [("", "base_model.model")]
+    assert moves(snapshot(untyped(inside)), snapshot(untyped(root))) == [("base_model.model", "")]

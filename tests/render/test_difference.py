@@ -11,12 +11,12 @@ from rich.cells import cell_len
 from tests.render.differences import COMPONENTS, DIFFERENCES, SAME, SAME_BUT_UNKNOWN, TOWERS, UPGRADE, named
 from tests.render.readers import markdown_rows, read_page
 from tests.render.test_formats import HOSTILE
-from vlm_inspect.core.difference import Difference, KindValue
+from vlm_inspect.core.difference import Change, Difference, KindValue
 from vlm_inspect.render import FORMATS, render
 from vlm_inspect.render.cells import plain_text
 from vlm_inspect.render.diff import build_report, difference_tables
 from vlm_inspect.render.diff_markdown import difference_markdown
-from vlm_inspect.render.diff_text import value_cell
+from vlm_inspect.render.diff_text import change_cells, value_cell
 from vlm_inspect.render.json import difference_data, difference_json, difference_names
 from vlm_inspect.render.terminal.diff import difference_text
 
@@ -209,6 +209,17 @@ DENSE_AND_SPARSE = "2 x dense + 1 x mixture of experts, 4 times"
 )
 def test_values(field, value, expected):
     assert plain_text(value_cell(field, value)) == expected
+
+
+def test_a_value_of_some_layers_is_not_confused_with_that_of_all():
+    some, every = (KindValue("full", 8),), 8
+    cells = change_cells(Change((), "heads", some, every)), change_cells(Change((), "heads", every, some))
+    assert [[plain_text(cell) for cell in pair] for pair in cells] == [
+        ["full: 8", "all layers: 8"],
+        ["all layers: 8", "full: 8"],
+    ]
+    assert [plain_text(cell) for cell in change_cells(Change((), "heads", some, 4))] == ["full: 8", "4"]
+    assert [plain_text(cell) for cell in change_cells(Change((), "norms", ("a",), None))] == ["a", "none"]
 
 
 def test_classes_are_code_and_prose_is_not():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import get_args
 
 from msgspec import Struct, field
@@ -182,19 +183,34 @@ def _embeddings(component: records.Component) -> Named:
 
 def _facts_of_layers(component: records.Component) -> Named:
     """The order of the kinds of layers, and the facts of all kinds and stacks, each once."""
-    yield "layer order", _by_kind([(name, _order(stack)) for name, stack in _stacks(component)])
-    by_kind = [(name, dict(layer_facts(layer))) for name, layer in _layers(component)]
-    for fact in dict.fromkeys(fact for _, facts in by_kind for fact in facts):
-        yield fact, _by_kind([(name, facts.get(fact)) for name, facts in by_kind])
+    yield "layer order", _by_kind({(name, ""): _order(stack) for name, stack in _stacks(component)})
+    by_kind = {names: dict(layer_facts(layer)) for names, layer in _layers(component)}
+    for fact in dict.fromkeys(fact for facts in by_kind.values() for fact in facts):
+        yield fact, _by_kind({names: facts.get(fact) for names, facts in by_kind.items()})
 
 
-def _by_kind(values: Sequence[tuple[str, PlainValue | None]]) -> Value | None:
-    """The value of all kinds if it is the same, else the value of each kind that has one."""
-    different = [value for _, value in values]
-    if all(value == different[0] for value in different):
-        return different[0] if different else None
-    stated = [KindValue(name, value) for name, value in values if value not in (None, (), "")]
+def _by_kind(values: Mapping[tuple[str, str], PlainValue | None]) -> Value | None:
+    """The value of all layers if it is the same, else of each stack, of each kind, or of each kind of each stack."""
+    of_all = _values_by(lambda _: "", values)
+    if of_all is not None:
+        return of_all.get("")
+    of_stacks, of_kinds = (_values_by(itemgetter(index), values) for index in (0, 1))
+    if of_stacks is None and (of_kinds is None or "" in of_kinds):
+        of_kinds = _values_by(lambda names: ", ".join(filter(None, names)), values)
+    by_name = of_stacks or of_kinds or {}
+    stated = [KindValue(name, value) for name, value in by_name.items() if value not in (None, (), "")]
     return tuple(sorted(stated, key=lambda each: each.kind))
+
+
+def _values_by(
+    name: Callable[[tuple[str, str]], str], values: Mapping[tuple[str, str], PlainValue | None]
+) -> dict[str, PlainValue | None] | None:
+    """The values by the names of layers; None if layers of one name have several."""
+    found: dict[str, PlainValue | None] = {}
+    for names, value in values.items():
+        if found.setdefault(name(names), value) != value:
+            return None
+    return found
 
 
 def _order(stack: records.LayerStack) -> tuple[str, ...]:
@@ -219,11 +235,11 @@ def _common(paths: Sequence[list[str]]) -> int:
     return next((index for index, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), 0)
 
 
-def _layers(component: records.Component) -> Iterator[tuple[str, records.Layer]]:
-    """The kinds of layers of all stacks by name; empty for a single kind."""
+def _layers(component: records.Component) -> Iterator[tuple[tuple[str, str], records.Layer]]:
+    """The kinds of layers by the names of their stack and kind; empty names for a single one."""
     for stack_name, stack in _stacks(component):
         for name, layer in zip(_kind_names(stack.kinds), stack.kinds, strict=True):
-            yield ", ".join(filter(None, (stack_name, name))), layer
+            yield (stack_name, name), layer
 
 
 def _kind_names(kinds: Sequence[records.Layer]) -> Sequence[str]:

@@ -63,7 +63,7 @@ def modules_by_pattern(root: ModuleNode) -> dict[Pattern, Module]:
     """The modules of a tree by pattern; those of all layers together."""
     nodes: dict[Pattern, dict[ModuleNode, None]] = defaultdict(dict)
     for path, node in root.walk():
-        nodes[split(path)[0] if path else ()][node] = None
+        nodes[_pattern(path)][node] = None
     return {pattern: _module(list(found)) for pattern, found in nodes.items()}
 
 
@@ -75,12 +75,24 @@ def _module(nodes: Sequence[ModuleNode]) -> Module:
     )
 
 
+def _pattern(path: str) -> Pattern:
+    return split(path)[0] if path else ()
+
+
 def _folded(name: str) -> str:
     return "*" if name.isdigit() else name
 
 
 class Side:
-    """The paths of one tree that no move covers yet, by pattern."""
+    """The paths of one tree that no move covers yet, by pattern.
+
+    Args:
+        paths: The paths that only this tree has, with their shapes.
+        unchanged: The paths that both trees have.
+        modules: The modules of this tree.
+        roles: The roles of the model's components by path.
+
+    """
 
     def __init__(
         self,
@@ -94,12 +106,12 @@ class Side:
         for path, shape in paths.items():
             pattern, numbers = split(path)
             self.groups[pattern][numbers] = shape, role_at(path, roles)
-        self.contents = {pattern: tuple(sorted(group.items(), key=_number)) for pattern, group in self.groups.items()}
+        self.contents = {pattern: tuple(sorted(group.items())) for pattern, group in self.groups.items()}
         """The numbers, shapes and roles of each pattern."""
         self.order = {pattern: index for index, pattern in enumerate(self.groups)}
         self.component_roles: dict[Pattern, set[Role]] = defaultdict(set)
         for path, role in roles.items():
-            self.component_roles[split(path)[0]].add(role)
+            self.component_roles[_pattern(path)].add(role)
         patterns = {split(path)[0] for path in unchanged}
         self.unchanged = {prefix for pattern in patterns for prefix in prefixes(pattern)}
         """The prefixes of unchanged paths."""
@@ -162,10 +174,6 @@ def _positions(ends: Iterable[Pattern], signature: Callable[[Pattern], object]) 
         yield from ((end, (index, len(group))) for index, end in enumerate(group))
 
 
-def _number(item: tuple[Numbers, Content]) -> Numbers:
-    return item[0]
-
-
 def role_at(path: str, roles: Mapping[str, Role]) -> Role | None:
     """The role of the innermost component around a path; None if there is none."""
     return next((roles[above] for above in (*ancestors(path), "") if above in roles), None)
@@ -179,7 +187,7 @@ class Evidence:
         self._moved: dict[Pattern, Pattern] = {}
         """The moves so far: what is below them has moved, too."""
         self._moved_parents: set[Pair] = set()
-        """The parents of modules that moved under their name: what is beside them has moved, too."""
+        """The parents of modules that moved under their name: the siblings of those have moved, too."""
 
     def add(self, move: Rule) -> None:
         """Count a move as evidence for those of its siblings and descendants."""

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from vlm_inspect.core.codec import to_data
-from vlm_inspect.core.difference import Change, Difference, Move, PathChange, Value
+from vlm_inspect.core.difference import Change, Difference, Move, PathChange
 from vlm_inspect.core.snapshot import CheckResult
 from vlm_inspect.render import diff_text
 from vlm_inspect.render.cells import Layout, escape_control_chars, plain_text, text, wrap_hanging
@@ -194,16 +194,13 @@ def _change_line(change: Change, difference: Difference) -> Line:
         field += "".join(f" at {pair.before or pair.after}:" for pair in places if pair.before or pair.after)
     roles = ", ".join(role.value for role in change.roles)
     name = f"{roles}: {field}" if roles else field
-    before, after = (_value_text(change.field, value) for value in (change.before, change.after))
+    cells = zip((change.before, change.after), map(plain_text, diff_text.change_cells(change)), strict=True)
+    before, after = (
+        f"{value:,}" if isinstance(value, int) and shown == str(value) else shown for value, shown in cells
+    )
     if change.kind == "changed":
         return Line("~", f"{name} {before} → {after}")
     return Line("+", f"{name} {after}") if change.kind == "added" else Line("-", f"{name} {before}")
-
-
-def _value_text(field: str, value: Value | None) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return exact_count(value)
-    return plain_text(diff_text.value_cell(field, value))
 
 
 def _path_line(path: PathChange) -> Line:

@@ -148,12 +148,7 @@ def _is_inside(path: str, pair: ComponentPair) -> bool:
 
 
 def _line(change: Change) -> Line:
-    return Line(
-        SIGNS[change.kind],
-        change.field,
-        diff_text.value_cell(change.field, change.before),
-        diff_text.value_cell(change.field, change.after),
-    )
+    return Line(SIGNS[change.kind], change.field, *diff_text.change_cells(change))
 
 
 def _total_line(difference: Difference) -> Line | None:
@@ -178,8 +173,8 @@ def _count_cell(count: int | None) -> Cell:
 
 
 def _about_cell(pair: ComponentPair) -> Cell:
-    """`` `LlamaModel`, 32 layers, 7.50B `` of the new component, or of the removed one."""
-    is_there = pair.after is not None
+    """`` `LlamaModel`, 32 layers, 7.50B `` of the new component, or of the old one if more is known of it."""
+    is_there = pair.after is not None and (pair.before is None or pair.class_after is not None)
     name = pair.class_after if is_there else pair.class_before
     layers = pair.layers_after if is_there else pair.layers_before
     count = pair.parameters_after if is_there else pair.parameters_before

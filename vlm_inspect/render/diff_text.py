@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlm_inspect.core.difference import Difference, Incomparable, KindValue, Move, PathChange, Value
+from vlm_inspect.core.difference import Change, Difference, Incomparable, KindValue, Move, PathChange, Value
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.render.cells import Cell, code, concat, join, text
 from vlm_inspect.render.text.layers import order_cell
@@ -58,6 +58,24 @@ def delta(before: int | None, after: int | None) -> str:
     return f"{after - before:+,}"
 
 
+def change_cells(change: Change) -> tuple[Cell, Cell]:
+    """The values before and after; `all layers: 8` where the other model has the same value in some layers only."""
+    before, after = value_cell(change.field, change.before), value_cell(change.field, change.after)
+    if _is_of_some_layers(change.before, change.after):
+        after = concat(text("all layers: "), after)
+    elif _is_of_some_layers(change.after, change.before):
+        before = concat(text("all layers: "), before)
+    return before, after
+
+
+def _is_of_some_layers(some: Value | None, every: Value | None) -> bool:
+    return (
+        isinstance(some, tuple)
+        and bool(some)
+        and all(isinstance(each, KindValue) and each.value == every for each in some)
+    )
+
+
 def value_cell(field: str, value: Value | None) -> Cell:
     """The value of a fact: `14 x 14`, `yes`, a class name as code, `none`."""
     if value is None:
@@ -91,9 +109,15 @@ def _kinds_cell(field: str, values: Sequence[KindValue]) -> Cell:
     kinds: dict[Cell, list[str]] = {}
     for each in values:
         kinds.setdefault(value_cell(field, each.value), []).append(each.kind)
-    cells = [concat(text(f"{' and '.join(names)}: "), cell) for cell, names in kinds.items()]
+    cells = [concat(text(f"{_enumerated(names)}: "), cell) for cell, names in kinds.items()]
     more = len(cells) - _MOST_KINDS
     return join([*cells[:_MOST_KINDS], *([text(f"… ({len(values)} kinds)")] if more > 0 else [])], "; ")
+
+
+def _enumerated(names: Sequence[str]) -> str:
+    """`a, b and c`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def move_cell(move: Move) -> Cell:
