@@ -22,6 +22,7 @@ from vlm_inspect.anatomy.roles.assignments import (
     unassigned_modules,
 )
 from vlm_inspect.anatomy.roles.candidates import Candidate
+from vlm_inspect.anatomy.roles.codecs import is_codec
 from vlm_inspect.anatomy.roles.inputs_outputs import encoder_of_modality, quantizer_name, raw_input
 from vlm_inspect.core.architecture import ENCODERS, Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name, parent_path
@@ -51,7 +52,8 @@ def reads_features(tree: ModuleTree, backbone: TextBackbone | None, *, has_head:
         return has_head or not contrastive
     if backbone is None:
         return False
-    if any(statement.step != "codes" for statement in fusion_statements(tree.forward_info)):
+    inserts = any(statement.step != "codes" for statement in fusion_statements(tree.forward_info))
+    if inserts and (has_head or not contrastive):  # FLAVA joins the features of both towers in a third module
         return True
     generates = has_head and "MaskedLM" not in tree.root.class_name
     in_layers = _reads_in_layers(tree, backbone)
@@ -82,7 +84,8 @@ def split_root(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignmen
     """Find the encoder that is the model itself: its embeddings, layers and norms are the root's children."""
     taken = Candidate(tree, "", tree.root).input
     role = taken.encoder if taken is not None else encoder_of_modality(tree)
-    if role is None or _is_guessed(tree) or not _has_layers(tree.root) or text_backbone(tree) is not None:
+    is_other = text_backbone(tree) is not None or is_codec(tree.root)
+    if role is None or is_other or _is_guessed(tree) or not _has_layers(tree.root):
         return list(assignments)
     encoders = [node for _, node in modules_at(tree, all_paths(assignments, *ENCODERS))]
     if any(_has_all_layers(node, tree.root) for node in encoders):
