@@ -116,6 +116,9 @@ class Difference(Struct, frozen=True):
     incomparable: tuple[Incomparable, ...] = ()
     versions_before: Mapping[str, str] = field(default_factory=dict)
     versions_after: Mapping[str, str] = field(default_factory=dict)
+    uncertain_before: str | None = None
+    """Why the total before depends on a checkpoint that was not available; None if it does not."""
+    uncertain_after: str | None = None
 
     @property
     def empty(self) -> bool:
