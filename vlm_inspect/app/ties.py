@@ -6,7 +6,6 @@ the decision is cached. For a model that is compared with its snapshot file, the
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace as replace_option
 
 from msgspec.structs import replace
@@ -85,7 +84,7 @@ def _tensor_names(
     return headers.tensor_names(ref, checkpoint.identity, options, expected, is_sharded=is_sharded)
 
 
-def _decide(result: CachedResult, names: Collection[str], checkpoint: Checkpoint) -> CachedResult | None:
+def _decide(result: CachedResult, names: frozenset[str], checkpoint: Checkpoint) -> CachedResult | None:
     """The result after the names decided; None if nothing here can say which parameters they are for."""
     record, tree = result.architecture, result.tree
     if tree is None or not names:
@@ -98,7 +97,7 @@ def _decide(result: CachedResult, names: Collection[str], checkpoint: Checkpoint
     return replace(result, architecture=describe(tree, record.model, record.builder), tree=tree)
 
 
-def _stored_paths(record: Architecture, names: Collection[str], checkpoint: Checkpoint) -> Collection[str]:
+def _stored_paths(record: Architecture, names: frozenset[str], checkpoint: Checkpoint) -> frozenset[str]:
     """The parameters that the tensors are for; code of a repository has names of its own."""
     if record.builder != "transformers":
         return names

@@ -8,7 +8,8 @@ initializes it newly.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from msgspec import Struct
@@ -26,15 +27,6 @@ class Head(Struct, frozen=True):
     """The parameters that it is tied to; if it is not tied, the input embeddings."""
     is_tied: bool
     size: int
-
-    def is_stored_apart(self, stored: Collection[str]) -> bool:
-        """Whether a checkpoint with tensors for these paths has the head and what it is tied to."""
-        return self.path in stored and not stored_none(self.others, stored)
-
-
-def stored_none(paths: Collection[str], stored: Collection[str]) -> bool:
-    """Whether none of the paths is stored."""
-    return not any(path in stored for path in paths)
 
 
 def find_head(tree: ModuleTree) -> Head | None:
@@ -62,16 +54,16 @@ def uncertainty(config: Mapping[str, Any], tree: ModuleTree) -> str | None:
     return f"{statement}. A checkpoint without a head has {head.size:,} parameters fewer."
 
 
-def decide(config: Mapping[str, Any], tree: ModuleTree, stored: Collection[str]) -> ModuleTree:
+def decide(config: Mapping[str, Any], tree: ModuleTree, stored: AbstractSet[str]) -> ModuleTree:
     """Return the tree with the ties that a checkpoint leaves, from the paths that it stores tensors for.
 
     Unchanged if it stores neither the head nor the embedding: its names are then those of another model.
     """
     head = find_head(tree)
-    if head is None or stored_none((head.path, *head.others), stored):
+    if head is None or stored.isdisjoint((head.path, *head.others)):
         return tree
     statement, size = _statement(config, tree, head), f"{head.size:,} parameters"
-    if head.is_tied and head.is_stored_apart(stored):
+    if head.is_tied and head.path in stored and not stored.isdisjoint(head.others):
         tree = untie(tree, head.path)
         note = (
             f"{statement}. The checkpoint stores {head.path} separately, so its {size} are counted: "

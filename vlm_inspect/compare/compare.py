@@ -36,7 +36,7 @@ def compare(before: Snapshot, after: Snapshot) -> Difference:
         explained.append((pair, found))
         changes += [replace(change, pairs=(index,)) for change in found]
         incomparable += [replace(fact, pairs=(index,)) for fact in unknown]
-    incomparable += [*_unknown_roles(old, new, pairs), *_missing_trees(before, after)]
+    incomparable += [*_unknown_roles(old, new, pairs), *_missing_trees(before, after), *_other_evidence(old, new)]
     remaining = tuple(unexplained_changes(paths, explained, is_other_model=is_other_model))
     changes += _unexplained_counts(pairs, changes, paths.moves, remaining)
     return Difference(
@@ -44,6 +44,8 @@ def compare(before: Snapshot, after: Snapshot) -> Difference:
         after=new.model,
         total_before=old.parameters.total,
         total_after=new.parameters.total,
+        uncertain_before=old.parameters.uncertain,
+        uncertain_after=new.parameters.uncertain,
         pairs=tuple(_component_pair(one, other) for one, other in pairs),
         changes=tuple(_merge_shared(changes)),
         moves=paths.moves,
@@ -98,6 +100,13 @@ def _missing_trees(before: Snapshot, after: Snapshot) -> Iterator[Incomparable]:
         yield Incomparable((), "module paths", old, new)
     elif unnamed != (None, None):
         yield Incomparable((), "module classes", *unnamed)
+
+
+def _other_evidence(old: Architecture, new: Architecture) -> Iterator[Incomparable]:
+    """The number of parameters, if a checkpoint that was not available decides one and not the other."""
+    reasons = old.parameters.uncertain, new.parameters.uncertain
+    if reasons[0] != reasons[1]:
+        yield Incomparable((), "parameters", *reasons)
 
 
 def _pairs(before: Architecture, after: Architecture, path_map: PathMap) -> list[Pair]:
@@ -225,6 +234,8 @@ def filter_roles(difference: Difference, roles: AbstractSet[Role]) -> Difference
         difference,
         total_before=None,
         total_after=None,
+        uncertain_before=None,
+        uncertain_after=None,
         pairs=pairs,
         changes=tuple(
             replace(change, pairs=renumber(change.pairs))

@@ -84,8 +84,6 @@ def model_facts(architecture: records.Architecture, *, with_ignored_keys: bool =
         named["ignored config keys"] = tuple(key.path for key in architecture.ignored_structural_keys) or None
     if "total" in architecture.parameters.unknown:
         unknown["parameters"] = architecture.parameters.unknown["total"]
-    elif architecture.parameters.uncertain:
-        unknown["parameters"] = architecture.parameters.uncertain
     return Facts({name: value for name, value in named.items() if value is not None}, unknown)
 
 

@@ -128,6 +128,9 @@ class Difference(Displayed, Struct, frozen=True):
     incomparable: tuple[Incomparable, ...] = ()
     versions_before: Mapping[str, str] = field(default_factory=dict)
     versions_after: Mapping[str, str] = field(default_factory=dict)
+    uncertain_before: str | None = None
+    """Why the total before depends on a checkpoint that was not available; None if it does not."""
+    uncertain_after: str | None = None
 
     def summary(self) -> str:
         """Return `org/a and org/b: 3 changed, 1 moved`."""

@@ -19,7 +19,7 @@ from vlm_inspect.render import diff_text
 from vlm_inspect.render.cells import Layout, escape_control_chars, plain_text, text, wrap_hanging
 from vlm_inspect.render.diff import SIGNS
 from vlm_inspect.render.markdown import inline_markdown
-from vlm_inspect.render.text.values import exact_count, plural
+from vlm_inspect.render.text.values import UNCERTAIN, exact_count, plural
 
 Sign = Literal["~", ">", "+", "-", "?", "!", ""]
 
@@ -184,7 +184,9 @@ def _totals(difference: Difference) -> str:
     before, after = difference.total_before, difference.total_after
     if before == after or before is None or after is None:
         return ""
-    return f" {exact_count(before)} → {exact_count(after)} parameters"
+    marks = (UNCERTAIN if why else "" for why in (difference.uncertain_before, difference.uncertain_after))
+    old, new = (exact_count(total) + mark for total, mark in zip((before, after), marks, strict=True))
+    return f" {old} → {new} parameters"
 
 
 def _change_line(change: Change, difference: Difference) -> Line:

@@ -154,11 +154,10 @@ def _line(change: Change) -> Line:
 def _total_line(difference: Difference) -> Line | None:
     """The totals, each with a mark if it is uncertain."""
     line = _count_line("total", difference.total_before, difference.total_after)
-    doubt = next((each for each in difference.incomparable if each.field == "parameters" and not each.roles), None)
-    if line is None or doubt is None:
+    reasons = difference.uncertain_before, difference.uncertain_after
+    if line is None or reasons == (None, None):
         return line
-    totals = (difference.total_before, doubt.before), (difference.total_after, doubt.after)
-    before, after = (text(UNCERTAIN if reason and total is not None else "") for total, reason in totals)
+    before, after = (text(UNCERTAIN if reason else "") for reason in reasons)
     return replace(line, before=concat(line.before, before), after=concat(line.after, after))
 
 

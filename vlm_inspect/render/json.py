@@ -46,6 +46,8 @@ def difference_data(difference: Difference) -> dict[str, Any]:
         "counts": difference.counts(),
         "total_before": difference.total_before,
         "total_after": difference.total_after,
+        "uncertain_before": difference.uncertain_before,
+        "uncertain_after": difference.uncertain_after,
         **{name: [_all_fields(item) for item in getattr(difference, name)] for name in lists},
         "versions_before": dict(difference.versions_before),
         "versions_after": dict(difference.versions_after),
