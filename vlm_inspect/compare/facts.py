@@ -93,6 +93,8 @@ def component_facts(component: records.Component) -> Facts:
     # a component that was not inspected has no path, and its class is unknown for the same reason
     not_inspected = unknown.pop("paths", unknown.get("parameters"))
     unknown |= dict(_unknown_classes(component))
+    for prefix, stack in _stacks(component):
+        unknown |= _by_fact(stack.unknown, {}, prefix)
     for prefix, layer in _layers(component):
         unknown |= _unknown_layer_facts(layer, prefix)
     return Facts(known, unknown, not_inspected)
@@ -125,6 +127,8 @@ def _known(component: records.Component) -> Named:
         yield _module_fact(stage), stage.class_name or "gated MLP"
     for prefix, stack in _stacks(component):
         yield f"{prefix}layer order", tuple(kind + 1 for kind in stack.order)
+        yield f"{prefix}passes", stack.passes if stack.passes != 1 else None
+        yield f"{prefix}loops", tuple(f"layers {each.first} to {each.last} x {each.passes}" for each in stack.loops)
         for name, value in _stack_facts(stack):
             yield prefix + name, value
 
@@ -248,6 +252,7 @@ def _attention(attention: records.Attention) -> Named:
     yield "mechanism", attention.mechanism if attention.mechanism != "attention" else None
     yield "attention kind", attention.kind
     yield "heads", attention.heads
+    yield "key heads", attention.key_heads
     yield "key-value heads", attention.key_value_heads
     yield "head width", attention.head_width
     yield "cross-attention", attention.cross or None
@@ -308,6 +313,6 @@ _FIELDS_OF = {
     **dict.fromkeys(_names(_mlp(records.Mlp())), ("MLP", "layers")),
     **dict.fromkeys(_names(_experts(records.Experts(0))), ("experts", "MLP", "layers")),
     **dict.fromkeys(("norm", "norm eps", "norms", "norm placement", "parallel"), ("norms", "layers")),
-    **dict.fromkeys(("layer class", "layer order"), ("layers",)),
+    **dict.fromkeys(("layer class", "layer order", "passes", "loops"), ("layers",)),
     **dict.fromkeys(_INPUT_FACTS, ("inputs",)),
 }
