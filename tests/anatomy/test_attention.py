@@ -155,3 +155,13 @@ def test_keys_of_another_input_width_mean_cross_attention():
 def test_a_sublayer_named_attention_is_unwrapped():
     sublayer = part("SomeLayerSelfAttention", SelfAttention=attention("SomeAttention"), layer_norm=rms_norm(32))
     assert read(layer(sub=sublayer)).attention.class_name == "SomeAttention"
+
+
+def test_linear_attention_with_more_value_heads_than_key_heads():
+    sizes = {"num_v_heads": 48, "num_k_heads": 16, "head_v_dim": 128}
+    read = read_attention(part("SomeGatedDeltaNet", {"A_log": (48,)}, sizes))
+    assert (read.heads, read.key_heads, read.key_value_heads) == (48, 16, None)
+    assert (
+        read_attention(part("SomeGatedDeltaNet", {"A_log": (4,)}, {"num_v_heads": 4, "num_k_heads": 4})).key_heads
+        is None
+    )

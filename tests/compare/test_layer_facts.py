@@ -5,7 +5,7 @@ from msgspec.structs import fields, replace
 
 from tests.compare.test_facts import described
 from vlm_inspect.compare.compare import compare
-from vlm_inspect.core.architecture import Attention, Experts, Latent, Layer, Mlp, Norm, Rotary
+from vlm_inspect.core.architecture import Attention, Experts, Latent, Layer, Loop, Mlp, Norm, Rotary
 
 ROTARY = Rotary("R", "default", 64, (16, 24, 24), 1e4)
 EXPERTS = Experts(8, 2, 16, 1, 32, "Router", "softmax", 1536, "mlp.experts")
@@ -47,6 +47,7 @@ def experts(**fields):
         (attention(chunk=8), {"attention chunk": (None, 8)}),
         (attention(features=("sinks",)), {"attention features": (None, ("sinks",))}),
         (attention(convolution=4), {"convolution": (None, 4)}),
+        (attention(key_heads=2), {"key heads": (None, 2)}),
         (
             experts(router="Other", scoring="sigmoid"),
             {"router": ("Router", "Other"), "router scoring": ("softmax", "sigmoid")},
@@ -92,12 +93,29 @@ def test_unknown_fields_are_incomparable(unknown, expected):
 NOT_COMPARED = {"unknown", "parameters", "path", "modality", "input_width", "output_width", "class_name"}
 
 
+def test_passes_through_layers_are_compared():
+    once = described(LAYER)
+    (part,) = once.architecture.components
+    (stack,) = part.stacks
+
+    def changed(**fields):
+        parts = (replace(part, stacks=(replace(stack, **fields),)),)
+        difference = compare(once, replace(once, architecture=replace(once.architecture, components=parts)))
+        changes = {change.field: (change.before, change.after) for change in difference.changes}
+        return changes, {fact.field: fact.after for fact in difference.incomparable}
+
+    assert changed() == ({}, {})
+    assert changed(passes=3) == ({"passes": (None, 3)}, {})
+    assert changed(loops=(Loop(0, 1, 4),)) == ({"loops": (None, ("layers 0 to 1 x 4",))}, {})
+    assert changed(passes=None, unknown={"passes": "the caller decides"})[1] == {"passes": "the caller decides"}
+
+
 @pytest.mark.parametrize("record", [ATTENTION, EXPERTS, ROTARY, MLP, LAYER], ids=lambda record: type(record).__name__)
 def test_every_field_is_compared_or_excluded(record):
     """A new field of these records belongs in `layer_facts`, or in NOT_COMPARED."""
     known = {
         Attention: "class_name kind heads key_value_heads head_width cross sliding_window chunk window"
-        " mechanism latent qk_norm bias positions rotary features state_width convolution",
+        " mechanism latent qk_norm bias positions rotary features state_width convolution key_heads",
         Experts: "count per_token hidden_width shared shared_width router scoring",
         Rotary: "kind width sections theta factor",
         Mlp: "class_name hidden_width gated activation experts",

@@ -11,6 +11,7 @@ from vlm_inspect.core.architecture import (
     Latent,
     Layer,
     LayerStack,
+    Loop,
     Mlp,
     Norm,
     Role,
@@ -20,6 +21,7 @@ from vlm_inspect.core.stages import NormStage, OtherStage
 from vlm_inspect.render.card import component_lines
 from vlm_inspect.render.cells import plain_text
 from vlm_inspect.render.text.attention import attention_details, positions_cell
+from vlm_inspect.render.text.layers import stack_cell
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,10 @@ from vlm_inspect.render.text.attention import attention_details, positions_cell
         (
             Attention(mechanism="state space", heads=4, head_width=64, state_width=128, convolution=4),
             "state space, 4 heads of 64, state size 128, convolution (kernel size 4)",
+        ),
+        (
+            Attention(mechanism="linear attention", heads=48, key_heads=16, head_width=128),
+            "linear attention, 48 value heads of 128, 16 key heads",
         ),
         (Attention(mechanism="convolution", convolution=3), "convolution (kernel size 3)"),
         (Attention(cross=True, bias=("query", "value")), "cross-attention, bias on query and value"),
@@ -147,3 +153,36 @@ def test_other_modules_are_listed_by_name():
     stages = (NormStage("LayerNorm", "model.norm", width=8, eps=1e-5), OtherStage("Pool", "model.head"))
     lines = dict(lines_of(Layer("L", 5), extra_modules=stages))
     assert lines["Other modules"] == "norm LayerNorm((8,), eps=1e-05), head Pool"
+
+
+@pytest.mark.parametrize(
+    ("stack", "cell", "line"),
+    [
+        (LayerStack("layers", 4, (Layer("L"),)), "4 layers", None),
+        (
+            LayerStack("layers", 4, (Layer("L"),), passes=6),
+            "4 layers (run 6 times)",
+            "run 6 times, with one set of weights",
+        ),
+        (
+            LayerStack("layers", 9, (Layer("L"),), loops=(Loop(1, 3, 4), Loop(7, 8, 0))),
+            "9 layers (layers 1 to 3 run 4 times, layers 7 to 8 never run)",
+            "layers 1 to 3 run 4 times, layers 7 to 8 never run, with one set of weights",
+        ),
+        (
+            LayerStack("layers", 4, (Layer("L"),), loops=(Loop(3, 3, 0),)),
+            "4 layers (layer 3 never runs)",
+            "layer 3 never runs",
+        ),
+        (
+            LayerStack("layers", 4, (Layer("L"),), passes=None, unknown={"passes": "the caller decides"}),
+            "4 layers",
+            "unknown (the caller decides)",
+        ),
+    ],
+)
+def test_layers_that_do_not_run_once_say_so(stack, cell, line):
+    lines = {
+        label: plain_text(value) for label, value in component_lines(Component(Role.LANGUAGE_MODEL, stacks=(stack,)))
+    }
+    assert (plain_text(stack_cell(stack)), lines.get("Passes")) == (cell, line)

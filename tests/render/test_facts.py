@@ -99,6 +99,8 @@ def test_a_size_letter_needs_all_three_figures_and_no_gate():
     assert str(replace(clip, image=(960, 720), patch=None)) == "CLIP ViT-L-960x720"
     assert str(replace(clip, family="ViT")) == "ViT-L/14-336"
     assert str(VisionTransformer(None, ())) == "ViT"
+    assert str(replace(clip, depths=(1,))) == "CLIP ViT (1 layer, width 1024, patch 14)"
+    assert str(replace(clip, depths=(1, 1))) == "CLIP ViT (1 + 1 layers, width 1024, patch 14)"
 
 
 def test_layers_without_attention_are_not_called_a_transformer():

@@ -7,8 +7,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from vlm_inspect.anatomy.layers.experts import inactive_parameters
-from vlm_inspect.anatomy.layers.read import read_stack
-from vlm_inspect.anatomy.layers.stacks import contains_stack, distinct_modules, find_stacks, layer_context
+from vlm_inspect.anatomy.layers.read import read_stack, with_passes
+from vlm_inspect.anatomy.layers.stacks import (
+    contains_stack,
+    distinct_modules,
+    find_stacks,
+    layer_context,
+    layer_passes,
+)
 from vlm_inspect.anatomy.module_kinds import as_int, is_activation, is_norm, linear_widths
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.anchors import text_backbone
@@ -107,7 +113,7 @@ def _stacks(tree: ModuleTree, assignment: RoleAssignment, others: Collection[str
     for path, node in modules_at(tree, assignment.paths):
         for at, stack in find_stacks(node, path, others):
             context = layer_context(tree, at, top, role, _config(tree, role, at, stack), claimed=others)
-            yield read_stack(at, stack, context)
+            yield with_passes(read_stack(at, stack, context), layer_passes(tree, at, len(stack.children)))
 
 
 def _config(tree: ModuleTree, role: Role, path: str, stack: ModuleNode) -> Mapping[str, Any]:

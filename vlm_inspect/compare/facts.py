@@ -97,6 +97,8 @@ def component_facts(component: records.Component) -> Facts:
     # a component that was not inspected has no path, and its class is unknown for the same reason
     not_inspected = unknown.pop("paths", unknown.get("parameters"))
     unknown |= dict(_unknown_classes(component))
+    for _, stack in _stacks(component):
+        unknown |= _by_fact(stack.unknown, {})
     for _, layer in _layers(component):
         unknown |= _unknown_layer_facts(layer)
     return Facts(known, unknown, not_inspected)
@@ -181,7 +183,10 @@ def _embeddings(component: records.Component) -> Named:
 
 def _facts_of_layers(component: records.Component) -> Named:
     """The order of the kinds of layers, and the facts of all kinds and stacks, each once."""
-    yield "layer order", _by_kind({(name, ""): _order(stack) for name, stack in _stacks(component)})
+    stacks = {(name, ""): stack for name, stack in _stacks(component)}
+    yield "layer order", _by_kind({name: _order(stack) for name, stack in stacks.items()})
+    yield "passes", _by_kind({name: stack.passes if stack.passes != 1 else None for name, stack in stacks.items()})
+    yield "loops", _by_kind({name: _loops(stack) for name, stack in stacks.items()})
     by_kind = {names: dict(layer_facts(layer)) for names, layer in _layers(component)}
     for fact in dict.fromkeys(fact for facts in by_kind.values() for fact in facts):
         yield fact, _by_kind({names: facts.get(fact) for names, facts in by_kind.items()})
@@ -214,6 +219,10 @@ def _values_by(
 def _order(stack: records.LayerStack) -> tuple[str, ...]:
     names = _kind_names(stack.kinds)
     return tuple(names[kind] for kind in stack.order)
+
+
+def _loops(stack: records.LayerStack) -> tuple[str, ...]:
+    return tuple(f"layers {each.first} to {each.last} x {each.passes}" for each in stack.loops)
 
 
 def _stacks(component: records.Component) -> Iterator[tuple[str, records.LayerStack]]:
@@ -296,6 +305,7 @@ def _attention(attention: records.Attention) -> PlainFacts:
     yield "mechanism", attention.mechanism if attention.mechanism != "attention" else None
     yield "attention kind", attention.kind
     yield "heads", attention.heads
+    yield "key heads", attention.key_heads
     yield "key-value heads", attention.key_value_heads
     yield "head width", attention.head_width
     yield "cross-attention", attention.cross or None
@@ -356,6 +366,6 @@ _FIELDS_OF = {
     **dict.fromkeys(_names(_mlp(records.Mlp())), ("MLP", "layers")),
     **dict.fromkeys(_names(_experts(records.Experts(0))), ("experts", "MLP", "layers")),
     **dict.fromkeys(("norm", "norm eps", "norms", "norm placement", "parallel"), ("norms", "layers")),
-    **dict.fromkeys(("layer class", "layer order"), ("layers",)),
+    **dict.fromkeys(("layer class", "layer order", "passes", "loops"), ("layers",)),
     **dict.fromkeys(_INPUT_FACTS, ("inputs",)),
 }

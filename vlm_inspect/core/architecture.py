@@ -168,6 +168,8 @@ class Attention(Struct, frozen=True):
     """State size per channel of a state space."""
     convolution: int | None = None
     """Kernel size of a short convolution in it, or in its place."""
+    key_heads: int | None = None
+    """Of linear attention, the heads of queries and keys, if its values have more: `heads` are theirs."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -229,6 +231,17 @@ class Layer(Struct, frozen=True):
     unknown: Mapping[str, str] = field(default_factory=dict)
 
 
+class Loop(Struct, frozen=True):
+    """Neighbouring layers of a stack that do not run exactly once."""
+
+    first: int
+    """Index of the first layer."""
+    last: int
+    """Index of the last layer."""
+    passes: int
+    """How many times they run for a token; 0 if they are built and never run."""
+
+
 class LayerStack(Struct, frozen=True):
     """A stack of layers, of one or several kinds."""
 
@@ -239,8 +252,11 @@ class LayerStack(Struct, frozen=True):
     """The kinds of layers, in order of first appearance."""
     order: tuple[int, ...] = ()
     """For each layer the index of its kind; empty if there is one kind."""
-    passes: int = 1
-    """How many times a token goes through the whole stack."""
+    passes: int | None = 1
+    """How many times a token goes through the whole stack, with one set of weights."""
+    loops: tuple[Loop, ...] = ()
+    """The layers that run more or less often than once in a pass through the stack."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 class ImageInput(Struct, frozen=True):
@@ -342,7 +358,7 @@ class Parameters(Struct, frozen=True):
     """Groups of paths that are one parameter; the first of each group is counted."""
     active: int | None = None
     """Parameters used for one text token: language model and head, with embeddings, without the experts
-    that are not selected."""
+    that are not selected. Each weight counts once, however often its layer runs."""
     uncertain: str | None = None
     """Why the count depends on a checkpoint that was not available; None if it depends on the class alone."""
     unknown: Mapping[str, str] = field(default_factory=dict)

@@ -24,7 +24,8 @@ DEEPEST = 200
 """Levels of a tree."""
 _LARGEST_TENSOR = 2**50
 
-_NULLABLE = {"model_type", "model_class"}
+# fields whose default is not the null of an unknown value
+_NULLABLE = {"model_type", "model_class", "passes"}
 _ALWAYS_WRITTEN = {*_NULLABLE, "components", "parameters", "path", "ties", "revision", "schema_version"}
 _EMPTY: tuple[object, ...] = ((), [], {}, "")
 

@@ -203,6 +203,9 @@ class ModuleTree(Struct, frozen=True):
     """Versions of the libraries that built it."""
     unknowns: Unknowns = field(default_factory=Unknowns)
     """What its builder could not determine."""
+    passes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
+    """Module path → how many times the module that holds it runs it in one forward, for a list each of its
+    layers; None if its code leaves that open. Modules that simply run once are left out."""
     stored_bytes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Path of a parameter or buffer → dtype → its bytes in the checkpoint, with quantization scales."""
     uncertain: str | None = None

@@ -13,7 +13,7 @@ from vlm_inspect.render.text import values
 from vlm_inspect.render.text.attention import attention_details, positions_cell
 from vlm_inspect.render.text.components import ROLE_NAMES, component_class, layers, numbered_role_names, projector
 from vlm_inspect.render.text.fusion import connection_lines, evidence_text, fusion_lines
-from vlm_inspect.render.text.layers import attention_class, mlp_cell
+from vlm_inspect.render.text.layers import attention_class, mlp_cell, passes_text
 from vlm_inspect.render.text.stages import embeddings_cell, extra_modules_cell
 from vlm_inspect.render.text.steps import activation_name, norm_cell
 from vlm_inspect.render.text.warnings import ignored_keys_warning, quantization_text
@@ -201,7 +201,9 @@ def _quantized_line(component: Component) -> Iterator[Line]:
 def _active_line(active: int | None, total: int | None, reasons: Mapping[str, str]) -> Iterator[Line]:
     """`3,353,032,704 parameters per token`, if a token does not use all of them."""
     if active is not None and active != total:
-        yield "Active", text(f"{values.exact_count(active)} parameters per token")
+        # the whole model's are those of two parts; the weights count, not how often they are applied
+        parts = "text token (language model and LM head, each weight once)" if total is None else "token"
+        yield "Active", text(f"{values.exact_count(active)} parameters per {parts}")
     elif active is None and "active" in reasons:
         yield "Active", values.missing("active", reasons)
 
@@ -257,6 +259,11 @@ def _component_table(card: Card) -> Table:
 def _stack_lines(stack: LayerStack, *, is_named: bool) -> Iterator[Line]:
     if is_named:
         yield "Stack", concat(code(stack.path), text(f", {values.plural(stack.count, 'layer')}"))
+    if "passes" in stack.unknown:
+        yield "Passes", values.missing("passes", stack.unknown)
+    elif repeats := passes_text(stack):
+        is_repeated = (stack.passes or 0) > 1 or any(loop.passes > 1 for loop in stack.loops)
+        yield "Passes", text(f"{repeats}, with one set of weights" if is_repeated else repeats)
     is_bare = not any(kind.attention or kind.mlp for kind in stack.kinds)
     if is_bare and len(stack.kinds) > _MAX_BARE_KINDS:
         classes = dict.fromkeys(kind.class_name for kind in stack.kinds if kind.class_name)

@@ -99,7 +99,8 @@ class VisionTransformer(Struct, frozen=True):
 
     def _figures(self) -> Iterator[str]:
         if self.depths:
-            yield f"{' + '.join(str(depth) for depth in self.depths)} layers"
+            depths = " + ".join(map(str, self.depths))
+            yield f"{depths} layer{'' if depths == '1' else 's'}"
         if self.width:
             yield f"width {self.width} to {self.widest}" if self.widest else f"width {self.width}"
         if self.patch:

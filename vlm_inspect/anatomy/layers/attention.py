@@ -38,6 +38,7 @@ _HEAD_WIDTHS = (
     "head_v_dim",
     "key_value_proj_dim",
 )
+_KEY_HEADS = ("num_k_heads", "num_key_heads", "n_k_heads")
 _KEY_VALUE_HEADS = ("num_key_value_heads", "num_kv_heads")
 _HEADS_KEYS = ("num_attention_heads", "num_heads", "n_head", "encoder_attention_heads")
 _STATE_WIDTHS = ("ssm_state_size", "state_size", "d_state")
@@ -92,10 +93,12 @@ def read_attention(path: str, node: ModuleNode, layer: ModuleNode, context: Laye
 
 
 def _read_mixer(node: ModuleNode, kind: Mechanism) -> Attention:
+    heads, key_heads = as_int(node.attribute(*_HEADS)), as_int(node.attribute(*_KEY_HEADS))
     return Attention(
         class_name=node.class_name,
         mechanism=kind,
-        heads=as_int(node.attribute(*_HEADS)),
+        heads=heads,
+        key_heads=key_heads if key_heads != heads else None,
         head_width=as_int(node.attribute(*_HEAD_WIDTHS)),
         state_width=as_int(node.attribute(*_STATE_WIDTHS)),
         convolution=convolution_length(node),

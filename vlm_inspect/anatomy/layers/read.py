@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from vlm_inspect.anatomy.layers.attention import read_attention
@@ -11,9 +14,10 @@ from vlm_inspect.anatomy.layers.norms import layer_norms, norm_placement
 from vlm_inspect.anatomy.layers.stacks import LayerContext, declared_layer_facts, distinct_layers
 from vlm_inspect.anatomy.layers.token_mixers import find_mixers
 from vlm_inspect.anatomy.module_kinds import as_int, breadth_first
-from vlm_inspect.core.architecture import Layer, LayerStack
+from vlm_inspect.core.architecture import Layer, LayerStack, Loop
 from vlm_inspect.core.module_tree import ModuleNode, is_below
 
+_WHY_PASSES_UNKNOWN = "its code repeats layers as often as a caller of forward says"
 _EXPERT_COUNTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
 
 
@@ -29,6 +33,18 @@ def read_stack(path: str, stack: ModuleNode, context: LayerContext) -> LayerStac
             kinds.append(layer)
     merged = tuple(kinds.index(layers[kind]) for kind in order)
     return LayerStack(path, len(order), tuple(kinds), merged if len(kinds) > 1 else ())
+
+
+def with_passes(stack: LayerStack, passes: Sequence[int | None]) -> LayerStack:
+    """The stack with how often its layers run, from a number for each layer."""
+    if None in passes:
+        return replace(stack, passes=None, unknown={**stack.unknown, "passes": _WHY_PASSES_UNKNOWN})
+    known = [each for each in passes if each is not None]
+    whole = math.gcd(*known) or 1
+    starts = [index for index, each in enumerate(known) if index == 0 or each != known[index - 1]]
+    ends = [*(start - 1 for start in starts[1:]), len(known) - 1]
+    loops = tuple(Loop(first, last, known[first] // whole) for first, last in zip(starts, ends, strict=True))
+    return replace(stack, passes=whole, loops=tuple(loop for loop in loops if loop.passes != 1))
 
 
 def read_layer(node: ModuleNode, context: LayerContext) -> Layer:

@@ -87,6 +87,23 @@ def _has_attention_outside_stacks(node: ModuleNode) -> bool:
     )
 
 
+def layer_passes(tree: ModuleTree, path: str, count: int) -> list[int | None]:
+    """How many times each layer of the stack at a path runs: in its own loop, times the loops around the stack."""
+    passes: list[int | None] = [1] * count
+    for at, times in tree.passes.items():
+        if at == path:
+            passes = [_times(one, other) for one, other in zip(passes, times, strict=True)]
+        elif is_below(path, at):
+            index = path.removeprefix(f"{at}.").partition(".")[0]
+            outer = times[int(index)] if len(times) > 1 and index.isdigit() else times[0]
+            passes = [_times(each, outer) for each in passes]
+    return passes
+
+
+def _times(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one * other
+
+
 def distinct_layers(
     stack: ModuleNode, declared: Sequence[DeclaredLayerFacts]
 ) -> tuple[list[tuple[ModuleNode, DeclaredLayerFacts]], tuple[int, ...]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlm_inspect.builders.forward.call_order import read_decoder_half, read_forward_order
 from vlm_inspect.builders.forward.fusion_ops import read_forward_info
+from vlm_inspect.builders.forward.layer_passes import read_passes
 from vlm_inspect.core.module_tree import (
     PARAMETRIZATIONS,
     Attribute,
@@ -60,6 +61,7 @@ def read_model(live: nn.Module, config: Any, notes: tuple[str, ...] = ()) -> Mod
         attention_backends=tuple(sorted(backends)),
         forward_info=tuple(read_forward_info(live)),
         notes=notes,
+        passes=walk.passes,
         versions={"transformers": transformers.__version__, "torch": torch.__version__.partition("+")[0]},
     )
 
@@ -71,6 +73,7 @@ class _Walk:
         self._pool = NodePool()
         self.module_paths: dict[int, str] = {}
         self.parameter_paths: dict[int, list[str]] = {}
+        self.passes: dict[str, tuple[int | None, ...]] = {}
 
     def node(self, module: nn.Module, path: str) -> ModuleNode:
         self.module_paths.setdefault(id(module), path)
@@ -78,6 +81,7 @@ class _Walk:
         for name, _ in parameters:
             paths = self.parameter_paths.setdefault(id(module._parameters[name]), [])  # noqa: SLF001
             paths.append(join(path, name))
+        self.passes |= {join(path, name): passes for name, passes in read_passes(module).items()}
         children = tuple(
             (name, self.node(child, join(path, name)))
             for name, child in module._modules.items()  # noqa: SLF001 - named_children() omits shared ones

@@ -18,7 +18,9 @@ def heads(attention: Attention) -> str:
     counts = []
     if attention.heads:
         width = f" of {attention.head_width}" if attention.head_width else ""
-        counts.append(plural(attention.heads, "head") + width)
+        counts.append(plural(attention.heads, "value head" if attention.key_heads else "head") + width)
+    if attention.key_heads:
+        counts.append(plural(attention.key_heads, "key head"))
     if attention.key_value_heads and attention.key_value_heads != attention.heads:
         counts.append(plural(attention.key_value_heads, "key-value head"))
     return ", ".join(counts)

@@ -15,7 +15,8 @@ _MAX_NAMED_KINDS = 5
 
 def stack_cell(stack: LayerStack) -> Cell:
     """`24 layers`; of several kinds `32 layers: 3 x linear attention + 1 x full attention, 8 times`."""
-    count = text(values.plural(stack.count, "layer"))
+    repeats = passes_text(stack)
+    count = text(values.plural(stack.count, "layer") + (f" ({repeats})" if repeats else ""))
     if len(stack.kinds) < 2:  # noqa: PLR2004 - one kind needs no pattern
         return count
     number_of_kinds = text(f" of {len(stack.kinds)} kinds")
@@ -29,6 +30,17 @@ def stack_cell(stack: LayerStack) -> Cell:
     if names is not None:
         return concat(count, text(": "), order_cell([name_cell(names[kind]) for kind in stack.order]))
     return concat(count, number_of_kinds, text(": "), order_cell([text(f"kind {kind + 1}") for kind in stack.order]))
+
+
+def passes_text(stack: LayerStack) -> str:
+    """`layers 6 to 17 run 3 times`; empty if each layer runs once."""
+    repeats = [f"run {stack.passes} times"] if (stack.passes or 1) > 1 else []
+    for loop in stack.loops:
+        layers = f"layer {loop.first}" if loop.first == loop.last else f"layers {loop.first} to {loop.last}"
+        runs = "runs" if loop.first == loop.last else "run"
+        times = f"{loop.passes} times" if loop.passes else ""
+        repeats.append(f"{layers} {runs} {times}" if times else f"{layers} never {runs}")
+    return ", ".join(repeats)
 
 
 def distinct(layers: Sequence[Layer], describe: Callable[[Layer], Cell]) -> Cell:
