@@ -48,7 +48,7 @@ def reads_features(tree: ModuleTree, backbone: TextBackbone | None, *, has_head:
     """
     contrastive = bool(contrastive_parameters(tree))
     if _is_guessed(tree):
-        return has_head or not contrastive
+        return has_head or bool(tree.unknowns.shapes) or (backbone is not None and not contrastive)
     if backbone is None:
         return False
     if any(statement.step != "codes" for statement in fusion_statements(tree.forward_info)):
