@@ -127,6 +127,25 @@ def test_a_head_for_scores_is_a_task_head(name):
     assert found["lm_head"] == [("lm_head",)]
 
 
+def test_a_head_inside_the_language_models_wrapper_is_a_task_head():
+    inner = module("TextForReward", model=text(), v_head=linear(TEXT, 1))
+    found = roles(
+        without_text_output("?Reward", vision_model=tower(), mlp1=linear(VISION, TEXT), language_model=inner)
+    )
+    assert found["task_head"] == [("language_model.v_head",)]
+    assert found["language_model"] == [("language_model.model",)]
+    assert found["projector"] == [("mlp1",)]
+
+
+def test_a_segmenter_from_headers_keeps_its_decoder_whole():
+    decoder = module(
+        "?Decoder", transformer=module("?T", layers=layers(VISION), norm=norm(VISION)), iou_head=linear(VISION, 4)
+    )
+    children = {"vision_encoder": tower("?Encoder"), "prompt_encoder": table(4, VISION), "mask_decoder": decoder}
+    found = roles(ModuleTree(module("?Model", **children)))
+    assert found == {"vision_encoder": [("vision_encoder",)], "task_head": [("mask_decoder",)]}
+
+
 def test_a_module_that_forward_uses_before_the_model_is_not_behind_it():
     root = module("?Model", state_proj=linear(8, TEXT), model=vision_language(), out_proj=linear(TEXT, 8))
     root = replace(root, forward_order=("state_proj", "model", "out_proj"))

@@ -20,6 +20,7 @@ from vlm_inspect.builders.transformers import build
 from vlm_inspect.core.architecture import ENCODERS, Role
 from vlm_inspect.core.errors import VlmInspectError
 from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.module_tree import is_below
 
 RESNET = {"backbone_config": {"model_type": "resnet", "out_features": ["stage4"]}}
 THREE_STAGES = {"backbone_config": {"model_type": "resnet", "out_features": ["stage2", "stage3", "stage4"]}}
@@ -121,7 +122,11 @@ def _two_configs():
 def test_a_tower_alone_is_one_component(class_name, model_type, role):
     record = described(class_name, model_type)
     assert [part.role for part in record.components] == [role]
-    assert record.components[0].parameters == record.parameters.total
+    (tower,) = record.components
+    assert tower.parameters == record.parameters.total
+    stacks = [stack.path for stack in tower.stacks]
+    assert stacks
+    assert not [stage.path for stage in tower.extra_modules if any(is_below(stage.path, stack) for stack in stacks)]
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,14 @@ def test_a_type_without_an_architecture_is_built_by_its_auto_class():
     assert "names no architecture" in tree.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("model_type", "class_name"),
+    [("colpali", "ColPaliForRetrieval"), ("superpoint", "SuperPointForKeypointDetection"), ("vit", "ViTModel")],
+)
+def test_a_type_that_only_has_a_class_for_a_task_is_built_by_it(model_type, class_name):
+    assert build.build({"model_type": model_type}, "org/name").root.class_name == class_name
+
+
 def test_an_architecture_without_a_type_is_built_from_its_own_configuration():
     tree = build.build({"architectures": ["LlavaForConditionalGeneration"]}, "org/name")
     assert tree.root.class_name == "LlavaForConditionalGeneration"

@@ -70,7 +70,8 @@ def describe_component(
     described = {stack.path for stack in stacks} | others
     embeddings = tuple(_embeddings(tree, assignment, others, described))
     embedded = {stage.path for stage in embeddings}
-    extra = other_modules(tree, modules, described, embedded) if role not in _WITHOUT_EXTRA_MODULES else ()
+    rest = [(path, node) for path, node in modules if path not in described]  # layers may be a module of their own
+    extra = other_modules(tree, rest, described, embedded) if role not in _WITHOUT_EXTRA_MODULES else ()
     inactive, why_unknown = inactive_parameters(tree, stacks)
     tied = _tied_parameter(tree, paths[0]) if role is Role.LM_HEAD else None
     stages = _stages(tree, assignment)

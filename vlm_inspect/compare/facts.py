@@ -123,7 +123,7 @@ def _known(component: records.Component) -> Named:
     yield "width", component.width
     if component.role is records.Role.LM_HEAD:
         yield from _head(component)
-    elif component.role is records.Role.PROJECTOR:
+    elif component.role in {records.Role.PROJECTOR, records.Role.TASK_HEAD}:
         yield from _projector(component.stages)
     else:
         yield from _embeddings(component)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 from msgspec import Struct
@@ -21,6 +22,7 @@ from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join
 
 _PIXEL_CHANNELS = frozenset({3, 4})  # red, green, blue and at most one more
 _SOUND_CHANNELS = frozenset({1})
+_MASK = re.compile(r"(^|[._])mask")
 _SMALLEST_VOCABULARY = 17  # smaller tables are token types (BERT's two segments)
 
 
@@ -102,7 +104,7 @@ def _first_convolution(
     node: ModuleNode, path: str, in_channels: frozenset[int], *, fewest_dimensions: int
 ) -> str | None:
     for at, child in distinct_modules(node, path):
-        if "mask" in at:  # a segmenter reads masks by convolutions of one channel or of few
+        if _MASK.search(at):  # a segmenter reads masks by convolutions of one channel or of few
             continue
         channels, kernel = convolution_channels(child), child.attribute("kernel_size")
         dimensions = len(kernel) if isinstance(kernel, tuple) else 0

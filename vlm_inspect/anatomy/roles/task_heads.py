@@ -49,15 +49,16 @@ def reads_features(tree: ModuleTree, backbone: TextBackbone | None, *, has_head:
     """
     contrastive = bool(contrastive_parameters(tree))
     if _is_guessed(tree):
-        return has_head or not contrastive
+        return has_head or bool(tree.unknowns.shapes) or (backbone is not None and not contrastive)
     if backbone is None:
         return False
+    generates = has_head and "MaskedLM" not in tree.root.class_name
+    if generates and not contrastive:
+        return True
     inserts = any(statement.step != "codes" for statement in fusion_statements(tree.forward_info))
     if inserts and (has_head or not contrastive):  # FLAVA joins the features of both towers in a third module
         return True
-    generates = has_head and "MaskedLM" not in tree.root.class_name
-    in_layers = _reads_in_layers(tree, backbone)
-    return generates and in_layers if contrastive else generates or in_layers
+    return (generates or not contrastive) and _reads_in_layers(tree, backbone)
 
 
 def _is_guessed(tree: ModuleTree) -> bool:

@@ -126,7 +126,9 @@ def _auto_class_names(model_type: str | None) -> Iterator[str]:
     """The names of the classes that transformers' auto classes build for a type."""
     from transformers.models.auto import modeling_auto
 
-    for mapping in _AUTO_MAPPINGS:
+    tasks = (name for name in vars(modeling_auto) if name.startswith("MODEL_FOR_") and name.endswith("_MAPPING_NAMES"))
+    # some types have a class for a task alone (ColPali, Depth Anything)
+    for mapping in dict.fromkeys((*_AUTO_MAPPINGS, *tasks)):
         names = getattr(modeling_auto, mapping, {}).get(model_type, ())
         yield from (names,) if isinstance(names, str) else names
 
