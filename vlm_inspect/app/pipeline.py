@@ -195,10 +195,16 @@ def _cache_key(builder: Builder, checkpoint: Checkpoint, options: InspectOptions
 def _from_config(checkpoint: Checkpoint, reason: NotNativeError | None, notes: tuple[str, ...]) -> Inspection:
     from vlm_inspect.anatomy.config_only import describe_config
 
+    on_request = reason is None
     if reason is None:
         model = checkpoint.identity.id
         reason = NotNativeError("the builder config builds nothing.", model=model, short="not built")
-    return Inspection(describe_config(checkpoint, reason), None, notes, reason.message)
+    try:
+        record = describe_config(checkpoint, reason, on_request=on_request)
+    except NotNativeError as error:  # the notes say why the headers were not read
+        message = " ".join((error.message, *notes[len(checkpoint.notes) :]))
+        raise NotNativeError(message, hint=error.hint, model=error.model, short=error.short) from error
+    return Inspection(record, None, notes, reason.message)
 
 
 def _from_snapshot(snapshot: Snapshot) -> Inspection:
