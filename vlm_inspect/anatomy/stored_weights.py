@@ -71,7 +71,10 @@ def _list_notes(
 ) -> Iterator[str]:
     written = {name.rstrip("*").rstrip("."): name for name in names}
     modules = {path: node.class_name for path, node in tree.root.walk() if node.parameters and path}
-    sparing = {path: _sparing(path, written, by_segment=by_segment) for path in modules}
+    starts, ends = {name.partition(".")[0] for name in written}, tuple(name.rpartition(".")[2] for name in written)
+    # a large model has many modules, and most of them are in no list
+    candidates = (path for path in modules if by_segment or path.partition(".")[0] in starts or path.endswith(ends))
+    sparing = {path: _sparing(path, written, by_segment=by_segment) for path in candidates}
     # such a list may name classes, too
     used = {*modules.values(), *(name for found in sparing.values() for name in found)}
     unused = [name for plain, name in written.items() if plain not in used]
