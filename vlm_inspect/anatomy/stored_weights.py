@@ -111,10 +111,9 @@ def _dtype_note(tree: ModuleTree) -> Iterator[str]:
     for stored in tree.stored_bytes.values():
         if not any(map(QUANTIZED_DTYPE.search, stored)):
             sizes.update(stored)
-    stated = {_DTYPES.get(str(tree.config.get(key)).removeprefix("torch.")) for key in ("dtype", "torch_dtype")} - {
-        None
-    }
+    names = (str(tree.config.get(key)).removeprefix("torch.") for key in ("dtype", "torch_dtype"))
+    stated = {_DTYPES[name]: name for name in names if name in _DTYPES}
     plain = {dtype: size for dtype, size in sizes.items() if dtype in _DTYPES.values()}
     main = max(plain, key=plain.__getitem__, default=None)
     if main is not None and stated and main not in stated and plain[main] > _MOST * sum(plain.values()):
-        yield f"Its configuration says {stated.pop()}, and most of its weights are stored as {main}."
+        yield f"Its configuration says {next(iter(stated.values()))}, and most of its weights are stored as {main}."

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # comparing snapshot files needs no cache
     from vlm_inspect.storage.snapshots import SnapshotFile
 
 _DEFAULTS = InspectOptions()
+_CONFIG_ONLY = "answered from config.json alone: "
 
 
 class ResolvedModel(Struct, frozen=True):
@@ -123,7 +124,7 @@ def build_result(
             if isinstance(error, NotNativeError):
                 reason = error
             else:
-                notes = (*notes, f"answered from config.json alone: {error.message}")
+                notes = (*notes, f"{_CONFIG_ONLY}{error.message}")
         else:
             return Inspection(result.architecture, result.tree, (*notes, *result.notes))
     return _from_config(checkpoint, reason, notes)
@@ -201,8 +202,9 @@ def _from_config(checkpoint: Checkpoint, reason: NotNativeError | None, notes: t
         reason = NotNativeError("the builder config builds nothing.", model=model, short="not built")
     try:
         record = describe_config(checkpoint, reason, on_request=on_request)
-    except NotNativeError as error:  # the notes say why the headers were not read
-        message = " ".join((error.message, *notes[len(checkpoint.notes) :]))
+    except NotNativeError as error:
+        unread = (note.removeprefix(_CONFIG_ONLY) for note in notes if note.startswith(_CONFIG_ONLY))
+        message = " ".join((error.message, *(f"Its headers were not read: {why}" for why in unread)))
         raise NotNativeError(message, hint=error.hint, model=error.model, short=error.short) from error
     return Inspection(record, None, notes, reason.message)
 
