@@ -135,7 +135,7 @@ def test_the_language_model_is_unknown_where_nothing_shows_it():
     nameless = {name.replace("text.", "part."): shape for name, shape in BODY.items()}
     record = described({"architectures": ["TinyVLM"], "model_type": "tiny_vlm"}, nameless)
     assert not record.by_role(Role.LANGUAGE_MODEL)
-    assert {"language_model", "lm_head", "kind"} <= record.unknown.keys()
+    assert {"language_model", "lm_head"} <= record.unknown.keys()
     assert not record.absent
     assert record.unknown["language_model"] == "no name, class or shape shows the purpose of part"
 

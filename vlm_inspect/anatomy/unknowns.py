@@ -75,7 +75,8 @@ def apply_unknowns(architecture: Architecture, tree: ModuleTree) -> Architecture
 
 
 def _largest_without_role(components: Sequence[Component]) -> str | None:
-    others = [part for part in components if part.role is Role.OTHER and part.parameters]
+    """The path of the largest module whose purpose does not show; layers behind an encoder may be anything."""
+    others = [part for part in components if part.role is Role.OTHER or (part.role is Role.TASK_HEAD and part.stacks)]
     return max(others, key=lambda part: part.parameters or 0).paths[0] if others else None
 
 
