@@ -140,6 +140,15 @@ def test_the_language_model_is_unknown_where_nothing_shows_it():
     assert record.unknown["language_model"] == "no name, class or shape shows the purpose of part"
 
 
+def test_code_of_the_repository_is_the_next_step_where_no_language_model_shows():
+    nameless = {name.replace("text.", "part."): shape for name, shape in BODY.items()}
+    config = {"architectures": ["TinyVLM"], "model_type": "tiny_vlm"}
+    code = {"auto_map": {"AutoModel": "modeling_tiny.TinyVLM"}}
+    assert not any("--trust-remote-code" in note for note in described(config, nameless).notes)
+    assert any("--trust-remote-code" in note for note in described({**config, **code}, nameless).notes)
+    assert not any("--trust-remote-code" in note for note in described({**config, **code}, tiny_vlm.SHAPES).notes)
+
+
 def test_layers_of_another_width_than_the_head_are_no_language_model():
     record = described(tiny_vlm.CONFIG, {**BODY, "lm_head.weight": (1000, 48)})
     assert [text.paths for text in record.by_role(Role.LANGUAGE_MODEL)] in ([], [("text",)])
