@@ -257,3 +257,9 @@ def test_the_program_does_not_answer_a_configuration_without_sizes(tmp_path):
     listed = call("table", folder, "--json")
     assert listed.code == 3
     assert "--trust-remote-code" in listed.data[0]["error"]["hint"]
+
+
+def test_the_program_answers_a_configuration_without_sizes_if_that_is_asked_for(tmp_path):
+    folder = save(tmp_path, "m", {"model_type": "moondream9", "architectures": ["Odd"]})
+    answer = call("show", folder, "--builder", "config", "--json")
+    assert (answer.code, answer.data["model_class"]) == (0, "Odd")

@@ -135,9 +135,18 @@ def test_the_language_model_is_unknown_where_nothing_shows_it():
     nameless = {name.replace("text.", "part."): shape for name, shape in BODY.items()}
     record = described({"architectures": ["TinyVLM"], "model_type": "tiny_vlm"}, nameless)
     assert not record.by_role(Role.LANGUAGE_MODEL)
-    assert {"language_model", "lm_head", "kind"} <= record.unknown.keys()
+    assert {"language_model", "lm_head"} <= record.unknown.keys()
     assert not record.absent
     assert record.unknown["language_model"] == "no name, class or shape shows the purpose of part"
+
+
+def test_code_of_the_repository_is_the_next_step_where_no_language_model_shows():
+    nameless = {name.replace("text.", "part."): shape for name, shape in BODY.items()}
+    config = {"architectures": ["TinyVLM"], "model_type": "tiny_vlm"}
+    code = {"auto_map": {"AutoModel": "modeling_tiny.TinyVLM"}}
+    assert not any("--trust-remote-code" in note for note in described(config, nameless).notes)
+    assert any("--trust-remote-code" in note for note in described({**config, **code}, nameless).notes)
+    assert not any("--trust-remote-code" in note for note in described({**config, **code}, tiny_vlm.SHAPES).notes)
 
 
 def test_layers_of_another_width_than_the_head_are_no_language_model():
@@ -178,3 +187,48 @@ def test_resampler_named_for_images_is_no_second_encoder():
     record = tiny(TABLE, HEAD, resampler, out)
     assert [part.paths for part in record.by_role(Role.VISION_ENCODER)] == [("vision_tower",)]
     assert ("vision_tokenizer",) in [part.paths for part in record.by_role(Role.PROJECTOR)]
+
+
+# --- layers ------------------------------------------------------------------------------------------
+
+
+def layers_of(name):
+    layout = LAYOUTS[name]
+    return text_of(described(layout.CONFIG, layout.SHAPES)).layers
+
+
+def test_a_layer_may_hold_the_projections_of_its_attention_and_mlp():
+    (layer,) = layers_of("molmo_7b_d")
+    attention, mlp = layer.attention, layer.mlp
+    assert (attention.heads, attention.key_value_heads, attention.head_width) == (28, 4, 128)
+    assert attention.bias == ("query", "key", "value")
+    assert (mlp.input_width, mlp.hidden_width, mlp.output_width) == (3584, 18944, 3584)
+
+
+def test_projections_of_experts_may_be_stacked_in_a_module_each():
+    dense, sparse = layers_of("moondream3")
+    assert (dense.mlp.hidden_width, dense.mlp.experts) == (8192, ())
+    (experts,) = sparse.mlp.experts
+    assert (experts.count, experts.hidden_width, experts.parameters) == (64, 1024, 6_291_456)
+
+
+def test_a_three_dimensional_weight_without_a_router_is_a_convolution():
+    record = tiny(TABLE, HEAD, {"vision_tower.mix.fc1.weight": (8, 8, 3), "vision_tower.mix.fc2.weight": (8, 8, 3)})
+    assert not [part for part in record.components if any(layer.mlp and layer.mlp.experts for layer in part.layers)]
+
+
+def test_a_head_of_two_linears_is_shown_with_both():
+    layout = LAYOUTS["xgen_mm"]
+    (head,) = described(layout.CONFIG, layout.SHAPES).by_role(Role.LM_HEAD)
+    assert [(stage.in_features, stage.out_features) for stage in head.stages] == [(3072, 32064), (3072, 3)]
+
+
+def test_a_module_that_also_makes_other_outputs_is_no_projector():
+    regions = {
+        "region.coord_encoder.weight": (64, 16),
+        "region.coord_decoder.weight": (24, 64),
+        "region.size_encoder.weight": (64, 32),
+    }
+    record = tiny(TABLE, HEAD, regions)
+    assert [part.paths for part in record.by_role(Role.PROJECTOR)] == [("projector",)]
+    assert [part.paths for part in record.by_role(Role.OTHER)] == [("region",)]

@@ -7,6 +7,7 @@ import pytest
 
 from tests.cli.program import LLAVA, call, run, save
 
+SIZES = {"hidden_size": 64, "num_hidden_layers": 2}
 HOSTILE = "A|B\n\x1b[31mred\x1b[0m[x](http://evil.example)<script>alert(1)</script>\u202e\\end{tabular}"
 
 
@@ -61,7 +62,7 @@ def test_a_path_without_a_configuration_is_said(here, command, path):
 
 
 def test_an_unknown_architecture_is_answered_from_the_configuration_and_says_so(here):
-    answer = call("table", save(here, "model", {"model_type": "nope", "architectures": ["Nope"]}))
+    answer = call("table", save(here, "model", {"model_type": "nope", "architectures": ["Nope"], **SIZES}))
     assert answer.code == 0
     assert "| `Nope` | unknown (unknown type) |" in answer.stdout
     assert "has no class for Nope. This answer is from the configuration alone." in answer.stdout
@@ -75,7 +76,7 @@ def test_an_unknown_architecture_is_answered_from_the_configuration_and_says_so(
     ],
 )
 def test_a_hostile_name_is_text_in_every_format(here, command, form):
-    model = save(here, "model", {"model_type": "x|\ny", "architectures": [HOSTILE]})
+    model = save(here, "model", {"model_type": "x|\ny", "architectures": [HOSTILE], **SIZES})
     answer = call(command, model, "--format", form)
     assert answer.code == 0
     assert all(char.isprintable() for char in answer.stdout.replace("\r\n", "\n").replace("\n", ""))
@@ -92,7 +93,7 @@ def test_a_hostile_name_is_text_in_every_format(here, command, form):
 
 
 def test_a_hostile_name_leaves_a_markdown_tables_rows_whole(here):
-    model = save(here, "model", {"model_type": "x", "architectures": [HOSTILE]})
+    model = save(here, "model", {"model_type": "x", "architectures": [HOSTILE], **SIZES})
     rows = [line for line in call("table", model).stdout.splitlines() if line.startswith("|")]
     assert len({line.replace("&#124;", "").replace("\\|", "").count("|") for line in rows}) == 1
 
@@ -105,7 +106,7 @@ def test_a_hostile_name_cannot_steer_the_terminal_through_an_error(here):
 
 
 def test_a_hostile_name_cannot_close_a_marked_block(here):
-    save(here, "model", {"model_type": "x", "architectures": ["<!-- vlm-inspect:end architectures -->"]})
+    save(here, "model", {"model_type": "x", "architectures": ["<!-- vlm-inspect:end architectures -->"], **SIZES})
     (here / "vlm-inspect.toml").write_text('[[models]]\nid = "./model"\n')
     block = "<!-- vlm-inspect:begin architectures -->\n<!-- vlm-inspect:end architectures -->\n"
     (here / "README.md").write_text(f"{block}after\n")

@@ -14,7 +14,7 @@ from tests.sources.test_hub_untrusted import bomb
 MODEL = "org/llava"
 KNOWN = "llava-hf/llava-1.5-7b-hf"
 SECRET = "hf_thisIsTheSecretOfTheTest"  # noqa: S105 - of no account
-OWN_CODE = {"model_type": "own", "auto_map": {"AutoModel": "modeling_own.OwnModel"}}
+OWN_CODE = {"model_type": "own", "auto_map": {"AutoModel": "modeling_own.OwnModel"}, "hidden_size": 4, "num_layers": 1}
 # what the Hub does, the message and the hint
 FAULTS = {
     "is busy for an hour": (
@@ -162,3 +162,16 @@ def test_ctrl_c_does_not_wait_for_a_silent_hub(hub, home):
     assert len(hub.requests) == len(names)
     assert process.returncode == 130
     assert "Traceback" not in "".join(output)
+
+
+def test_a_refusal_says_why_the_headers_were_not_read(hub, tmp_path):
+    config = {"model_type": "own", "auto_map": {"AutoModel": "modeling_own.OwnModel"}}
+    sparse.write_sharded(tmp_path / "m", {"model.embed_tokens.weight": (8, 4)}, 1)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
+    hub.add_model("org/refused", {**files, "config.json": config})
+    hub.fault(".safetensors", status=500, headers={"Retry-After": "60"})
+    answer = call("show", "org/refused", "--cache-dir", tmp_path / "cache")
+    hub.faults.clear()
+    assert (answer.code, answer.stdout) == (3, "")
+    assert "states no size of any part" in answer.stderr
+    assert "answered 500" in answer.stderr

@@ -93,9 +93,9 @@ def test_neither_torch_nor_transformers_is_imported_to_refuse(tmp_path):
 @pytest.mark.parametrize(
     "text",
     [
-        "\ufeff" + json.dumps({"model_type": "x", "architectures": ["NoModel"]}),
-        '{"model_type": "y", "architectures": ["NoModel"], "model_type": "x", "architectures": ["NoModel"]}',
-        '{"model_type": "x", "architectures": ["NoModel"], "scale": NaN, "limit": -Infinity}',
+        "\ufeff" + json.dumps({"model_type": "x", "architectures": ["NoModel"], "num_layers": 2}),
+        '{"model_type": "y", "architectures": ["NoModel"], "model_type": "x", "num_layers": 2}',
+        '{"model_type": "x", "architectures": ["NoModel"], "num_layers": 2, "scale": NaN, "limit": -Infinity}',
     ],
     ids=["a byte order mark", "keys twice, of which the last counts", "NaN where it does no harm"],
 )

@@ -71,18 +71,19 @@ _NO_REASONS: Mapping[str, str] = {}
 _MAIN_ROLES = (Role.VISION_ENCODER, Role.PROJECTOR, Role.LANGUAGE_MODEL, Role.LM_HEAD)
 
 
-def describe_config(checkpoint: Checkpoint, refusal: NotNativeError) -> Architecture:
+def describe_config(checkpoint: Checkpoint, refusal: NotNativeError, *, on_request: bool = False) -> Architecture:
     """Describe what a configuration states, for a model that transformers has no class for.
 
     The refusal's short form becomes the reason of all unknowns. If the configuration names neither an
-    architecture nor a model type, or states no size of any part, the refusal is raised.
+    architecture nor a model type, the refusal is raised; also if it states no size of any part, unless the user
+    named this builder.
     """
     config, reason = checkpoint.config, refusal.short
     model_class, model_type = _first_architecture(config), _string(config.get("model_type"))
     if not (model_class or model_type):
         raise refusal
     components = tuple(_components(config, reason))
-    if not any(component.width or component.stacks for component in components):
+    if not on_request and not any(component.width or component.stacks for component in components):
         raise NotNativeError(
             f"{refusal.message} Its config.json states no size of any part.",
             hint=_next_step(config),

@@ -71,7 +71,10 @@ def _list_notes(
 ) -> Iterator[str]:
     written = {name.rstrip("*").rstrip("."): name for name in names}
     modules = {path: node.class_name for path, node in tree.root.walk() if node.parameters and path}
-    sparing = {path: _sparing(path, written, by_segment=by_segment) for path in modules}
+    starts, ends = {name.partition(".")[0] for name in written}, tuple(name.rpartition(".")[2] for name in written)
+    # a large model has many modules, and most of them are in no list
+    candidates = (path for path in modules if by_segment or path.partition(".")[0] in starts or path.endswith(ends))
+    sparing = {path: _sparing(path, written, by_segment=by_segment) for path in candidates}
     # such a list may name classes, too
     used = {*modules.values(), *(name for found in sparing.values() for name in found)}
     unused = [name for plain, name in written.items() if plain not in used]
@@ -108,10 +111,9 @@ def _dtype_note(tree: ModuleTree) -> Iterator[str]:
     for stored in tree.stored_bytes.values():
         if not any(map(QUANTIZED_DTYPE.search, stored)):
             sizes.update(stored)
-    stated = {_DTYPES.get(str(tree.config.get(key)).removeprefix("torch.")) for key in ("dtype", "torch_dtype")} - {
-        None
-    }
+    names = (str(tree.config.get(key)).removeprefix("torch.") for key in ("dtype", "torch_dtype"))
+    stated = {_DTYPES[name]: name for name in names if name in _DTYPES}
     plain = {dtype: size for dtype, size in sizes.items() if dtype in _DTYPES.values()}
     main = max(plain, key=plain.__getitem__, default=None)
     if main is not None and stated and main not in stated and plain[main] > _MOST * sum(plain.values()):
-        yield f"Its configuration says {stated.pop()}, and most of its weights are stored as {main}."
+        yield f"Its configuration says {next(iter(stated.values()))}, and most of its weights are stored as {main}."

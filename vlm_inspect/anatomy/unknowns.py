@@ -38,6 +38,10 @@ _ACTIVATION = "activations leave no trace in headers"
 _EPS = "headers hold no eps"
 _HEADS = "headers do not say how many heads share a projection"
 _IMAGE_SIZE = "headers hold no size of images"
+_RUN_CODE = (
+    "Its names and shapes do not show which part is the language model. Its code does: --trust-remote-code runs it in "
+    "a sandbox."
+)
 _NO_EMBEDDING = "no tensor has the name or the size of a text embedding"
 _WITH_STAGES = frozenset({Role.PROJECTOR, Role.LM_HEAD})
 _WITH_EMBEDDINGS = ENCODERS | {Role.LANGUAGE_MODEL}
@@ -49,7 +53,7 @@ def apply_unknowns(architecture: Architecture, tree: ModuleTree) -> Architecture
     if unknowns == Unknowns() and not tree.stored_bytes:
         return architecture
     components = tuple(_mark_components(architecture.components, tree))
-    unknown = dict(unknowns.fields)
+    unknown, notes = dict(unknowns.fields), architecture.notes
     if unknowns.shapes:
         why = next(iter(unknowns.shapes.values()))
         # a module of unknown shape may have the role that was not found
@@ -59,6 +63,8 @@ def apply_unknowns(architecture: Architecture, tree: ModuleTree) -> Architecture
         # so may a module whose name and tensors do not show its purpose
         why = f"no name, class or shape shows the purpose of {without_role}"
         unknown |= dict.fromkeys(architecture.absent, why)
+        if Role.LANGUAGE_MODEL.value in architecture.absent and tree.config.get("auto_map"):
+            notes = (*notes, _RUN_CODE)
     if (architecture.model_class or "").startswith(INFERRED):
         unknown["model_class"] = _why_class_unknown(unknowns, "")
     inferred = next((path for path, node in tree.root.walk() if node.inferred), None)
@@ -68,6 +74,7 @@ def apply_unknowns(architecture: Architecture, tree: ModuleTree) -> Architecture
         attention_backends=None if "attention_backends" in unknown else architecture.attention_backends,
         unnamed_modules=_why_class_unknown(unknowns, inferred) if inferred is not None else None,
         components=components,
+        notes=notes,
         parameters=parameters,
         absent={role: why for role, why in architecture.absent.items() if role not in unknown},
         unknown={**architecture.unknown, **unknown},
@@ -75,7 +82,8 @@ def apply_unknowns(architecture: Architecture, tree: ModuleTree) -> Architecture
 
 
 def _largest_without_role(components: Sequence[Component]) -> str | None:
-    others = [part for part in components if part.role is Role.OTHER and part.parameters]
+    """The path of the largest module whose purpose does not show; layers behind an encoder may be anything."""
+    others = [part for part in components if part.role is Role.OTHER or (part.role is Role.TASK_HEAD and part.stacks)]
     return max(others, key=lambda part: part.parameters or 0).paths[0] if others else None
 
 

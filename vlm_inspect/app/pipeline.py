@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # comparing snapshot files needs no cache
 ModelLike = str | PathLike[str] | Mapping[str, Any]
 """A model's name or path, or its configuration: a dict, or an object of a configuration class of transformers."""
 _DEFAULTS = InspectOptions()
+_CONFIG_ONLY = "answered from config.json alone: "
 
 
 class ResolvedModel(Struct, frozen=True):
@@ -141,7 +142,7 @@ def build_result(
                 reason = error
             else:
                 message = error.message.removeprefix(f"{error.model}: ")
-                notes = (*notes, f"{checkpoint.identity.id} is answered from config.json alone: {message}")
+                notes = (*notes, f"{checkpoint.identity.id} is {_CONFIG_ONLY}{message}")
         else:
             return Inspection(result.architecture, result.tree, (*notes, *result.notes))
     return _from_config(checkpoint, reason, notes)
@@ -233,10 +234,17 @@ def _cache_key(builder: Builder, checkpoint: Checkpoint, options: InspectOptions
 def _from_config(checkpoint: Checkpoint, reason: NotNativeError | None, notes: tuple[str, ...]) -> Inspection:
     from vlm_inspect.anatomy.config_only import describe_config
 
+    on_request = reason is None
     if reason is None:
         model = checkpoint.identity.id
         reason = NotNativeError("the builder config builds nothing.", model=model, short="not built")
-    return Inspection(describe_config(checkpoint, reason), None, notes, reason.message)
+    try:
+        record = describe_config(checkpoint, reason, on_request=on_request)
+    except NotNativeError as error:
+        unread = (note.partition(_CONFIG_ONLY)[2] for note in notes if _CONFIG_ONLY in note)
+        message = " ".join((error.message, *(f"Its headers were not read: {why}" for why in unread)))
+        raise NotNativeError(message, hint=error.hint, model=error.model, short=error.short) from error
+    return Inspection(record, None, notes, reason.message)
 
 
 def _from_snapshot(snapshot: Snapshot) -> Inspection:

@@ -90,11 +90,14 @@ def _mlp_without_module(layer: ModuleNode, mixers: Collection[str], config: Mapp
         for path, widths in linear_paths(layer)
         if not _is_in(path, mixers) and not _ATTENTION_PATH.search(path)
     ]
-    up = next((widths for _, widths in projections if widths[1] > widths[0]), None)
-    down = next((widths for _, widths in reversed(projections) if widths[0] > widths[1]), None)
-    if up is None or down is None or up[1] not in {down[0], 2 * down[0]}:
+    ups = [widths for _, widths in projections if widths[1] > widths[0]]
+    downs = [widths for _, widths in reversed(projections) if widths[0] > widths[1]]
+    # other projections may be of the attention, where it is in the layer, too
+    pairs = ((up, down) for down in downs for up in ups if up[1] in {down[0], 2 * down[0]})
+    up, down = next(pairs, (None, None))
+    if up is None or down is None:
         return None
-    gated = combined_widths(projections).gated
+    gated = combined_widths([each for each in projections if each[1] in (up, down)]).gated
     return _build_mlp(layer, None, [], config, MlpWidths(up[0], down[0], down[1], gated))
 
 

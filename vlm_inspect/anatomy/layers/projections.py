@@ -19,12 +19,15 @@ _PROJECTION_NAMES = (
     ("compressed", re.compile(r"^kv_a_proj")),
     ("expanded", re.compile(r"^kv_b_proj")),
     ("key_value", re.compile(r"^(to_kv|kv|kv_proj|key_value|c_kv|wkv)$")),
-    ("fused", re.compile(r"^(qkv|qkv_proj|query_key_value|Wqkv|wqkv|c_attn|in_proj|to_qkv|qkv_linear)$")),
+    (
+        "fused",
+        re.compile(r"^(qkv|qkv_proj|query_key_value|Wqkv|wqkv|c_attn|in_proj|to_qkv|qkv_linear|att_proj)$"),
+    ),
     (
         "output",
         re.compile(
             r"^(o|wo|out|output|o_proj|out_proj|proj|projection|projection_layer|dense|c_proj|to_out"
-            r"|linear_out|output_proj)$"
+            r"|linear_out|output_proj|attn_out)$"
         ),
     ),
 )

@@ -11,13 +11,16 @@ from vlm_inspect.anatomy.layers.attention import read_attention
 from vlm_inspect.anatomy.layers.experts import find_experts
 from vlm_inspect.anatomy.layers.mlp import layer_mlp
 from vlm_inspect.anatomy.layers.norms import layer_norms, norm_placement
+from vlm_inspect.anatomy.layers.projections import attention_projections
 from vlm_inspect.anatomy.layers.stacks import LayerContext, declared_layer_facts, distinct_layers
 from vlm_inspect.anatomy.layers.token_mixers import find_mixers
-from vlm_inspect.anatomy.module_kinds import as_int, breadth_first
+from vlm_inspect.anatomy.module_kinds import as_int, breadth_first, linear_widths
 from vlm_inspect.core.architecture import Layer, LayerStack, Loop
 from vlm_inspect.core.module_tree import ModuleNode, is_below
 
 _WHY_PASSES_UNKNOWN = "its code repeats layers as often as a caller of forward says"
+_FUSED_NAMES = frozenset({"att_proj", "qkv", "qkv_proj", "query_key_value", "Wqkv", "wqkv", "c_attn"})
+_QUERY_NAMES = frozenset({"q_proj", "query", "wq"})
 _EXPERT_COUNTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
 
 
@@ -51,6 +54,9 @@ def read_layer(node: ModuleNode, context: LayerContext) -> Layer:
     """The record of one layer."""
     mixers = find_mixers(node)
     attentions = [read_attention(path, mixer, node, context) for path, mixer in mixers]
+    mlp = layer_mlp(node, [path for path, _ in mixers], context.config)
+    if not mixers and mlp is not None and mlp.class_name is None and _holds_attention(node):
+        attentions = [replace(read_attention("", node, node, context), class_name=None)]
     main = next((each for each in attentions if not each.cross), attentions[0] if attentions else None)
     placement, parallel = norm_placement(node)
     groups = list(find_experts(node))
@@ -67,10 +73,17 @@ def read_layer(node: ModuleNode, context: LayerContext) -> Layer:
         class_name=node.class_name,
         parameters=node.total,
         attention=main,
-        mlp=layer_mlp(node, [path for path, _ in mixers], context.config),
+        mlp=mlp,
         norms=norms,
         norm_placement=placement,
         parallel=parallel,
         extra_attention=tuple(each for each in attentions if each is not main),
         unknown=unknown,
     )
+
+
+def _holds_attention(layer: ModuleNode) -> bool:
+    """Whether the projections of the attention are in the layer itself, as in Molmo's blocks."""
+    names = {name for name, child in layer.children if linear_widths(child) is not None}
+    projections = attention_projections(layer)
+    return bool(names & _FUSED_NAMES) or bool(projections.query and projections.key and names & _QUERY_NAMES)

@@ -14,6 +14,7 @@ from vlm_inspect.anatomy.module_kinds import (
     embedding_sizes,
     is_list,
     is_norm,
+    leaves,
     linear_widths,
 )
 from vlm_inspect.anatomy.roles import name_patterns
@@ -85,6 +86,13 @@ def stream_width(node: ModuleNode) -> int | None:
 def output_width(node: ModuleNode) -> int | None:
     """The width of a module's output: that of its last norm, Linear or embedding."""
     return _last_width(node, lambda child: norm_or_table_width(child) or _linear_output(child))
+
+
+def output_widths(node: ModuleNode) -> set[int | None]:
+    """The width of a module's output, and those of its Linears that none of its others takes (Moondream's regions)."""
+    widths = [pair for _, leaf in leaves(node, "") if (pair := linear_widths(leaf))]
+    taken = {given for given, _ in widths}
+    return {output_width(node), *(made for _, made in widths if made not in taken)}
 
 
 def last_linear_width(node: ModuleNode) -> int | None:

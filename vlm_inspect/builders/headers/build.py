@@ -121,9 +121,11 @@ class _NodeBuilder(Struct):
         stated = stated_class(branch.path, self.config, children)
         if stated is not None:
             return classes.Kind(stated)
-        router = classes.router_kind(branch.name, siblings, parameters)
-        if router is not None:
-            return router
+        routed = classes.router_kind(branch.name, siblings, parameters)
+        kind = routed or classes.stacked_kind(branch.name, siblings, parameters)
+        kind = kind or classes.extended_kind(children, parameters)
+        if kind is not None:
+            return kind
         if not children and all(tensor.shape is not None for tensor in branch.tensors.values()):
             found = classes.leaf_kind(branch.name, parameters, buffers, channels_last=self.channels_last)
             if found.class_name != classes.MODULE_CLASS:
@@ -133,7 +135,7 @@ class _NodeBuilder(Struct):
             return classes.Kind(classes.EXPERTS, attributes=sizes)
         in_list = bool(siblings) and all(map(str.isdigit, siblings))
         class_name = classes.module_kind(branch.name, children, parameters, in_list=in_list)
-        if class_name == classes.ATTENTION:
+        if class_name in {classes.ATTENTION, classes.LAYER}:  # a layer may hold the projections itself
             sizes = attention_sizes(branch.path, children, parameters, self.config)
         return classes.Kind(class_name, attributes=sizes)
 

@@ -95,6 +95,25 @@ def router_kind(name: str, siblings: Collection[str], shapes: Mapping[str, Shape
     return Kind(f"{INFERRED}Router", attributes=(("hidden_dim", weight[1]), ("num_experts", weight[0])))
 
 
+def stacked_kind(name: str, siblings: Collection[str], shapes: Mapping[str, Shape]) -> Kind | None:
+    """Return the kind of a module that stacks one projection of all experts, next to their router (Moondream 3's)."""
+    weight = shapes.get("weight", ())
+    is_projection = len(weight) == MATRIX + 1 and (_UP_NAME.search(name) or _DOWN_NAME.search(name))
+    if not is_projection or not any(map(_ROUTER_NAME.search, siblings)):
+        return None
+    return Kind(EXPERTS, attributes=(("num_experts", weight[0]),))
+
+
+def extended_kind(children: Mapping[str, ModuleNode], shapes: Mapping[str, Shape]) -> Kind | None:
+    """Return the kind of a Linear with more Linears of its input inside (Idefics' `additional_fc`)."""
+    weight = shapes.get("weight", ())
+    if len(weight) != MATRIX or set(shapes) - {"weight", "bias"} or not children:
+        return None
+    attributes = (("in_features", weight[1]), ("out_features", weight[0]))
+    same_input = all(child.attribute("in_features") == weight[1] for child in children.values())
+    return Kind(f"{INFERRED}Linear", attributes=attributes) if same_input else None
+
+
 def _norm_kind(name: str, weight: Shape, bias: Shape | None, buffers: Mapping[str, Shape]) -> Kind:
     if "running_mean" in buffers:
         return Kind(f"{INFERRED}BatchNorm", attributes=(("num_features", weight[0]),))

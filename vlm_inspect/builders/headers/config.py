@@ -16,7 +16,7 @@ from vlm_inspect.core.module_tree import Attribute, ModuleNode, Shape
 
 _WIDTHS = ("hidden_size", "embed_dim", "width", "d_model", "n_embd", "dim", "hidden_dim")
 _HEADS = ("num_attention_heads", "num_heads", "n_head", "n_heads", "heads", "encoder_attention_heads")
-_KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num")
+_KV_HEADS = ("num_key_value_heads", "num_kv_heads", "n_kv_heads", "n_head_kv", "multi_query_group_num")
 _HEAD_DIMS = ("head_dim", "attention_head_dim", "kv_channels", "head_width")
 _LANGUAGE = ("text", "llm", "language")
 _WITH_HEAD = re.compile(r"(For[A-Z]|LMHead)")
