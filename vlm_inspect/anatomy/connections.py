@@ -99,8 +99,11 @@ def _projector(
     tree: ModuleTree, part: Component, components: Components, inputs: Sequence[ModalityInput]
 ) -> _Projector:
     encoders = _encoders_of(part, [each for each in components if each.role in ENCODERS and each.paths])
-    if encoders:
-        modality: Modality | None = "audio" if encoders[0].role is Role.AUDIO_ENCODER else "image"
+    modality: Modality | None
+    if encoders and encoders[0].role is Role.VISION_ENCODER:
+        modality = "video" if modalities_of([last_name(part.paths[0])]) == {"video"} else "image"
+    elif encoders:
+        modality = "audio"
     else:
         named = modalities_of(names_in(part)) or {each.modality for each in inputs}
         modality = next(iter(named - {"video"}), None) if len(named - {"video"}) == 1 else None
@@ -161,7 +164,7 @@ def _follows(later: _Projector, earlier: _Projector, width: int | None) -> bool:
     """
     if not any(each in earlier.encoders for each in later.encoders) and later.encoders != earlier.encoders:
         return False
-    if later.modality != earlier.modality:
+    if (later.modality == "audio") != (earlier.modality == "audio"):
         return False
     taken, given = _input_width(later.part), _output_width(earlier.part)
     if taken is None or given is None:

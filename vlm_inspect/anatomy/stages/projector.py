@@ -133,7 +133,11 @@ def _gated_mlp(node: ModuleNode) -> tuple[str, ...]:
         return _GATED_MLP
     linears = [(name, widths) for name, child in node.children if (widths := linear_widths(child))]
     index = gated_down(linears)
-    if index is None or is_list(node):
+    # a fused projection is a step of its own if the activation between the two is known
+    is_split = len(linears) == len(("up", "down")) and (
+        used_activations(node) or any(is_activation(child) for _, child in node.children)
+    )
+    if index is None or is_list(node) or is_split:
         return ()
     down = linears.pop(index)[0]
     names = (*(name for name, _ in linears), down)
