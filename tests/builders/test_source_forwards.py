@@ -5,6 +5,7 @@ The same code is run on the meta device for the headers, and for the answer that
 
 import importlib.util
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,51 @@ def test_without_the_code_placement_and_positions_stay_unknown(tmp_path):
         assert layer.attention.positions is None
         assert layer.attention.unknown["positions"] == "positions without parameters leave no trace in headers"
     assert "steps" in record.inputs[0].unknown
+
+
+def read_with_forward(body):
+    """The record of a model whose `forward` has this body, and methods that call each other very often."""
+    calls = "".join(
+        f"\n    def m{level}(self):\n" + f"        self.m{level + 1}()\n" * 300 + "        return self.norm\n"
+        for level in range(5)
+    )
+    code = (
+        "from torch import nn\n\n\nclass TinyForCausalLM(nn.Module):\n"
+        "    def __init__(self, config):\n        super().__init__()\n"
+        "        self.norm = nn.LayerNorm(8)\n        self.lm_head = nn.Linear(8, 100)\n"
+        f"{calls}\n    def forward(self, input_ids):\n{body}\n        return self.m0()\n"
+    )
+    tensors = {"norm.weight": (8,), "norm.bias": (8,), "lm_head.weight": (100, 8)}
+    headers = TensorHeaders(
+        tuple(TensorInfo(key, "BF16", shape, 2 * math.prod(shape)) for key, shape in tensors.items())
+    )
+    config = config_of("x") | {"auto_map": {"AutoModelForCausalLM": "modeling_tiny.TinyForCausalLM"}}
+    return build_header_tree(Checkpoint(IDENTITY, config), headers, {"modeling_tiny.py": code})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "        embeds = " + " + ".join(["image_features"] * 3000),
+        "        embeds = " + "not " * 150 + "image_features",
+        "\n".join(f"        v{n + 1} = v{n} + image; v{n}[i] = v{n + 1}" for n in range(5000)),
+        "\n".join("        for i in x: a.append(image); a.append(text)" for _ in range(5000)),
+    ],
+    ids=["sum", "nested", "assignments", "lists"],
+)
+def test_a_forward_longer_than_any_model_is_not_followed(body):
+    start = time.monotonic()
+    tree = read_with_forward(body)
+    assert time.monotonic() - start < 30
+    assert tree.root.class_name == "TinyForCausalLM"
+    assert tree.root.forward_order == ()
+
+
+def test_a_configuration_that_holds_itself_is_searched_once():
+    code = (REPOSITORIES / "llava_style" / "modeling_tiny.py").read_text()
+    code = code.replace("super().__init__(**kwargs)\n", "super().__init__(**kwargs)\n        self.same = self\n", 1)
+    code = code.replace("(cur_input_ids == IMAGE_TOKEN_INDEX)", "(cur_input_ids == self.config.image_token_id)")
+    assert "self.same" in code
+    headers = TensorHeaders((TensorInfo("lm_head.weight", "BF16", (100, 48), 9600),))
+    tree = build_header_tree(Checkpoint(IDENTITY, config_of("x")), headers, {"modeling_tiny.py": code})
+    assert [token.name for info in tree.forward_info for token in info.tokens] == ["image_token_id"]

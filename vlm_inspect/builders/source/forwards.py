@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from vlm_inspect.builders.forward.call_order import ClassSource, Module, UndecidedError
@@ -30,7 +31,9 @@ from vlm_inspect.core.module_tree import ForwardInfo, FusionOp, TokenRead
 
 _MACHINERY = (f"{PACKAGE}.modeling_", f"{PACKAGE}.generation", f"{PACKAGE}.utils")  # of all models
 _NO_METHODS = frozenset({"staticmethod", "classmethod", "property"})
-_MOST_FUNCTIONS = 100  # that one `forward` reaches
+# of all functions that one `forward` reaches; Phi-3-vision has 3,000
+_MOST_SYNTAX_NODES = 20_000
+_MOST_CONFIGS = 50
 
 
 class ForwardReader:
@@ -83,16 +86,21 @@ class ForwardReader:
             or (_is_whole_model(self._bases(what)) and any(_reads_text(function) for _, function in reached))
         ):
             return (), ()
-        joins = [each for where, function in reached for each in joins_in(function, where)]
+        joins: list[FusionOp] = []
+        with suppress(RecursionError):  # an expression of very many terms
+            joins = [each for where, function in reached for each in joins_in(function, where)]
         names = {name for _, function in reached for name in _names(function) if TOKEN.search(name)}
         return tuple(joins), tuple(sorted(names))
 
     def _reached(self, what: ClassRef, forward: ast.FunctionDef) -> Iterator[tuple[str, ast.FunctionDef]]:
         """`forward`, and the methods of its class and functions of its file that it uses, each once."""
         find = self._source(what).find
-        pending, seen = [(f"{what.name}.forward", forward)], {"forward"}
-        while pending and len(seen) < _MOST_FUNCTIONS:
+        pending, seen, left = [(f"{what.name}.forward", forward)], {"forward"}, _MOST_SYNTAX_NODES
+        while pending:
             where, function = pending.pop(0)
+            left -= sum(1 for _ in ast.walk(function))
+            if left < 0:
+                return
             yield where, function
             for name in dict.fromkeys(_names(function)):
                 method = find(name)
@@ -109,12 +117,14 @@ class ForwardReader:
     def _token(self, instance: Instance, name: str) -> TokenRead:
         """A token id that the code reads, with its value in the instance's configuration or a part of it."""
         pending = [instance.attributes.get("config")]
+        seen: set[int] = set()
         key = name
-        while pending:
+        while pending and len(seen) < _MOST_CONFIGS:
             config = pending.pop(0)
             attributes = config.attributes if isinstance(config, Instance) else config
-            if not isinstance(attributes, dict):
+            if not isinstance(attributes, dict) or id(config) in seen:
                 continue
+            seen.add(id(config))
             number = self._value(config, name)
             aliases = self._value(config, "attribute_map")
             key = str(aliases.get(name, key)) if isinstance(aliases, Table) else key
@@ -153,6 +163,10 @@ def _methods(bases: Values) -> Mapping[str, ast.FunctionDef]:
             ):
                 found.setdefault(each.name, each)
     return found
+
+
+def _decorator(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _parameters(function: ast.FunctionDef) -> set[str]:
