@@ -11,12 +11,15 @@ from pathlib import Path
 import pytest
 import torch
 
+import vlm_inspect
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.builders.order import build_header_tree
+from vlm_inspect.builders.source.read import with_installed_code
 from vlm_inspect.builders.transformers.module_tree import read_model
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.checkpoint import Checkpoint, TensorHeaders, TensorInfo
 from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree
 
 REPOSITORIES = Path(__file__).parent / "repositories"
 IDENTITY = ModelIdentity("acme/tiny")
@@ -280,3 +283,30 @@ def test_a_configuration_that_holds_itself_is_searched_once():
     headers = TensorHeaders((TensorInfo("lm_head.weight", "BF16", (100, 48), 9600),))
     tree = build_header_tree(Checkpoint(IDENTITY, config_of("x")), headers, {"modeling_tiny.py": code})
     assert [token.name for info in tree.forward_info for token in info.tokens] == ["image_token_id"]
+
+
+def test_an_installed_class_of_the_same_name_and_structure_tells_the_order():
+    record = vlm_inspect.inspect("microsoft/Phi-3-vision-128k-instruct", offline=True, cache=False)
+    vision, language = layers_of(record, Role.VISION_ENCODER)[0], layers_of(record, Role.LANGUAGE_MODEL)[0]
+    assert (vision.class_name, vision.norm_placement, vision.attention.positions) == (
+        "CLIPEncoderLayer",
+        "before",
+        "none",
+    )
+    assert (language.class_name, language.norm_placement) == ("Phi3DecoderLayer", "before")
+
+
+@pytest.mark.parametrize(
+    ("class_name", "children", "known"),
+    [
+        ("CLIPEncoderLayer", ("self_attn", "layer_norm1", "mlp", "layer_norm2"), True),
+        ("CLIPEncoderLayer", ("self_attn", "layer_norm1", "mlp", "layer_norm2", "layer_norm3"), False),
+        ("NoSuchEncoderLayer", ("self_attn", "layer_norm1"), False),
+        ("?Layer", ("self_attn", "layer_norm1"), False),
+    ],
+)
+def test_another_structure_or_name_tells_nothing(class_name, children, known):
+    leaf = ModuleNode("Linear")
+    tree = ModuleTree(ModuleNode(class_name, children=tuple((name, leaf) for name in children)))
+    order = with_installed_code(tree).root.forward_order
+    assert tuple(dict.fromkeys(order)) == (("layer_norm1", "self_attn", "layer_norm2", "mlp") if known else ())

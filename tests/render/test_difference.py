@@ -201,6 +201,8 @@ def test_html_has_the_rows_of_the_terminal():
             (1, 2) * 10 + (1,),
             ", ".join(["1 of kind 1", "1 of kind 2"] * 6) + ", … (21 layers)",
         ),
+        ("rotary base", 1000000.0, "1000000"),
+        ("rotary factor", 0.25, "0.25"),
     ],
 )
 def test_values(field, value, expected):

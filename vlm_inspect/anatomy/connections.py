@@ -75,12 +75,17 @@ def _connection(
     covered = [encoder for each in before for encoder in each.encoders]
     sources = [each.part for each in before] + [each for each in this.encoders if each not in covered]
     after = projectors[next_step[index]].part.paths[0] if index in next_step else None
+    step = None if after else _step(this, projectors, inputs)
+    unknown = {} if this.modality else {"modality": "neither an encoder nor a name shows it"}
+    if step is None and after is None:
+        unknown["step"] = "the source does not show how its output reaches the text"
     return Connection(
         modality=this.modality,
         reads=tuple(part.paths[0] for part in sources),
         layers=this.layers,
         feeds=after,
-        step=None if after else _step(this, projectors, inputs),
+        step=step,
+        unknown=unknown,
     )
 
 

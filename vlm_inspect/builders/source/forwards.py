@@ -11,11 +11,14 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from msgspec.structs import replace
+
 from vlm_inspect.builders.forward.call_order import ClassSource, Module, UndecidedError
 from vlm_inspect.builders.forward.fusion_ops import TEXT_PARAMETERS, TOKEN, joins_in
 from vlm_inspect.builders.source.classes import bases_of
 from vlm_inspect.builders.source.files import PACKAGE
 from vlm_inspect.builders.source.machine import Machine, TooLongError
+from vlm_inspect.builders.source.scope import Scope
 from vlm_inspect.builders.source.values import (
     Choice,
     ClassRef,
@@ -27,7 +30,7 @@ from vlm_inspect.builders.source.values import (
     Value,
     Values,
 )
-from vlm_inspect.core.module_tree import ForwardInfo, FusionOp, TokenRead
+from vlm_inspect.core.module_tree import ForwardInfo, FusionOp, ModuleNode, ModuleTree, NodePool, TokenRead
 
 _MACHINERY = (f"{PACKAGE}.modeling_", f"{PACKAGE}.generation", f"{PACKAGE}.utils")  # of all models
 _NO_METHODS = frozenset({"staticmethod", "classmethod", "property"})
@@ -50,6 +53,15 @@ class ForwardReader:
         if not isinstance(made_by, ClassRef) or _is_whole_model(self._bases(made_by)):
             return ()
         return self._source(made_by).order(members, Module(instance, self._attribute))
+
+    def installed_order(self, node: ModuleNode) -> tuple[str, ...]:
+        """The order of use of a module whose class has the name and the structure of an installed one; else empty."""
+        home = self._machine.program.module_declaring(node.class_name)
+        found = self._machine.name(home, node.class_name) if isinstance(home, Scope) else home
+        members = {name for name, _ in (*node.children, *node.parameters)}
+        if not isinstance(found, ClassRef) or not members <= set(_constructed(self._bases(found))):
+            return ()
+        return self._source(found).order(members, Module(node, _node_attribute))
 
     def fusion(self, instance: Instance, path: str) -> ForwardInfo | None:
         """The sequence operations of a module whose `forward` takes text; None if it has none."""
@@ -146,6 +158,45 @@ class ForwardReader:
         if inexact or isinstance(value, (Unknown, Choice, External)):
             raise UndecidedError
         return value
+
+
+def with_installed_forwards(tree: ModuleTree, machine: Machine) -> ModuleTree:
+    """The tree with the order of use of the modules whose class is one of the installed transformers."""
+    reader, pool = ForwardReader(machine), NodePool()
+    changed: dict[ModuleNode, ModuleNode] = {}
+
+    def node(old: ModuleNode) -> ModuleNode:
+        if old not in changed:
+            is_known = not old.inferred and len(old.children) > 1
+            changed[old] = pool.node(
+                old.class_name,
+                detail=old.detail,
+                attributes=old.attributes,
+                parameters=old.parameters,
+                buffers=old.buffers,
+                children=tuple((name, node(child)) for name, child in old.children),
+                forward_order=old.forward_order or (reader.installed_order(old) if is_known else ()),
+            )
+        return changed[old]
+
+    return replace(tree, root=node(tree.root))
+
+
+def _constructed(bases: Values) -> Iterator[str]:
+    """The attributes that the constructors of a class and its bases set."""
+    for base in bases:
+        for method in base.node.body if isinstance(base, ClassRef) else ():
+            if isinstance(method, ast.FunctionDef) and method.name == "__init__":
+                stores = (each for each in ast.walk(method) if isinstance(each, ast.Attribute))
+                yield from (each.attr for each in stores if isinstance(each.ctx, ast.Store))
+
+
+def _node_attribute(holder: Any, name: str) -> Any:
+    """A scalar attribute of a node, for a condition. Raises UndecidedError."""
+    value = holder.attribute(name) if isinstance(holder, ModuleNode) else None
+    if value is None:
+        raise UndecidedError
+    return value
 
 
 def _is_whole_model(bases: Values) -> bool:
