@@ -29,7 +29,8 @@ def feeds(model_type):
     """Projector → what reads its output, by last names; and the step of those that reach the text."""
     found = connections(record_of(model_type))
     return {
-        path.rpartition(".")[2]: (each.feeds or "").rpartition(".")[2] or each.step for path, each in found.items()
+        path.rpartition(".")[2]: (each.feeds or "").rpartition(".")[2] or ", ".join(each.steps)
+        for path, each in found.items()
     }
 
 
@@ -50,6 +51,7 @@ def feeds(model_type):
             },
         ),
         ("mllama", {"multi_modal_projector": "cross-attention"}),
+        ("granite_docling", {"connector": "placeholders, layers"}),
     ],
 )
 def test_steps_of_one_sequence_feed_each_other(model_type, expected):
@@ -188,8 +190,8 @@ def test_the_card_of_a_single_projector_has_no_such_lines():
 
 def test_what_nothing_shows_has_a_reason():
     (evolla,) = connections(record_of("evolla")).values()
-    assert (evolla.modality, evolla.reads, evolla.step) == (None, (), None)
+    assert (evolla.modality, evolla.reads, evolla.steps) == (None, (), ())
     assert evolla.unknown == {
         "modality": "neither an encoder nor a name shows it",
-        "step": "the source does not show how its output reaches the text",
+        "steps": "the source does not show how its output reaches the text",
     }

@@ -264,7 +264,7 @@ class Connection(Struct, frozen=True):
     """Of a list of projectors: the encoder layer that each one reads. Empty if it reads the last output."""
     feeds: str | None = None
     """Path of the projector that reads its output; None if the language model does."""
-    step: FusionStep | None = None
+    steps: tuple[FusionStep, ...] = ()
     """How its output enters the language model."""
     unknown: Mapping[str, str] = field(default_factory=dict)
 
