@@ -82,11 +82,15 @@ class ClassSource:
         Of a condition on the attributes of the module, only the side that is taken counts. Empty if `forward`
         is longer than that of any model.
         """
-        try:
-            uses = list(_Walk(self, module).uses(self.steps("forward"), "forward"))
-        except (_TooLongError, RecursionError):
-            return ()
+        uses = self.uses("forward", module)
         return tuple(use.name for use in uses if use.kind != "attribute" or use.name in members)
+
+    def uses(self, method: str, module: Module) -> list[Use]:
+        """What a method and the methods that it calls use, in order; empty if that is too long."""
+        try:
+            return list(_Walk(self, module).uses(self.steps(method), method))
+        except (_TooLongError, RecursionError):
+            return []
 
     def steps(self, method: str) -> tuple[Step, ...]:
         """The steps of a method, without those of the methods that it calls."""
