@@ -213,13 +213,19 @@ class TinyForCausalLM(PreTrainedModel):"""
 
 @pytest.mark.parametrize(
     ("rotate", "positions"),
-    [("q, k = apply_rotary_pos_emb(q, k, cos, sin)", "rotary"), ("q = q * 0.5", "none")],
+    [
+        ("q, k = apply_rotary_pos_emb(q, k, cos, sin)", "rotary"),
+        ("q = q * 0.5", None),  # what happens to cos and sin is not followed
+        ("pass", "none"),
+    ],
 )
 @pytest.mark.parametrize(("post_norm", "placement"), [("True", "after"), ("False", "before")])
 def test_a_layer_of_the_repository_is_read_like_the_live_one(rotate, positions, post_norm, placement, tmp_path):
     code = (REPOSITORIES / "resampler" / "modeling_tiny.py").read_text()
     code = code.replace("self.vpm = SiglipVisionModel(", "self.vpm = TinyTower(")
     layer = LAYER.replace("{rotate}", rotate).replace("{post_norm}", post_norm)
+    if positions == "none":
+        layer = layer.replace(", cos, sin", "")
     code = code.replace("\n\nclass TinyForCausalLM(PreTrainedModel):", layer)
     live, read = built_and_read("resampler", tmp_path, code=code)
     for record in (live, read):

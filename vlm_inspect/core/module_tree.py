@@ -7,6 +7,7 @@ of one node. Work per node is therefore work per kind of layer, and layers are c
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Any, Literal
@@ -27,6 +28,8 @@ INFERRED = "?"
 It cannot start the name of a Python class."""
 UNKNOWN_CLASS = "unknown class"
 """Shown in place of an inferred class name."""
+POSITION_ARGUMENT = re.compile(r"(^|_)(bias|pos|positions?|rotary|rope|freqs?|cos|sin|alibi|rel)(_|$)")
+"""The names of arguments of `forward` that may hold positions."""
 _MOST_DIGITS = 10
 
 
@@ -48,7 +51,8 @@ class ModuleNode(Struct, frozen=True, eq=False, dict=True):
     children: tuple[tuple[str, ModuleNode], ...] = ()
     forward_order: tuple[str, ...] = ()
     """Children, own parameters, and functions (activations, rotary embeddings) in the order in which the
-    class's `forward` uses them, with repetitions. Empty if it has no source."""
+    class's `forward` uses them, with repetitions. Empty if it has no source. If the class was not built,
+    arguments that may hold positions come first."""
     total: int = 0
     """Parameters of this node and its descendants; tied ones are counted each time."""
 

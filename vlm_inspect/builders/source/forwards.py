@@ -30,7 +30,15 @@ from vlm_inspect.builders.source.values import (
     Value,
     Values,
 )
-from vlm_inspect.core.module_tree import ForwardInfo, FusionOp, ModuleNode, ModuleTree, NodePool, TokenRead
+from vlm_inspect.core.module_tree import (
+    POSITION_ARGUMENT,
+    ForwardInfo,
+    FusionOp,
+    ModuleNode,
+    ModuleTree,
+    NodePool,
+    TokenRead,
+)
 
 _MACHINERY = (f"{PACKAGE}.modeling_", f"{PACKAGE}.generation", f"{PACKAGE}.utils")  # of all models
 _NO_METHODS = frozenset({"staticmethod", "classmethod", "property"})
@@ -52,7 +60,7 @@ class ForwardReader:
         made_by = instance.made_by
         if not isinstance(made_by, ClassRef) or _is_whole_model(self._bases(made_by)):
             return ()
-        return self._source(made_by).order(members, Module(instance, self._attribute))
+        return _order(self._source(made_by), members, Module(instance, self._attribute))
 
     def installed_order(self, node: ModuleNode) -> tuple[str, ...]:
         """The order of use of a module whose class has the name and the structure of an installed one; else empty."""
@@ -61,7 +69,7 @@ class ForwardReader:
         members = {name for name, _ in (*node.children, *node.parameters)}
         if not isinstance(found, ClassRef) or not members <= set(_constructed(self._bases(found))):
             return ()
-        return self._source(found).order(members, Module(node, _node_attribute))
+        return _order(self._source(found), members, Module(node, _node_attribute))
 
     def fusion(self, instance: Instance, path: str) -> ForwardInfo | None:
         """The sequence operations of a module whose `forward` takes text; None if it has none."""
@@ -182,6 +190,13 @@ def with_installed_forwards(tree: ModuleTree, machine: Machine) -> ModuleTree:
     return replace(tree, root=node(tree.root))
 
 
+def _order(source: ClassSource, members: Collection[str], module: Module) -> tuple[str, ...]:
+    """The names that `forward` uses, after its arguments that may hold positions: a bias, or angles."""
+    forward = source.find("forward")
+    arguments = filter(POSITION_ARGUMENT.search, _parameters(forward)) if forward is not None else ()
+    return (*arguments, *source.order(members, module))
+
+
 def _constructed(bases: Values) -> Iterator[str]:
     """The attributes that the constructors of a class and its bases set."""
     for base in bases:
@@ -220,9 +235,9 @@ def _decorator(node: ast.expr) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _parameters(function: ast.FunctionDef) -> set[str]:
+def _parameters(function: ast.FunctionDef) -> list[str]:
     arguments = function.args
-    return {each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+    return [each.arg for each in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)]
 
 
 def _reads_text(function: ast.FunctionDef) -> bool:
