@@ -7,6 +7,7 @@ from tests.every_type.answers import record_of
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.render.card import build_card
 from vlm_inspect.render.cells import plain_text
 from vlm_inspect.render.text import components
 
@@ -28,7 +29,8 @@ def feeds(model_type):
     """Projector → what reads its output, by last names; and the step of those that reach the text."""
     found = connections(record_of(model_type))
     return {
-        path.rpartition(".")[2]: (each.feeds or "").rpartition(".")[2] or each.step for path, each in found.items()
+        path.rpartition(".")[2]: (each.feeds or "").rpartition(".")[2] or ", ".join(each.steps)
+        for path, each in found.items()
     }
 
 
@@ -49,6 +51,7 @@ def feeds(model_type):
             },
         ),
         ("mllama", {"multi_modal_projector": "cross-attention"}),
+        ("granite_docling", {"connector": "placeholders, layers"}),
     ],
 )
 def test_steps_of_one_sequence_feed_each_other(model_type, expected):
@@ -160,3 +163,35 @@ def test_two_equal_projectors_to_the_text_width_are_parallel_even_if_they_could_
         vision_tower=square, low_projector=linear(TEXT, TEXT), high_projector=linear(TEXT, TEXT), language_model=text()
     )
     assert [each.feeds for each in found.values()] == [None, None]
+
+
+def card_lines(record):
+    return {
+        section.title: {label: plain_text(value) for label, value in section.lines if label in {"Reads", "Feeds"}}
+        for section in build_card(record).sections
+        if section.title.startswith("Projector")
+    }
+
+
+def test_the_card_says_what_each_of_several_projectors_reads_and_feeds():
+    assert card_lines(record_of("qwen3_vl")) == {
+        "Projector 1": {"Reads": "model.visual", "Feeds": "language model, placeholder tokens"},
+        "Projector 2": {"Reads": "model.visual, layers 8, 16, 24", "Feeds": "language model, added between layers"},
+    }
+    assert card_lines(record_of("blip-2")) == {
+        "Projector 1": {"Reads": "vision_model", "Feeds": "language_projection"},
+        "Projector 2": {"Reads": "qformer", "Feeds": "language model, placeholder tokens"},
+    }
+
+
+def test_the_card_of_a_single_projector_has_no_such_lines():
+    assert card_lines(record_of("llava")) == {"Projector": {}}
+
+
+def test_what_nothing_shows_has_a_reason():
+    (evolla,) = connections(record_of("evolla")).values()
+    assert (evolla.modality, evolla.reads, evolla.steps) == (None, (), ())
+    assert evolla.unknown == {
+        "modality": "neither an encoder nor a name shows it",
+        "steps": "the source does not show how its output reaches the text",
+    }

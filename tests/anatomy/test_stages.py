@@ -10,6 +10,8 @@ from vlm_inspect.anatomy.stages.projector import projector_stages, with_branches
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.core.stages import ActivationStage, LinearStage, NormStage
+from vlm_inspect.render.cells import plain_text
+from vlm_inspect.render.text.stages import stages_cell
 
 
 def projectors(model_type):
@@ -152,3 +154,34 @@ def test_the_order_of_use_tells_a_gate_from_a_bottleneck(order, kinds):
     projector = replace(plain, forward_order=order)
     stages = projector_stages(projector, "projector")
     assert [stage.kind for stage in stages] == kinds
+
+
+def cell_of(projector):
+    return plain_text(stages_cell(projector_of(projector).stages))
+
+
+LEVEL = module("SomeMerger", norm=norm(96), out=linear(96, TEXT))
+LEVELS = module("ModuleList", **{str(index): LEVEL for index in range(3)})
+LEVEL_CELL = f"3 x (LayerNorm((96,)) + Linear(96 -> {TEXT}))"
+
+
+def test_a_list_of_projections_for_each_level_stands_beside_the_last_one():
+    merger = module("SomeMerger", out=linear(VISION, TEXT), levels=LEVELS)
+    assert cell_of(merger) == f"Linear({VISION} -> {TEXT}) beside {LEVEL_CELL}"
+
+
+def test_what_all_branches_have_in_common_comes_after_them():
+    connector = module("SomeConnector", out=linear(VISION, TEXT), levels=LEVELS, last=linear(TEXT, TEXT))
+    assert cell_of(connector) == f"(Linear({VISION} -> {TEXT}) beside {LEVEL_CELL}) + Linear"
+
+
+def test_the_levels_of_granite_docling_are_no_steps_of_its_connector():
+    (connector,) = projectors("granite_docling")
+    assert [stage.branch for stage in connector.stages if stage.kind == "linear"] == [0, *[1] * 6, 2, *[3] * 6, None]
+
+
+def test_equal_items_that_keep_the_width_are_steps():
+    block = module("SomeBlock", norm=norm(48), out=linear(48, 48))
+    steps = module("ModuleList", **{str(index): block for index in range(3)})
+    stages = projector_of(module("SomeProjector", first=linear(VISION, 48), steps=steps, last=linear(48, TEXT))).stages
+    assert {stage.branch for stage in stages} == {None}

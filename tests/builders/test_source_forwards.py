@@ -5,17 +5,21 @@ The same code is run on the meta device for the headers, and for the answer that
 
 import importlib.util
 import math
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
+import vlm_inspect
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.builders.order import build_header_tree
+from vlm_inspect.builders.source.read import with_installed_code
 from vlm_inspect.builders.transformers.module_tree import read_model
 from vlm_inspect.core.architecture import Role
 from vlm_inspect.core.checkpoint import Checkpoint, TensorHeaders, TensorInfo
 from vlm_inspect.core.model_ref import ModelIdentity
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree
 
 REPOSITORIES = Path(__file__).parent / "repositories"
 IDENTITY = ModelIdentity("acme/tiny")
@@ -209,13 +213,19 @@ class TinyForCausalLM(PreTrainedModel):"""
 
 @pytest.mark.parametrize(
     ("rotate", "positions"),
-    [("q, k = apply_rotary_pos_emb(q, k, cos, sin)", "rotary"), ("q = q * 0.5", "none")],
+    [
+        ("q, k = apply_rotary_pos_emb(q, k, cos, sin)", "rotary"),
+        ("q = q * 0.5", None),  # what happens to cos and sin is not followed
+        ("pass", "none"),
+    ],
 )
 @pytest.mark.parametrize(("post_norm", "placement"), [("True", "after"), ("False", "before")])
 def test_a_layer_of_the_repository_is_read_like_the_live_one(rotate, positions, post_norm, placement, tmp_path):
     code = (REPOSITORIES / "resampler" / "modeling_tiny.py").read_text()
     code = code.replace("self.vpm = SiglipVisionModel(", "self.vpm = TinyTower(")
     layer = LAYER.replace("{rotate}", rotate).replace("{post_norm}", post_norm)
+    if positions == "none":
+        layer = layer.replace(", cos, sin", "")
     code = code.replace("\n\nclass TinyForCausalLM(PreTrainedModel):", layer)
     live, read = built_and_read("resampler", tmp_path, code=code)
     for record in (live, read):
@@ -231,3 +241,78 @@ def test_without_the_code_placement_and_positions_stay_unknown(tmp_path):
         assert layer.attention.positions is None
         assert layer.attention.unknown["positions"] == "positions without parameters leave no trace in headers"
     assert "steps" in record.inputs[0].unknown
+
+
+def read_with_forward(body):
+    """The record of a model whose `forward` has this body, and methods that call each other very often."""
+    calls = "".join(
+        f"\n    def m{level}(self):\n" + f"        self.m{level + 1}()\n" * 300 + "        return self.norm\n"
+        for level in range(5)
+    )
+    code = (
+        "from torch import nn\n\n\nclass TinyForCausalLM(nn.Module):\n"
+        "    def __init__(self, config):\n        super().__init__()\n"
+        "        self.norm = nn.LayerNorm(8)\n        self.lm_head = nn.Linear(8, 100)\n"
+        f"{calls}\n    def forward(self, input_ids):\n{body}\n        return self.m0()\n"
+    )
+    tensors = {"norm.weight": (8,), "norm.bias": (8,), "lm_head.weight": (100, 8)}
+    headers = TensorHeaders(
+        tuple(TensorInfo(key, "BF16", shape, 2 * math.prod(shape)) for key, shape in tensors.items())
+    )
+    config = config_of("x") | {"auto_map": {"AutoModelForCausalLM": "modeling_tiny.TinyForCausalLM"}}
+    return build_header_tree(Checkpoint(IDENTITY, config), headers, {"modeling_tiny.py": code})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "        embeds = " + " + ".join(["image_features"] * 3000),
+        "        embeds = " + "not " * 150 + "image_features",
+        "\n".join(f"        v{n + 1} = v{n} + image; v{n}[i] = v{n + 1}" for n in range(5000)),
+        "\n".join("        for i in x: a.append(image); a.append(text)" for _ in range(5000)),
+    ],
+    ids=["sum", "nested", "assignments", "lists"],
+)
+def test_a_forward_longer_than_any_model_is_not_followed(body):
+    start = time.monotonic()
+    tree = read_with_forward(body)
+    assert time.monotonic() - start < 30
+    assert tree.root.class_name == "TinyForCausalLM"
+    assert tree.root.forward_order == ()
+
+
+def test_a_configuration_that_holds_itself_is_searched_once():
+    code = (REPOSITORIES / "llava_style" / "modeling_tiny.py").read_text()
+    code = code.replace("super().__init__(**kwargs)\n", "super().__init__(**kwargs)\n        self.same = self\n", 1)
+    code = code.replace("(cur_input_ids == IMAGE_TOKEN_INDEX)", "(cur_input_ids == self.config.image_token_id)")
+    assert "self.same" in code
+    headers = TensorHeaders((TensorInfo("lm_head.weight", "BF16", (100, 48), 9600),))
+    tree = build_header_tree(Checkpoint(IDENTITY, config_of("x")), headers, {"modeling_tiny.py": code})
+    assert [token.name for info in tree.forward_info for token in info.tokens] == ["image_token_id"]
+
+
+def test_an_installed_class_of_the_same_name_and_structure_tells_the_order():
+    record = vlm_inspect.inspect("microsoft/Phi-3-vision-128k-instruct", offline=True, cache=False)
+    vision, language = layers_of(record, Role.VISION_ENCODER)[0], layers_of(record, Role.LANGUAGE_MODEL)[0]
+    assert (vision.class_name, vision.norm_placement, vision.attention.positions) == (
+        "CLIPEncoderLayer",
+        "before",
+        "none",
+    )
+    assert (language.class_name, language.norm_placement) == ("Phi3DecoderLayer", "before")
+
+
+@pytest.mark.parametrize(
+    ("class_name", "children", "known"),
+    [
+        ("CLIPEncoderLayer", ("self_attn", "layer_norm1", "mlp", "layer_norm2"), True),
+        ("CLIPEncoderLayer", ("self_attn", "layer_norm1", "mlp", "layer_norm2", "layer_norm3"), False),
+        ("NoSuchEncoderLayer", ("self_attn", "layer_norm1"), False),
+        ("?Layer", ("self_attn", "layer_norm1"), False),
+    ],
+)
+def test_another_structure_or_name_tells_nothing(class_name, children, known):
+    leaf = ModuleNode("Linear")
+    tree = ModuleTree(ModuleNode(class_name, children=tuple((name, leaf) for name in children)))
+    order = with_installed_code(tree).root.forward_order
+    assert tuple(dict.fromkeys(order)) == (("layer_norm1", "self_attn", "layer_norm2", "mlp") if known else ())

@@ -199,12 +199,14 @@ DENSE_AND_SPARSE = "2 x dense + 1 x mixture of experts, 4 times"
         ("width", 4096, "4096"),
         ("width", None, "none"),
         ("stack 1 layer order", ("dense", "dense", "mixture of experts") * 4, DENSE_AND_SPARSE),
-        ("rotary base", (KindValue("full", 1e6), KindValue("sliding", 1e4)), "full: 1000000.0; sliding: 10000.0"),
+        ("rotary base", (KindValue("full", 1e6), KindValue("sliding", 1e4)), "full: 1000000; sliding: 10000"),
         ("heads", (KindValue("a", 8), KindValue("b", 4), KindValue("c", 8)), "a and c: 8; b: 4"),
         ("norms", (KindValue("a", ("n", "m")), KindValue("b", ("n",))), "a: n, m; b: n"),
         ("heads", tuple(KindValue(f"kind {n}", n) for n in range(9)), MANY_KINDS),
         ("layer order", ("kind 1", "kind 2", "kind 2"), "1 x kind 1 + 2 x kind 2"),
         ("layer order", ("sliding", "full") * 10 + ("sliding",), "1 x sliding, then 1 x full + 1 x sliding, 10 times"),
+        ("rotary base", 1000000.0, "1000000"),
+        ("rotary factor", 0.25, "0.25"),
     ],
 )
 def test_values(field, value, expected):

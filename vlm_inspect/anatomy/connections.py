@@ -75,32 +75,42 @@ def _connection(
     covered = [encoder for each in before for encoder in each.encoders]
     sources = [each.part for each in before] + [each for each in this.encoders if each not in covered]
     after = projectors[next_step[index]].part.paths[0] if index in next_step else None
+    steps = () if after else _steps(this, projectors, inputs)
+    unknown = {} if this.modality else {"modality": "neither an encoder nor a name shows it"}
+    if not steps and after is None:
+        unknown["steps"] = "the source does not show how its output reaches the text"
     return Connection(
         modality=this.modality,
         reads=tuple(part.paths[0] for part in sources),
         layers=this.layers,
         feeds=after,
-        step=None if after else _step(this, projectors, inputs),
+        steps=steps,
+        unknown=unknown,
     )
 
 
-def _step(this: _Projector, projectors: Sequence[_Projector], inputs: Sequence[ModalityInput]) -> FusionStep | None:
-    """How its output enters the text. Of a way into the layers and another one, the levels take the first."""
+def _steps(
+    this: _Projector, projectors: Sequence[_Projector], inputs: Sequence[ModalityInput]
+) -> tuple[FusionStep, ...]:
+    """How its output enters the text. Only the levels of an encoder go into the layers, if there are some."""
     modalities = [this.modality, "video"] if this.modality == "image" else [this.modality]
     steps = [step for name in modalities for each in inputs if each.modality == name for step in each.steps]
-    ways = list(dict.fromkeys(step for step in steps if step not in _BEFORE_TEXT))
-    if "layers" in ways and len(ways) > 1:
-        has_levels = any(each.layers for each in projectors if each.modality == this.modality)
-        ways = [step for step in ways if (step == "layers") == bool(this.layers)] if has_levels else []
-    return ways[0] if ways else None
+    ways = dict.fromkeys(step for step in steps if step not in _BEFORE_TEXT)
+    has_levels = any(each.layers for each in projectors if each.modality == this.modality)
+    if len(ways) > 1 and has_levels:
+        return tuple(step for step in ways if (step == "layers") == bool(this.layers))
+    return tuple(ways)
 
 
 def _projector(
     tree: ModuleTree, part: Component, components: Components, inputs: Sequence[ModalityInput]
 ) -> _Projector:
     encoders = _encoders_of(part, [each for each in components if each.role in ENCODERS and each.paths])
-    if encoders:
-        modality: Modality | None = "audio" if encoders[0].role is Role.AUDIO_ENCODER else "image"
+    modality: Modality | None
+    if encoders and encoders[0].role is Role.VISION_ENCODER:
+        modality = "video" if modalities_of([last_name(part.paths[0])]) == {"video"} else "image"
+    elif encoders:
+        modality = "audio"
     else:
         named = modalities_of(names_in(part)) or {each.modality for each in inputs}
         modality = next(iter(named - {"video"}), None) if len(named - {"video"}) == 1 else None
@@ -161,15 +171,16 @@ def _follows(later: _Projector, earlier: _Projector, width: int | None) -> bool:
     """
     if not any(each in earlier.encoders for each in later.encoders) and later.encoders != earlier.encoders:
         return False
-    if later.modality != earlier.modality:
+    if (later.modality == "audio") != (earlier.modality == "audio"):
         return False
     taken, given = _input_width(later.part), _output_width(earlier.part)
     if taken is None or given is None:
         return True
     takes_the_same = taken == _input_width(earlier.part)
-    if later.layers or (takes_the_same and taken % given):
+    fits = taken % given == 0
+    if later.layers or (takes_the_same and not fits):
         return False
-    return given != width or (taken % given == 0 and not takes_the_same)
+    return (fits and not takes_the_same) or (given != width and width is not None)
 
 
 def _input_width(part: Component) -> int | None:

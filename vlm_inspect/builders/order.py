@@ -143,7 +143,9 @@ def build_header_tree(
 
         return overlay(tree, read(checkpoint.config, code))
     if declared is not None:
-        return headers_build.with_declared_classes(tree, declared, checkpoint.config)
+        from vlm_inspect.builders.source.read import with_installed_code
+
+        return with_installed_code(headers_build.with_declared_classes(tree, declared, checkpoint.config))
     return replace(tree, notes=(*tree.notes, _SORTED_NOTE))
 
 

@@ -280,15 +280,16 @@ class Connection(Struct, frozen=True):
     """What a projector reads, and where its output goes."""
 
     modality: Modality | None = None
-    """The modality of the features; None if nothing shows it."""
+    """The modality of the features."""
     reads: tuple[str, ...] = ()
     """Paths of the encoders or projectors whose output it reads; empty if it reads raw input."""
     layers: tuple[int, ...] = ()
     """Of a list of projectors: the encoder layer that each one reads. Empty if it reads the last output."""
     feeds: str | None = None
     """Path of the projector that reads its output; None if the language model does."""
-    step: FusionStep | None = None
-    """How its output enters the language model; None if the source does not show it."""
+    steps: tuple[FusionStep, ...] = ()
+    """How its output enters the language model."""
+    unknown: Mapping[str, str] = field(default_factory=dict)
 
 
 class Component(Struct, frozen=True):

@@ -7,6 +7,7 @@ of one node. Work per node is therefore work per kind of layer, and layers are c
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from typing import Any, Literal
@@ -29,6 +30,8 @@ UNKNOWN_CLASS = "unknown class"
 """Shown in place of an inferred class name."""
 PARAMETRIZATIONS = "parametrizations"
 """The name that torch gives to the child that computes a module's weights, for example by weight norm."""
+POSITION_ARGUMENT = re.compile(r"(^|_)(bias|pos|positions?|rotary|rope|freqs?|cos|sin|alibi|rel)(_|$)")
+"""The names of arguments of `forward` that may hold positions."""
 _MOST_DIGITS = 10
 
 
@@ -50,7 +53,8 @@ class ModuleNode(Struct, frozen=True, eq=False, dict=True):
     children: tuple[tuple[str, ModuleNode], ...] = ()
     forward_order: tuple[str, ...] = ()
     """Children, own parameters, and functions (activations, rotary embeddings) in the order in which the
-    class's `forward` uses them, with repetitions. Empty if it has no source."""
+    class's `forward` uses them, with repetitions. Empty if it has no source. If the class was not built,
+    arguments that may hold positions come first."""
     decoder_half: tuple[str, ...] = ()
     """Of a codec, the children that only its `decode` uses."""
     total: int = 0

@@ -70,7 +70,7 @@ def read_attention(path: str, node: ModuleNode, layer: ModuleNode, context: Laye
         rotary = read_rotary(embedding, node, context, head_width, latent, sliding=sliding)
     unknown = {} if projections.any else {"bias": "its projections have names that are not known"}
     if positions is None:
-        unknown["positions"] = _NO_ANGLES if node.forward_order else _NO_TRACE
+        unknown["positions"] = _NO_ANGLES if context.built or node.forward_order else _NO_TRACE
     return Attention(
         class_name=node.class_name,
         kind="latent" if latent else _kind(heads, key_value_heads),

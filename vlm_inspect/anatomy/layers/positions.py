@@ -9,7 +9,7 @@ from typing import Any
 from vlm_inspect.anatomy.layers.stacks import ROTARY_CLASS, LayerContext
 from vlm_inspect.anatomy.module_kinds import as_float, as_int, breadth_first
 from vlm_inspect.core.architecture import Latent, Positions, Role, Rotary
-from vlm_inspect.core.module_tree import ModuleNode, last_name
+from vlm_inspect.core.module_tree import POSITION_ARGUMENT, ModuleNode, last_name
 
 _ROTARY_CALL = re.compile(r"(rotary|rope|rot_embed)", re.IGNORECASE)
 _RELATIVE = re.compile(r"(^|_)(rel_pos|relative|rel_logits|rel_attn)", re.IGNORECASE)
@@ -23,11 +23,12 @@ def read_positions(
 ) -> tuple[Positions | None, ModuleNode | None]:
     """How an attention encodes positions, and its rotary embedding if it has one.
 
-    None if its code rotates queries and keys but no module that computes the angles was found, or if it was
-    neither built nor is its code known.
+    None if its code rotates queries and keys but no module that computes the angles was found, or if it was not
+    built and its code is not known, or takes arguments that may hold positions.
     """
     positions, module = _positions(node, context, cross=cross, sliding=sliding)
-    is_known = context.built or node.forward_order or positions != "none"
+    is_read = bool(node.forward_order) and not any(map(POSITION_ARGUMENT.search, node.forward_order))
+    is_known = context.built or is_read or positions != "none"
     return (positions if is_known else None), module
 
 

@@ -34,7 +34,7 @@ _PROJECTION_NAMES = (
 _DOWN_NAME = re.compile(
     r"(^|_)(down_proj|fc2|c_proj|w2|wo|linear_?2|linear_fc2|lin2|dense_4h_to_h|fc_out|proj_out|linear_out)$"
 )
-_GATED_PROJECTIONS = 3
+_GATE_AND_UP = 2
 _LORA = re.compile(r"(^|\.)lora_")
 
 
@@ -151,14 +151,31 @@ def gated_down(projections: Sequence[PathWidths]) -> int | None:
     """The index of the down projection of a gated MLP, by widths alone; None if they are not those of one.
 
     Two of three projections have the same widths, so that neither can follow the other: they stand side by side.
+    Or the first of two is fused: its output is twice the input of the second. If both can be, the inside is wider.
     """
-    if len(projections) != _GATED_PROJECTIONS:
-        return None
+    found = []
     for index, (_, down) in enumerate(projections):
-        up, gate = (widths for other, (_, widths) in enumerate(projections) if other != index)
-        if up == gate and up[0] != up[1] == down[0]:
-            return index
-    return None
+        others = [each for other, each in enumerate(projections) if other != index]
+        if _are_gate_and_up([widths for _, widths in others], down) or _is_fused(others, down):
+            found.append(index)
+    return max(found, key=lambda index: projections[index][1][0], default=None)
+
+
+def _are_gate_and_up(others: Sequence[tuple[int, int]], down: tuple[int, int]) -> bool:
+    if len(others) != _GATE_AND_UP or others[0] != others[1]:
+        return False
+    width, hidden = others[0]
+    return width != hidden == down[0]
+
+
+def _is_fused(others: Sequence[PathWidths], down: tuple[int, int]) -> bool:
+    """Whether there is one other projection, to two halves: the gate and what it is multiplied with."""
+    if len(others) != 1:
+        return False
+    ((path, (width, halves)),) = others
+    # two projections to one width may also stand side by side
+    is_gate = halves != down[1] or "gate" in last_name(path)
+    return halves == 2 * down[0] and width not in {down[0], down[1]} and is_gate
 
 
 def combined_widths(projections: Sequence[PathWidths]) -> MlpWidths:

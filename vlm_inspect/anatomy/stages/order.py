@@ -6,8 +6,7 @@ other. A checkpoint's headers list modules by name, and a resampler's norms fit 
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise, permutations, takewhile
 
 from vlm_inspect.anatomy.module_kinds import is_list
@@ -62,21 +61,18 @@ def _by_widths(stages: Sequence[Stage]) -> tuple[Stage, ...] | None:
     others = [stage for stage in stages if not isinstance(stage, (*_MAPS, ActivationStage))]
     if others or len(maps) > _MOST_MAPS or any(stage.branch is not None for stage in stages):
         return None
-    for fits in (operator.eq, _joins):
-        chains = {tuple(map(_key, order)): order for order in permutations(maps) if _is_chain(order, fits)}
-        if chains:
-            (order, *more) = chains.values()
-            return None if more else _with_activations(order, stages)
-    return None
+    chains = {tuple(map(_key, order)): order for order in permutations(maps)}
+    scores = {key: score for key, order in chains.items() if (score := _exact_fits(order)) is not None}
+    best = [key for key, score in scores.items() if score == max(scores.values())]
+    return _with_activations(chains[best[0]], stages) if len(best) == 1 else None
 
 
-def _is_chain(order: Sequence[Stage], fits: Callable[[int, int], bool]) -> bool:
-    pairs = ((one.output_width, other.input_width) for one, other in pairwise(order))
-    return all(output and width and fits(output, width) for output, width in pairs)
-
-
-def _joins(output: int, width: int) -> bool:
-    return width % output == 0
+def _exact_fits(order: Sequence[Stage]) -> int | None:
+    """How many inputs have just the width of the output before them; None if one fits in no way."""
+    pairs = [(one.output_width, other.input_width) for one, other in pairwise(order)]
+    if not all(output and width and width % output == 0 for output, width in pairs):
+        return None
+    return sum(output == width for output, width in pairs)
 
 
 def _key(stage: Stage) -> tuple[str, int | None, int | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 from msgspec.structs import replace
 
@@ -25,6 +26,7 @@ from vlm_inspect.core.stages import ActivationStage, BlockStage, ConvStage, Line
 _MLP_CLASS = re.compile(r"(MLP|FeedForward|FFN)", re.IGNORECASE)
 _GATED_MLP = ("gate_proj", "up_proj", "down_proj")
 _MIN_MLP_LINEARS = 2
+_NUMBER = re.compile(r"\.(\d+)(?:\.|$)")
 
 Children = Sequence[tuple[str, ModuleNode]]
 
@@ -61,7 +63,7 @@ def with_queries(stages: tuple[Stage, ...], queries: int | None) -> tuple[Stage,
 
 def with_branches(stages: Sequence[Stage]) -> tuple[Stage, ...]:
     """The stages, with the number of their branch on those that run in parallel."""
-    segments, tail = _split_tail(_segments(stages))
+    segments, tail = _split_at_lists(stages) or _split_tail(_segments(stages))
     ends = {_output_width(segment) for segment in segments}
     have_joint_end = bool(tail) or len(ends) == 1
     if len(segments) == 1 or not have_joint_end or not all(map(_projects, segments)):
@@ -133,7 +135,11 @@ def _gated_mlp(node: ModuleNode) -> tuple[str, ...]:
         return _GATED_MLP
     linears = [(name, widths) for name, child in node.children if (widths := linear_widths(child))]
     index = gated_down(linears)
-    if index is None or is_list(node):
+    # a fused projection is a step of its own if the activation between the two is known
+    is_split = len(linears) == len(("up", "down")) and (
+        used_activations(node) or any(is_activation(child) for _, child in node.children)
+    )
+    if index is None or is_list(node) or is_split:
         return ()
     down = linears.pop(index)[0]
     names = (*(name for name, _ in linears), down)
@@ -229,6 +235,41 @@ def _segments(stages: Sequence[Stage]) -> list[list[Stage]]:
 def _fits(output: int, width: int, *, activated: bool) -> bool:
     """The same width, a multiple of it, or after an activation half of it: a gate without a module."""
     return width % output == 0 or (activated and output == 2 * width)
+
+
+def _split_at_lists(stages: Sequence[Stage]) -> tuple[list[list[Stage]], list[Stage]] | None:
+    """The branches and the tail, if lists of equal projections are among the stages: one for each level.
+
+    The items of such a list map to another width, so they cannot follow each other. Neither do the stages after
+    the list read it, unless they have the width of all branches.
+    """
+    pieces = [(is_list, list(run)) for is_list, run in _pieces(stages)]
+    if len(pieces) == 1 or not any(is_list for is_list, _ in pieces):
+        return None
+    *before, last = (piece for _, piece in pieces)
+    widths = {_output_width(piece) for piece in before}
+    start = next((index for index, stage in enumerate(last) if {stage.input_width} == widths), len(last))
+    branches = [*before, *([last[:start]] if start else [])]
+    is_joint = {_output_width(branch) for branch in branches} == widths and len(widths) == 1
+    return (branches, last[start:]) if is_joint else None
+
+
+def _pieces(stages: Sequence[Stage]) -> Iterator[tuple[bool, Iterator[Stage]]]:
+    """The stages of each list of equal projections (True), and those around the lists (False)."""
+    by_list = groupby(stages, lambda stage: _NUMBER.split(stage.path)[0] if _NUMBER.search(stage.path) else "")
+    runs = [(path, list(run)) for path, run in by_list]
+    return (
+        (is_list, (stage for _, run in group for stage in run))
+        for is_list, group in groupby(runs, lambda pair: bool(pair[0]) and _is_list_of_projections(pair[1]))
+    )
+
+
+def _is_list_of_projections(stages: Sequence[Stage]) -> bool:
+    by_item = groupby(stages, lambda stage: _NUMBER.findall(stage.path)[:1])
+    items = [[replace(stage, path="") for stage in item] for _, item in by_item]
+    maps = [stage for stage in items[0] if isinstance(stage, LinearStage | MlpStage | ConvStage)]
+    is_equal = len(items) > 1 and all(item == items[0] for item in items)
+    return is_equal and bool(maps) and maps[0].input_width != maps[-1].output_width
 
 
 def _split_tail(segments: list[list[Stage]]) -> tuple[list[list[Stage]], list[Stage]]:

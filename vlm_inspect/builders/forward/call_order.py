@@ -13,7 +13,7 @@ import re
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Literal, Union
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _MAX_CALL_DEPTH = 4
+_MOST_STEPS = 20_000
 MIN_CHILDREN = 2
 """Fewer have no order."""
 POSITION_CALL = re.compile(r"(?i:rotary|rope|rot_embed)|^alibi$")
@@ -73,33 +74,62 @@ class ClassSource:
 
     def __init__(self, find: Callable[[str], ast.FunctionDef | None]) -> None:
         self.find = find
-        self._steps: dict[tuple[str, int], tuple[Step, ...]] = {}
+        self._steps: dict[str, tuple[Step, ...]] = {}
 
     def order(self, members: Collection[str], module: Module, method: str = "forward") -> tuple[str, ...]:
         """The names that a method uses: members, and functions, in order and as often as they are used.
 
-        Of a condition on the attributes of the module, only the side that is taken counts.
+        Of a condition on the attributes of the module, only the side that is taken counts. Empty if `forward`
+        is longer than that of any model.
         """
-        uses = _uses_of(self._method(method, _MAX_CALL_DEPTH), partial(_is_condition_true, module))
+        uses = self.uses(method, module)
         return tuple(use.name for use in uses if use.kind != "attribute" or use.name in members)
 
-    def _method(self, name: str, depth: int) -> tuple[Step, ...]:
-        """The steps of a method, with calls of the class's own methods replaced by their steps."""
-        if (name, depth) not in self._steps:
-            definition = self.find(name)
-            steps = _steps_of_all(definition.body) if definition is not None else ()
-            self._steps[name, depth] = tuple(self._with_inlined_calls(steps, name, depth))
-        return self._steps[name, depth]
+    def uses(self, method: str, module: Module) -> list[Use]:
+        """What a method and the methods that it calls use, in order; empty if that is too long."""
+        try:
+            return list(_Walk(self, module).uses(self.steps(method), method))
+        except (_TooLongError, RecursionError):
+            return []
 
-    def _with_inlined_calls(self, steps: Iterable[Step], caller: str, depth: int) -> Iterator[Step]:
-        inlined = partial(self._with_inlined_calls, caller=caller, depth=depth)
+    def steps(self, method: str) -> tuple[Step, ...]:
+        """The steps of a method, without those of the methods that it calls."""
+        if method not in self._steps:
+            definition = self.find(method)
+            self._steps[method] = tuple(_steps_of_all(definition.body)) if definition is not None else ()
+        return self._steps[method]
+
+
+class _TooLongError(Exception):
+    """A `forward` takes more steps than that of any published model."""
+
+
+class _Walk:
+    """One walk through `forward` and the methods of its class that it calls."""
+
+    def __init__(self, source: ClassSource, module: Module) -> None:
+        self._source = source
+        self._module = module
+        self._left = _MOST_STEPS
+
+    def uses(self, steps: Iterable[Step], caller: str, depth: int = _MAX_CALL_DEPTH) -> Iterator[Use]:
         for step in steps:
+            self._left -= 1
+            if self._left < 0:
+                raise _TooLongError
             if isinstance(step, Branch):
-                yield Branch(step.test, tuple(inlined(step.then)), tuple(inlined(step.otherwise)))
-            elif step.kind == "attribute" and step.name != caller and depth and self.find(step.name):
-                yield from self._method(step.name, depth - 1)
+                for side in self._sides(step):
+                    yield from self.uses(side, caller, depth)
+            elif step.kind == "attribute" and step.name != caller and depth and self._source.find(step.name):
+                yield from self.uses(self._source.steps(step.name), step.name, depth - 1)
             else:
                 yield step
+
+    def _sides(self, step: Branch) -> tuple[tuple[Step, ...], ...]:
+        try:
+            return (step.then if _is_condition_true(self._module, step.test) else step.otherwise,)
+        except UndecidedError:
+            return step.then, step.otherwise
 
 
 def read_forward_order(module: nn.Module) -> tuple[str, ...]:
@@ -185,19 +215,6 @@ def function_definition(function: FunctionType) -> ast.FunctionDef | None:
     except (OSError, TypeError, SyntaxError, ValueError, IndexError):
         return None
     return node if isinstance(node, ast.FunctionDef) else None
-
-
-def _uses_of(steps: tuple[Step, ...], is_true: Callable[[ast.expr], bool]) -> Iterator[Use]:
-    for step in steps:
-        if isinstance(step, Use):
-            yield step
-            continue
-        try:
-            sides = [step.then if is_true(step.test) else step.otherwise]
-        except UndecidedError:
-            sides = [step.then, step.otherwise]
-        for side in sides:
-            yield from _uses_of(side, is_true)
 
 
 def _steps_of_all(nodes: Iterable[ast.AST]) -> Iterator[Step]:

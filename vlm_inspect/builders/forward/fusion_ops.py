@@ -164,7 +164,7 @@ def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
     statements = [node for node in ast.walk(function) if isinstance(node, _STATEMENTS)]
     found = [(each, *operation) for each in statements for operation in _operations(each)]
     found += _list_operations(function, statements)
-    assigned = _assignments(ast.walk(function)) if found else {}
+    stores, assigned = (_stores(statements), _assignments(ast.walk(function))) if found else ({}, {})
     for statement, operation, sequence, value, mask in found:
         target, values = _base(sequence), _names(value)
         if isinstance(target, ast.Name) and values:
@@ -175,7 +175,7 @@ def joins_in(function: ast.FunctionDef, where: str) -> Iterator[FusionOp]:
                 values=tuple(sorted(values)),
                 mask=tuple(sorted(_names(mask))) if mask is not None else (),
                 sources=tuple(sorted(_sources(values, assigned))),
-                target_sources=tuple(sorted(_sources(frozenset({target.id}), _without(statement, statements)))),
+                target_sources=tuple(sorted(_target_sources(target.id, statement, stores, assigned))),
                 where=where,
                 statement=text if len(text) <= _LONGEST_STATEMENT else f"{text[: _LONGEST_STATEMENT - 1]}…",
             )
@@ -310,13 +310,23 @@ def _assignments(nodes: Iterable[ast.AST]) -> Sources:
     return assigned
 
 
-def _without(statement: Statement, statements: Sequence[Statement]) -> Sources:
-    """The assignments of a function before a statement changes its target."""
-    return _assignments([each for each in statements if each is not statement and not _stores_items(each)])
+Stores = Mapping[str, Sequence[tuple[Statement, frozenset[str]]]]
+"""For each variable, the statements that assign it and the names in what they assign."""
 
 
-def _stores_items(statement: Statement) -> bool:
-    return isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Subscript)
+def _stores(statements: Sequence[Statement]) -> Stores:
+    found: dict[str, list[tuple[Statement, frozenset[str]]]] = {}
+    for each in statements:
+        if isinstance(each, ast.Assign) and not isinstance(each.targets[0], ast.Subscript):
+            for name in _target_names(each.targets[0]):
+                found.setdefault(name, []).append((each, _names(each.value)))
+    return found
+
+
+def _target_sources(name: str, statement: Statement, stores: Stores, assigned: Sources) -> set[str]:
+    """The names that a variable is computed from before a statement changes it."""
+    before = (names for each, names in stores.get(name, ()) if each is not statement)
+    return {name, *_sources(frozenset().union(*before), assigned)}
 
 
 def _target_names(target: ast.expr) -> Iterator[str]:

@@ -52,8 +52,9 @@ def parse(text: str) -> ast.Module:
 class Program:
     """Source files by the dotted names of their modules; those of the repository begin with a dot."""
 
-    def __init__(self, code: Mapping[str, str]) -> None:
+    def __init__(self, code: Mapping[str, str], searches: int = MOST_SEARCHES) -> None:
         self._code = code
+        self._most_searches = searches
         self._scopes: dict[str, Scope | Unknown] = {}
         self._homes: dict[str, str | None] = {}
         self._searches = 0
@@ -137,7 +138,7 @@ class Program:
         named = [path for path in folders if lowered.startswith(path.name.replace("_", ""))]
         yield from sorted(named, key=lambda path: -len(path.name))
         self._searches += 1
-        if self._searches <= MOST_SEARCHES:
+        if self._searches <= self._most_searches:
             yield from (path for path in folders if path not in named)
 
 

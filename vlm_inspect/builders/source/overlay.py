@@ -52,7 +52,8 @@ Children = tuple[tuple[str, ModuleNode], ...]
 
 def overlay(tree: ModuleTree, reading: Reading) -> ModuleTree:
     """The tree with the class names that the source proves, and the reasons where it proves none."""
-    layer = _Overlay(reading.forwards)
+    layer = _Overlay()
+    layer.forwards = reading.forwards
     root = layer.node(tree.root, reading.model, "", {})
     fields = dict(tree.unknowns.fields)
     if reading.supports is not None:
@@ -71,10 +72,10 @@ def overlay(tree: ModuleTree, reading: Reading) -> ModuleTree:
 class _Overlay(Struct):
     """Builds the nodes, and collects the reasons for unknown class names."""
 
-    forwards: ForwardReader | None = None
-    fusion: list[ForwardInfo] = field(default_factory=list)
     pool: NodePool = field(default_factory=NodePool)
     unknown: dict[str, str] = field(default_factory=dict)
+    forwards: ForwardReader | None = None
+    fusion: list[ForwardInfo] = field(default_factory=list)
 
     def node(self, node: ModuleNode, instance: Value, path: str, replaced: Mapping[str, str]) -> ModuleNode:
         """A node of the header tree, with the class of its instance in the source."""

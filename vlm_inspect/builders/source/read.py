@@ -18,11 +18,12 @@ from vlm_inspect.builders.source.classes import attribute, bases_of, is_config
 from vlm_inspect.builders.source.evaluate import evaluate
 from vlm_inspect.builders.source.execute import run
 from vlm_inspect.builders.source.files import Program
-from vlm_inspect.builders.source.forwards import ForwardReader
+from vlm_inspect.builders.source.forwards import ForwardReader, with_installed_forwards
 from vlm_inspect.builders.source.machine import Handlers, Machine, TooLongError
 from vlm_inspect.builders.source.names import global_value, repository_class
 from vlm_inspect.builders.source.scope import Scope
 from vlm_inspect.builders.source.values import ClassRef, Instance, Table, Unknown, Value, from_json
+from vlm_inspect.core.module_tree import ModuleTree
 
 _HANDLERS = Handlers(evaluate, run, call, global_value, attribute)
 _ATTENTION_FLAGS = {
@@ -56,6 +57,11 @@ def read(config: Mapping[str, Any], code: Mapping[str, str]) -> Reading:
         return Reading(model, tuple(sorted(backends)) if is_complete else None, ForwardReader(machine))
     except (TooLongError, RecursionError):
         return Reading(Unknown("following its code takes longer than any model should"))
+
+
+def with_installed_code(tree: ModuleTree) -> ModuleTree:
+    """The tree, with the order of use of modules that have the class name and structure of an installed class."""
+    return with_installed_forwards(tree, Machine(Program({}, searches=0), _HANDLERS))
 
 
 def _model_class(machine: Machine, config: Mapping[str, Any]) -> Value:

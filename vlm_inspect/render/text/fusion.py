@@ -52,8 +52,8 @@ def connection_lines(connection: Connection) -> Iterator[Line]:
         yield "Reads", join([*map(code, connection.reads), *layers], ", ")
     if connection.feeds:
         yield "Feeds", code(connection.feeds)
-    elif connection.step:
-        yield "Feeds", text(f"language model, {_STEPS[connection.step]}")
+    elif connection.steps:
+        yield "Feeds", text(", ".join(["language model", *(_STEPS[step] for step in connection.steps)]))
 
 
 def evidence_text(evidence: Evidence) -> str:

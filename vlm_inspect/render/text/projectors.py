@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
 from vlm_inspect.core.architecture import Component
 from vlm_inspect.core.stages import (
     ActivationStage,
@@ -69,7 +71,8 @@ def _projection_names(stages: Sequence[Stage]) -> Iterator[str]:
 
 
 def _branches_name(group: StepGroup, *, alone: bool) -> str:
-    names = [" + ".join(_sequence_names(branch)) for branch in group.branches]
+    plain = [[replace(stage, branch=None) for stage in branch] for branch in group.branches]
+    names = [" + ".join(_projection_names(branch)) for branch in plain]
     if len(names) > 1 and len(set(names)) == 1 and alone:
         return f"{len(names)} x {names[0]}, side by side"
     parallel = " beside ".join(f"({name})" if "+" in name else name for name in names)

@@ -146,8 +146,9 @@ def _branches_cell(branches: Sequence[Sequence[Stage]], *, alone: bool) -> Cell:
     """`(Linear(768 -> 2048) beside Linear(1024 -> 2048))`; branches of several steps in parentheses."""
     cells = []
     for branch in branches:
-        cell = join(_step_cells([replace(stage, branch=None) for stage in branch]), " + ")
-        cells.append(concat(text("("), cell, text(")")) if len(branch) > 1 else cell)
+        plain = [replace(stage, branch=None) for stage in branch]
+        cell = join(_step_cells(plain), " + ")
+        cells.append(concat(text("("), cell, text(")")) if len(list(step_groups(plain))) > 1 else cell)
     parallel = join(cells, " beside ")
     return parallel if alone else concat(text("("), parallel, text(")"))
 
