@@ -195,6 +195,7 @@ def _cache_key(builder: Builder, checkpoint: Checkpoint, options: InspectOptions
 def _from_config(checkpoint: Checkpoint, reason: NotNativeError | None, notes: tuple[str, ...]) -> Inspection:
     from vlm_inspect.anatomy.config_only import describe_config
 
+    order.check_common_sizes(checkpoint)
     if reason is None:
         model = checkpoint.identity.id
         reason = NotNativeError("the builder config builds nothing.", model=model, short="not built")
