@@ -20,7 +20,7 @@ from tests.published import (
 )
 from vlm_inspect.builders.transformers import build, unused_keys
 from vlm_inspect.core.errors import UnbuildableConfigError
-from vlm_inspect.core.module_tree import ModuleNode
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree
 
 NAMED = {"architectures": ["LlavaForConditionalGeneration"]}
 SMALL_LLAVA = {
@@ -272,7 +272,7 @@ def unused_of(stated, config_class):
         assert getattr(resolved, "read_by_code", None) is None or resolved.read_by_code
         assert resolved.text_config.hidden_size
     found = unused_keys.UnusedKeys.find(stated, resolved, PlainConfig, reads)
-    return {key.path: key.structural for key in found.describe(node)}
+    return {key.path: key.structural for key in found.describe(ModuleTree(node))}
 
 
 def test_plain_classes_declare_the_parameters_of_every_constructor():

@@ -68,7 +68,7 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
                 *not_built(stated, resolved, tree),
             ),
             missing_modules=absent,
-            unused_config_keys=unused.describe(tree.root),
+            unused_config_keys=unused.describe(tree),
         )
 
 

@@ -75,10 +75,13 @@ def _causes(config: Mapping[str, Any], error: Exception) -> Iterator[tuple[str, 
     text = str(error)
     for path, value in flat_values(config):
         if isinstance(error, KeyError):
-            if isinstance(value, str) and error.args == (value,):
-                yield path, value
+            yield from ((path, each) for each in _texts(value) if error.args == (each,))
         elif f"'{path.rpartition('.')[2]}'" in text and str(value) in text:
             yield path, value
+
+
+def _texts(value: Any) -> list[str]:
+    return [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
 
 
 def _hint(path: str, value: Any) -> str:

@@ -12,6 +12,8 @@ from functools import cache
 from types import CodeType
 from typing import Any
 
+_PROBES = (16, 32)  # sizes that most classes accept
+
 
 def takes(config_class: type, path: str, config: Mapping[str, Any], base: type) -> bool:
     """Whether a class takes the key at a path of a config.json: `text_config.num_hidden_layers`.
@@ -33,7 +35,7 @@ def takes(config_class: type, path: str, config: Mapping[str, Any], base: type) 
         if found is None:
             return True  # a plain dictionary, which the class takes whole
         config_class = found
-    return key in names_of(config_class, base)
+    return key in names_of(config_class, base) or _passes_on(config_class, key, part, base)
 
 
 @cache
@@ -80,6 +82,19 @@ def _text_constants(code: CodeType) -> Iterator[str]:
             yield constant
         elif isinstance(constant, CodeType):
             yield from _text_constants(constant)
+
+
+def _passes_on(config_class: type, key: str, section: Mapping[str, Any], base: type) -> bool:
+    """Whether a class makes a part that is not described of the keys around it, this one included."""
+    parts = [name for name, value in defaults(config_class).items() if isinstance(value, base) and name not in section]
+    owners = [name for name in parts if key in names_of(defaults(config_class)[name].__class__, base)]
+    try:
+        return any(
+            all(getattr(getattr(config_class(**{key: size}), name), key) == size for size in _PROBES)
+            for name in owners
+        )
+    except Exception:  # noqa: BLE001 - the class, which may raise anything, does read the key
+        return True
 
 
 def _section_class(config_class: type, name: str, section: Any, base: type) -> type | None:

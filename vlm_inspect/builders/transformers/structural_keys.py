@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from vlm_inspect.builders.config_values import is_number
 from vlm_inspect.builders.transformers import key_words
-from vlm_inspect.core.module_tree import ModuleNode
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree
 
 # a layer with another mixer has other parameters; how far attention sees changes no shape
 _ANY_ATTENTION = re.compile(r"(full|sliding|chunked|local|global|self)?_?attention")
@@ -80,8 +80,6 @@ class UnusedKey(Struct, frozen=True):
     part: Part
     names: tuple[str, ...]
     value: Any
-    declared: bool = False
-    """Whether its class declares it all the same."""
 
     @property
     def name(self) -> str:
@@ -104,7 +102,7 @@ class BuiltValues(Struct, frozen=True, dict=True):
 
     parts: tuple[Part, ...]
     stated: Mapping[str, Any]
-    root: ModuleNode
+    tree: ModuleTree
 
     def built_instead(self, unused: UnusedKey) -> str | None:
         """Return what was built in place of what an unused key states.
@@ -198,8 +196,8 @@ class BuiltValues(Struct, frozen=True, dict=True):
         """Whether no parameter is as wide as all heads of the width that a key states."""
         heads = unused.part.numbers(key_words.HEADS)
         # queries alone, or fused with keys and values
-        widths = (unused.value * count * fused for count in heads for fused in (1, 2, 3))
-        return bool(heads) and not any(map(self._holds, widths))
+        widths = {unused.value * count * fused for count in heads for fused in (1, 2, 3)}
+        return bool(heads) and not widths & self._sizes_of(unused.part)
 
     def _has_other_mlp(self, unused: UnusedKey) -> bool:
         """Whether the MLPs of the section have another width than the ratio that a key states."""
@@ -210,7 +208,8 @@ class BuiltValues(Struct, frozen=True, dict=True):
     def _has_positions(self, part: Part, image: Any) -> bool:
         """Whether the part has a table with a position for each patch of an image of this size."""
         sides = {image // patch for patch in part.numbers(key_words.PATCH) if is_number(image)}
-        return any(self._holds(side * side + extra) for side in sides for extra in range(_MOST_EXTRA_POSITIONS + 1))
+        counts = {side * side + extra for side in sides for extra in range(_MOST_EXTRA_POSITIONS + 1)}
+        return bool(counts & self._sizes_of(part))
 
     def _holds(self, value: Any) -> bool:
         """Whether a parameter has a dimension of this size, or a list this many modules."""
@@ -218,36 +217,41 @@ class BuiltValues(Struct, frozen=True, dict=True):
 
     @cached_property
     def _sizes(self) -> frozenset[int]:
-        """Every dimension of every parameter's shape, and the length of every list of modules."""
-        found: set[int] = set()
-        seen: set[int] = set()
-        nodes = [self.root]
-        while nodes:
-            node = nodes.pop()
-            if id(node) not in seen:
-                seen.add(id(node))
-                found.update(side for _, shape in node.parameters for side in shape)
-                if all(name.isdigit() for name, _ in node.children):
-                    found.add(len(node.children))
-                nodes += [child for _, child in node.children]
-        return frozenset(found)
+        return frozenset(_sizes_below([self.tree.root]))
+
+    def _sizes_of(self, part: Part) -> frozenset[int]:
+        """The sizes in the modules that were built from a part; those of the model if they are not known."""
+        kind = getattr(part.config, "model_type", None)
+        paths = [path for path, config in self.tree.configs.items() if config.get("model_type") == kind]
+        nodes = [node for node in map(self.tree.find, paths) if node is not None]
+        return frozenset(_sizes_below(nodes)) if nodes else self._sizes
+
+
+def _sizes_below(nodes: list[ModuleNode]) -> Iterator[int]:
+    """Every dimension of every parameter's shape, and the length of every list of modules."""
+    seen: set[int] = set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield from (side for _, shape in node.parameters for side in shape)
+        if all(name.isdigit() for name, _ in node.children):
+            yield len(node.children)
+        nodes += [child for _, child in node.children]
 
 
 @cache
 def _known_families() -> frozenset[str]:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    return frozenset(map(_family, CONFIG_MAPPING))
+    # "vision" of vision-encoder-decoder is no family
+    return frozenset(family for family in map(_family, CONFIG_MAPPING) if not key_words.part_kinds([family]))
 
 
 def _family(model_type: str) -> str:
     """`clip` of `clip_vision_model`."""
     return re.split(r"[-_]", model_type)[0]
-
-
-def states_head_width(key: str) -> bool:
-    """Whether a key states the width of an attention head: `head_dim`."""
-    return key_words.quantity_of(key) == key_words.HEAD_WIDTH
 
 
 def _has_other_layers(kinds: Any) -> bool:

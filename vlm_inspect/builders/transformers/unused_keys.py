@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from vlm_inspect.builders.transformers.declared_keys import declared_names, defaults, names_in_code
 from vlm_inspect.builders.transformers.patches import patched
-from vlm_inspect.builders.transformers.structural_keys import BuiltValues, Part, UnusedKey, states_head_width
+from vlm_inspect.builders.transformers.structural_keys import BuiltValues, Part, UnusedKey
 from vlm_inspect.core.checkpoint import QUANTIZATION_KEYS
 from vlm_inspect.core.errors import truncate
-from vlm_inspect.core.module_tree import ModuleNode, UnusedConfigKey
+from vlm_inspect.core.module_tree import ModuleTree, UnusedConfigKey
 
 Reads = set[tuple[type, str]]
 """Configuration classes, and the attributes of them that were read."""
@@ -71,14 +71,14 @@ class UnusedKeys(Struct, frozen=True):
                 found.setdefault(type(each.part.config), set()).add(each.name)
         return found
 
-    def describe(self, root: ModuleNode) -> tuple[UnusedConfigKey, ...]:
+    def describe(self, tree: ModuleTree) -> tuple[UnusedConfigKey, ...]:
         """Return the keys for the record, with what was built in place of those that are structural."""
-        built = BuiltValues(self.parts, self.stated, root)
+        built = BuiltValues(self.parts, self.stated, tree)
         return tuple(filter(None, (self._described(each, built) for each in self.keys)))
 
     def _described(self, unused: UnusedKey, built: BuiltValues) -> UnusedConfigKey | None:
         instead = built.built_instead(unused)
-        if instead is None and (unused.declared or _is_used(unused, self.stated, self.parts)):
+        if instead is None and _is_used(unused, self.stated, self.parts):
             return None
         text = truncate(json.dumps(unused.value, ensure_ascii=False, default=str), _LONGEST_VALUE)
         return UnusedConfigKey(unused.path, text, instead is not None, instead or "")
@@ -104,9 +104,6 @@ def _unread(config: Mapping[str, Any], part: Part, parts: tuple[Part, ...]) -> I
             yield from _unread(value, inner, parts)
         elif not _is_read(key, part):
             yield from _nested_keys((str(key),), value, part)
-        elif states_head_width(key) and key in part.declared and not part.reads(key):
-            # a class may inherit the key, and divide the width by the heads all the same
-            yield UnusedKey(part, (key,), value, declared=True)
 
 
 def _is_read(key: str, part: Part) -> bool:
