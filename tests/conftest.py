@@ -15,7 +15,7 @@ from tests.hub_server import HubServer
 # files and folders of tests that start processes, wait, or build much: what `make test-fast` leaves out
 SLOW = {
     *("faults", "properties", "test_batch", "test_many", "test_dask", "test_growth", "test_checks_in_ci"),
-    *("test_bench", "test_builders", "test_codecs", "test_remote", "test_wheel"),
+    *("test_bench", "test_builders", "test_codecs", "test_remote", "test_saved_configs", "test_wheel"),
     *("test_hub_faults", "test_hub_threads", "test_hub_unavailable", "test_hub_connection"),
     *("test_broken_libraries", "test_cache", "test_doctor", "test_ends", "test_light", "test_places"),
     *("test_seed_models", "test_streams", "test_task_models"),

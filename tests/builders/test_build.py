@@ -165,6 +165,115 @@ def test_a_nonsense_size_is_refused_before_it_is_built(sizes, sentence):
     assert raised.value.hint
 
 
+LLAMA = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 99}
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence", "hint"),
+    [
+        ({"projector_hidden_act": "foo"}, 'projector_hidden_act is "foo", which it does not know', "ACT2FN"),
+        ({"text_config": {**LLAMA, "hidden_act": "foo"}}, 'text_config.hidden_act is "foo", which it', "ACT2FN"),
+        (
+            {"text_config": {**LLAMA, "rope_scaling": {"rope_type": "foo"}}},
+            'text_config.rope_scaling.rope_type is "foo"',
+            "Correct text_config.rope_scaling.rope_type",
+        ),
+        (
+            {"text_config": {**LLAMA, "hidden_size": 64.0}},
+            "text_config.hidden_size is 64.0",
+            "write 64 for text_config",
+        ),
+        (
+            {"vision_config": {"num_hidden_layers": 2.5}},
+            "vision_config.num_hidden_layers is 2.5",
+            "Correct vision_conf",
+        ),
+        (
+            {"vision_config": {"patch_size": "14"}},
+            "vision_config.patch_size is the text '14'",
+            "write 14 without quotes",
+        ),
+        ({"text_config": {**LLAMA, "hidden_size": None}}, "text_config.hidden_size is null", "Correct text_config."),
+        ({"tie_word_embeddings": "no"}, 'tie_word_embeddings is "no"', "Correct tie_word_embeddings"),
+        ({"text_config": "llama"}, 'text_config is "llama"', "Correct text_config in"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_an_error_of_the_class_names_the_key_and_what_to_type(keys, sentence, hint):
+    with pytest.raises(UnbuildableConfigError) as raised:
+        build.build({**LLAVA, **keys}, "org/name")
+    assert sentence in raised.value.message
+    assert hint in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"my_trainer": {"num_layers": "2", "hidden_size": 10**12}},
+        {"speech_vocab_size": "1280", "num_stages_layers": -1},
+        {"text_config": {**LLAMA, "num_experts": "8", "depth": 10**9, "num_moe_layers": -1}},
+        {"vision_config": {"hidden_size": 64, "num_attention_heads": 4, "codebook_dim": 1e300}},
+        {"processor": {"id2label": dict.fromkeys(range(100_001), "x")}},
+        {"sizes": [{"depths": [10**6]}]},
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_a_value_that_nothing_reads_refuses_no_model(keys):
+    config = {**LLAVA, **keys}
+    read = {key: value for key, value in keys.items() if key.endswith("_config")}
+    assert build.build(config, "org/name").total == build.build({**LLAVA, **_without_strange(read)}, "org/name").total
+
+
+def _without_strange(sections):
+    strange = {"num_experts", "depth", "num_moe_layers", "codebook_dim"}
+    return {
+        name: {key: value for key, value in section.items() if key not in strange}
+        for name, section in sections.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        # flat keys, of which the class makes its text part
+        (
+            {
+                "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+                "model_type": "qwen2_5_vl",
+                "num_hidden_layers": 10**9,
+            },
+            "num_hidden_layers is 1,000,000,000, and the limit is 2,000",
+        ),
+        (
+            {
+                "architectures": ["Qwen2_5OmniForConditionalGeneration"],
+                "model_type": "qwen2_5_omni",
+                "thinker_config": {"text_config": {"num_hidden_layers": 10**9}},
+            },
+            "thinker_config.text_config.num_hidden_layers is 1,000,000,000",
+        ),
+        (
+            {
+                "model_type": "vision-encoder-decoder",
+                "architectures": ["VisionEncoderDecoderModel"],
+                "encoder": {"model_type": "donut-swin", "depths": [1_500, 1_500]},
+                "decoder": {"model_type": "mbart"},
+            },
+            "encoder.depths is 3,000, and the limit is 2,000",
+        ),
+        # a section without a type: the class has its own
+        ({"model_type": "blip-2", "qformer_config": {"num_hidden_layers": 10**9}}, "qformer_config.num_hidden_layers"),
+        ({"model_type": "llava", "text_config": {"num_layers": 3, "num_hidden_layers": -1}}, "is -1, and cannot be"),
+        ({"model_type": "llava", "id2label": dict.fromkeys(range(100_001), "x")}, "id2label has 100,001 entries"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_a_size_beyond_its_limit_is_refused_wherever_the_class_reads_it(config, sentence):
+    with pytest.raises(UnbuildableConfigError) as raised:
+        build.build(config, "org/name")
+    assert sentence in raised.value.message
+
+
 @pytest.mark.parametrize("part", [None, [], "llama", 7])
 def test_a_part_that_is_no_configuration_is_refused(part):
     with pytest.raises((UnbuildableConfigError, NotNativeError, InvalidConfigError)):

@@ -20,21 +20,45 @@ LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration
         ({"vocab_size": float("nan")}, "vocab_size is nan, and the limit is 1,000,000,000"),
         ({"hidden_size": float("inf")}, "hidden_size is inf, and the limit is 1,000,000,000"),
         ({"id2label": dict.fromkeys(range(100_001))}, "id2label has 100,001 entries"),
-        ({"model_type": "x" * 201}, "model_type has a name of 201 characters, and the limit is 200"),
-        ({"architectures": ["A", "x" * 10**5]}, "architectures has a name of 100,000 characters"),
         ({"num_labels": 10**9}, "num_labels is 1,000,000,000, and the limit is 100,000"),
     ],
     ids=lambda value: str(value)[:60],
 )
 def test_a_size_beyond_its_limit_is_refused(config, sentence):
     with pytest.raises(UnbuildableConfigError) as raised:
-        config_limits.check_sizes(config, "org/name")
+        config_limits.check_sizes(config, "org/name", lambda _: True)
+    assert sentence in raised.value.message
+    config_limits.check_sizes(config, "org/name", lambda _: False)  # nothing reads it
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"model_type": "x" * 201}, "model_type has a name of 201 characters, and the limit is 200"),
+        ({"architectures": ["A", "x" * 10**5]}, "architectures has a name of 100,000 characters"),
+    ],
+    ids=["model_type", "architectures"],
+)
+def test_a_name_beyond_its_limit_is_refused(config, sentence):
+    with pytest.raises(UnbuildableConfigError) as raised:
+        config_limits.check_names(config, "org/name")
     assert sentence in raised.value.message
 
 
-@pytest.mark.parametrize("config", [{"num_hidden_layers": -1}, {"hidden_size": "24"}, {"num_experts": "8"}], ids=str)
-def test_check_largest_ignores_negative_sizes_and_texts(config):
-    config_limits.check_largest(config, "org/name")
+@pytest.mark.parametrize(
+    ("path", "is_common"),
+    [
+        ("num_hidden_layers", True),
+        ("text_config.hidden_size", True),
+        ("vision_config.depth", True),
+        ("n_routed_experts", True),
+        ("my_trainer.num_layers", False),
+        ("audio_config.speech_vocab_size", False),
+        ("max_size", False),
+    ],
+)
+def test_without_a_class_the_common_keys_of_parts_are_read(path, is_common):
+    assert config_limits.is_common_key(path) is is_common
 
 
 @pytest.mark.parametrize(
@@ -50,7 +74,7 @@ def test_check_largest_ignores_negative_sizes_and_texts(config):
     ids=str,
 )
 def test_sizes_of_published_models_are_accepted(config):
-    config_limits.check_sizes(config, "org/name")
+    config_limits.check_sizes(config, "org/name", lambda _: True)
 
 
 @pytest.mark.slow

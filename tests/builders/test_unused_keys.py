@@ -20,7 +20,7 @@ from tests.published import (
 )
 from vlm_inspect.builders.transformers import build, unused_keys
 from vlm_inspect.core.errors import UnbuildableConfigError
-from vlm_inspect.core.module_tree import ModuleNode
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree
 
 NAMED = {"architectures": ["LlavaForConditionalGeneration"]}
 SMALL_LLAVA = {
@@ -270,8 +270,9 @@ def unused_of(stated, config_class):
     resolved = config_class(**stated)
     with unused_keys.recorded_reads(PlainConfig) as reads:
         assert getattr(resolved, "read_by_code", None) is None or resolved.read_by_code
-    keys = unused_keys.unused_keys(stated, resolved, PlainConfig, reads, node)
-    return {key.path: key.structural for key in keys}
+        assert resolved.text_config.hidden_size
+    found = unused_keys.UnusedKeys.find(stated, resolved, PlainConfig, reads)
+    return {key.path: key.structural for key in found.describe(ModuleTree(node))}
 
 
 def test_plain_classes_declare_the_parameters_of_every_constructor():

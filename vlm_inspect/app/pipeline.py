@@ -235,6 +235,7 @@ def _from_config(checkpoint: Checkpoint, reason: NotNativeError | None, notes: t
     from vlm_inspect.anatomy.config_only import describe_config
 
     on_request = reason is None
+    order.check_common_sizes(checkpoint)
     if reason is None:
         model = checkpoint.identity.id
         reason = NotNativeError("the builder config builds nothing.", model=model, short="not built")

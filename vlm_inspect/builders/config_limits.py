@@ -1,14 +1,14 @@
 """Limits on the sizes in a configuration, checked before anything is built from it.
 
 A model class accepts any size: a billion layers are built until memory is full, minus one layer becomes
-none. The limits are far above any published model. Sizes under unknown keys are caught by counting modules
-during the build.
+none. The limits are far above any published model, and hold for the keys that are read. Sizes under unknown
+keys are caught by counting modules during the build.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -31,36 +31,50 @@ _LIMITS = (
 )
 # lists of counts, which add up; a list under another name holds the indices of layers
 _COUNTS = re.compile(r"(^num_|^n_|depths?$)")
+_COMMON_KEYS = re.compile(
+    r"num_(hidden_)?layers|n_layers?|layers|depth|hidden_size|embed_dim|width|d_model|n_embd|dim|vocab_size"
+    r"|(num_attention|num_key_value|num|n)_heads?|intermediate_size|ffn_dim|mlp_dim|(num|n_routed|num_local)_experts"
+)
+_COMMON_SECTIONS = re.compile(r"|((text|llm|language|thinker|vision|vision_tower|audio|speech)_config|visual|decoder)")
 # indices of layers may be negative: they count from the end
 _INDICES = re.compile(r"(feature|select|index|indices|indexes)")
 
 
-def check_sizes(config: Mapping[str, Any], model: str) -> None:
-    """Raise UnbuildableConfigError for a size that is negative, a text or beyond its limit."""
-    for key, value, limit in _sizes(config):
-        if isinstance(value, str) and value.strip().lstrip("-").isdigit():
-            raise _refused(f"{key} is the text {value[:40]!r}, and should be a number", model)
-        # a size of -1 often means "none"; a class that cannot take it raises an error itself
-        is_count = limit in (MOST_LAYERS, MOST_EXPERTS) and not _INDICES.search(key)
-        if is_number(value) and value < 0 and is_count:
-            raise _refused(f"{key} is {value}, and cannot be negative", model)
-    check_largest(config, model)
+def check_sizes(config: Mapping[str, Any], model: str, is_read: Callable[[str], bool]) -> None:
+    """Raise UnbuildableConfigError for a size that is negative or beyond its limit.
+
+    Args:
+        config: The config.json.
+        model: The model's id, for the message.
+        is_read: Whether the key at a path is read; any other may have any value.
+
+    """
+    for path, what in (*_bad_sizes(config), *_long_maps(config)):
+        if is_read(path):
+            raise _refused(f"{path} {what}", model)
 
 
-def check_largest(config: Mapping[str, Any], model: str) -> None:
-    """Raise UnbuildableConfigError for sizes and names beyond their limits, whichever builder is used."""
-    for key, value, limit in _sizes(config):
-        if is_number(value) and not value <= limit:
-            raise _refused(f"{key} is {value:,}, and the limit is {limit:,}", model)
-    for key, value in flat_values(config):
-        if key.endswith(("id2label", "label2id")) and isinstance(value, Mapping) and len(value) > MOST_LABELS:
-            raise _refused(f"{key} has {len(value):,} entries, and the limit is {MOST_LABELS:,}", model)
+def check_names(config: Mapping[str, Any], model: str) -> None:
+    """Raise UnbuildableConfigError for a type or class with a name beyond the limit."""
     for key in ("model_type", "architectures"):
         value = config.get(key)
         for name in value if isinstance(value, list) else [value]:
             if isinstance(name, str) and len(name) > LONGEST_NAME:
                 size = f"{len(name):,} characters"
                 raise _refused(f"{key} has a name of {size}, and the limit is {LONGEST_NAME:,}", model)
+
+
+def is_common_key(path: str) -> bool:
+    """Whether a key is read without a class: a common name of a size, at the top or in the section of a part."""
+    section, _, key = path.rpartition(".")
+    return bool(_COMMON_KEYS.fullmatch(key) and _COMMON_SECTIONS.fullmatch(section))
+
+
+def quoted_sizes(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the path and value of each size that is a number in quotes."""
+    for path, value, _ in _sizes(config):
+        if isinstance(value, str) and value.strip().lstrip("-").isdigit():
+            yield path, value
 
 
 @contextmanager
@@ -80,6 +94,22 @@ def counted_modules(model: str) -> Iterator[None]:
         yield
     finally:
         handle.remove()
+
+
+def _bad_sizes(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for path, value, limit in _sizes(config):
+        # a size of -1 often means "none"; a class that cannot take it raises an error itself
+        is_count = limit in (MOST_LAYERS, MOST_EXPERTS) and not _INDICES.search(path)
+        if is_number(value) and value < 0 and is_count:
+            yield path, f"is {value}, and cannot be negative"
+        elif is_number(value) and not value <= limit:
+            yield path, f"is {value:,}, and the limit is {limit:,}"
+
+
+def _long_maps(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for path, value in flat_values(config):
+        if path.endswith(("id2label", "label2id")) and isinstance(value, Mapping) and len(value) > MOST_LABELS:
+            yield path, f"has {len(value):,} entries, and the limit is {MOST_LABELS:,}"
 
 
 def _sizes(config: Mapping[str, Any]) -> Iterator[tuple[str, Any, int]]:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from vlm_inspect.builders import head_ties
-from vlm_inspect.builders.config_limits import check_largest
+from vlm_inspect.builders.config_limits import check_names, check_sizes, is_common_key
 from vlm_inspect.builders.config_values import first_architecture
 from vlm_inspect.core import errors
 from vlm_inspect.core.checkpoint import Checkpoint, DeclaredClasses, TensorHeaders
@@ -32,6 +32,7 @@ _AUTO_CLASSES = (
     "AutoModelForSeq2SeqLM",
     "AutoModel",
 )
+_LABELS = ("num_labels", "id2label", "label2id")  # every configuration class inherits that it reads these
 _SORTED_NOTE = "Without code, a module's steps are in the order of their names; those without tensors are not seen."
 
 
@@ -56,9 +57,9 @@ class Candidate(Struct, frozen=True):
 def candidates(checkpoint: Checkpoint, options: InspectOptions) -> tuple[Candidate, ...]:
     """Return the builders to try for a checkpoint, in order; none of them for the builder `config`.
 
-    Raises UnbuildableConfigError for sizes beyond any model's, RemoteCodeError if code is not trusted.
+    Raises UnbuildableConfigError for names beyond any model's, RemoteCodeError if code is not trusted.
     """
-    check_largest(checkpoint.config, checkpoint.identity.id)
+    check_names(checkpoint.config, checkpoint.identity.id)
     if options.builder == "config":
         return ()
     if options.builder == "remote-code" and not options.trust_remote_code:
@@ -77,6 +78,11 @@ def candidates(checkpoint: Checkpoint, options: InspectOptions) -> tuple[Candida
     return native, Candidate("header", _from_headers, unreadable)
 
 
+def check_common_sizes(checkpoint: Checkpoint, also_read: tuple[str, ...] = ()) -> None:
+    """Raise UnbuildableConfigError for a size beyond its limit, where no class of transformers reads the keys."""
+    check_sizes(checkpoint.config, checkpoint.identity.id, lambda path: is_common_key(path) or path in also_read)
+
+
 def _native(checkpoint: Checkpoint, _: ModelRef, __: InspectOptions) -> BuildResult:
     from vlm_inspect.builders.transformers import build
 
@@ -87,6 +93,7 @@ def _remote(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions) -> B
     from vlm_inspect.builders.sandbox import process
 
     model = checkpoint.identity.id
+    check_common_sizes(checkpoint, _LABELS)
     model_class = _remote_class(checkpoint.config)
     if model_class is None:
         raise errors.RemoteCodeError(
@@ -106,6 +113,7 @@ def _from_headers(checkpoint: Checkpoint, ref: ModelRef, options: InspectOptions
     from vlm_inspect.sources import catalogue, headers
 
     identity = checkpoint.identity
+    check_common_sizes(checkpoint)
     found = headers.load(ref, identity, options)
     if found.missing and options.builder is None:
         raise errors.NoHeadersError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,6 +25,9 @@ CONFIG = "config.json"
 WEIGHTS = ".safetensors"
 _HINT = 'A config.json is one JSON object: {"model_type": "llava", ...}'
 _TOO_LONG = "holds a number that is too long"
+# transformers writes the floats that JSON does not have as {"__float__": "Infinity"}
+_FLOAT_TAG = "__float__"
+_TAGGED_FLOATS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 _LFS_POINTER = b"version https://git-lfs"
 
 
@@ -111,7 +115,10 @@ def check_size(size: int, model: str) -> None:
 
 
 def parse_config(text: bytes, model: str) -> dict[str, Any]:
-    """Parse a configuration. As in transformers, NaN and Infinity are allowed. Raises InvalidConfigError."""
+    """Parse a configuration. As in transformers, NaN and Infinity are allowed, also tagged.
+
+    Raises InvalidConfigError.
+    """
     check_size(len(text), model)
     if not text.strip():
         raise _invalid(model, "is empty")
@@ -132,7 +139,7 @@ def _parse_json(text: bytes, model: str) -> Any:
     cause: Exception
     hint = _HINT
     try:
-        value = json.loads(text.decode("utf-8-sig"))
+        value = json.loads(text.decode("utf-8-sig"), object_hook=_decode_float)
         if b"\\ud" in text or b"\\uD" in text:
             # an escaped half of a surrogate pair cannot be printed
             json.dumps(value, ensure_ascii=False).encode()
@@ -156,6 +163,12 @@ def _parse_json(text: bytes, model: str) -> Any:
     else:
         return value
     raise _invalid(model, reason, hint) from cause
+
+
+def _decode_float(value: dict[str, Any]) -> Any:
+    """The float of a tag, as transformers decodes it; any other object as it is."""
+    tag = value.get(_FLOAT_TAG)
+    return _TAGGED_FLOATS.get(tag, value) if len(value) == 1 and isinstance(tag, str) else value
 
 
 def _check_extent(value: Any) -> None:

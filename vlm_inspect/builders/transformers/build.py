@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from threading import RLock
 from typing import Any
 
@@ -12,7 +13,15 @@ from msgspec.structs import replace
 
 from vlm_inspect.builders import head_ties
 from vlm_inspect.builders.config_limits import check_sizes, counted_modules
-from vlm_inspect.builders.transformers import missing_packages, module_tree, patches, select, unused_keys
+from vlm_inspect.builders.transformers import (
+    build_errors,
+    declared_keys,
+    missing_packages,
+    module_tree,
+    patches,
+    select,
+    unused_keys,
+)
 from vlm_inspect.builders.transformers.not_built import not_built
 from vlm_inspect.core import errors
 from vlm_inspect.core.module_tree import ModuleTree
@@ -50,7 +59,8 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
             live.tie_weights()
         modules = [(path, type(module)) for path, module in live.named_modules()]
         absent = {path: reasons[module_class] for path, module_class in modules if module_class in reasons}
-        tree = module_tree.read_model(live, resolved)
+        unused = unused_keys.UnusedKeys.find(stated, resolved, base, reads)
+        tree = module_tree.read_model(live, resolved, without=unused.names_by_class())
         return replace(
             tree,
             notes=(
@@ -60,7 +70,7 @@ def build(config: Mapping[str, Any], model: str) -> ModuleTree:
             ),
             missing_modules=absent,
             uncertain=head_ties.uncertainty(config, tree),
-            unused_config_keys=unused_keys.unused_keys(stated, resolved, base, reads, tree.root),
+            unused_config_keys=unused.describe(tree),
         )
 
 
@@ -70,11 +80,16 @@ def selected_class(config: Mapping[str, Any], model: str) -> Iterator[select.Sel
 
     Raises NotNativeError, UnbuildableConfigError and BrokenEnvironmentError, also for what the block raises.
     """
-    check_sizes(config, model)
     with _BUILD_LOCK:
         missing_packages.require_libraries()
         with patches.silenced(), patches.gc_disabled():
+            import transformers
+
             selected = select.select(config, model)
+            takes = partial(
+                declared_keys.takes, selected.config_class, config=config, base=transformers.PretrainedConfig
+            )
+            check_sizes(config, model, takes)
             try:
                 with counted_modules(model):
                     yield selected
@@ -87,7 +102,7 @@ def selected_class(config: Mapping[str, Any], model: str) -> Iterator[select.Sel
                     model=model,
                 ) from error
             except Exception as error:  # a model class may raise anything for an odd config
-                raise _build_error(selected, config, error, model) from error
+                raise build_errors.build_error(selected, config, error, model, takes) from error
 
 
 def resolve(selected: select.Selection, config: Mapping[str, Any]) -> Any:
@@ -113,22 +128,3 @@ def _attention_argument(config: Mapping[str, Any]) -> dict[str, str]:
     if name in ("eager", "flash_attention_2") and patches.attention_selects_classes():
         return {"attn_implementation": name}
     return {}
-
-
-def _build_error(
-    selected: select.Selection, config: Mapping[str, Any], error: Exception, model: str
-) -> errors.BuildError:
-    unknown = select.unknown_parts(config, error)
-    if unknown:
-        named = " and ".join(f"{part} is of type {kind!r}" for part, kind in unknown.items())
-        return errors.NotNativeError(
-            f"its {named}, which transformers {select.version()} does not have.",
-            model=model,
-            short="unknown sub-config",
-        )
-    name = selected.model_class.__name__
-    return errors.UnbuildableConfigError(
-        f"{name} cannot be built from this config.json: {errors.typed_error_text(error)}",
-        hint="Check the values in the message; a newer transformers may know newer keys.",
-        model=model,
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -36,25 +36,36 @@ _ATTENTION_BACKENDS = {
 POSITION = re.compile(r"(^|_)(idx|index|layer_id|layer_number)$")
 _AUTO_MAPPING = re.compile(r"^MODEL_FOR_(\w+)_MAPPING_NAMES$")
 _LONGEST_TEXT = 200
+_NOTHING: Mapping[type, Collection[str]] = {}
 # a short list is about the module (the sections of a rotary embedding), a long one about all layers
 _LONGEST_LIST = 16
 
 
-def read_model(live: nn.Module, config: Any, notes: tuple[str, ...] = ()) -> ModuleTree:
-    """Read a model, and the configuration that it was built from. The model is not needed afterwards."""
+def read_model(
+    live: nn.Module, config: Any, notes: tuple[str, ...] = (), without: Mapping[type, Collection[str]] = _NOTHING
+) -> ModuleTree:
+    """Read a model, and the configuration that it was built from. The model is not needed afterwards.
+
+    Args:
+        live: The model.
+        config: The configuration.
+        notes: Warnings for the user.
+        without: The keys of each configuration class that the model does not use: no fact is taken from them.
+
+    """
     import torch
     import transformers
 
     walk = _Walk()
     root, paths = walk.node(live, ""), walk.module_paths
     own_configs = list(_own_configs(live, "", None))
-    config_dicts = {id(each): each.to_dict() for _, each in own_configs}
+    config_dicts = {id(each): _used_values(each, without) for _, each in own_configs}
     backends = {name for flag, name in _ATTENTION_BACKENDS.items() if getattr(live, flag, False) is True}
     return ModuleTree(
         root=root,
         ties=tuple(tuple(each) for each in walk.parameter_paths.values() if len(each) > 1),
         accessors={name: paths[id(module)] for name, module in _accessed(live) if id(module) in paths},
-        config=config.to_dict(),
+        config=_used_values(config, without),
         configs={path: config_dicts[id(each)] for path, each in own_configs},
         tasks=tuple(_tasks(type(live).__name__)),
         modalities=tuple(_names(getattr(live, "input_modalities", ()))),
@@ -170,6 +181,17 @@ def _tasks(class_name: str) -> Iterator[str]:
 
 def _names(names: str | Sequence[str]) -> Sequence[str]:
     return (names,) if isinstance(names, str) else names
+
+
+def _used_values(config: Any, without: Mapping[type, Collection[str]]) -> dict[str, Any]:
+    """A configuration as a dictionary, and those inside it, without the keys that the model does not use."""
+    values: dict[str, Any] = config.to_dict()
+    for name in without.get(type(config), ()):
+        values.pop(name, None)
+    for name, inner in vars(config).items():
+        if name in values and hasattr(inner, "to_dict"):
+            values[name] = _used_values(inner, without)
+    return values
 
 
 def _accessed(model: Any) -> Iterator[tuple[str, object]]:

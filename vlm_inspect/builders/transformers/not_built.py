@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from vlm_inspect.builders.config_values import flat_values
-from vlm_inspect.builders.transformers import structural_keys
+from vlm_inspect.builders.transformers import key_words
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree
 
 
@@ -15,7 +15,7 @@ def not_built(config: Mapping[str, Any], tree: ModuleTree) -> Iterator[str]:
     counts, depths = {}, set()
     for path, value in flat_values(config):
         key = path.rpartition(".")[2]
-        if structural_keys.counts_prediction_layers(key) and isinstance(value, int) and value > 0:
+        if key_words.counts_prediction_layers(key) and isinstance(value, int) and value > 0:
             counts[path] = value
         elif key == "num_hidden_layers" and type(value) is int:
             depths.add(value)

@@ -1,250 +1,272 @@
-"""Compare a configuration's keys with what was built from it, by the words of their names.
+"""Compare the keys that a class did not use with what it built.
 
-A key is structural if it states a size, a count or a part of the model: if a class does not use it, it builds
-another model. Keys about running, training, tokenising or image preprocessing are not. This is the only
-place that holds these words.
+An unused key is structural only if the model differs from what it states: the same section has the quantity under
+another spelling with another value, or the key states a part that the model lacks. What no shape depends on,
+and what belongs to a part that is switched off or was not built, is not structural.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from functools import cached_property, lru_cache
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache, cached_property
 from typing import Any
 
 from msgspec import Struct
 
 from vlm_inspect.builders.config_values import is_number
-from vlm_inspect.core.module_tree import ModuleNode
+from vlm_inspect.builders.transformers import key_words
+from vlm_inspect.core.module_tree import ModuleNode, ModuleTree
 
-# bounded: configurations share a few thousand keys, but a stranger's may have any number of others
-_cached = lru_cache(maxsize=4096)
-
-
-def _listed(words: str) -> frozenset[str]:
-    return frozenset(words.split())
-
-
-def _pairs(words: str) -> dict[str, str]:
-    return dict(pair.split("=") for pair in words.split())
-
-
-_SPELLINGS = _pairs(
-    "chans=channels dim=size dims=size width=size widths=size depths=depth emb=embed embd=embed "
-    "embedding=embed embeddings=embed pos=position n=num number=num attn=attention ff=intermediate "
-    "ffn=intermediate"
-)
-_PLURALS = _pairs("block=blocks expert=experts head=heads layer=layers")
-# the part that a key belongs to: mm_hidden_size, vt_num_hidden_layers, text_hidden_size
-_VISION_WORDS = _listed("mm vt vit vision visual image encoder")
-_TEXT_WORDS = _listed("text llm language lm decoder")
-_OTHER_OWNERS = _listed("audio speech video block init model config moe num")
-
-_QUERIES = _listed("query queries latents")
-# the more specific words first: patch_size is about the patch
-_QUANTITIES: tuple[tuple[str, frozenset[str]], ...] = (
-    ("vocabulary", _listed("vocab vocabulary")),
-    ("patch", _listed("patch patches")),
-    ("kernel", _listed("kernel stride")),
-    ("rank", _listed("rank")),
-    ("routing", _listed("per topk")),  # experts per token; some configurations call it top k
-    ("experts", _listed("experts")),
-    ("queries", _QUERIES),
-    ("image", _listed("image")),
-    ("heads", _listed("heads")),
-    ("layers", _listed("layers depth blocks")),
-    ("ratio", _listed("ratio multiplier")),
-    ("width", _listed("size channels embed")),
-)
-# one of these words is needed too: an image's tokens, a patch's padding, a query's scale are no such quantity
-_NEEDED_TOO: Mapping[str, frozenset[str]] = {
-    "image": _listed("size"),
-    "patch": _listed("size"),
-    "queries": _listed("num latents"),
-    "ratio": _listed("mlp intermediate"),
-    "routing": _listed("experts moe"),
-}
-# the quantities that the shapes of parameters show
-_SHOWN_BY_SHAPES = _listed("width patch kernel rank queries")
-
-# a key with one of these words is not structural
-_NOT_STRUCTURAL_WORDS = _listed(
-    # running
-    "cache implementation dtype ep tp pp dp parallel quantization compression group flash fused kernels "
-    "backend device "
-    # how far attention sees
-    "window chunk "
-    # training
-    "dropout drop initializer initialization std range loss coef aux freeze frozen tune tuned lr "
-    "learning gradient checkpoint pretraining jitter noise smoothing mask label labels layerdrop "
-    # text and tokens
-    "token tokens id ids template tokenizer length prompt placeholder "
-    # generation
-    "beam beams temperature penalty sampling repetition ngram "
-    # images before they become patches
-    "tile tiles split splits splitting crop crops resolution resolutions pixels pinpoints thumbnail fps "
-    "frame frames aspect grid mean padding "
-    # numbers that do not change the shape of a parameter
-    "eps epsilon scale scaling factor theta rope rotary alpha beta gamma softcap logit interval freq "
-    "step index indices indexes "
-    # bookkeeping
-    "version transformers commit path auto dir log "
-    # multi-token prediction: its layers have a note of their own, see `not_built`
-    "mtp nextn"
-)
-_NOT_STRUCTURAL_KEYS = (
-    # limits on the input; with rotary positions there is no table of that length
-    *("max_position_embeddings", "original_max_position_embeddings"),
-    "projection_dim",  # of CLIP's contrastive head, which a tower inside a larger model does not have
-)
-# text under these keys names another checkpoint, whose configuration describes the part
-_PART_WORDS = _listed("tower backbone encoder resampler abstractor")
-# RGB images have three channels, whatever the key is called
-_IMAGE_CHANNELS = 3
+# a layer with another mixer has other parameters; how far attention sees changes no shape
+_ANY_ATTENTION = re.compile(r"(full|sliding|chunked|local|global|self)?_?attention")
+_OFF: tuple[Any, ...] = (False, 0, None, [], {}, "none")
+_SIZES_OF_PARTS = (key_words.WIDTH, key_words.LAYERS, key_words.MLP_WIDTH)
+_MOST_EXTRA_POSITIONS = 2  # class and distillation tokens
 
 
 class Part(Struct, frozen=True, dict=True):
-    """A configuration or sub-configuration as the classes read it, and the keys that its class declares."""
+    """A configuration or sub-configuration as the classes read it."""
 
     path: str
     config: Any
     declared: frozenset[str]
+    """The keys that its class declares."""
+    read: frozenset[str] = frozenset()
+    """The attributes that were read while the model was built."""
+
+    def reads(self, key: str) -> bool:
+        """Whether the model's classes read a key."""
+        return key in self.read
 
     @cached_property
     def values(self) -> tuple[tuple[str, Any], ...]:
         """The declared keys and their values; cached, since every unused key is compared with them."""
         return tuple((key, value) for key, value in vars(self.config).items() if key in self.declared)
 
+    @cached_property
+    def is_built(self) -> bool:
+        """Whether a module was built from it: then its sizes were read. The whole may have sizes in its parts only."""
+        return not self.path or any(key_words.quantity_of(key) is not None for key in self.read)
+
     @property
     def is_text(self) -> bool:
         """Whether it is the language model's: the only part with a vocabulary."""
         return "vocab_size" in vars(self.config) and "vocab_size" in self.declared
 
-    def key_and_value(self, key: str) -> str:
-        """`text_config.hidden_size 4096`."""
-        path = f"{self.path}.{key}" if self.path else key
-        return f"{path} {json.dumps(vars(self.config)[key], default=str)}"
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of parts that it describes, by its path and its vocabulary."""
+        named = key_words.part_kinds(self.path.split("."))
+        kinds = named | {"text"} if self.is_text and not named - {"text"} else named
+        return kinds if "text" in kinds else kinds | {"encoder"}
+
+    def of(self, quantity: frozenset[str]) -> Iterator[tuple[str, Any]]:
+        """Yield the keys of this quantity that state it of this part, and their values."""
+        for key, value in self.values:
+            is_same = value is not None and key_words.quantity_of(key) == quantity
+            if is_same and key_words.part_kinds([key]) <= self.kinds:
+                yield key, value
+
+    def numbers(self, quantity: frozenset[str]) -> list[Any]:
+        """The values of a quantity that are positive numbers."""
+        return [value for _, value in self.of(quantity) if is_number(value) and value > 0]
+
+
+class UnusedKey(Struct, frozen=True):
+    """A key that no class read: the part whose section holds it, and the names inside that section."""
+
+    part: Part
+    names: tuple[str, ...]
+    value: Any
+
+    @property
+    def name(self) -> str:
+        """The key of the section: of a nested key, the outermost."""
+        return self.names[0]
+
+    @property
+    def key(self) -> str:
+        """The key itself."""
+        return self.names[-1]
+
+    @property
+    def path(self) -> str:
+        """Its path in config.json."""
+        return ".".join(filter(None, (self.part.path, *self.names)))
 
 
 class BuiltValues(Struct, frozen=True, dict=True):
-    """The resolved configurations of a model, the whole model's first, and its modules."""
+    """The resolved configurations of a model, the whole model's first, its config.json and its modules."""
 
     parts: tuple[Part, ...]
-    root: ModuleNode
+    stated: Mapping[str, Any]
+    tree: ModuleTree
 
-    def built_instead(self, key: str, value: Any, part: Part) -> str | None:
+    def built_instead(self, unused: UnusedKey) -> str | None:
         """Return what was built in place of what an unused key states.
 
-        None if the key is not structural or the model has what it states. Empty if nothing corresponds to it.
+        None if the model does not differ from it. Empty if nothing corresponds to it.
         """
-        if isinstance(value, str):
-            return "" if _names_a_part(key) else None
-        if not _is_structural(key, value):
+        if not _is_set(unused.value) or not unused.part.is_built or self._is_switched_off(unused):
             return None
-        nearby = self._nearby(part)
-        same_key = [each for each in nearby if each is not part and key in dict(each.values)]
-        if any(_equal(vars(each.config)[key], value) for each in same_key):
+        if isinstance(unused.value, str):
+            return "" if self._names_another_part(unused) else None
+        if key_words.lists_layer_kinds(unused.key):
+            return "" if _has_other_layers(unused.value) else None
+        quantity = key_words.quantity_of(unused.key)
+        numbers = unused.value if isinstance(unused.value, list) else [unused.value]
+        if quantity is None or not all(map(is_number, numbers)):
             return None
-        texts = [each for each in same_key if each.is_text]
-        if texts and not part.is_text:
-            return texts[0].key_and_value(key)
-        if _quantity(key) == "vocabulary" and not any(each.is_text for each in nearby):
-            return None  # a tower's vocabulary belongs to its pretraining
-        same_quantity = self._same_quantity(key, part)
-        return None if self._has(key, value, same_quantity) else _counterpart(key, value, same_quantity)
+        differs = {key_words.HEAD_WIDTH: self._has_other_heads, key_words.MLP_RATIO: self._has_other_mlp}.get(quantity)
+        if differs is None:
+            return self._other_value(unused, quantity)
+        is_number_of_section = len(unused.names) == 1 and not isinstance(unused.value, list)
+        return "" if is_number_of_section and differs(unused) else None
 
-    def _nearby(self, part: Part) -> list[Part]:
-        """The configuration itself and those inside it."""
-        prefix = f"{part.path}." if part.path else ""
-        return [each for each in self.parts if each is part or each.path.startswith(prefix)]
+    def _other_value(self, unused: UnusedKey, quantity: frozenset[str]) -> str | None:
+        """The same quantity of the same section, or of the part that a key outside of the sections is about."""
+        near = [each for each in self.parts if _is_inside(each.path, unused.part.path)]
+        known = [value for part in near for key, value in part.values if key_words.quantity_of(key) == quantity]
+        if any(_equal(value, unused.value) for value in known):
+            return None
+        counterpart = next(self._counterparts(unused, quantity), None)
+        if counterpart is not None:
+            part, key, value = counterpart
+            shows = quantity != key_words.IMAGE or self._has_positions(part, value)
+            return _key_and_value(part.path, key, value) if shows else None
+        return "" if self._lacks_part(unused, quantity, has_it=bool(known)) else None
 
-    def _same_quantity(self, key: str, part: Part) -> list[tuple[Part, str, Any]]:
-        """The (part, key, value) of the same quantity: nearby, or in the part that the key names."""
-        quantity, words, nearby = _quantity(key), _words(key), self._nearby(part)
-        named = [each for each in self.parts if words & (_TEXT_WORDS if each.is_text else _VISION_WORDS)]
-        return [
-            (each, name, value)
-            for each in (*nearby, *(each for each in named if each not in nearby))
-            for name, value in each.values
-            if _quantity(name) == quantity
-        ]
+    def _lacks_part(self, unused: UnusedKey, quantity: frozenset[str], *, has_it: bool) -> bool:
+        """Whether a key states experts, a resampler or a section of its own that nothing was built from."""
+        is_missing = (
+            key_words.states_part(unused.names)
+            or (quantity == key_words.EXPERTS and not has_it)
+            or (quantity in _SIZES_OF_PARTS and bool(key_words.part_kinds(unused.names[:-1])))
+        )
+        return is_missing and not self._holds(unused.value)
 
-    def _has(self, key: str, value: Any, same_quantity: list[tuple[Part, str, Any]]) -> bool:
-        """Whether the model has this value of this quantity, under any key or as a side of a parameter."""
-        if any(_equal(known, value) for _, _, known in same_quantity):
-            return True
-        contradicted = any(_core(name) == _core(key) for _, name, _ in same_quantity)
-        quantity = _quantity(key)
-        if contradicted or _is_list(value) or quantity not in _SHOWN_BY_SHAPES:
+    def _counterparts(self, unused: UnusedKey, quantity: frozenset[str]) -> Iterator[tuple[Part, str, Any]]:
+        own, kinds = unused.part, key_words.part_kinds(unused.names)
+        is_list = isinstance(unused.value, list)
+        if len(unused.names) == 1 and kinds <= own.kinds:
+            yield from ((own, key, value) for key, value in own.of(quantity) if _is_list(value) == is_list)
+        below = [each for each in self.parts if each is not own and _is_inside(each.path, own.path)]
+        targets = [each for each in below if (kinds <= each.kinds if kinds else each.is_text)]
+        if not kinds and len(unused.names) > 1:
+            return  # a section of its own
+        for part in targets[:1]:
+            for key, value in part.of(quantity):
+                is_stated = self._stated_at(f"{part.path}.{key}") is not None
+                if _is_list(value) == is_list and not (is_stated if not kinds else self._holds(unused.value)):
+                    yield part, key, value
+
+    def _is_switched_off(self, unused: UnusedKey) -> bool:
+        """Whether config.json switches the part off, next to the key or next to a section that holds it."""
+        names = unused.path.split(".")
+        words = frozenset(word for name in names for word in key_words.words_of(name))
+        section: Any = self.stated
+        for name in names:
+            if not isinstance(section, Mapping):
+                return False
+            if any(key_words.is_switch_of(str(key), words) for key, value in section.items() if not _is_set(value)):
+                return True
+            section = section.get(name)
+        return False
+
+    def _stated_at(self, path: str) -> Any:
+        value: Any = self.stated
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, Mapping) else None
+        return value
+
+    def _names_another_part(self, unused: UnusedKey) -> bool:
+        """Whether a text names a checkpoint of a type that no section of config.json describes."""
+        if "/" not in unused.value or not key_words.names_checkpoint(unused.key):
             return False
-        flattened = quantity == "patch" and value * value * _IMAGE_CHANNELS in self._sides
-        return flattened or value in self._sides or value == _IMAGE_CHANNELS
+        sections = [each for each in self.parts if each.path and self._stated_at(each.path)]
+        described = {_family(getattr(each.config, "model_type", "")) for each in sections}
+        named = set(re.split(r"[^a-z0-9]+", unused.value.lower()))
+        if all(each.is_text for each in sections):
+            return True
+        return bool(named & _known_families()) and not named & described
+
+    def _has_other_heads(self, unused: UnusedKey) -> bool:
+        """Whether no parameter is as wide as all heads of the width that a key states."""
+        heads = unused.part.numbers(key_words.HEADS)
+        # queries alone, or fused with keys and values
+        widths = {unused.value * count * fused for count in heads for fused in (1, 2, 3)}
+        return bool(heads) and not widths & self._sizes_of(unused.part)
+
+    def _has_other_mlp(self, unused: UnusedKey) -> bool:
+        """Whether the MLPs of the section have another width than the ratio that a key states."""
+        built = unused.part.numbers(key_words.MLP_WIDTH)
+        stated = {unused.value * width for width in unused.part.numbers(key_words.WIDTH)}
+        return bool(built and stated) and not any(abs(each - width) < 1 for each in stated for width in built)
+
+    def _has_positions(self, part: Part, image: Any) -> bool:
+        """Whether the part has a table with a position for each patch of an image of this size."""
+        sides = {image // patch for patch in part.numbers(key_words.PATCH) if is_number(image)}
+        counts = {side * side + extra for side in sides for extra in range(_MOST_EXTRA_POSITIONS + 1)}
+        return bool(counts & self._sizes_of(part))
+
+    def _holds(self, value: Any) -> bool:
+        """Whether a parameter has a dimension of this size, or a list this many modules."""
+        return not isinstance(value, list) and value in self._sizes
 
     @cached_property
-    def _sides(self) -> frozenset[int]:
-        """Every dimension of every parameter's shape."""
-        return frozenset(side for _, shape in self.root.parameter_paths() for side in shape)
+    def _sizes(self) -> frozenset[int]:
+        return frozenset(_sizes_below([self.tree.root]))
+
+    def _sizes_of(self, part: Part) -> frozenset[int]:
+        """The sizes in the modules that were built from a part; those of the model if they are not known."""
+        kind = getattr(part.config, "model_type", None)
+        paths = [path for path, config in self.tree.configs.items() if config.get("model_type") == kind]
+        nodes = [node for node in map(self.tree.find, paths) if node is not None]
+        return frozenset(_sizes_below(nodes)) if nodes else self._sizes
 
 
-def _counterpart(key: str, value: Any, same_quantity: list[tuple[Part, str, Any]]) -> str:
-    """The key that states the same under another spelling, or else the only one of the same quantity."""
-    alike = [
-        (part, name) for part, name, known in same_quantity if known is not None and _is_list(known) == _is_list(value)
-    ]
-    same = [(part, name) for part, name in alike if _core(name) == _core(key)]
-    counterparts = same[:1] or (alike if len(alike) == 1 else [])
-    return next((part.key_and_value(name) for part, name in counterparts), "")
+def _sizes_below(nodes: list[ModuleNode]) -> Iterator[int]:
+    """Every dimension of every parameter's shape, and the length of every list of modules."""
+    seen: set[int] = set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield from (side for _, shape in node.parameters for side in shape)
+        if all(name.isdigit() for name, _ in node.children):
+            yield len(node.children)
+        nodes += [child for _, child in node.children]
 
 
-def counts_prediction_layers(key: str) -> bool:
-    """Whether a key counts layers for multi-token prediction: `num_nextn_predict_layers`."""
-    found = _words(key)
-    return bool(found & {"mtp", "nextn"}) and "layers" in found and not found & {"type", "types", "id", "ids"}
+@cache
+def _known_families() -> frozenset[str]:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    # "vision" of vision-encoder-decoder is no family
+    return frozenset(family for family in map(_family, CONFIG_MAPPING) if not key_words.part_kinds([family]))
 
 
-@_cached
-def _words(key: str) -> frozenset[str]:
-    """The words of a key in one spelling: `dim_embed` → size, embed; `n_layer` → num, layers."""
-    found = frozenset(_SPELLINGS.get(word, word) for word in key.lower().split("_") if word)
-    return frozenset(_PLURALS.get(word, word) for word in found) if "num" in found else found
+def _family(model_type: str) -> str:
+    """`clip` of `clip_vision_model`."""
+    return re.split(r"[-_]", model_type)[0]
 
 
-@_cached
-def _core(key: str) -> frozenset[str]:
-    """The words of a key without those that name a part: `mm_hidden_size` → hidden, size."""
-    return _words(key) - _VISION_WORDS - _TEXT_WORDS - _OTHER_OWNERS or _words(key)
+def _has_other_layers(kinds: Any) -> bool:
+    """Whether a list of the kinds of layers names one without plain attention."""
+    return isinstance(kinds, list) and not all(
+        isinstance(kind, str) and _ANY_ATTENTION.fullmatch(kind) for kind in kinds
+    )
 
 
-@_cached
-def _quantity(key: str) -> str | None:
-    """What a number under this key counts or measures; None if it is not structural."""
-    if key in _NOT_STRUCTURAL_KEYS or _is_not_structural(key):
-        return None
-    found = _words(key)
-    fitting = (name for name, words in _QUANTITIES if found & words and found & _NEEDED_TOO.get(name, found))
-    return next(fitting, None)
+def _is_set(value: Any) -> bool:
+    return not any(value is off or (value == off and type(value) is type(off)) for off in _OFF)
 
 
-@_cached
-def _names_a_part(key: str) -> bool:
-    """Whether text under this key names another checkpoint's part: `mm_vision_tower`."""
-    return bool(_words(key) & _PART_WORDS) and not _is_not_structural(key) and not key.endswith("_type")
-
-
-def _is_not_structural(key: str) -> bool:
-    found = _words(key)
-    # query tokens are parameters
-    return bool(found & _NOT_STRUCTURAL_WORDS) and not (found & _QUERIES and "tokens" in found)
-
-
-def _is_structural(key: str, value: Any) -> bool:
-    if isinstance(value, list):
-        if all(map(is_number, value)):
-            return _quantity(key) is not None
-        found = _words(key)
-        return bool(found & {"types", "pattern"}) and bool(found & {"layer", "layers", "block", "blocks"})
-    # a switch states no size, and a class may do the same without it (GLM-4.1V's attention_bias)
-    return is_number(value) and bool(value) and _quantity(key) is not None
+def _is_inside(path: str, section: str) -> bool:
+    return not section or path == section or path.startswith(f"{section}.")
 
 
 def _is_list(value: Any) -> bool:
@@ -253,3 +275,8 @@ def _is_list(value: Any) -> bool:
 
 def _equal(known: Any, value: Any) -> bool:
     return bool((list(known) if isinstance(known, tuple) else known) == value)
+
+
+def _key_and_value(path: str, key: str, value: Any) -> str:
+    """`text_config.hidden_size 4096`."""
+    return f"{path}.{key} {json.dumps(value, default=str)}" if path else f"{key} {json.dumps(value, default=str)}"
