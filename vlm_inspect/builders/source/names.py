@@ -23,7 +23,7 @@ from vlm_inspect.builders.source.values import (
 
 BUILTINS = word_set(
     "len range int float bool str abs min max sum round list tuple dict set enumerate zip reversed "
-    "sorted isinstance hasattr getattr setattr super print any all type"
+    "sorted isinstance hasattr getattr setattr super print any all type map filter"
 )
 AUTO = re.compile(r"Auto[A-Z]\w*$")
 _CIRCLE = Unknown("it is defined by itself")

@@ -17,6 +17,9 @@ from vlm_inspect.builders.source.classes import NO_PARAMETERS
 from vlm_inspect.builders.source.files import PACKAGE
 from vlm_inspect.builders.source.read import Reading
 from vlm_inspect.builders.source.values import (
+    ANY_INDEX,
+    ANY_NAME,
+    CHOSEN_AT_RUN_TIME,
     Choice,
     ClassRef,
     External,
@@ -91,13 +94,20 @@ class _Overlay(Struct):
         held = dict(node.children)
         for name, value in _modules_of(instance):
             if name in held:
-                yield name, self._child(held.pop(name), name, value, path, replaced)
+                option = Choice.of(instance.named(name), CHOSEN_AT_RUN_TIME)
+                yield name, self._child(held.pop(name), name, option, path, replaced)
             elif _is_parameterless(value):
                 yield name, self._parameterless_node(value)
+        filler, index = _parameterless_example(instance), 0
         for name, child in held.items():
-            any_one = instance.attributes.get("*") if name.isdigit() else None
-            if any_one or name in replaced or not _is_one_level_deeper(child, instance):
-                value = any_one or Unknown(instance.incomplete_reason or _NOT_FOUND)
+            if filler is not None and name.isdecimal():
+                gap = range(index, min(int(name), index + _LARGEST_PARAMETERLESS))
+                yield from ((str(between), self._parameterless_node(filler)) for between in gap)
+                index = int(name) + 1
+            options = instance.named(name)
+            if options or name in replaced or not _is_one_level_deeper(child, instance):
+                missing = Unknown(instance.incomplete_reason or _NOT_FOUND)
+                value = Choice.of(options, CHOSEN_AT_RUN_TIME) if options else missing
                 yield name, self._child(child, name, value, path, replaced)
             else:
                 at = join(path, name)
@@ -153,7 +163,7 @@ def _plain_attributes(instance: Instance) -> tuple[tuple[str, Attribute], ...]:
     return tuple(
         (name, value)
         for name, value in plain
-        if not (name.startswith(("_", "*")) or name == "training" or POSITION.search(name))
+        if not (name.startswith("_") or ANY_NAME in name or name == "training" or POSITION.search(name))
     )
 
 
@@ -180,13 +190,21 @@ def _modules_of(instance: Instance) -> list[tuple[str, Value]]:
     return [
         (name, value)
         for name, value in instance.attributes.items()
-        if name != "*" and (isinstance(value, (Unknown, Choice)) or _is_module(value))
+        if ANY_NAME not in name and (isinstance(value, (Unknown, Choice)) or _is_module(value))
     ]
 
 
 def _is_parameterless(value: Value) -> bool:
     """Whether a module has no parameters and is as small as an activation."""
     return _parameterless_size(value, 0) <= _LARGEST_PARAMETERLESS
+
+
+def _parameterless_example(instance: Instance) -> Instance | None:
+    """The only module without parameters among those that a list of unknown length may hold."""
+    options = instance.attributes.get(ANY_INDEX)
+    options = options.options if isinstance(options, Choice) else ()
+    found = [option for option in options if _is_parameterless(option)]
+    return found[0] if len(found) == 1 else None
 
 
 def _parameterless_size(value: Value, depth: int) -> int:
@@ -197,7 +215,7 @@ def _parameterless_size(value: Value, depth: int) -> int:
     held = _modules_of(value)
     if isinstance(value.made_by, External) and not held:
         return 1 if value.class_name in NO_PARAMETERS else beyond
-    owns = "*" in value.attributes or any(isinstance(each, Parameter) for each in value.attributes.values())
+    owns = value.has_patterns or any(isinstance(each, Parameter) for each in value.attributes.values())
     if owns or len(held) > _LARGEST_PARAMETERLESS:
         return beyond
     return 1 + sum(_parameterless_size(each, depth + 1) for _, each in held)
@@ -210,8 +228,9 @@ def _matches(node: ModuleNode, instance: Instance, *, exactly: bool = False) -> 
     known = {name for name, value in _modules_of(instance) if not _is_parameterless(value)}
     held = {name for name, child in node.children if child.total}
     if exactly:
-        return known == held
-    if not held or not known or held & known or "*" in instance.attributes or instance.incomplete_reason:
+        certain = {name for name in known if _is_module(instance.attributes[name])}
+        return certain <= held and all(name in known or instance.named(name) for name in held)
+    if not held or not known or held & known or instance.has_patterns or instance.incomplete_reason:
         return True
     return any({name for name, _ in child.children} & known for _, child in node.children)
 
