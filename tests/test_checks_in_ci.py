@@ -271,7 +271,7 @@ def test_a_switch_that_is_neither_true_nor_false_is_refused_before_anything_is_d
     ("inputs", "installed"),
     [
         ({}, [[str(ROOT)]]),
-        ({"transformers": "5.23.0"}, [[str(ROOT), "transformers==5.23.0"]]),
+        ({"transformers": "5.24.0"}, [[str(ROOT), "transformers==5.24.0"]]),
         ({"transformers": ">=5.6,<6"}, [[str(ROOT), "transformers>=5.6,<6"]]),
         ({"vlm-inspect-version": "0.1.0"}, [["vlm-inspect==0.1.0"]]),
         ({"vlm-inspect-version": ">=0.1"}, [["vlm-inspect>=0.1"]]),
@@ -621,4 +621,4 @@ def test_the_plain_commands_run_both_checks(table, check, code, tmp_path, progra
     environment = os.environ | {"PATH": os.pathsep.join([str(programs.folder), os.environ["PATH"]])}
     assert run(environment, tmp_path, "bash", "-e", "-c", blocks("sh")[-1])[0] == code
     assert [arguments[0] for arguments in programs.arguments("vlm-inspect")] == ["table", "check"]
-    assert programs.arguments("pip") == [["install", "./vlm-inspect", "transformers==5.23.0"]]
+    assert programs.arguments("pip") == [["install", "./vlm-inspect", "transformers==5.24.0"]]

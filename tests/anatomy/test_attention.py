@@ -15,6 +15,12 @@ def test_heads_come_from_the_output_projection_not_from_a_query_with_a_gate():
     assert read_attention(attention()).features == ()
 
 
+def test_a_gate_may_be_part_of_the_output_projection():
+    gated = part("GatedOutput", gate_proj=linear(32, 32), linear=linear(32, 32))
+    assert read_attention(attention(o_proj=gated)).features == ("output gate",)
+    assert read_attention(attention(indexer=part("SomeIndexer", gate_proj=linear(32, 4)))).features == ("indexer",)
+
+
 @pytest.mark.parametrize(
     ("key_width", "kind", "key_value_heads"),
     [(32, "multi-head", 4), (16, "grouped-query", 2), (8, "multi-query", 1)],

@@ -264,6 +264,7 @@ ABSENT = {
                 "fun_asr_nano",
                 "glmasr",
                 "moss_transcribe_diarize",
+                "omniasr",
                 "qwen2_audio",
                 "qwen3_asr",
                 "voxtral",

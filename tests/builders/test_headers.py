@@ -33,13 +33,14 @@ BY_LAYERS_WITHOUT_ATTENTION = {  # convolutional layers, which only their class'
     "emu3",
     "janus",
     "kyutai_speech_to_text",
+    "omniasr",
     "phi4_multimodal",
     "qwen3_omni_moe",
     "vibevoice_asr",
 }
 BY_A_CUSTOM_NAME = {  # a parameter and a buffer of the same name, or a buffer of a name of its own
+    "apertus1p5",
     "ernie4_5_vl_moe",
-    "mistral_large4",
 }
 PARTED_OTHERWISE = BY_A_CLASS_NAME | BY_THE_HALVES_OF_A_TOWER | BY_DECLARATION | BY_LAYERS_WITHOUT_ATTENTION
 DIFFERENT = PARTED_OTHERWISE | BY_A_CUSTOM_NAME

@@ -42,7 +42,7 @@ _MISSING, _FAILED, _PARTIAL = "·", "✗", "◐"
 _INTRODUCTION = """\
 # Support matrix
 
-Every multimodal model type of transformers, and the models of the built-in catalogue, under eight versions of
+Every multimodal model type of transformers, and the models of the built-in catalogue, under several versions of
 transformers. `make compat` builds an environment for each version, inspects every type and writes this page.
 
 """

@@ -13,7 +13,7 @@ from vlm_inspect.anatomy.layers.positions import (
     read_rotary,
     sliding_window,
 )
-from vlm_inspect.anatomy.layers.projections import Projections, attention_projections
+from vlm_inspect.anatomy.layers.projections import Projections, attention_projections, outside_indexers
 from vlm_inspect.anatomy.layers.stacks import LayerContext
 from vlm_inspect.anatomy.layers.token_mixers import convolution_length, mechanism
 from vlm_inspect.anatomy.module_kinds import (
@@ -26,7 +26,7 @@ from vlm_inspect.anatomy.module_kinds import (
     is_norm,
 )
 from vlm_inspect.core.architecture import Attention, AttentionFeature, AttentionKind, Latent, Mechanism, Norm
-from vlm_inspect.core.module_tree import ModuleNode
+from vlm_inspect.core.module_tree import ModuleNode, last_name
 
 _HEADS = ("num_heads", "num_attention_heads", "n_heads", "heads", "num_v_heads")
 _HEAD_WIDTHS = (
@@ -176,7 +176,7 @@ def _query_key_norms(node: ModuleNode) -> Iterator[Norm]:
 
 
 def _features(node: ModuleNode, layer: ModuleNode, projections: Projections) -> Iterator[AttentionFeature]:
-    names = [name for name, _ in (*node.children, *node.parameters)]
+    names = [last_name(path) for path, _ in (*outside_indexers(node), *node.parameters)]
     if any(map(_SINKS.search, names)):
         yield "sinks"
     query, output = projections.query, projections.output

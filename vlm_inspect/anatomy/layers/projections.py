@@ -81,7 +81,7 @@ def attention_projections(node: ModuleNode) -> Projections:
     weight = node.shape("in_proj_weight")  # torch's own MultiheadAttention
     if weight is not None:
         found["fused"] = Linear(weight[1], weight[0], node.shape("in_proj_bias") is not None)
-    for path, child in _outside_indexers(node, ""):
+    for path, child in outside_indexers(node):
         widths = linear_widths(child) or pointwise_widths(child)
         if widths and (name := _projection_name(path)):
             found.setdefault(name, Linear(*widths, child.shape("bias") is not None))
@@ -98,13 +98,19 @@ def _projection_name(path: str) -> str | None:
     return next((name for part in parts for name, pattern in _PROJECTION_NAMES if pattern.search(part)), None)
 
 
-def _outside_indexers(node: ModuleNode, path: str) -> Iterator[tuple[str, ModuleNode]]:
-    """All modules below an attention, without its indexer, which has projections of its own."""
+def outside_indexers(node: ModuleNode, path: str = "") -> Iterator[tuple[str, ModuleNode]]:
+    """All modules below an attention, without its indexer, which has projections of its own.
+
+    Args:
+        node: The attention.
+        path: What the paths start with.
+
+    """
     for name, child in node.children:
         at = join(path, name)
         if "Indexer" not in child.class_name:
             yield at, child
-            yield from _outside_indexers(child, at)
+            yield from outside_indexers(child, at)
 
 
 PathWidths = tuple[str, tuple[int, int]]

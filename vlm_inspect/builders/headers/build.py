@@ -32,6 +32,7 @@ _BUFFERS = re.compile(
     r"|relative_position_index|relative_coords_table|relative_position_bucket|attn_mask|attention_mask|causal_mask"
     r"|cos_cached|sin_cached|freqs_cis|e_score_correction_bias|\w*_cached|mask_token_id|feature_buffer"
     r"|layer_scalar|global_mean|global_invstd|cluster_usage|embed_sum|initialized|pos_idx_to_embed"
+    r"|cluster_size|embed_avg|inited|eps"
     r"|mean|std|image_mean|image_std|embed_scale|std_bias|std_scale|pe|positional_embeddings_buffer"
     r"|(input|output)_(min|max))$"
 )
@@ -144,7 +145,9 @@ def _shapes(branch: _Branch) -> tuple[dict[str, Shape], dict[str, Shape]]:
         shape = tensor.shape
         if shape is None:
             shape = () if tensor.count is None else (tensor.count,)
-        is_buffer = tensor.dtype in _BUFFER_DTYPES or _BUFFERS.search(name)
+        # a codebook that is an average of what it encodes
+        is_average = name == "embed" and "embed_avg" in branch.tensors
+        is_buffer = tensor.dtype in _BUFFER_DTYPES or is_average or _BUFFERS.search(name)
         (buffers if is_buffer else parameters)[name] = shape
     return parameters, buffers
 
