@@ -12,6 +12,8 @@ from typing import Any
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from vlm_inspect.anatomy.roles.assign_roles import find_roles
+from vlm_inspect.anatomy.roles.assignments import owned_parameters
 from vlm_inspect.builders.headers.classes import LIST, MLP, MODULE_CLASS
 from vlm_inspect.builders.source.classes import NO_PARAMETERS
 from vlm_inspect.builders.source.files import PACKAGE
@@ -30,11 +32,22 @@ from vlm_inspect.builders.source.values import (
     word_set,
 )
 from vlm_inspect.builders.transformers.module_tree import POSITION
-from vlm_inspect.core.module_tree import Attribute, ModuleNode, ModuleTree, NodePool, Unknowns, join
+from vlm_inspect.core.architecture import Role
+from vlm_inspect.core.module_tree import (
+    Attribute,
+    ModuleNode,
+    ModuleTree,
+    NodePool,
+    Unknowns,
+    ancestors,
+    is_below,
+    join,
+)
 
 _NOT_FOUND = "the code that was read does not make it"
 _OTHER = "its tensors are not those of the class in the code"
 _CHOSEN = "chosen when it runs"
+_CONTRADICTED = "the class in the code contradicts the purpose that its tensors show"
 _LONGEST_TEXT = 200
 _LARGEST_PARAMETERLESS = 20
 _DEEPEST_PARAMETERLESS = 3
@@ -48,8 +61,47 @@ _PROVEN = word_set(
 
 
 def overlay(tree: ModuleTree, reading: Reading) -> ModuleTree:
-    """The tree with the class names that the source proves, and the reasons where it proves none."""
+    """The tree with the class names that the source proves, and the reasons where it proves none.
+
+    No part of the model that the headers show is lost. If the source's order of a part's modules would hide it,
+    the part keeps the order of the headers; if its class names would, they are left out.
+    """
     layer = _Overlay()
+    named = _named(tree, reading, layer)
+    while "" not in layer.refused and (lost := _lost_parts(tree, named)):
+        if not lost <= layer.in_header_order:
+            layer = _Overlay(layer.in_header_order | lost, layer.refused)
+        elif not lost <= layer.refused:
+            layer = _Overlay(layer.in_header_order, layer.refused | lost)
+        else:
+            layer = _Overlay(refused=frozenset({""}))
+        named = _named(tree, reading, layer)
+    return named
+
+
+def _lost_parts(tree: ModuleTree, named: ModuleTree) -> frozenset[str]:
+    """The paths of the parts that have another role, or none, with the names of the source.
+
+    Another role counts as an improvement if it comes from a class name, which only the source can prove.
+    """
+    before, after = find_roles(tree), find_roles(named)
+    owners = {path: each for each in after for path in each.paths}
+    counts = dict(zip(after, owned_parameters(named, [each.paths for each in after]), strict=True))
+    lost = set()
+    for part, count in zip(before, owned_parameters(tree, [each.paths for each in before]), strict=True):
+        for path in part.paths if part.role is not Role.OTHER else ():
+            owner = next((owners[at] for at in ancestors(path) if at in owners), None)
+            if owner is None:  # it may be split
+                pieces = (each for each in after if each.role is part.role and is_below(each.paths[0], path))
+                is_kept = sum(counts[each] for each in pieces) >= count
+            else:
+                is_kept = owner.role is part.role or owner.detail.startswith("the class name")
+            if not is_kept:
+                lost.add(path)
+    return frozenset(lost)
+
+
+def _named(tree: ModuleTree, reading: Reading, layer: _Overlay) -> ModuleTree:
     root = layer.node(tree.root, reading.model, "", {})
     fields = dict(tree.unknowns.fields)
     if reading.supports is not None:
@@ -62,11 +114,17 @@ def overlay(tree: ModuleTree, reading: Reading) -> ModuleTree:
 class _Overlay(Struct):
     """Builds the nodes, and collects the reasons for unknown class names."""
 
+    in_header_order: frozenset[str] = frozenset()
+    """Paths of the modules whose children keep the order of the headers."""
+    refused: frozenset[str] = frozenset()
+    """Paths of the modules that keep the classes of the headers."""
     pool: NodePool = field(default_factory=NodePool)
     unknown: dict[str, str] = field(default_factory=dict)
 
     def node(self, node: ModuleNode, instance: Value, path: str, replaced: Mapping[str, str]) -> ModuleNode:
         """A node of the header tree, with the class of its instance in the source."""
+        if path in self.refused:
+            instance = Unknown(_CONTRADICTED)
         if isinstance(instance, Choice):
             modules = filter(_is_module, instance.options)
             fitting = [each for each in modules if _matches(node, each, exactly=True)]
@@ -84,8 +142,17 @@ class _Overlay(Struct):
             class_name=class_name,
             detail=_node_detail(node, instance),
             attributes=_node_attributes(node, instance),
-            children=tuple(self._children(node, instance, path, {**replaced, **instance.replaced})),
+            children=self._ordered_children(node, instance, path, {**replaced, **instance.replaced}),
         )
+
+    def _ordered_children(
+        self, node: ModuleNode, instance: Instance, path: str, replaced: Mapping[str, str]
+    ) -> tuple[tuple[str, ModuleNode], ...]:
+        children = tuple(self._children(node, instance, path, replaced))
+        if not any(at in self.in_header_order for at in ancestors(path)):
+            return children
+        position = {name: place for place, (name, _) in enumerate(node.children)}
+        return tuple(sorted(children, key=lambda child: position.get(child[0], len(position))))
 
     def _children(
         self, node: ModuleNode, instance: Instance, path: str, replaced: Mapping[str, str]
@@ -223,6 +290,8 @@ def _parameterless_size(value: Value, depth: int) -> int:
 
 def _matches(node: ModuleNode, instance: Instance, *, exactly: bool = False) -> bool:
     """Whether an instance of the source can be the module of a node."""
+    if node.total and _is_parameterless(instance):
+        return False
     if isinstance(instance.made_by, External) and instance.class_name in _LEAVES:
         return not node.children and _same_sizes(node, instance)
     known = {name for name, value in _modules_of(instance) if not _is_parameterless(value)}
