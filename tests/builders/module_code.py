@@ -150,6 +150,24 @@ NAMES = {
 # --- configurations and factories --------------------------------------------------------------------
 
 _DATACLASSES = """
+TABLE = {}
+TABLE["block"] = Block
+TABLE.update(twin=Twin)
+REGISTRY = {}
+def register(name):
+    def add(kind):
+        REGISTRY[name] = kind
+        return kind
+    return add
+@register("one")
+class One(Block): pass
+@register("two")
+class Two(Block): pass
+def logged(function):
+    def inner(*args, **kwargs): return function(*args, **kwargs)
+    return inner
+@logged
+def two_of(kind): return nn.ModuleList([kind() for _ in range(2)])
 @dataclass(frozen=True)
 class Text:
     kind: str = "other"
@@ -182,6 +200,10 @@ FACTORIES = {
     "property": "self.a = KINDS[config.shown]()",
     "keywords of a dict": "c = dict(kind='block', depth=3)\nc.update(kind='twin')\nself.a = make(**c)",
     "factory": "self.a = chosen(config)",
+    "table that is filled": "self.a = TABLE['twin']()",
+    "registry": "self.a = REGISTRY['two']()\nself.b = One()",
+    "decorated function": "self.a = two_of(Twin)",
+    "match": "match config.kind:\n    case 'twin' | 'other': self.a = Block()\n    case 'block': self.a = Twin()\n    case _: self.a = Other()",
     "getattr of a module": "self.a = getattr(nn, 'Linear')(4, 4)",
     "partial": "norm = partial(nn.LayerNorm, eps=1e-6)\nself.a = norm(4)",
     "in": "self.a = Twin() if 'kind' in config.part else Block()",
@@ -265,6 +287,14 @@ def nothing_or_twin(): return dict([("kind", Twin)] * (UNKNOWN - 5))
 def twins(): return [Twin] * (UNKNOWN - 5)
 def append(modules, kind=Block): modules.append(kind())
 def swap(module): module.a.inner = Twin()
+KNOWN = {}
+def know(kind):
+    KNOWN[kind.__name__.lower()] = kind
+    return kind
+for kind in (Twin,): know(kind)
+def marked(kind): return Twin
+@marked
+class Marked(Block): pass
 """
 UNDECIDED = {
     "a class that changes in the loop": "kind = Block\nfor i in range(UNKNOWN):\n    self.a = kind()\n    kind = Twin",
@@ -301,6 +331,8 @@ UNDECIDED = {
     "another name of a list": "b = [Block()]\nc = b\nc += [Twin()]\nself.b = nn.ModuleList(b)",
     "appended by a function": "self.b = nn.ModuleList()\nappend(self.b)\nappend(self.b, Twin)",
     "a variable of the function outside": "kind = Block\ndef change():\n    nonlocal kind\n    kind = Twin\nchange()\nself.a = kind()",
+    "another match": "match UNKNOWN:\n    case 1: self.a = Block()\n    case _: self.a = Twin()",
+    "a registry with a default": "self.a = KNOWN.get('twin', Block)()\nself.b = Marked()",
     "either import": "try:\n    import a_package_that_is_not_there\n    kind = Block\nexcept ImportError:\n    kind = Twin\nself.a = kind()",
     "a copy that is changed": "a = Holder()\nb = copy.deepcopy(a)\nb.inner = Twin()\nself.a, self.b = a, b",
     "two names of one": "self.a = Holder()\nself.b = self.a\nself.b.inner = Twin()",

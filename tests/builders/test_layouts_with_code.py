@@ -216,3 +216,54 @@ def test_order_that_would_hide_a_resampler_is_that_of_the_headers():
     without, tree = small(code, modules)
     assert not lost_parameters(without, tree)
     assert tree.find("image_reader").class_name == "Reader"
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [
+        "for i in range(int(torch.load('depth'))): self.blocks.append(Block(64))",
+        "for i in range(config.unknown): self.blocks.append(Block(64))",
+        "for i, rate in enumerate(torch.load('rates')): self.blocks.append(Block(64))",
+        "while len(self.blocks) < torch.load('depth'): self.blocks.append(Block(64))",
+        "self.blocks.extend([Block(64) for _ in range(torch.load('depth'))])",
+    ],
+)
+def test_layers_of_unknown_number_are_one_kind(loop):
+    code = SMALL_CODE.replace("Core", "Attention").replace("Unit", "Block")
+    made = "self.blocks = nn.ModuleList([Block(64) for _ in range(4)])"
+    assert made in code
+    code = code.replace(made, f"self.blocks = nn.ModuleList()\n        {loop}")
+    record = described(SMALL_CONFIG, flat(SMALL), {"modeling.py": code})
+    (text,) = record.by_role(Role.LANGUAGE_MODEL)
+    assert (text.layer_count, [layer.class_name for layer in text.layers]) == (4, ["Block"])
+
+
+@pytest.mark.parametrize(
+    "container", ["nn.ModuleDict(modules)", "nn.Sequential(OrderedDict(modules))", "filled(modules)"]
+)
+def test_functions_that_return_containers_lose_no_part(container):
+    code = (
+        "import torch\nfrom torch import nn\nfrom collections import OrderedDict\n"
+        "def filled(modules):\n    made = nn.Module()\n"
+        "    for name, each in modules.items(): made.add_module(name, each)\n    return made\n"
+        f"def container(modules): return {container}\n"
+        "def block(w):\n    return container({'norm': nn.LayerNorm(w),\n"
+        "        'attn': container({'qkv': nn.Linear(w, 3 * w), 'out': nn.Linear(w, w)}),\n"
+        "        'mlp': container({'up': nn.Linear(w, 4 * w), 'down': nn.Linear(4 * w, w)})})\n"
+        "def stack(count, w): return nn.ModuleList([block(w) for _ in range(count)])\n"
+        "class Model(nn.Module):\n    def __init__(self, config):\n        super().__init__()\n"
+        "        self.vision_tower = container({'patch': nn.Linear(588, 32), 'blocks': stack(3, 32)})\n"
+        "        self.projector = nn.Linear(32, 64)\n"
+        "        self.text = container({'embed_tokens': nn.Embedding(1000, 64), 'blocks': stack(4, 64),\n"
+        "            'norm': nn.LayerNorm(64)})\n"
+        "        self.lm_head = nn.Linear(64, 1000)\n"
+    )
+    without, tree = small(code)
+    assert not lost_parameters(without, tree)
+    record = described(SMALL_CONFIG, flat(SMALL), {"modeling.py": code})
+    assert {part.role.value: (part.paths, part.layer_count) for part in record.components} == {
+        "vision_encoder": (("vision_tower",), 3),
+        "projector": (("projector",), None),
+        "language_model": (("text",), 4),
+        "lm_head": (("lm_head",), None),
+    }

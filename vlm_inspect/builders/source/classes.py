@@ -178,7 +178,7 @@ def _method(machine: Machine, owner: ClassRef, node: ast.FunctionDef, instance: 
         return Bound(function, owner)
     if instance is None or "staticmethod" in decorators:
         return function
-    if "property" in decorators:
+    if decorators & {"property", "cached_property"}:
         return machine.call(function, [instance], {})
     return Bound(function, instance)
 
@@ -349,6 +349,8 @@ def set_torch_attributes(made: Instance, what: External, args: Values, kwargs: K
         content = args or tuple(kwargs.values())[:1]
         _set_children(made, what.name, [table_of(*content)] if what.name == "ModuleDict" and content else content)
         return
+    if what.name.startswith(("MultiheadAttention", "Transformer")):
+        made.incomplete_reason = f"the modules of torch's {what.name} are not read"
     names = _SIGNATURES.get(what.name, "").split()
     given = {**_DEFAULTS.get(what.name, {}), **dict(zip(names, args, strict=False)), **kwargs}
     for name, value in given.items():

@@ -29,6 +29,7 @@ from vlm_inspect.builders.source.values import (
     Value,
     is_number,
     is_plain,
+    matches_pattern,
 )
 
 _INTEGER_FORMAT = re.compile(r"0?\d?d?")
@@ -79,16 +80,24 @@ def item(machine: Machine, owner: Value, key: Value) -> Value:
     if isinstance(owner, Instance):
         return _item_of_instance(machine, owner, key)
     if isinstance(owner, Table):
-        if isinstance(key, (Unknown, Choice)) or not owner.exact:
-            wanted = getattr(key, "reason", UNDECIDED)
-            return Choice.of(owner.values(), wanted) if owner else Unknown(wanted)
-        found = is_plain(key) and key in owner
-        return owner[key] if found else Unknown(f"there is no {str(key)[:50]!r} in it")
+        return _item_of_table(owner, key)
     if isinstance(owner, Items) and not owner.exact:
         return example_of(owner, UNDECIDED)
     if isinstance(owner, (Items, tuple, str, range)) and type(key) is int:
         return owner[key] if -len(owner) <= key < len(owner) else Unknown()
     return owner if isinstance(owner, Unknown) else Unknown()
+
+
+def _item_of_table(owner: Table, key: Value) -> Value:
+    """The value at a key, or at a pattern that it matches; for an unknown key, a choice of all values."""
+    wanted = getattr(key, "reason", UNDECIDED)
+    if is_plain(key):
+        patterns = [each for each in owner if isinstance(each, str) and ANY_NAME in each]
+        found = [owner[key]] if key in owner else []
+        found += [owner[each] for each in patterns if matches_pattern(each, str(key))]
+        if found or owner.exact:
+            return Choice.of(found, wanted) if found else Unknown(f"there is no {str(key)[:50]!r} in it")
+    return Choice.of(owner.values(), wanted) if owner else Unknown(wanted)
 
 
 def _item_of_instance(machine: Machine, owner: Instance, key: Value) -> Value:

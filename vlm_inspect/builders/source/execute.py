@@ -11,6 +11,7 @@ from vlm_inspect.builders.source.machine import Machine
 from vlm_inspect.builders.source.operators import (
     LONGEST_LOOP,
     binary_operation,
+    compare,
     example_of,
     examples_of,
     items_of,
@@ -72,6 +73,8 @@ def _statement(machine: Machine, node: ast.stmt, frame: Frame) -> Flow | None:  
         return _for(machine, node, frame)
     elif isinstance(node, ast.While):
         return _while(machine, node, frame)
+    elif isinstance(node, ast.Match):
+        return _match(machine, node, frame)
     elif isinstance(node, ast.AugAssign):
         _augment(machine, node, frame)
     elif isinstance(node, ast.With):
@@ -175,6 +178,33 @@ def _while(machine: Machine, node: ast.While, frame: Frame) -> Flow | None:
         if machine.may_break:
             break
     return _run_any_number(machine, node, frame)
+
+
+def _match(machine: Machine, node: ast.Match, frame: Frame) -> Flow | None:
+    """Run the case that matches; of patterns other than values, any may match."""
+    subject = machine.evaluate(node.subject, frame)
+    possible: list[Sequence[ast.stmt]] = []
+    for case in node.cases:
+        answer = _matches_case(machine, case, subject, frame)
+        if answer is not False:
+            possible.append(case.body)
+        if answer is True:
+            break
+    else:
+        possible.append([])
+    return run(machine, possible[0], frame) if len(possible) == 1 else _run_branches(machine, possible, frame)
+
+
+def _matches_case(machine: Machine, case: ast.match_case, subject: Value, frame: Frame) -> bool | None:
+    options = case.pattern.patterns if isinstance(case.pattern, ast.MatchOr) else [case.pattern]
+    answers: list[bool | None] = []
+    for option in options:
+        if isinstance(option, ast.MatchValue):
+            answers.append(compare(ast.Eq(), subject, machine.evaluate(option.value, frame)))
+        else:
+            answers.append(True if isinstance(option, ast.MatchAs) and option.name is None else None)
+    found = True if True in answers else None if None in answers else False
+    return None if found and case.guard is not None else found
 
 
 def _run_any_number(machine: Machine, node: ast.For | ast.While, frame: Frame, example: Value = None) -> Flow | None:

@@ -299,7 +299,7 @@ def _matches(node: ModuleNode, instance: Instance, *, exactly: bool = False) -> 
     if exactly:
         certain = {name for name in known if _is_module(instance.attributes[name])}
         return certain <= held and all(name in known or instance.named(name) for name in held)
-    if not held or not known or held & known or instance.has_patterns or instance.incomplete_reason:
+    if not held or held & known or instance.has_patterns or instance.incomplete_reason:
         return True
     return any({name for name, _ in child.children} & known for _, child in node.children)
 
