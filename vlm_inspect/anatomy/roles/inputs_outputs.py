@@ -74,6 +74,17 @@ def output_width(node: ModuleNode) -> int | None:
     return _last_width(node, lambda child: norm_or_table_width(child) or _linear_output(child))
 
 
+def leads_to(node: ModuleNode, width: int) -> bool:
+    """Whether a module's output has a width, and none of its Linears makes another one that no other takes.
+
+    Between two Linears, the features of up to 4 x 4 patches may be joined.
+    """
+    widths = [pair for _, child in distinct_modules(node, "") if (pair := linear_widths(child))]
+    taken = {width, *(given for given, _ in widths)}
+    is_chain = all(taken & {made * side * side for side in range(1, 5)} for _, made in widths)
+    return is_chain and output_width(node) == width
+
+
 def last_linear_width(node: ModuleNode) -> int | None:
     """The output width of the last Linear at or below a node."""
     return _last_width(node, _linear_output)

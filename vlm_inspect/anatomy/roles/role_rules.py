@@ -15,7 +15,7 @@ from msgspec import Struct
 from vlm_inspect.anatomy.module_kinds import contains_attention, leaves, linear_widths
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.candidates import Candidate
-from vlm_inspect.anatomy.roles.inputs_outputs import output_width, quantizer_name, token_table
+from vlm_inspect.anatomy.roles.inputs_outputs import leads_to, quantizer_name, token_table
 from vlm_inspect.core.architecture import ENCODERS, Role, Rule
 from vlm_inspect.core.module_tree import is_below, parent_path
 
@@ -136,7 +136,7 @@ def _by_width(candidate: Candidate) -> Found | None:
     if backbone is None or holder == backbone.path or not is_below(backbone.path, holder):
         return None
     has_linear = any(linear_widths(leaf) for _, leaf in leaves(node, candidate.path))
-    if has_linear and not candidate.has_layers and output_width(node) == backbone.width:
+    if has_linear and not candidate.has_layers and leads_to(node, backbone.width):
         return Role.PROJECTOR, "shape", f"no layers, and its output has the text width {backbone.width}"
     return None
 
