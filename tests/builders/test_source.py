@@ -183,7 +183,7 @@ UNPROVEN = {
     ),
     "a loop without a known end": (
         r"self\.mlp = Phi3MLP\(config\)",
-        "while next(config): self.mlp = Phi3MLP(config)",
+        "while next(config): self.mlp = next(self)(config)",
     ),
     "a name from a text": (r"self\.mlp = Phi3MLP\(config\)", "self.mlp = eval('Phi3MLP')(config)"),
     "a table that is changed": (
@@ -312,6 +312,22 @@ MALICIOUS = {
     + "]",
     "ways without number": "\n  ".join(f"if a{i}: x = {i}\n  else: y = {i}" for i in range(300)),
     "forks in forks": "".join(" " * i + f"  if a{i}:\n" for i in range(60)).lstrip() + " " * 62 + "x = 1",
+    "loops of unknown length in loops": "".join(" " * i + f"  while a{i}:\n" for i in range(60)).lstrip()
+    + " " * 62
+    + "x = 1",
+    "a loop that never ends, in others": "while True:\n   while True:\n    while True: x = 1",
+    "a loop that may end": "while True:\n   if a: break",
+    "a width": "x = f'{1:999999999}' + '%999999999d' % 1 + '{:999999999}'.format(1)",
+    "a name that grows": "x = str(a)\n  for i in range(4000):\n   for j in range(4000): x = x + 'aaaaaaaa' + x",
+    "names without number": (
+        "x = nn.Module()\n  for i in range(4000):\n   for j in range(4000): setattr(x, f'{i}{a}{j}', nn.GELU())"
+    ),
+    "a list of unknown length that grows": (
+        "x = nn.ModuleList()\n  for i in a:\n   x.append(nn.Linear(i, i))\n"
+        "  for i in range(4000):\n   for j in range(4000): x.extend(x)"
+    ),
+    "a part of a list that grows": "x = [0] * 90000\n  for i in range(4000):\n   for j in range(4000): x = x[1:]",
+    "a map of maps": "x = [0]\n  for i in range(4000): x = map(lambda y: map(f, x), x)",
     "a comprehension of comprehensions": (
         "x = [[[[0 for a in range(4000)] for b in range(4000)] for c in range(4000)] for d in range(4000)]"
     ),

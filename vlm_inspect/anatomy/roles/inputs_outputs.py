@@ -14,7 +14,6 @@ from vlm_inspect.anatomy.module_kinds import (
     embedding_sizes,
     is_list,
     is_norm,
-    leaves,
     linear_widths,
 )
 from vlm_inspect.anatomy.roles import name_patterns
@@ -88,11 +87,15 @@ def output_width(node: ModuleNode) -> int | None:
     return _last_width(node, lambda child: norm_or_table_width(child) or _linear_output(child))
 
 
-def output_widths(node: ModuleNode) -> set[int | None]:
-    """The width of a module's output, and those of its Linears that none of its others takes (Moondream's regions)."""
-    widths = [pair for _, leaf in leaves(node, "") if (pair := linear_widths(leaf))]
-    taken = {given for given, _ in widths}
-    return {output_width(node), *(made for _, made in widths if made not in taken)}
+def leads_to(node: ModuleNode, width: int) -> bool:
+    """Whether a module's output has a width, and none of its Linears makes another one that no other takes.
+
+    Between two Linears, the features of up to 4 x 4 patches may be joined.
+    """
+    widths = [pair for _, child in distinct_modules(node, "") if (pair := linear_widths(child))]
+    taken = {width, *(given for given, _ in widths)}
+    is_chain = all(taken & {made * side * side for side in range(1, 5)} for _, made in widths)
+    return is_chain and output_width(node) == width
 
 
 def last_linear_width(node: ModuleNode) -> int | None:

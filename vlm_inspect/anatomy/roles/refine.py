@@ -17,7 +17,7 @@ from vlm_inspect.anatomy.module_kinds import contains_attention, is_list, linear
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.assignments import Assignments, RoleAssignment, all_paths, modules_at, owner_of
 from vlm_inspect.anatomy.roles.codecs import assigned_codec
-from vlm_inspect.anatomy.roles.inputs_outputs import output_widths, stream_width
+from vlm_inspect.anatomy.roles.inputs_outputs import leads_to, stream_width
 from vlm_inspect.core.architecture import ENCODERS, Role
 from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, is_below, join, last_name, parent_path
 
@@ -185,5 +185,5 @@ def _head_transforms(tree: ModuleTree, head: str, assigned: Sequence[str]) -> It
         path = join(parent_path(head), name)
         is_free = child.total and not any(is_below(at, path) or is_below(path, at) for at in assigned)
         has_linear = any(linear_widths(below) for _, below in distinct_modules(child, ""))
-        if is_free and has_linear and not contains_stack(child) and output_widths(child) == {widths[0]}:
+        if is_free and has_linear and not contains_stack(child) and leads_to(child, widths[0]):
             yield path

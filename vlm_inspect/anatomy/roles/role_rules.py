@@ -18,8 +18,8 @@ from vlm_inspect.anatomy.roles.candidates import Candidate
 from vlm_inspect.anatomy.roles.codecs import codec_input
 from vlm_inspect.anatomy.roles.inputs_outputs import (
     encoder_of_modality,
+    leads_to,
     output_width,
-    output_widths,
     quantizer_name,
     raw_input,
     token_table,
@@ -226,7 +226,7 @@ def _by_width(candidate: Candidate) -> Found | None:
     ):
         return None
     has_linear = any(linear_widths(leaf) for _, leaf in leaves(node, candidate.path))
-    if has_linear and not candidate.has_layers and output_widths(node) == {backbone.width}:
+    if has_linear and not candidate.has_layers and leads_to(node, backbone.width):
         return Role.PROJECTOR, "shape", f"no layers, and its output has the text width {backbone.width}"
     return None
 

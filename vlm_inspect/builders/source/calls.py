@@ -5,18 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 from msgspec.structs import replace
 
-from vlm_inspect.builders.source import classes
-from vlm_inspect.builders.source.execute import set_attribute
+from vlm_inspect.builders.source import classes, operators
+from vlm_inspect.builders.source.execute import set_attribute, set_entry
 from vlm_inspect.builders.source.files import PACKAGE
 from vlm_inspect.builders.source.machine import Machine
 from vlm_inspect.builders.source.names import AUTO, auto_class
-from vlm_inspect.builders.source.operators import LARGEST_NUMBER, LONGEST_VALUE, bounded, items_of
+from vlm_inspect.builders.source.operators import (
+    LARGEST_NUMBER,
+    LONGEST_VALUE,
+    bounded,
+    example_of,
+    examples_of,
+    items_of,
+    truth_value,
+)
 from vlm_inspect.builders.source.values import (
     CHOSEN_AT_RUN_TIME,
+    UNDECIDED,
+    UNKNOWN_INDEX,
     Bound,
     Choice,
     ClassRef,
@@ -25,6 +34,7 @@ from vlm_inspect.builders.source.values import (
     Instance,
     Items,
     Kwargs,
+    NamePattern,
     Parameter,
     Partial,
     Table,
@@ -71,12 +81,17 @@ def _call_external(  # noqa: PLR0911 - one line for each kind
         return Parameter()
     if classes.is_torch_module(what):
         made = Instance(what, is_module=True)
+        machine.created(made.attributes)
         classes.set_torch_attributes(made, what, args, kwargs)
         return made
     if what.path == "functools.partial" and args:
         return Partial(args[0], tuple(args[1:]), dict(kwargs))
+    if what.path == "dataclasses.field":
+        return (
+            machine.call(kwargs["default_factory"], [], {}) if "default_factory" in kwargs else kwargs.get("default")
+        )
     if what.path == "collections.OrderedDict":
-        return _make_dict(args, kwargs)
+        return operators.table_of(*args[:1], **kwargs)
     if what.path in {"copy.deepcopy", "copy.copy"} and args:
         return _deep_copy(machine, args[0])
     if what.path.startswith("math.") and len(args) == 1 and is_number(args[0]):
@@ -87,7 +102,7 @@ def _call_external(  # noqa: PLR0911 - one line for each kind
 def _try_call(function: Callable[..., Value] | None, args: Values) -> Value:
     try:
         return function(*args) if function else Unknown()
-    except (TypeError, ValueError, ArithmeticError):
+    except (TypeError, ValueError, ArithmeticError, IndexError):
         return Unknown()
 
 
@@ -102,11 +117,13 @@ def _call_bound_method(  # noqa: PLR0911 - one line for each kind
     if isinstance(first, ClassRef):
         return _from_config(machine, first, str(function), args, kwargs)
     if isinstance(first, Instance):
-        return first if function in classes.IGNORED_METHODS else _add(machine, first, str(function), args)
+        return first if function in classes.IGNORED_METHODS else _add(machine, first, str(function), args, kwargs)
     if isinstance(first, Items):
         return _list_method(machine, str(function), first, args)
     if isinstance(first, Table):
         return _dict_method(machine, str(function), first, args, kwargs)
+    if function == "format" and not kwargs:
+        return operators.filled(first, operators.BRACES, args)
     plain = all(isinstance(each, str) for each in args) and len(args) <= 2 and not kwargs  # noqa: PLR2004 - replace takes two
     result = _try_call(getattr(first, str(function)), args) if plain else Unknown()
     return Items(result) if isinstance(result, list) else result
@@ -127,25 +144,43 @@ def _from_config(machine: Machine, what: ClassRef, maker: str, args: Values, kwa
     return chosen if isinstance(chosen, Unknown) else machine.call(chosen, [config], {})
 
 
-def _add(machine: Machine, owner: Instance, method: str, args: Values) -> None:
+def _add(machine: Machine, owner: Instance, method: str, args: Values, kwargs: Kwargs) -> None:
     """Run a method of a module that adds modules."""
-    held = owner.attributes
-    if method in {"add_module", "register_module"} and len(args) > 1:
-        if isinstance(args[0], str):
-            machine.set(held, args[0], args[1])
-        else:
-            owner.incomplete_reason = "a module is added under a name that the source does not decide"
-    elif method in {"append", "extend"} and args:
-        added = [args[0]] if method == "append" else items_of(args[0])
-        if added is None:
-            owner.incomplete_reason = "its modules come from a list that the source does not decide"
-        for each in added or ():
-            if machine.unknown_loops:  # the number of iterations is unknown
-                machine.set(held, "*", Choice.of([held.get("*", each), each], CHOSEN_AT_RUN_TIME))
-            else:
-                machine.set(held, str(len(held)), each)
-    elif method == "insert":
-        owner.incomplete_reason = "a module is inserted between others"
+    given = [*args, *kwargs.values()]
+    if method in {"add_module", "register_module"} and len(given) > 1:
+        _add_entries(machine, owner, given[:1], given[1:])
+    elif method == "append" and given:
+        _add_numbered(machine, owner, given, is_exact=True)
+    elif method == "extend" and given:
+        added = items_of(given[0])
+        examples = [example_of(given[0], UNDECIDED)]
+        _add_numbered(machine, owner, examples if added is None else added, is_exact=added is not None)
+    elif method == "update" and given and isinstance(given[0], Table):
+        _add_entries(machine, owner, examples_of(given[0]), list(given[0].values()))
+    elif method == "insert" and len(given) > 1:
+        _insert_module(machine, owner, *given[:2])
+
+
+def _add_entries(machine: Machine, owner: Instance, names: Values, modules: Values) -> None:
+    for name, module in zip(names, modules, strict=False):
+        set_entry(machine, owner.attributes, name if isinstance(name, (str, Unknown)) else Unknown(), module)
+
+
+def _add_numbered(machine: Machine, owner: Instance, modules: Values, *, is_exact: bool) -> None:
+    for module in modules:
+        place = str(len(owner.attributes)) if is_exact and not owner.has_patterns else UNKNOWN_INDEX
+        set_entry(machine, owner.attributes, place, module)
+
+
+def _insert_module(machine: Machine, owner: Instance, place: Value, module: Value) -> None:
+    present = items_of(owner)
+    if present is None or type(place) is not int:
+        for each in [module, *owner.attributes.values()]:  # any of them may have another number now
+            set_entry(machine, owner.attributes, UNKNOWN_INDEX, each)
+        return
+    present.insert(place, module)
+    for index, each in enumerate(present):
+        machine.set(owner.attributes, str(index), each)
 
 
 def _list_method(machine: Machine, name: str, owner: Items, args: Values) -> Value:
@@ -155,9 +190,15 @@ def _list_method(machine: Machine, name: str, owner: Items, args: Values) -> Val
         machine.append(owner, args[0])
     elif name == "extend" and args:
         more = items_of(args[0])
-        machine.replace_items(owner, [*owner, *(more or [])], exact=owner.exact and more is not None)
+        content = [*owner, *(examples_of(args[0]) if more is None else more)]
+        machine.replace_items(owner, content, exact=owner.exact and more is not None)
     elif name == "insert" and len(args) == 2 and type(args[0]) is int:  # noqa: PLR2004 - place, item
         machine.replace_items(owner, [*owner[: args[0]], args[1], *owner[args[0] :]], exact=owner.exact)
+    elif name in {"pop", "reverse"} and owner.exact and all(type(each) is int for each in args):
+        content = list(owner)
+        result = _try_call(getattr(content, name), args)
+        machine.replace_items(owner, content, exact=True)
+        return result
     else:
         machine.replace_items(owner, list(owner), exact=False)
     return None
@@ -175,27 +216,16 @@ def _dict_method(machine: Machine, name: str, owner: Table, args: Values, kwargs
             machine.set(owner, key, found)
         return found
     if name == "update":
-        more = _make_dict(args, kwargs)
+        more = operators.table_of(*args[:1], **kwargs)
         for each, value in more.items() if isinstance(more, Table) else ():
             machine.set(owner, each, value)
         owner.exact = owner.exact and isinstance(more, Table) and more.exact
         return None
     if name in {"items", "keys", "values"}:
-        return Items(getattr(owner, name)(), exact=owner.exact)
+        keys = examples_of(owner)
+        columns = {"items": zip(keys, owner.values(), strict=True), "keys": keys, "values": owner.values()}
+        return Items(columns[name], exact=owner.exact)
     return _deep_copy(machine, owner) if name == "copy" else Unknown()
-
-
-def _make_dict(args: Values, kwargs: Kwargs) -> Value:
-    """`dict(a=1)`, `OrderedDict([("a", 1)])`."""
-    source = args[0] if args else Table()
-    if isinstance(source, Table):
-        return Table({**kwargs, **source}, exact=source.exact)
-    if not isinstance(source, Items):
-        return Unknown()
-    pairs = [each for each in source if isinstance(each, tuple) and len(each) == 2]  # noqa: PLR2004 - key, value
-    made: dict[Any, Value] = {**kwargs}
-    made |= {key: value for key, value in pairs if isinstance(key, (str, int))}
-    return Table(made, exact=source.exact and len(made) >= len(source))
 
 
 def _deep_copy(machine: Machine, value: Value, depth: int = 0) -> Value:
@@ -218,7 +248,7 @@ _KINDS = {"int": int, "float": float, "str": str, "bool": bool, "list": Items, "
 
 def _getattr(machine: Machine, owner: Value, name: Value, *default: Value) -> Value:
     if not isinstance(name, str):
-        return Unknown()
+        return Unknown(of=owner if isinstance(owner, Instance) else None)
     found = machine.attribute(owner, name)
     return default[0] if default and isinstance(found, Unknown) and _is_complete(owner) else found
 
@@ -232,12 +262,14 @@ def _hasattr(machine: Machine, owner: Value, name: Value) -> Value:
 
 
 def _is_complete(value: Value) -> bool:
-    return isinstance(value, Instance) and not value.incomplete_reason and not value.is_module
+    return isinstance(value, Instance) and not (value.incomplete_reason or value.is_module or value.has_patterns)
 
 
 def _setattr(machine: Machine, owner: Value, name: Value, value: Value) -> None:
     if isinstance(name, str):
         set_attribute(machine, owner, name, value)
+    elif isinstance(owner, Instance) and isinstance(name, Unknown):
+        set_entry(machine, owner.attributes, name, value)
     elif isinstance(owner, Instance):
         owner.incomplete_reason = "an attribute is set under a name that the source does not decide"
 
@@ -276,11 +308,26 @@ def _call_builtin(machine: Machine, name: str, args: Values, kwargs: Kwargs) -> 
     if name in _OBJECT_FUNCTIONS:
         return _try_call(_OBJECT_FUNCTIONS[name], [machine, *args])
     if name == "dict":
-        return _make_dict(args, kwargs)
+        return operators.table_of(*args[:1], **kwargs)
+    if name in {"map", "filter"} and len(args) == 2 and not kwargs:  # noqa: PLR2004 - function, iterable
+        return _map_or_filter(machine, name, *args)
     unknown = next((each for each in args if isinstance(each, (Unknown, External))), None)
+    if name == "str" and len(args) == 1 and isinstance(unknown, Unknown):
+        return NamePattern(unknown.reason)
     if unknown is not None or kwargs:
         return unknown if isinstance(unknown, Unknown) else Unknown()
     return _try_call(_VALUE_FUNCTIONS.get(name), args)
+
+
+def _map_or_filter(machine: Machine, name: str, function: Value, over: Value) -> Items:
+    held = items_of(over)
+    items = [example_of(over, UNDECIDED)] if held is None else held
+    results = [each if function is None else machine.call(function, [each], {}) for each in items]
+    if name == "map":
+        return Items(results, exact=held is not None)
+    decided = held is not None and None not in map(truth_value, results)
+    chosen = [each for each, result in zip(items, results, strict=True) if truth_value(result) is not False]
+    return Items(chosen, exact=decided)
 
 
 def _len(value: Value) -> Value:
@@ -298,12 +345,25 @@ def _range(*args: Value) -> Value:
 
 def _list(value: Value = ()) -> Value:
     held = items_of(value)
-    return Items(value if isinstance(value, Items) else (), exact=False) if held is None else Items(held)
+    return Items(examples_of(value), exact=False) if held is None else Items(held)
 
 
 def _zip(*columns: Value) -> Value:
     held = [items_of(column) for column in columns]
-    return Unknown() if None in held else Items(zip(*held, strict=False))
+    if None in held:
+        return Items([tuple(example_of(column, UNDECIDED) for column in columns)], exact=False)
+    return Items(zip(*held, strict=False))
+
+
+def _enumerate(value: Value, start: Value = 0) -> Value:
+    held = items_of(value)
+    if held is None:
+        return Items([(Unknown(), example_of(value, UNDECIDED))], exact=False)
+    return Items(enumerate(held, start))
+
+
+def _sorted(held: list[Value]) -> Value:
+    return Items(sorted(held)) if all(type(each) in {int, float, str} for each in held) else Unknown()
 
 
 def _on_items(function: Callable[..., Value]) -> Callable[..., Value]:
@@ -341,7 +401,8 @@ _VALUE_FUNCTIONS: Mapping[str, Callable[..., Value]] = {
     "list": _list,
     "zip": _zip,
     "tuple": _on_items(tuple),
-    "enumerate": _on_items(lambda held, start=0: Items(enumerate(held, start))),
+    "enumerate": _enumerate,
+    "sorted": _on_items(_sorted),
     "reversed": _on_items(lambda held: Items(reversed(held))),
     **{kind.__name__: _on_number(kind) for kind in (int, float, bool, abs, round)},
     **{kind.__name__: _on_numbers(kind) for kind in (min, max, sum)},

@@ -8,9 +8,13 @@ from collections.abc import Mapping
 from vlm_inspect.builders.source.evaluate import INSTANTIATING
 from vlm_inspect.builders.source.files import PACKAGE
 from vlm_inspect.builders.source.machine import Machine
+from vlm_inspect.builders.source.operators import examples_of, items_of, table_of
 from vlm_inspect.builders.source.scope import Scope
 from vlm_inspect.builders.source.values import (
+    ANY_INDEX,
+    ANY_NAME,
     CONDITIONAL,
+    UNDECIDED,
     Bound,
     Choice,
     ClassRef,
@@ -20,15 +24,17 @@ from vlm_inspect.builders.source.values import (
     Instance,
     Items,
     Kwargs,
+    Spread,
     Super,
     Table,
     Unknown,
     Value,
     Values,
+    several,
     word_set,
 )
 
-MODULE_METHODS = word_set("add_module register_module append extend insert register_buffer")
+MODULE_METHODS = word_set("add_module register_module append extend insert update register_buffer")
 IGNORED_METHODS = word_set(
     "register_parameter post_init init_weights apply eval train requires_grad_ half float to cuda "
     "bfloat16 tie_weights __init__ register_forward_hook "
@@ -37,11 +43,12 @@ IGNORED_METHODS = word_set(
 """Methods that add no modules."""
 _MODEL_MAKERS = {"from_config", "_from_config", "from_pretrained", "from_dict"}
 _METHODS = {
-    Items: word_set("append extend insert copy index"),
+    Items: word_set("append extend insert copy index pop remove reverse sort clear"),
     Table: word_set("get items keys values update pop copy setdefault"),
-    str: word_set("lower upper startswith endswith split replace strip"),
+    str: word_set("lower upper startswith endswith split replace strip format"),
 }
 _CONFIG_BASES = {f"{PACKAGE}.PretrainedConfig", f"{PACKAGE}.PreTrainedConfig"}
+_FIELD_BASES = word_set("NamedTuple BaseModel ModelOutput TypedDict")
 _PLAIN_BASES = ("torch.nn.", "abc.", "typing.", "collections.", "enum.", "dataclasses.", f"{PACKAGE}.")
 
 # --- bases -------------------------------------------------------------------------------------------
@@ -99,11 +106,13 @@ def attribute(machine: Machine, value: Value, name: str) -> Value:  # noqa: PLR0
     if isinstance(value, Instance):
         return _instance_attribute(machine, value, name)
     if isinstance(value, ClassRef):
-        if name in _MODEL_MAKERS:
+        bases = bases_of(machine, value)
+        own = _find_method(bases, name)
+        if name in _MODEL_MAKERS and (own is None or own.scope.name.startswith(PACKAGE)):
             return Bound(name, value)
         if name == "__name__":
             return value.name
-        found = _class_attribute(machine, bases_of(machine, value), name, None)
+        found = _class_attribute(machine, bases, name, None)
         return Unknown(f"{name} of {value.name} is not found in its source") if found is None else found
     if isinstance(value, Super):
         return _super_attribute(machine, value, name)
@@ -121,6 +130,8 @@ def attribute(machine: Machine, value: Value, name: str) -> Value:  # noqa: PLR0
 def _instance_attribute(machine: Machine, instance: Instance, name: str) -> Value:
     if name in instance.attributes:
         return instance.attributes[name]
+    if name == "_modules" and instance.is_module:
+        return instance
     if isinstance(instance.made_by, ClassRef):
         bases = bases_of(machine, instance.made_by)
         found = _class_attribute(machine, bases, name, instance)
@@ -167,7 +178,7 @@ def _method(machine: Machine, owner: ClassRef, node: ast.FunctionDef, instance: 
         return Bound(function, owner)
     if instance is None or "staticmethod" in decorators:
         return function
-    if "property" in decorators:
+    if decorators & {"property", "cached_property"}:
         return machine.call(function, [instance], {})
     return Bound(function, instance)
 
@@ -176,6 +187,7 @@ def instantiate(machine: Machine, what: ClassRef, args: Values, kwargs: Kwargs) 
     """Create an instance of a class by its constructor."""
     bases = bases_of(machine, what)
     made = Instance(what)
+    machine.created(made.attributes)
     if not is_config(bases):
         roots = ("torch.nn.", f"{PACKAGE}.PreTrainedModel")
         made.is_module = any(isinstance(base, External) and base.path.startswith(roots) for base in bases)
@@ -191,6 +203,9 @@ def construct(machine: Machine, made: Instance, bases: Values, args: Values, kwa
     """Run the first constructor of these bases; those of torch and transformers are built in."""
     if is_config(bases):
         _construct_config(machine, made, bases, args, kwargs)
+        return
+    if not made.is_module and not _find_method(bases, "__init__") and _has_fields(bases):
+        _set_fields(machine, made, bases, args, kwargs)
         return
     for base in bases:
         if init := _find_method([base], "__init__"):
@@ -215,8 +230,9 @@ def run_function(machine: Machine, function: FunctionRef, args: Values, kwargs: 
     flow = machine.run(function.node.body, frame)
     if flow is not None and flow.kind == "raise" and not frame.returns:
         return Unknown("it raises an error, as far as the source decides")
-    last = flow.value if flow is not None and flow.kind == "return" else None
-    return Choice.of([*frame.returns, last], CONDITIONAL) if frame.returns else last
+    last = [flow.value] if flow is not None and flow.kind == "return" else []
+    last = last if last or (flow is not None and flow.kind == "raise") else [None]
+    return Choice.of([*frame.returns, *last], CONDITIONAL)
 
 
 def _arguments(machine: Machine, function: FunctionRef, args: Values, kwargs: Kwargs) -> dict[str, Value]:
@@ -225,15 +241,17 @@ def _arguments(machine: Machine, function: FunctionRef, args: Values, kwargs: Kw
     required = [None] * (len(places) - len(signature.defaults))
     defaults = [*required, *signature.defaults, *signature.kw_defaults]
     around = Frame(function.scope, closure=function.closure)
+    certain = next((index for index, each in enumerate(args) if isinstance(each, Spread)), len(args))
+    undecided = certain < min(len(args), len(places)) or ANY_NAME in kwargs
     bound: dict[str, Value] = {}
     for place, default in zip([*places, *signature.kwonlyargs], defaults, strict=True):
-        missing = Unknown(f"{place.arg} is not given")
-        bound[place.arg] = missing if default is None else machine.evaluate(default, around)
-    rest = Table({name: value for name, value in kwargs.items() if name not in bound})
-    bound.update(zip((place.arg for place in places), args, strict=False))
+        missing = Unknown(UNDECIDED if undecided else f"{place.arg} is not given")
+        bound[place.arg] = missing if default is None or undecided else machine.evaluate(default, around)
+    rest = Table({name: value for name, value in kwargs.items() if name not in bound}, exact=ANY_NAME not in kwargs)
+    bound.update(zip((place.arg for place in places), args[:certain], strict=False))
     bound.update({name: value for name, value in kwargs.items() if name not in rest})
     if signature.vararg:
-        bound[signature.vararg.arg] = tuple(args[len(places) :])
+        bound[signature.vararg.arg] = tuple(args[min(certain, len(places)) :])
     if signature.kwarg:
         bound[signature.kwarg.arg] = rest
     return bound
@@ -255,15 +273,35 @@ def _construct_config(machine: Machine, made: Instance, bases: Values, args: Val
             if isinstance(made.attributes.get(name, Unknown()), Unknown):
                 machine.set(made.attributes, name, value)
         return
-    fields = dict(_BASE_DEFAULTS)
+    _set_fields(machine, made, bases, args, {**_BASE_DEFAULTS, **kwargs})
+
+
+def _set_fields(machine: Machine, made: Instance, bases: Values, args: Values, kwargs: Kwargs) -> None:
+    """Set the fields of a dataclass or a named tuple."""
+    undecided = ANY_NAME in kwargs or any(isinstance(each, Spread) for each in args)
+    fields: dict[str, Value] = {}
     for base in reversed(bases):
         for each in base.node.body if isinstance(base, ClassRef) else ():
-            if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name) and each.value:
-                fields[each.target.id] = machine.evaluate(each.value, Frame(base.scope))
-    for name, value in {**fields, **kwargs}.items():
+            if isinstance(each, ast.AnnAssign) and isinstance(each.target, ast.Name):
+                default = None if undecided else each.value
+                fields[each.target.id] = machine.evaluate(default, Frame(base.scope)) if default else Unknown()
+    given = zip(fields, args, strict=False)
+    for name, value in {**fields, **dict(given), **kwargs}.items():
         machine.set(made.attributes, name, value)
     if after := _find_method(bases, "__post_init__"):
         machine.call(Bound(after, made), [], {})
+
+
+def _has_fields(bases: Values) -> bool:
+    """Whether the constructor of a class sets its fields: of a dataclass, a named tuple, a pydantic model."""
+    if any(isinstance(base, External) and base.name in _FIELD_BASES for base in bases):
+        return True
+    classes = [base for base in bases if isinstance(base, ClassRef)]
+    for decorator in (each for base in classes for each in base.node.decorator_list):
+        at = decorator.func if isinstance(decorator, ast.Call) else decorator
+        if (at.attr if isinstance(at, ast.Attribute) else getattr(at, "id", "")) == "dataclass":
+            return True
+    return False
 
 
 NO_PARAMETERS = word_set(
@@ -308,8 +346,11 @@ def is_torch_module(what: External) -> bool:
 def set_torch_attributes(made: Instance, what: External, args: Values, kwargs: Kwargs) -> None:
     """Set the attributes that the constructor of a torch module sets."""
     if what.name in _CONTAINERS:
-        _set_children(made, what.name, args)
+        content = args or tuple(kwargs.values())[:1]
+        _set_children(made, what.name, [table_of(*content)] if what.name == "ModuleDict" and content else content)
         return
+    if what.name.startswith(("MultiheadAttention", "Transformer")):
+        made.incomplete_reason = f"the modules of torch's {what.name} are not read"
     names = _SIGNATURES.get(what.name, "").split()
     given = {**_DEFAULTS.get(what.name, {}), **dict(zip(names, args, strict=False)), **kwargs}
     for name, value in given.items():
@@ -320,12 +361,15 @@ def set_torch_attributes(made: Instance, what: External, args: Values, kwargs: K
 
 def _set_children(made: Instance, name: str, args: Values) -> None:
     """Set the children of a container by number or key, or `*` for any child if their number is unknown."""
-    content = args[0] if len(args) == 1 and isinstance(args[0], (Items, tuple, dict)) else Items(args)
-    if len(args) == 1 and isinstance(args[0], Unknown):
-        made.incomplete_reason = args[0].reason
-    elif isinstance(content, dict):
+    content = args[0] if len(args) == 1 and not isinstance(args[0], Instance) else Items(args)
+    held = items_of(content)
+    if isinstance(content, Table):
         made.attributes.update({str(key): value for key, value in content.items()})
-    elif name != "ParameterList" and getattr(content, "exact", True):
-        made.attributes.update({str(index): each for index, each in enumerate(content)})
-    elif name != "ParameterList" and content:
-        made.attributes["*"] = content[0]
+    elif name == "ParameterList":
+        return
+    elif held is not None:
+        made.attributes.update({str(index): each for index, each in enumerate(held)})
+    elif examples := examples_of(content):
+        made.attributes[ANY_INDEX] = several(examples)
+    else:
+        made.incomplete_reason = getattr(content, "reason", UNDECIDED)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from vlm_inspect.builders.source import operators
-from vlm_inspect.builders.source.execute import store
-from vlm_inspect.builders.source.machine import Machine
-from vlm_inspect.builders.source.operators import items_of, truth_value
+from vlm_inspect.builders.source.execute import set_entry, store
+from vlm_inspect.builders.source.machine import ITEMS_PER_STEP, Machine
+from vlm_inspect.builders.source.operators import example_of, examples_of, items_of, truth_value
 from vlm_inspect.builders.source.values import (
+    ANY_NAME,
     CHOSEN_AT_RUN_TIME,
     CONDITIONAL,
     UNDECIDED,
@@ -20,15 +22,18 @@ from vlm_inspect.builders.source.values import (
     FunctionRef,
     Instance,
     Items,
+    Spread,
     Super,
     Table,
     Unknown,
     Value,
     is_number,
     is_plain,
+    matches_pattern,
 )
 
-INSTANTIATING = "*instantiating"
+_INTEGER_FORMAT = re.compile(r"0?\d?d?")
+INSTANTIATING = "<instantiating>"
 """The attribute with the classes of a dict that instantiates its entries (transformers' `ACT2FN`)."""
 
 
@@ -48,7 +53,26 @@ def evaluate(machine: Machine, node: ast.expr, frame: Frame) -> Value:
 
 
 def _subscript(machine: Machine, node: ast.Subscript, frame: Frame) -> Value:
-    return item(machine, machine.evaluate(node.value, frame), machine.evaluate(node.slice, frame))
+    owner = machine.evaluate(node.value, frame)
+    if isinstance(node.slice, ast.Slice):
+        parts = (node.slice.lower, node.slice.upper, node.slice.step)
+        return _part(machine, owner, [None if part is None else machine.evaluate(part, frame) for part in parts])
+    return item(machine, owner, machine.evaluate(node.slice, frame))
+
+
+def _part(machine: Machine, owner: Value, bounds: Sequence[Value]) -> Value:
+    """`owner[start:stop:step]` of a list, a string or a module list."""
+    known = all(bound is None or type(bound) is int for bound in bounds) and bounds[2] != 0
+    if isinstance(owner, (list, str, tuple)):
+        machine.spend(len(owner) // ITEMS_PER_STEP)
+    if isinstance(owner, (str, tuple, range)):
+        return owner[slice(*bounds)] if known else Unknown()
+    held = items_of(owner)
+    exact = held is not None and known
+    part = Items(held[slice(*bounds)] if held is not None and exact else examples_of(owner), exact=exact)
+    if not isinstance(owner, Instance) or not exact:
+        return part if isinstance(owner, Items) else Unknown()
+    return machine.call(owner.made_by, [part] if owner.class_name == "ModuleList" else [*part], {})
 
 
 def item(machine: Machine, owner: Value, key: Value) -> Value:
@@ -56,14 +80,24 @@ def item(machine: Machine, owner: Value, key: Value) -> Value:
     if isinstance(owner, Instance):
         return _item_of_instance(machine, owner, key)
     if isinstance(owner, Table):
-        if isinstance(key, (Unknown, Choice)) or not owner.exact:
-            wanted = getattr(key, "reason", UNDECIDED)
-            return Choice.of(owner.values(), wanted) if owner else Unknown(wanted)
-        found = is_plain(key) and key in owner
-        return owner[key] if found else Unknown(f"there is no {str(key)[:50]!r} in it")
-    if isinstance(owner, (Items, tuple, str, range)) and type(key) is int and getattr(owner, "exact", True):
+        return _item_of_table(owner, key)
+    if isinstance(owner, Items) and not owner.exact:
+        return example_of(owner, UNDECIDED)
+    if isinstance(owner, (Items, tuple, str, range)) and type(key) is int:
         return owner[key] if -len(owner) <= key < len(owner) else Unknown()
     return owner if isinstance(owner, Unknown) else Unknown()
+
+
+def _item_of_table(owner: Table, key: Value) -> Value:
+    """The value at a key, or at a pattern that it matches; for an unknown key, a choice of all values."""
+    wanted = getattr(key, "reason", UNDECIDED)
+    if is_plain(key):
+        patterns = [each for each in owner if isinstance(each, str) and ANY_NAME in each]
+        found = [owner[key]] if key in owner else []
+        found += [owner[each] for each in patterns if matches_pattern(each, str(key))]
+        if found or owner.exact:
+            return Choice.of(found, wanted) if found else Unknown(f"there is no {str(key)[:50]!r} in it")
+    return Choice.of(owner.values(), wanted) if owner else Unknown(wanted)
 
 
 def _item_of_instance(machine: Machine, owner: Instance, key: Value) -> Value:
@@ -72,7 +106,9 @@ def _item_of_instance(machine: Machine, owner: Instance, key: Value) -> Value:
         options = found.options if isinstance(found, Choice) else (found,)
         return Choice.of((_instantiate_entry(machine, option) for option in options), CHOSEN_AT_RUN_TIME)
     if owner.is_module and is_plain(key):
-        return owner.attributes.get(str(key), owner.attributes.get("*", Unknown(of=owner)))
+        place = key + len(owner.attributes) if type(key) is int and key < 0 and not owner.has_patterns else key
+        found = owner.named(str(place))
+        return Choice.of(found, CHOSEN_AT_RUN_TIME) if found else Unknown(of=owner)
     return Unknown(of=owner)
 
 
@@ -88,8 +124,8 @@ def _call(machine: Machine, node: ast.Call, frame: Frame) -> Value:
     for each in node.args:
         if isinstance(each, ast.Starred):
             spread = machine.evaluate(each.value, frame)
-            known = isinstance(spread, (Items, tuple)) and getattr(spread, "exact", True)
-            args += list(spread) if known else [Unknown()]
+            held = spread if isinstance(spread, tuple) else items_of(spread)
+            args += [Spread(examples=examples_of(spread))] if held is None else held
         else:
             args.append(machine.evaluate(each, frame))
     if isinstance(function, External) and function.path == "builtins.super":
@@ -102,9 +138,11 @@ def _call(machine: Machine, node: ast.Call, frame: Frame) -> Value:
         value = machine.evaluate(keyword.value, frame)
         if keyword.arg is not None:
             kwargs[keyword.arg] = value
-        elif isinstance(value, (Table, Instance)):
-            inner = value if isinstance(value, Table) else value.attributes
-            kwargs.update({str(key): each for key, each in inner.items()})
+            continue
+        inner = value.attributes if isinstance(value, Instance) else value if isinstance(value, Table) else {}
+        kwargs.update({str(key): each for key, each in inner.items() if ANY_NAME not in str(key)})
+        if not (isinstance(value, Instance) or (isinstance(value, Table) and value.exact)):
+            kwargs[ANY_NAME] = Unknown(getattr(value, "reason", UNDECIDED))
     return machine.call(function, args, kwargs)
 
 
@@ -158,12 +196,13 @@ def _conditional(machine: Machine, node: ast.IfExp, frame: Frame) -> Value:
 
 def _list(machine: Machine, node: ast.List | ast.Set, frame: Frame) -> Value:
     items = Items()
+    machine.created(items)
     for each in node.elts:
         if isinstance(each, ast.Starred):
             spread = machine.evaluate(each.value, frame)
-            known = isinstance(spread, (Items, tuple, range)) and len(spread) <= operators.LONGEST_VALUE
-            items += list(spread) if known else []
-            items.exact = items.exact and known and getattr(spread, "exact", True)
+            held = items_of(spread)
+            items += [example_of(spread, UNDECIDED)] if held is None else held
+            items.exact = items.exact and held is not None
         else:
             items.append(machine.evaluate(each, frame))
     return items
@@ -182,11 +221,15 @@ def _dict(machine: Machine, node: ast.Dict, frame: Frame) -> Value:
         if key_node is None:
             table.update(value if isinstance(value, Table) else {})
             table.exact = table.exact and isinstance(value, Table) and value.exact
-        elif is_plain(key := machine.evaluate(key_node, frame)):
-            table[key] = value
         else:
-            table.exact = False
+            _add_entry(machine, table, machine.evaluate(key_node, frame), value)
     return table
+
+
+def _add_entry(machine: Machine, table: Table, key: Value, value: Value) -> None:
+    table.exact = table.exact and is_plain(key)
+    if is_plain(key) or isinstance(key, Unknown):
+        set_entry(machine, table, key, value)
 
 
 def _comprehension(machine: Machine, node: ast.ListComp | ast.GeneratorExp, frame: Frame) -> Value:
@@ -202,11 +245,7 @@ def _dict_comprehension(machine: Machine, node: ast.DictComp, frame: Frame) -> V
     table = Table()
 
     def add(inner: Frame) -> None:
-        key = machine.evaluate(node.key, inner)
-        if is_plain(key):
-            table[key] = machine.evaluate(node.value, inner)
-        else:
-            table.exact = False
+        _add_entry(machine, table, machine.evaluate(node.key, inner), machine.evaluate(node.value, inner))
 
     exact = _iterate(machine, node.generators, frame, add)
     table.exact = table.exact and exact
@@ -224,7 +263,7 @@ def _iterate(
     over = machine.evaluate(generator.iter, frame)
     rounds = items_of(over)
     exact = rounds is not None
-    for each in rounds if rounds is not None else [over if isinstance(over, Unknown) else Unknown()]:
+    for each in rounds if rounds is not None else [example_of(over, UNDECIDED)]:
         inner = Frame(frame.scope, dict(frame.names), frame.closure, frame.owner, frame.first)
         store(machine, generator.target, each, inner)
         tests = [truth_value(machine.evaluate(test, inner)) for test in generator.ifs]
@@ -234,16 +273,23 @@ def _iterate(
 
 
 def _string(machine: Machine, node: ast.JoinedStr, frame: Frame) -> Value:
-    text = ""
+    parts: list[Value] = []
     for part in node.values:
         value: Value = getattr(part, "value", "")
         if isinstance(part, ast.FormattedValue):
-            simple = part.format_spec is None and part.conversion == -1
-            value = machine.evaluate(part.value, frame) if simple else Unknown()
-        if not isinstance(value, (str, int, float)):
-            return Unknown()
-        text += str(value)[:1000]
-    return text
+            value = machine.evaluate(part.value, frame) if part.conversion == -1 else Unknown()
+            if part.format_spec is not None:
+                spec = machine.evaluate(part.format_spec, frame)
+                fits = type(value) is int and isinstance(spec, str) and _INTEGER_FORMAT.fullmatch(spec)
+                value = format(value, spec) if fits else Unknown()
+        parts.append(value)
+    return operators.joined([part if isinstance(part, (str, int, float, Unknown)) else Unknown() for part in parts])
+
+
+def _named(machine: Machine, node: ast.NamedExpr, frame: Frame) -> Value:
+    value = machine.evaluate(node.value, frame)
+    store(machine, node.target, value, frame)
+    return value
 
 
 _HANDLERS: Mapping[type[ast.expr], Callable[..., Value]] = {
@@ -262,4 +308,5 @@ _HANDLERS: Mapping[type[ast.expr], Callable[..., Value]] = {
     ast.GeneratorExp: _comprehension,
     ast.DictComp: _dict_comprehension,
     ast.JoinedStr: _string,
+    ast.NamedExpr: _named,
 }

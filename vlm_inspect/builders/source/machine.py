@@ -20,7 +20,7 @@ from vlm_inspect.builders.source.values import Flow, Frame, Items, Kwargs, Unkno
 MOST_STEPS = 500_000  # expressions: Phi-3-vision takes 12,000, a large mixture of experts 400,000
 DEEPEST = 24  # nested calls
 _APPENDED = object()
-_ITEMS_PER_STEP = 8
+ITEMS_PER_STEP = 8  # of a list that is copied or compared
 _LOADED = (ast.Name, ast.Attribute, ast.Subscript, ast.Constant)
 
 
@@ -42,6 +42,7 @@ class Machine:
     """One evaluation of a program."""
 
     MISSING = object()  # stands for an entry that did not exist
+    CREATED = object()  # the key of a journal's entry for the creation of a container
 
     def __init__(self, program: Program, handlers: Handlers) -> None:
         self.program = program
@@ -52,7 +53,8 @@ class Machine:
         self.global_values: dict[tuple[str, str], Value] = {}
         """Evaluated values of global names, by module and name."""
         self.bases: dict[int, list[Value]] = {}  # a class and its bases, by the identity of its syntax node
-        self.unknown_loops = 0  # loops of unknown length around the current statement
+        self.may_break = False
+        """Whether the current iteration may be the last of its loop."""
         self._steps = 0
         self._depth = 0
         self._journal: list[tuple[Any, object, object]] = []
@@ -62,7 +64,7 @@ class Machine:
         self.spend(1)
         value = self._handlers.evaluate(self, node, frame)
         if isinstance(value, (list, dict, tuple, str)) and not isinstance(node, _LOADED):
-            self.spend(len(value) // _ITEMS_PER_STEP)
+            self.spend(len(value) // ITEMS_PER_STEP)
         return value
 
     def spend(self, steps: int) -> None:
@@ -93,7 +95,7 @@ class Machine:
 
     def replace_items(self, items: Items, content: Sequence[Value], *, exact: bool) -> None:
         """Replace the content of a list."""
-        self.spend(len(items) // _ITEMS_PER_STEP)
+        self.spend(len(items) // ITEMS_PER_STEP)
         self._journal.append((items, None, (list(items), items.exact)))
         items[:] = content
         items.exact = exact
@@ -102,6 +104,11 @@ class Machine:
         """Append to a list."""
         self._journal.append((items, None, _APPENDED))
         items.append(value)
+
+    def created(self, container: Items | dict[Any, Value]) -> None:
+        """Record that a container is new: a branch that does not create it says nothing of its entries."""
+        before = (list(container), container.exact) if isinstance(container, Items) else self.MISSING
+        self._journal.append((container, self.CREATED, before))
 
     def mark(self) -> int:
         """A state that `undo` can return to."""

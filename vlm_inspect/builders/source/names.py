@@ -23,7 +23,7 @@ from vlm_inspect.builders.source.values import (
 
 BUILTINS = word_set(
     "len range int float bool str abs min max sum round list tuple dict set enumerate zip reversed "
-    "sorted isinstance hasattr getattr setattr super print any all type"
+    "sorted isinstance hasattr getattr setattr super print any all type map filter"
 )
 AUTO = re.compile(r"Auto[A-Z]\w*$")
 _CIRCLE = Unknown("it is defined by itself")
@@ -41,7 +41,7 @@ def global_value(machine: Machine, scope: Scope, name: str) -> Value:
 def _global_value(machine: Machine, scope: Scope, name: str) -> Value:
     definitions, is_certain = scope.defining_statements(name)
     if name in scope.changed:
-        return Unknown(f"{name} is changed after it is defined")
+        return _changed_table(machine, scope, name, definitions) or Unknown(f"{name} is changed after it is defined")
     if not definitions:
         return _from_star_import(machine, scope, name)
     declared = [each for each, _ in scope.definitions[name] if isinstance(each, ast.ClassDef)]
@@ -50,6 +50,28 @@ def _global_value(machine: Machine, scope: Scope, name: str) -> Value:
         definitions, is_certain = [declared[-1]], True
     values = [_statement_value(machine, scope, statement, name) for statement in definitions]
     return values[0] if is_certain else Choice.of(values, f"{name} is defined in {len(values)} ways")
+
+
+def _changed_table(machine: Machine, scope: Scope, name: str, definitions: list[ast.stmt]) -> Table | None:
+    """A registry: a dict to which its file adds entries, directly or by decorators. Others may add more."""
+    table = _statement_value(machine, scope, definitions[0], name) if len(definitions) == 1 else None
+    if not isinstance(table, Table):
+        return None
+    table.exact = False
+    machine.global_values[scope.name, name] = table
+    for statement in scope.unconditional:
+        if isinstance(statement, (ast.ClassDef, ast.FunctionDef)) and statement.decorator_list:
+            machine.name(scope, statement.name)
+        elif isinstance(statement, (ast.Assign, ast.Expr)) and _is_change_of(statement, name):
+            machine.run([statement], Frame(scope))
+    return table
+
+
+def _is_change_of(statement: ast.Assign | ast.Expr, name: str) -> bool:
+    """Whether it is `name[key] = value` or `name.update(…)`."""
+    changed = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement.value, "func", None)]
+    owners = (each.value for each in changed if isinstance(each, (ast.Subscript, ast.Attribute)))
+    return any(isinstance(owner, ast.Name) and owner.id == name for owner in owners)
 
 
 def _from_star_import(machine: Machine, scope: Scope, name: str) -> Value:
@@ -67,7 +89,7 @@ def _statement_value(machine: Machine, scope: Scope, statement: ast.stmt, name: 
     if isinstance(statement, ast.ClassDef):
         return class_of(machine, scope, statement)
     if isinstance(statement, ast.FunctionDef):
-        return _decorated_reason(machine, scope, statement) or FunctionRef(statement, scope)
+        return _decorated(machine, scope, statement, FunctionRef(statement, scope))
     if isinstance(statement, (ast.Import, ast.ImportFrom)):
         return imported(machine, scope, statement, name)
     plain = isinstance(statement, ast.AnnAssign) or (
@@ -81,20 +103,17 @@ def _statement_value(machine: Machine, scope: Scope, statement: ast.stmt, name: 
 
 def class_of(machine: Machine, scope: Scope, node: ast.ClassDef) -> Value:
     """A class; unknown if something may replace it."""
-    if decorated := _decorated_reason(machine, scope, node):
-        return decorated
     if any(keyword.arg == "metaclass" for keyword in node.keywords):
         return Unknown(f"{node.name} has a metaclass")
     if any(isinstance(each, ast.FunctionDef) and each.name == "__new__" for each in node.body):
         return Unknown(f"{node.name} makes its instances itself")
-    return ClassRef(node, scope)
+    return _decorated(machine, scope, node, ClassRef(node, scope))
 
 
-def _decorated_reason(machine: Machine, scope: Scope, node: ast.ClassDef | ast.FunctionDef) -> Unknown | None:
-    """Unknown if a decorator of the repository may replace it; decorators of libraries do not."""
-    if scope.name.startswith(PACKAGE):
-        return None
-    for decorator in node.decorator_list:
+def _decorated(machine: Machine, scope: Scope, node: ast.ClassDef | ast.FunctionDef, value: Value) -> Value:
+    """What the repository's own decorators make of a class or function; those of libraries do not replace it."""
+    own = node.decorator_list if not scope.name.startswith(PACKAGE) else []
+    for decorator in reversed(own):
         at = decorator.func if isinstance(decorator, ast.Call) else decorator
         while isinstance(at, ast.Attribute):
             at = at.value
@@ -103,8 +122,10 @@ def _decorated_reason(machine: Machine, scope: Scope, node: ast.ClassDef | ast.F
         found = machine.name(scope, at.id)
         read = isinstance(found, (ClassRef, FunctionRef)) and found.scope.name.startswith(PACKAGE)
         if not read and not isinstance(found, External):
-            return Unknown(f"{node.name} is decorated by the repository's own code")
-    return None
+            value = machine.call(machine.evaluate(decorator, Frame(scope)), [value], {})
+            if isinstance(value, Unknown):
+                return Unknown(f"{node.name} is decorated by the repository's own code")
+    return value
 
 
 def imported(machine: Machine, scope: Scope, statement: ast.Import | ast.ImportFrom, name: str) -> Value:

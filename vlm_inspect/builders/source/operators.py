@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from vlm_inspect.builders.source.values import (
+    ANY_NAME,
     Choice,
     External,
     Instance,
     Items,
+    NamePattern,
     Parameter,
+    Spread,
     Table,
     Unknown,
     Value,
@@ -23,6 +28,11 @@ LARGEST_NUMBER = 2**63
 LONGEST_VALUE = 100_000  # items of a list, characters of a string
 LONGEST_LOOP = 4096  # iterations of a loop
 _LARGEST_POWER = 64
+_LONGEST_NAME = 200
+_MOST_EXAMPLES = 256
+_PERCENT = re.compile(r"%[dis]")
+BRACES = re.compile(r"\{\}")
+"""The places of `str.format`."""
 
 
 def _power(left: Value, right: Value) -> Value:
@@ -61,13 +71,13 @@ def truth_value(value: Value) -> bool | None:
 
 
 def binary_operation(kind: type[ast.operator], left: Value, right: Value) -> Value:
-    """Arithmetic of numbers, and concatenation of lists and strings."""
-    if isinstance(left, Unknown) or isinstance(right, Unknown):
-        return left if isinstance(left, Unknown) else right
+    """Arithmetic of numbers, concatenation of lists and strings, and `template % values`."""
+    if any(isinstance(each, (str, NamePattern)) for each in (left, right)):
+        return _string_operation(kind, left, right)
     if isinstance(left, Items):
         return _list_operation(kind, left, right)
-    if kind is ast.Add and isinstance(left, str) and isinstance(right, str):
-        return left + right if len(left) + len(right) <= LONGEST_VALUE else Unknown()
+    if isinstance(left, Unknown) or isinstance(right, Unknown):
+        return left if isinstance(left, Unknown) else right
     compute = _ARITHMETIC.get(kind)
     if compute is None or not (is_number(left) and is_number(right)):
         return Unknown()
@@ -75,6 +85,12 @@ def binary_operation(kind: type[ast.operator], left: Value, right: Value) -> Val
         return bounded(compute(left, right))
     except (ArithmeticError, ValueError):
         return Unknown()
+
+
+def _string_operation(kind: type[ast.operator], left: Value, right: Value) -> Value:
+    if kind is ast.Mod and isinstance(left, str):
+        return filled(left, _PERCENT, right if isinstance(right, tuple) else (right,))
+    return joined([left, right]) if kind is ast.Add else Unknown()
 
 
 def bounded(number: Value) -> Value:
@@ -87,7 +103,35 @@ def _list_operation(kind: type[ast.operator], left: Items, right: Value) -> Valu
         return Items([*left, *right], exact=left.exact and getattr(right, "exact", True))
     if kind is ast.Mult and type(right) is int and 0 <= right * len(left) <= LONGEST_VALUE:
         return Items(list(left) * right, exact=left.exact)
-    return Unknown()
+    if kind is ast.Mult and isinstance(right, Unknown):
+        return Items(left, exact=False)
+    return right if isinstance(right, Unknown) else Unknown()
+
+
+def joined(parts: Sequence[Value]) -> Value:
+    """The string that these parts make; a pattern if some of them are unknown."""
+    texts: list[str] = []
+    for part in parts:
+        if isinstance(part, Unknown):
+            texts.append(part.text if isinstance(part, NamePattern) else ANY_NAME)
+        elif isinstance(part, (str, int, float)):
+            texts.append(str(part)[:LONGEST_VALUE])
+        else:
+            return Unknown()
+    is_pattern = any(isinstance(part, Unknown) for part in parts)
+    if sum(map(len, texts)) > (_LONGEST_NAME if is_pattern else LONGEST_VALUE):
+        return Unknown()
+    text = "".join(texts)
+    return NamePattern(text=text) if is_pattern else text
+
+
+def filled(template: str, places: re.Pattern[str], values: Sequence[Value]) -> Value:
+    """`template % values` and `template.format(*values)`, as far as the places are plain ones."""
+    fixed = places.split(template)
+    if len(fixed) != len(values) + 1 or any(mark in text for text in fixed for mark in "%{}"):
+        return Unknown()
+    pairs = zip(fixed[1:], values, strict=True)
+    return joined([fixed[0], *(each for text, value in pairs for each in (value, text))])
 
 
 def compare(kind: ast.cmpop, left: Value, right: Value) -> bool | None:
@@ -129,5 +173,47 @@ def items_of(value: Value) -> list[Value] | None:
     if isinstance(value, (Items, Table)) and not value.exact:
         return None
     if isinstance(value, (list, tuple, range, dict)) and len(value) <= LONGEST_LOOP:
-        return list(value)
+        return None if any(isinstance(each, Spread) for each in value) else list(value)
     return None
+
+
+def examples_of(value: Value) -> list[Value]:
+    """Values that the items of an iterable of unknown length may have; none if nothing is known of them."""
+    if isinstance(value, Instance) and value.class_name in {"ModuleList", "Sequential"}:
+        names = (name for name in value.attributes if name.isdecimal() or ANY_NAME in name)
+        return [value.attributes[name] for name in names]
+    if isinstance(value, Table):
+        return [NamePattern(text=key) if isinstance(key, str) and ANY_NAME in key else key for key in value]
+    if isinstance(value, Spread):
+        return list(value.examples)
+    if isinstance(value, (Items, tuple)):
+        if len(value) > _MOST_EXAMPLES:
+            return [Unknown()]
+        spread = ((each.examples if isinstance(each, Spread) else [each]) for each in value)
+        return [each for inner in spread for each in inner]
+    return []
+
+
+def example_of(value: Value, reason: str) -> Value:
+    """The item of an iterable of unknown length."""
+    examples = examples_of(value)
+    unknown = value if isinstance(value, Unknown) else Unknown(reason)
+    return Choice.of(examples, reason) if examples else unknown
+
+
+def table_of(source: Value = None, /, **entries: Value) -> Value:
+    """`dict(source, **entries)` of a dict or of pairs."""
+    exact = ANY_NAME not in entries
+    if source is None or isinstance(source, Table):
+        held = source or Table()
+        return Table({**entries, **held}, exact=held.exact and exact)
+    if not isinstance(source, Items):
+        return source if isinstance(source, Unknown) else Unknown()
+    made: dict[Any, Value] = {**entries}
+    for pair in source:
+        is_pair = isinstance(pair, (tuple, Items)) and len(pair) == 2  # noqa: PLR2004 - key, value
+        key = pair[0] if is_pair else Unknown()
+        exact = exact and is_plain(key)
+        if is_plain(key) or isinstance(key, NamePattern):
+            made[key.text if isinstance(key, NamePattern) else key] = pair[1]
+    return Table(made, exact=source.exact and exact)

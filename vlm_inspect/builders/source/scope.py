@@ -20,11 +20,13 @@ class Scope(Struct, eq=False):
     """Name → the statements that define it, in order, each with whether it is conditional."""
     stars: list[ast.ImportFrom] = field(default_factory=list)
     changed: set[str] = field(default_factory=set)  # names whose values are modified in place
+    unconditional: list[ast.stmt] = field(default_factory=list)  # the statements at the top level
 
     @classmethod
     def of(cls, name: str, tree: ast.Module, *, is_package: bool = False) -> Scope:
         """Collect the names of a parsed file."""
         scope = cls(name, is_package)
+        scope.unconditional = tree.body
         for statement, conditional in _statements(tree.body):
             if isinstance(statement, ast.ImportFrom) and statement.names[0].name == "*":
                 scope.stars.append(statement)

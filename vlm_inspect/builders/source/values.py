@@ -22,6 +22,10 @@ UNDECIDED = "the source does not decide it"
 CONDITIONAL = "it depends on a condition that the source does not decide"
 CHOSEN_AT_RUN_TIME = "its class is chosen at run time"
 NOT_FOLLOWED = "it is set in a way that is not followed"
+ANY_NAME = "*"
+"""The attribute that stands for attributes, keys or items whose names or number are unknown."""
+ANY_INDEX = "[*]"
+"""The attribute that stands for the modules of a list of unknown length."""
 
 _DEEPEST_COMPARED = 8
 _MOST_COMPARED = 20_000
@@ -37,6 +41,24 @@ class Unknown:
     """The instance that it belongs to, if that is known."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class NamePattern(Unknown):
+    """A string of which the source decides a part: the name `layer*` of `f"layer{index}"`."""
+
+    text: str = ANY_NAME
+    """The string, with `*` for each part that is unknown."""
+
+
+UNKNOWN_INDEX = NamePattern(text=ANY_INDEX)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Spread(Unknown):
+    """Positional arguments of unknown number: `*layers`."""
+
+    examples: Any = ()
+
+
 class Choice(Struct, frozen=True):
     """One of several values."""
 
@@ -45,11 +67,7 @@ class Choice(Struct, frozen=True):
     @classmethod
     def of(cls, values: Iterable[Value], reason: str) -> Value:
         """One value if all are the same, a choice between a few, or unknown."""
-        found: list[Value] = []
-        for value in values:
-            for option in value.options if isinstance(value, Choice) else (value,):
-                if not any(is_same(option, other) for other in found):
-                    found.append(option)
+        found = distinct(values)
         if len(found) == 1:
             return found[0]
         if len(found) > _MOST_CHOICES or any(isinstance(option, Unknown) for option in found):
@@ -101,7 +119,7 @@ class FunctionRef(Struct, frozen=True, eq=False):
 
     node: ast.FunctionDef | ast.Lambda
     scope: Scope
-    closure: Mapping[str, Value] = field(default_factory=dict)
+    closure: dict[str, Value] = field(default_factory=dict)
     owner: ClassRef | None = None  # the class that declares it
 
 
@@ -132,7 +150,10 @@ class Parameter(Struct, frozen=True):
 
 
 class Instance(Struct, eq=False):
-    """An object, with the attributes that its constructor sets."""
+    """An object, with the attributes that its constructor sets.
+
+    A name of an attribute with `*` is a pattern: the source decides neither the names that are set nor their number.
+    """
 
     made_by: ClassRef | External
     attributes: dict[str, Value] = field(default_factory=dict)
@@ -140,11 +161,31 @@ class Instance(Struct, eq=False):
     replaced: dict[str, str] = field(default_factory=dict)
     """Names of modules below it that are replaced later, with the reason."""
     incomplete_reason: str = ""  # why it may have more attributes than these; empty if these are all
+    is_example: bool = False  # whether it stands for several modules, of unknown number
 
     @property
     def class_name(self) -> str:
         """The name of its class."""
         return self.made_by.name
+
+    def named(self, name: str) -> list[Value]:
+        """The values that an attribute may have: of that name, and of the patterns that it matches."""
+        held = self.attributes
+        exact = [held[name]] if name in held else []
+        return exact + [held[key] for key in held if ANY_NAME in key and matches_pattern(key, name)]
+
+    def mark_example(self) -> None:
+        """Note that it, with all modules in it, stands for several."""
+        if not self.is_example:
+            self.is_example = True
+            for value in self.attributes.values():
+                if isinstance(value, Instance) and value.is_module:
+                    value.mark_example()
+
+    @property
+    def has_patterns(self) -> bool:
+        """Whether some of its attributes have names that the source does not decide."""
+        return any(ANY_NAME in name for name in self.attributes)
 
 
 class Frame(Struct, eq=False):
@@ -152,7 +193,7 @@ class Frame(Struct, eq=False):
 
     scope: Scope
     names: dict[str, Value] = field(default_factory=dict)
-    closure: Mapping[str, Value] = field(default_factory=dict)
+    closure: dict[str, Value] = field(default_factory=dict)
     owner: ClassRef | None = None
     first: Value = None  # the first argument: `self` of a method
     returns: list[Value] = field(default_factory=list)  # values that conditional branches return
@@ -180,6 +221,78 @@ def is_plain(value: Value) -> bool:
     if isinstance(value, tuple):
         return all(is_plain(each) for each in value)
     return value is None or isinstance(value, (bool, int, float, str))
+
+
+def _may_be_plain(value: Value) -> bool:
+    options = value.options if isinstance(value, Choice) else (value,)
+    return all(is_plain(option) or isinstance(option, Unknown) for option in options)
+
+
+def several(values: Iterable[Value]) -> Value:
+    """The value that stands for several, of unknown number."""
+    for value in (values := list(values)):
+        for option in value.options if isinstance(value, Choice) else (value,):
+            if isinstance(option, Instance) and option.is_module:
+                option.mark_example()
+    return Choice.of(values, CHOSEN_AT_RUN_TIME)
+
+
+def distinct(values: Iterable[Value]) -> list[Value]:
+    """The different values, in order; no more than it takes to see that there are too many for a choice."""
+    found: list[Value] = []
+    for value in values:
+        for option in value.options if isinstance(value, Choice) else (value,):
+            _add_distinct(found, option)
+        if len(found) > _MOST_CHOICES:
+            break
+    return found
+
+
+def _add_distinct(found: list[Value], option: Value) -> None:
+    for index, other in enumerate(found):
+        if is_same(other, option):
+            return
+        common = _common(other, option) if isinstance(other, Instance) else None
+        if common is not None:
+            found[index] = common
+            return
+    found.append(option)
+
+
+def _common(one: Value, other: Value, depth: int = 0) -> Instance | None:
+    """An instance with what two instances of one class have in common; None if their modules differ."""
+    if not (isinstance(one, Instance) and isinstance(other, Instance) and is_same(one.made_by, other.made_by)):
+        return None
+    if one.attributes.keys() != other.attributes.keys() or depth > _DEEPEST_COMPARED:
+        return None
+    common: dict[str, Value] = {}
+    for name, value in one.attributes.items():
+        another = other.attributes[name]
+        if is_same(value, another):
+            common[name] = value
+        elif _may_be_plain(value) and _may_be_plain(another):
+            common[name] = Unknown()
+        elif (inner := _common(value, another, depth + 1)) is not None:
+            common[name] = inner
+        else:
+            return None
+    made = Instance(one.made_by, common, one.is_module, {**one.replaced, **other.replaced})
+    made.incomplete_reason = one.incomplete_reason or other.incomplete_reason
+    made.is_example = one.is_example or other.is_example
+    return made
+
+
+def matches_pattern(pattern: str, name: str) -> bool:
+    """Whether a name has the form of a pattern, in which `*` stands for any characters."""
+    if pattern == ANY_INDEX:
+        return name.isdecimal()
+    first, *parts = pattern.split(ANY_NAME)
+    if not parts or not name.startswith(first):
+        return not parts and name == first
+    rest = name[len(first) :]
+    for part in parts[:-1]:
+        rest = rest.partition(part)[2] if part in rest else ""
+    return rest.endswith(parts[-1])
 
 
 def from_json(data: Any, depth: int = 0) -> Value:
