@@ -78,6 +78,12 @@ class Candidate(Struct, frozen=True, dict=True):
         return token_table(self.node, self.path) is not None
 
     @property
+    def in_text_model(self) -> bool:
+        """Whether the model reads nothing but text, as far as its modules and its class say."""
+        is_seen = raw_input(self.tree.root, "") is not None or bool(self.tree.missing_modules)
+        return not is_seen and encoder_of_modality(self.tree) is None
+
+    @property
     def can_be_tower(self) -> bool:
         """Whether the module takes the model's pixels or sound, if no language model reads the encoders' features.
 
@@ -85,8 +91,7 @@ class Candidate(Struct, frozen=True, dict=True):
         """
         if self.reads_features or self.input is not None:
             return True
-        is_unseen = raw_input(self.tree.root, "") is None and encoder_of_modality(self.tree) is None
-        return is_unseen and self.has_layers
+        return self.in_text_model and self.has_layers
 
     @property
     def feeds_layers(self) -> bool:

@@ -22,6 +22,7 @@ from vlm_inspect.core.module_tree import ModuleNode, ModuleTree, join
 
 _PIXEL_CHANNELS = frozenset({3, 4})  # red, green, blue and at most one more
 _SOUND_CHANNELS = frozenset({1})
+_TEXT_TASKS = frozenset({"masked-lm", "sequence-classification"})
 _MASK = re.compile(r"(^|[._])mask")
 _SMALLEST_VOCABULARY = 17  # smaller tables are token types (BERT's two segments)
 
@@ -52,6 +53,8 @@ def encoder_of_modality(tree: ModuleTree) -> Role | None:
 
     Needed where no convolution shows it: `Siglip2VisionModel` takes patches, `ParakeetForCTC` spectrograms.
     """
+    if _TEXT_TASKS & set(tree.tasks):
+        return None  # Perceiver's classes share one declaration
     roles = {role for modality, role in ENCODER_MODALITIES if modality in tree.modalities}
     return roles.pop() if len(roles) == 1 and "text" not in tree.modalities else None
 

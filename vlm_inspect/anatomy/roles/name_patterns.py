@@ -14,7 +14,7 @@ TEXT_EMBEDDINGS = re.compile(r"^(embed_tokens|word_embeddings|wte|tok_embeddings
 HEADS = re.compile(r"^(lm_head|embed_out|output_projection)$")
 TASK_HEADS = re.compile(
     r"^fc$|(^|_)(heads?|classifiers?|class_embed|bbox\w*|box_embed|scor(e|es|er|ing)|predict(or|ors|ions?)|logits"
-    r"|regressor|reward)$",
+    r"|regressor|reward|qa_outputs)$",
     re.IGNORECASE,
 )
 """Names of modules that give classes, boxes, scores, rewards."""

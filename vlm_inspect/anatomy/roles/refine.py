@@ -119,13 +119,16 @@ def add_bare_parameters(tree: ModuleTree, assignments: Assignments) -> list[Role
 
 def extend_head(tree: ModuleTree, assignments: Assignments) -> list[RoleAssignment]:
     """Add the transform next to the LM head's Linear to the head (ModernBERT's and Electra's)."""
-    assigned = all_paths(assignments)
-    return [
-        replace(assignment, paths=(*_head_transforms(tree, assignment.paths[0], assigned), *assignment.paths))
-        if assignment.role is Role.LM_HEAD
-        else assignment
-        for assignment in assignments
+    tasks = all_paths(assignments, Role.TASK_HEAD)  # such a transform can be named `head`
+    assigned = [path for path in all_paths(assignments) if path not in tasks]
+    extended = [
+        replace(each, paths=(*_head_transforms(tree, each.paths[0], assigned), *each.paths))
+        if each.role is Role.LM_HEAD
+        else each
+        for each in assignments
     ]
+    heads = all_paths(extended, Role.LM_HEAD)
+    return [each for each in extended if each.role is not Role.TASK_HEAD or not set(each.paths) <= set(heads)]
 
 
 def _encoders_inside(node: ModuleNode, path: str, assigned: Sequence[str]) -> list[str]:

@@ -66,7 +66,8 @@ def _by_accessor(candidate: Candidate) -> Found | None:
         if returned[modality] == candidate.path:
             return role, "accessor", f'get_encoder(modality="{modality}") returned {candidate.path}'
     # transformers returns the base model of a classifier, too
-    if accessors.get("get_decoder") == candidate.path and candidate.can_be_language_model and candidate.embeds_tokens:
+    is_text = candidate.embeds_tokens or candidate.in_text_model
+    if accessors.get("get_decoder") == candidate.path and candidate.can_be_language_model and is_text:
         return Role.LANGUAGE_MODEL, "accessor", f"get_decoder() returned {candidate.path}"
     return None
 
@@ -99,28 +100,31 @@ def _by_name(candidate: Candidate) -> Found | None:
         return Role.GENERATOR, "name", f"the name {candidate.name!r}"
     if candidate.is_wrapper or candidate.belongs_to_text:
         return None
-    for role, pattern in name_patterns.ROLE_NAMES:
-        if not pattern.search(candidate.name):
-            continue
-        if role is Role.LANGUAGE_MODEL and not candidate.can_be_language_model:
-            continue
-        if name_patterns.DECODERS.search(candidate.name) and not candidate.embeds_tokens:
-            continue  # of masks, boxes, pixels
-        if role is Role.PROJECTOR and not candidate.reads_features:
-            return _unread_projection(candidate)
-        if role in ENCODERS and not (
-            candidate.can_be_tower and (candidate.reads_features or candidate.can_be_encoder)
-        ):
-            continue
-        if role in ENCODERS and not candidate.can_be_encoder:
-            return _without_layers(candidate, role)
-        return role, "name", f"the name {candidate.name!r}"
-    return None
+    named = (role for role, pattern in name_patterns.ROLE_NAMES if pattern.search(candidate.name))
+    role = next((role for role in named if _fits(candidate, role)), None)
+    if role is Role.PROJECTOR and not candidate.reads_features:
+        return _unread_projection(candidate)
+    if role in ENCODERS and not candidate.can_be_encoder:
+        return _without_layers(candidate, role)
+    return (role, "name", f"the name {candidate.name!r}") if role is not None else None
+
+
+def _fits(candidate: Candidate, role: Role) -> bool:
+    """Whether nothing in a module contradicts the role that its name gives it."""
+    if name_patterns.DECODERS.search(candidate.name) and not candidate.embeds_tokens:
+        return False  # of masks, boxes, pixels
+    if role is Role.LANGUAGE_MODEL:
+        return candidate.can_be_language_model
+    if role is Role.PROJECTOR:
+        return name_patterns.TASK_HEADS.search(candidate.name) is None
+    return candidate.can_be_tower and (candidate.reads_features or candidate.can_be_encoder)
 
 
 def _unread_projection(candidate: Candidate) -> Found | None:
     """A projection that no language model reads ends in features of its own, like those of a dual encoder."""
-    if candidate.can_be_encoder or (candidate.feeds_layers and not contrastive_parameters(candidate.tree)):
+    if candidate.in_text_model or candidate.can_be_encoder:
+        return None
+    if candidate.feeds_layers and not contrastive_parameters(candidate.tree):
         return None
     return Role.TASK_HEAD, "structure", f"{candidate.name!r} projects features, and no language model reads them"
 
@@ -225,6 +229,8 @@ def _by_width(candidate: Candidate) -> Found | None:
         or not is_below(backbone.path, holder)
     ):
         return None
+    if name_patterns.TASK_HEADS.search(candidate.name):
+        return None
     has_linear = any(linear_widths(leaf) for _, leaf in leaves(node, candidate.path))
     if has_linear and not candidate.has_layers and leads_to(node, backbone.width):
         return Role.PROJECTOR, "shape", f"no layers, and its output has the text width {backbone.width}"
@@ -233,8 +239,9 @@ def _by_width(candidate: Candidate) -> Found | None:
 
 def _by_head_name(candidate: Candidate) -> Found | None:
     """A module named for scores, classes or boxes; in a model without text output, also a decoder."""
-    patterns = [name_patterns.TASK_HEADS] + [name_patterns.DECODERS] * (not candidate.reads_features)
-    if not any(pattern.search(candidate.name) for pattern in patterns):
+    decodes = not candidate.reads_features and not candidate.in_text_model
+    patterns = [name_patterns.TASK_HEADS] + [name_patterns.DECODERS] * decodes
+    if name_patterns.HEADS.search(candidate.name) or not any(each.search(candidate.name) for each in patterns):
         return None
     is_spread = candidate.backbone is not None and not candidate.backbone.path
     if candidate.belongs_to_text and (not is_spread or candidate.name == "head"):

@@ -248,7 +248,8 @@ def _has_all_layers(node: ModuleNode, root: ModuleNode) -> bool:
 def _inner_heads(node: ModuleNode, path: str, assigned: Sequence[str]) -> Iterator[str]:
     patterns = (name_patterns.DECODERS, name_patterns.TASK_HEADS, _DECODER_INPUTS)
     for name, child in node.children:
-        if name != "head" and any(pattern.search(name) for pattern in patterns):
+        is_named = any(pattern.search(name) for pattern in patterns)
+        if is_named and name != "head" and not name_patterns.HEADS.search(name):
             if child.total and not any(is_below(at, join(path, name)) for at in assigned):
                 yield join(path, name)
         elif not is_list(child) and not is_attention(child):
