@@ -107,12 +107,16 @@ SWITCHED_OFF = {
     "no layers": {"moe_layers": [], "moe_intermediate_size": 77, "num_experts": 8},
     "a mixture": {"use_moe": False, "num_experts": 8},
     "queries": {"num_query_tokens": 0, "query_tokens_size": 77},
+    "the keys next to it name the part": {"use_pooler": False, "connector": {"pooler_size": 7, "projector_depth": 7}},
+    "disable": {"disable_resampler": True, "resampler_depth": 6},
+    "without": {"perceiver_config": {"without_resampler": True, "resampler_depth": 6}},
     "an absent section": {"qformer_config": None, "qformer_hidden_size": 77},
 }
 SWITCHED_ON = {
     "true": {"use_resampler": True, "perceiver_config": {"resampler_depth": 6}},
     "another part is off": {"use_adapter": False, "perceiver_config": {"resampler_depth": 6}},
     "a count": {"num_experts": 8},
+    "not disabled": {"disable_resampler": False, "resampler_depth": 6},
     "no attention dropout": {"attention_dropout": 0.0, "n_head": 2},
     "no decoder": {"is_decoder": False, "use_cache": False, "n_layer": 7},
 }
@@ -126,6 +130,26 @@ def test_what_is_left_of_a_part_that_is_switched_off_raises_no_alarm(keys):
 @pytest.mark.parametrize("keys", SWITCHED_ON.values(), ids=SWITCHED_ON)
 def test_a_part_that_is_not_switched_off_raises_one(keys):
     assert len(alarms(idefics3(text=keys))) == 1
+
+
+def test_a_published_layout_with_a_resampler_that_is_off_raises_no_alarm():
+    # SmolVLM-256M
+    perceiver = {"resampler_depth": 6, "resampler_head_dim": 96, "resampler_n_heads": 16, "resampler_n_latents": 64}
+    sizes = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9}
+    text = {**LLAMA, **sizes, "num_key_value_heads": 3, "head_dim": 64, "vocab_size": 49280, "use_resampler": False}
+    vision = {"hidden_size": 768, "image_size": 512, "num_attention_heads": 12, "patch_size": 16}
+    config = {
+        **IDEFICS3,
+        "text_config": {
+            **text,
+            "perceiver_config": {**perceiver, "num_key_value_heads": 1},
+            "pixel_shuffle_factor": 4,
+        },
+        "vision_config": {**vision, "max_image_size": {"longest_edge": 512}, "size": {"longest_edge": 2048}},
+        "scale_factor": 4,
+    }
+    assert build.build(config, "org/name").total == 256_484_928
+    assert alarms(config) == {}
 
 
 def test_a_section_that_no_module_was_built_from_raises_no_alarm():

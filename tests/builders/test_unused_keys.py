@@ -198,6 +198,20 @@ def test_an_unknown_part_is_listed_key_by_key():
     assert not keys["projector_config.model_type"].structural
 
 
+STRANGE = (7, 1e300, float("nan"), float("inf"), [7, "x"], [[7]], {"depth.x": {"a.b": 7, "": {"x_size": 3}}}, False)
+
+
+@pytest.mark.parametrize("value", STRANGE, ids=str)
+@pytest.mark.parametrize("part", ["", "vision_config"])
+def test_strange_keys_and_values_break_nothing(part, value):
+    names = ("a.b_size", "", ".", "sizes..hidden_size", "use_", "resampler.depth", "x.head_dim", "mlp_ratio", "_")
+    config = {**(SMALL_LLAVA[part] if part else SMALL_LLAVA), **dict.fromkeys(names, value)}
+    tree = build.build({**SMALL_LLAVA, part: config} if part else config, "org/name")
+    assert tree.total == build.build(SMALL_LLAVA, "org/name").total
+    prefix = f"{part}.mlp_ratio" if part else "mlp_ratio"
+    assert any(key.path.startswith(prefix) for key in tree.unused_config_keys)
+
+
 def test_a_long_value_is_cut():
     keys = unused(with_key("", "supported_things", list(range(1000))))
     assert len(keys["supported_things"].value) == 80

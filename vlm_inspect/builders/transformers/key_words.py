@@ -25,7 +25,7 @@ _SPELLINGS = _pairs(
     "chans=channels dims=dim width=dim widths=dim d=dim sizes=size depth=layers depths=layers blocks=layers "
     "emb=embed embd=embed embedding=embed embeddings=embed img=image pos=position n=num number=num attn=attention "
     "ff=intermediate ffn=intermediate moe=experts topk=per query=queries latent=latents kv=key "
-    "expert=experts"
+    "expert=experts perceiver=resampler"
 )
 _PLURALS = _pairs("block=layers head=heads layer=layers")
 # the kind of part that a word names
@@ -73,9 +73,11 @@ _NOT_STRUCTURAL_WORDS = _listed(
 # text under these keys names another checkpoint, whose configuration describes the part
 _CHECKPOINT_WORDS = _listed("tower backbone encoder resampler abstractor")
 # a part between an encoder and the language model, or one that few classes have
-_PART_WORDS = _listed("resampler perceiver projector abstractor qformer adapter queries latents")
+_PART_WORDS = _listed("resampler projector abstractor qformer adapter queries latents")
 # these are about how a model is used, and switch no part on
 _NO_SWITCHES = _listed("is_decoder is_encoder_decoder")
+# these words turn a switch around: `disable_resampler`
+_NEGATIONS = _listed("disable disabled without no skip")
 # these words make a switch of a part's name, and name no part
 _SWITCH_WORDS = _FILLERS | _listed(
     "use using enable enabled has is with add do apply number count layers size dim type"
@@ -124,10 +126,12 @@ def states_part(names: Iterable[str]) -> bool:
     return any(words_of(name) & _PART_WORDS for name in names)
 
 
-def is_switch_of(key: str, words: frozenset[str]) -> bool:
-    """Whether a key switches on the part that these words name: `use_resampler` for `resampler`, `depth`."""
-    named = words_of(key) - _SWITCH_WORDS
-    return bool(named) and named <= words and key not in _NO_SWITCHES
+def switches_off(key: str, words: frozenset[str], *, is_set: bool) -> bool:
+    """Whether a key, set or not, switches off the part of these words: `use_resampler` for `resampler`, `depth`."""
+    found = words_of(key)
+    named = found - _SWITCH_WORDS - _NEGATIONS
+    is_off = is_set == bool(found & _NEGATIONS)
+    return is_off and bool(named) and named <= words and key not in _NO_SWITCHES
 
 
 @_cached

@@ -165,12 +165,15 @@ class BuiltValues(Struct, frozen=True, dict=True):
     def _is_switched_off(self, unused: UnusedKey) -> bool:
         """Whether config.json switches the part off, next to the key or next to a section that holds it."""
         names = unused.path.split(".")
-        words = frozenset(word for name in names for word in key_words.words_of(name))
+        # what is off may be named by the keys next to it alone: `resampler_depth` in a `perceiver_config`
+        near = self._stated_at(".".join(names[:-1])) if len(unused.names) > 1 else None
+        siblings = near if isinstance(near, Mapping) else ()
+        words = frozenset(word for name in (*names, *siblings) for word in key_words.words_of(str(name)))
         section: Any = self.stated
         for name in names:
             if not isinstance(section, Mapping):
                 return False
-            if any(key_words.is_switch_of(str(key), words) for key, value in section.items() if not _is_set(value)):
+            if any(key_words.switches_off(str(key), words, is_set=_is_set(value)) for key, value in section.items()):
                 return True
             section = section.get(name)
         return False
