@@ -8,7 +8,7 @@ import transformers
 from msgspec.structs import replace
 from torch import nn
 
-from tests.every_type.answers import record_of
+from tests.every_type.answers import record_of, tree_of
 from vlm_inspect.anatomy.layers.read import with_passes
 from vlm_inspect.anatomy.layers.stacks import layer_passes
 from vlm_inspect.builders.forward.layer_passes import read_passes
@@ -245,6 +245,13 @@ def test_equal_passes_are_those_of_the_whole_stack():
     assert stack_with(2, 6, 2) == (2, (Loop(1, 1, 3),), {})
     passes, loops, unknown = stack_with(None, 1)
     assert (passes, loops, [*unknown]) == (None, (), ["passes"])
+
+
+def test_passes_of_layers_that_a_tree_does_not_have_are_ignored():
+    tree = replace(tree_of("inkling2_loop"), passes={"model.language_model.layers": (2,), "model": ()})
+    assert layer_passes(tree, "model.language_model.layers", 24) == [1] * 24
+    outer = replace(tree, passes={"model.language_model": (2,), "model": (None,)})
+    assert layer_passes(outer, "model.language_model.layers", 2) == [None, None]
 
 
 def test_unknown_passes_stay_unknown_in_a_file():

@@ -165,6 +165,11 @@ def test_other_modules_are_listed_by_name():
             "run 6 times, with one set of weights",
         ),
         (
+            LayerStack("layers", 1, (Layer("L"),), passes=12),
+            "1 layer (runs 12 times)",
+            "runs 12 times, with one set of weights",
+        ),
+        (
             LayerStack("layers", 9, (Layer("L"),), loops=(Loop(1, 3, 4), Loop(7, 8, 0))),
             "9 layers (layers 1 to 3 run 4 times, layers 7 to 8 never run)",
             "layers 1 to 3 run 4 times, layers 7 to 8 never run, with one set of weights",

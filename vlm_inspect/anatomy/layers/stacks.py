@@ -91,12 +91,12 @@ def layer_passes(tree: ModuleTree, path: str, count: int) -> list[int | None]:
     """How many times each layer of the stack at a path runs: in its own loop, times the loops around the stack."""
     passes: list[int | None] = [1] * count
     for at, times in tree.passes.items():
-        if at == path:
+        if at == path and len(times) == count:
             passes = [_times(one, other) for one, other in zip(passes, times, strict=True)]
-        elif is_below(path, at):
+        elif at != path and is_below(path, at):
             index = path.removeprefix(f"{at}.").partition(".")[0]
-            outer = times[int(index)] if len(times) > 1 and index.isdigit() else times[0]
-            passes = [_times(each, outer) for each in passes]
+            around = dict(enumerate(times)).get(int(index) if index.isdigit() and len(times) > 1 else 0, 1)
+            passes = [_times(each, around) for each in passes]
     return passes
 
 

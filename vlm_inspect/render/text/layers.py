@@ -34,13 +34,17 @@ def stack_cell(stack: LayerStack) -> Cell:
 
 def passes_text(stack: LayerStack) -> str:
     """`layers 6 to 17 run 3 times`; empty if each layer runs once."""
-    repeats = [f"run {stack.passes} times"] if (stack.passes or 1) > 1 else []
+    repeats = [_runs(stack.count, stack.passes)] if (stack.passes or 1) > 1 else []
     for loop in stack.loops:
-        layers = f"layer {loop.first}" if loop.first == loop.last else f"layers {loop.first} to {loop.last}"
-        runs = "runs" if loop.first == loop.last else "run"
-        times = f"{loop.passes} times" if loop.passes else ""
-        repeats.append(f"{layers} {runs} {times}" if times else f"{layers} never {runs}")
+        count = loop.last - loop.first + 1
+        layers = f"layer {loop.first}" if count == 1 else f"layers {loop.first} to {loop.last}"
+        repeats.append(f"{layers} {_runs(count, loop.passes)}")
     return ", ".join(repeats)
+
+
+def _runs(layers: int, passes: int | None) -> str:
+    verb = "runs" if layers == 1 else "run"
+    return f"{verb} {passes} times" if passes else f"never {verb}"
 
 
 def distinct(layers: Sequence[Layer], describe: Callable[[Layer], Cell]) -> Cell:
