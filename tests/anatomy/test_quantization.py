@@ -1,12 +1,16 @@
 """Quantized repositories: the method is reported, and the model's own parameters are counted."""
 
+import inspect
 import json
+import re
 
 import pytest
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from tests.published import KIMI_K2_5, LLAVA_1_5_7B
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.anatomy.quantization import quantization_of
+from vlm_inspect.anatomy.stored_weights import SKIP_LISTS
 from vlm_inspect.app import api
 from vlm_inspect.builders.transformers import build
 from vlm_inspect.core.architecture import Quantization, QuantizedGroup
@@ -204,6 +208,44 @@ def test_quantization_does_not_change_parameters(config):
     packed = build.build({**SMALL_LLAVA, "quantization_config": config}, "org/name")
     assert list(packed.root.parameter_paths()) == list(plain.root.parameter_paths())
     assert quantization_of(packed.config) == quantization_of({"quantization_config": config})
+
+
+# settings without which a configuration class of transformers is not made
+NEEDED = {
+    "gptq": {"bits": 4},
+    "bitsandbytes_4bit": {"load_in_4bit": True},
+    "bitsandbytes_8bit": {"load_in_8bit": True},
+    "spqr": {"shapes": {}},
+}
+METHODS = sorted(AUTO_QUANTIZATION_CONFIG_MAPPING)
+OF_ANOTHER_PACKAGE = {
+    "compressed-tensors",
+    "hqq",
+    "quark",
+    "torchao",
+}  # their classes are only made where it is installed
+WITHOUT_BITS = {"aqlm", "bitnet", "gguf", "vptq"}  # codebooks and ternary values have no whole number of bits
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name not in OF_ANOTHER_PACKAGE])
+def test_every_method_of_transformers_is_read(name):
+    made = AUTO_QUANTIZATION_CONFIG_MAPPING[name](**NEEDED.get(name, {}))
+    found = quantization_of(json.loads(json.dumps({"quantization_config": made.to_dict()})))
+    assert found.method in {name, name.partition("_")[0], "fp8"}
+    assert (found.bits is None) == (name in WITHOUT_BITS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_list_of_modules_that_a_method_leaves_out_is_read(name):
+    parameters = inspect.signature(AUTO_QUANTIZATION_CONFIG_MAPPING[name].__init__).parameters
+    lists = {each for each in parameters if re.search("not_to|to_not|skip|ignore|exclude", each)}
+    assert lists <= {*SKIP_LISTS, "use_optimized_inference"}
+
+
+def test_experts_of_another_dtype_are_a_group_of_their_own():
+    config = {"quant_method": "fp8", "weight_block_size": [128, 128], "expert_dtype": "fp4"}
+    assert [each.bits for each in quantization_of({"quantization_config": config}).groups] == [8, 4]
+    assert not quantization_of({"quantization_config": {**config, "expert_dtype": "fp8"}}).groups
 
 
 def test_mlx_writes_no_method():

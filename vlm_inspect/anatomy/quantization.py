@@ -18,7 +18,16 @@ from vlm_inspect.core.checkpoint import QUANTIZATION_KEYS
 
 _BITS_KEYS = ("bits", "w_bit", "num_bits", "nbits", "weight_bits", "wbits")
 _GROUP_KEYS = ("group_size", "q_group_size", "weight_block_size", "block_structure")
-_TYPE_NAME_KEYS = ("quant_algo", "quant_type", "weights", "weight_dtype", "dtype", "linear_class", "format")
+_TYPE_NAME_KEYS = (
+    "quant_algo",
+    "quant_type",
+    "weights",
+    "weight_dtype",
+    "dtype",
+    "linear_class",
+    "format",
+    "forward_dtype",
+)
 # number format and bits in the name of a method or type: int4_weight_only, NVFP4, FP8, float8
 _NUMBER_IN_NAME = re.compile(r"(?<![a-z])((?:u?int|(?:nv|mx)?fp|nf|float|qint|qfloat)_?(\d{1,2}))", re.IGNORECASE)
 _MAX_BITS = 16
@@ -82,9 +91,13 @@ def _groups(method: str, settings: Settings) -> tuple[QuantizedGroup, ...]:
     if not groups:
         groups = [(settings, [])]
         groups += [({**_inherited(settings), **each}, [name]) for name, each in _per_module(settings)]
+        if (experts := _first_string(settings, "expert_dtype")) and experts != method:
+            groups.append(({"dtype": experts}, ["experts"]))
     found: dict[QuantizedGroup, list[str]] = {}
     for each, targets in groups:
-        number, bits = _number_and_bits(method, each)
+        number, bits = _number_and_bits("" if targets else method, each)
+        if bits is None:  # a module's own type counts before the method's name
+            number, bits = _number_and_bits(method, each)
         found.setdefault(QuantizedGroup(bits, number, _group_size(each)), []).extend(targets)
     if len(found) > 1:
         found.pop(QuantizedGroup(), None)  # all settings are those of single modules

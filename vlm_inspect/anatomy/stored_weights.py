@@ -17,10 +17,11 @@ from vlm_inspect.core.module_tree import ModuleTree, parent_path
 
 # dtypes of quantized weights in safetensors; integers of 64 bits are indices
 QUANTIZED_DTYPE = re.compile(r"^(F8_|F4|F6|[IU](8|16|32)$)")
-_SKIP_LISTS = (
+SKIP_LISTS = (
     *("modules_to_not_convert", "llm_int8_skip_modules", "skip_modules", "ignore", "ignored_layers", "exclude"),
     *("exclude_modules", "linear_weights_not_to_quantize"),
 )
+"""The keys under which quantizers list the modules that stay as they are."""
 # what such a list has besides names: classes, patterns
 _PLAIN_NAME = re.compile(r"[\w.\-]+(\.\*|\*)?")
 _DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float": "F32", "half": "F16"}
@@ -57,7 +58,7 @@ def storage_notes(tree: ModuleTree) -> Iterator[str]:
 def _skip_lists(config: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """The lists of modules that stay as they are. Patterns are left out: only names can be outdated for sure."""
     for path, settings in declared_settings(config):
-        for key in _SKIP_LISTS:
+        for key in SKIP_LISTS:
             names = settings.get(key)
             if isinstance(names, list):
                 yield (
