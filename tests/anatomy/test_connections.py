@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.anatomy.small_trees import TEXT, VISION, audio_encoder, linear, model, module, norm, text, tower
+from tests.anatomy.small_trees import TEXT, VISION, audio_encoder, layers, linear, model, module, norm, text, tower
 from tests.every_type.answers import record_of
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.core.architecture import Role
@@ -195,3 +195,14 @@ def test_what_nothing_shows_has_a_reason():
         "modality": "neither an encoder nor a name shows it",
         "steps": "the source does not show how its output reaches the text",
     }
+
+
+def test_two_resamplers_of_one_class_read_one_encoder_each_on_its_own():
+    resampler = module("SomeResampler", layers=layers(TEXT))
+    _, found = connected(
+        vision_tower=tower("SomeVisionModel"),
+        image_resampler=resampler,
+        video_resampler=resampler,
+        language_model=text(),
+    )
+    assert [(each.modality, each.feeds) for each in found.values()] == [("image", None), ("video", None)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from msgspec import Struct
@@ -26,7 +27,7 @@ from vlm_inspect.core.architecture import (
     Role,
 )
 from vlm_inspect.core.module_tree import ModuleTree, is_below, last_name
-from vlm_inspect.core.stages import ConvStage, LinearStage, MlpStage, Stage
+from vlm_inspect.core.stages import ConvStage, LinearStage, MlpStage
 
 Components = Sequence[Component]
 
@@ -54,13 +55,9 @@ def with_connections(tree: ModuleTree, components: Components, inputs: Sequence[
         for before, earlier in enumerate(found[:index]):
             if before not in next_step and _follows(projector, earlier, width):
                 next_step[before] = index
-    numbers = iter(range(len(found)))
+    connections = iter([_connection(index, found, next_step, inputs) for index in range(len(found))])
     for part in components:
-        yield (
-            replace(part, connection=_connection(next(numbers), found, next_step, inputs))
-            if _is_projector(part)
-            else part
-        )
+        yield replace(part, connection=next(connections)) if _is_projector(part) else part
 
 
 def _is_projector(part: Component) -> bool:
@@ -120,9 +117,8 @@ def _projector(
 def _encoders_of(part: Component, encoders: Components) -> Components:
     """The encoders that a projector reads: around it or nearest to it, then by names, then by widths."""
     around = [each for each in encoders if any(is_below(part.paths[0], path) for path in each.paths)]
-    named = [
-        each for each in encoders if any(ENCODER_ROLES[name] is each.role for name in modalities_of(names_in(part)))
-    ]
+    roles = {ENCODER_ROLES[name] for name in modalities_of(names_in(part))}
+    named = [each for each in encoders if each.role in roles]
     nearest = _best(encoders, lambda each: _common_length(part.paths[0], each.paths[0]))
     found = around or (nearest if len(nearest) < len(encoders) else named or encoders)
     found = _best(found, lambda each: len(_words(part) & _words(each)))
@@ -139,8 +135,8 @@ def _best(parts: Components, score: Callable[[Component], int]) -> Components:
 
 def _common_length(one: str, other: str) -> int:
     """The number of names that two paths begin with."""
-    pairs = enumerate(zip(one.split("."), other.split("."), strict=False), 1)
-    return max((length for length, _ in pairs if one.split(".")[:length] == other.split(".")[:length]), default=0)
+    pairs = zip(one.split("."), other.split("."), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _words(part: Component) -> set[str]:
@@ -174,8 +170,8 @@ def _follows(later: _Projector, earlier: _Projector, width: int | None) -> bool:
     if (later.modality == "audio") != (earlier.modality == "audio"):
         return False
     taken, given = _input_width(later.part), _output_width(earlier.part)
-    if taken is None or given is None:
-        return True
+    if taken is None or given is None:  # two resamplers of one class stand side by side
+        return later.part.class_name != earlier.part.class_name
     takes_the_same = taken == _input_width(earlier.part)
     fits = taken % given == 0
     if later.layers or (takes_the_same and not fits):
@@ -189,9 +185,4 @@ def _input_width(part: Component) -> int | None:
 
 
 def _output_width(part: Component) -> int | None:
-    widths: Iterator[int | None] = (stage.output_width for stage in reversed(part.stages) if _has_width(stage))
-    return next(widths, None)
-
-
-def _has_width(stage: Stage) -> bool:
-    return stage.output_width is not None
+    return next((stage.output_width for stage in reversed(part.stages) if stage.output_width), None)
