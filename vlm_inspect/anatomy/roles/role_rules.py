@@ -111,13 +111,20 @@ def _by_name(candidate: Candidate) -> Found | None:
 
 def _fits(candidate: Candidate, role: Role) -> bool:
     """Whether nothing in a module contradicts the role that its name gives it."""
-    if name_patterns.DECODERS.search(candidate.name) and not candidate.embeds_tokens:
+    is_text = role is Role.LANGUAGE_MODEL and _continues_text(candidate)
+    if name_patterns.DECODERS.search(candidate.name) and not candidate.embeds_tokens and not is_text:
         return False  # of masks, boxes, pixels
     if role is Role.LANGUAGE_MODEL:
         return candidate.can_be_language_model
     if role is Role.PROJECTOR:
         return name_patterns.TASK_HEADS.search(candidate.name) is None
     return candidate.can_be_tower and (candidate.reads_features or candidate.can_be_encoder)
+
+
+def _continues_text(candidate: Candidate) -> bool:
+    """Whether a decoder in a model that generates text has the text width: its embedding may be the encoder's."""
+    backbone = candidate.backbone
+    return candidate.reads_features and backbone is not None and output_width(candidate.node) == backbone.width
 
 
 def _unread_projection(candidate: Candidate) -> Found | None:
