@@ -1,14 +1,17 @@
 """Environments with something broken in them: the packages of this one, some left out, some replaced."""
 
 import ctypes
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import vlm_inspect
-from tests.cli.program import environment
+from tests.cli.program import Answer, environment
+from vlm_inspect.__main__ import main
 
 _DROP_FROM_BOUND, _PASS_BY_PERMISSIONS = 24, (1, 2)
+_VERSION_3 = 0x20080522
 
 
 class Environment:
@@ -51,7 +54,7 @@ class Environment:
 def run_under(python, *arguments, cwd, options=(), before=None, **env):
     """`vlm-inspect` by some Python, with options of Python's own; `before` runs in the child at its start."""
     command = [python, *options, "-m", "vlm_inspect", *arguments]
-    return subprocess.run(
+    done = subprocess.run(
         list(map(str, command)),
         cwd=cwd,
         env=environment(**env),
@@ -61,6 +64,7 @@ def run_under(python, *arguments, cwd, options=(), before=None, **env):
         stdin=subprocess.DEVNULL,
         preexec_fn=before,
     )
+    return Answer(done.returncode, done.stdout, done.stderr)
 
 
 def as_any_user():
@@ -68,3 +72,25 @@ def as_any_user():
     libc = ctypes.CDLL(None)
     for capability in _PASS_BY_PERMISSIONS:
         libc.prctl(_DROP_FROM_BOUND, capability, 0, 0, 0)
+
+
+def main_as_any_user():
+    """Run the program in a fork, as any other user.
+
+    A fork executes nothing, so the capabilities are dropped from the effective and the permitted set; access(2) of the
+    superuser goes by the second.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, sets = (ctypes.c_uint32 * 2)(_VERSION_3, 0), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, sets) == 0
+    for capability in _PASS_BY_PERMISSIONS:
+        for number in (0, 1):
+            sets[number] &= ~(1 << capability)
+    assert libc.capset(header, sets) == 0, ctypes.get_errno()
+    main()
+
+
+def main_with_packages():
+    """Run the program in a fork, with the packages in the folder PACKAGES before the installed ones."""
+    sys.path.insert(0, os.environ["PACKAGES"])
+    main()

@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 
+from tests.cli.program import call, environment, warm_in
 from tests.warm import WarmProcess
 
 
@@ -84,3 +85,10 @@ def test_a_warm_process_that_dies_is_an_error(start, warm):
     with pytest.raises(RuntimeError, match="died"):
         fork.wait()
     os.kill(fork.pid, signal.SIGKILL)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has warm processes")
+def test_a_build_in_this_process_does_not_change_which_warm_process_a_run_starts_from():
+    before = warm_in(environment())
+    assert call("show", "llava-hf/llava-1.5-7b-hf", "--offline", "--no-cache").code == 0
+    assert warm_in(environment()) is before

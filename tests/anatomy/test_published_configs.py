@@ -3,6 +3,7 @@
 import json
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import accelerate
 import pytest
@@ -52,6 +53,7 @@ def torch_count(config):
 
 
 def is_native(config):
+    """Whether transformers has the class and reads the configuration; nothing is built, which takes seconds."""
     try:
         with build.selected_class(config, "org/name") as selected:
             build.resolve(selected, config)
@@ -61,8 +63,11 @@ def is_native(config):
 
 
 @cache
-def tree_of(name):
-    return build.build(CONFIGS[name], name)
+def inspected(name):
+    """The result for a folder with the configuration: each is built once."""
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "config.json").write_text(json.dumps(CONFIGS[name]))
+        return inspect_model(folder)
 
 
 NATIVE = [name for name, config in CONFIGS.items() if is_native(config)]
@@ -72,8 +77,7 @@ NATIVE = [name for name, config in CONFIGS.items() if is_native(config)]
 @pytest.mark.filterwarnings("ignore:`rope_scaling` is deprecated:FutureWarning")
 @pytest.mark.parametrize("name", NATIVE)
 def test_the_components_add_up_to_the_count_of_torch(name):
-    tree = tree_of(name)
-    architecture = describe(tree, ModelIdentity(name), "transformers")
+    architecture, tree = inspected(name).architecture, inspected(name).tree
     assert sum(component.parameters for component in architecture.components) == tree.total
     transformers.logging.set_verbosity_error()
     assert tree.total == torch_count(CONFIGS[name])
@@ -87,9 +91,8 @@ def test_a_published_configuration_without_sizes_is_no_answer(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name not in WITHOUT_SIZES])
-def test_every_record_is_from_a_build_or_from_the_configuration(name, tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(CONFIGS[name]))
-    record = inspect_model(str(tmp_path)).architecture
+def test_every_record_is_from_a_build_or_from_the_configuration(name):
+    record = inspected(name).architecture
     assert record.builder == ("transformers" if name in NATIVE else "config")
     assert (record.parameters.total is None) == (record.builder == "config")
     assert (record.parameters.total is None) == ("total" in record.parameters.unknown)
@@ -121,7 +124,7 @@ def record_of(config, folder):
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name in NATIVE])
 def test_native_classes_read_all_structural_keys(name):
-    assert [key.path for key in tree_of(name).unused_config_keys if key.structural] == []
+    assert [key.path for key in inspected(name).tree.unused_config_keys if key.structural] == []
 
 
 @pytest.mark.parametrize("config", WITH_IGNORED_KEYS.values(), ids=WITH_IGNORED_KEYS)

@@ -30,8 +30,9 @@ def executor():
     with (
         patch.dict(os.environ),  # a cluster sets variables of threads and leaves them set
         dask.config.set({"distributed.scheduler.worker-saturation": 1.0, "distributed.scheduler.allowed-failures": 1}),
+        # any free port: with None the scheduler takes 8787, and a second cluster on the machine warns
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -47,9 +48,9 @@ def folders(tmp_path):
 
 
 def test_the_rows_of_a_cluster_are_those_of_this_process(executor, folders):
+    here = list(batch.run(folders, vlm_inspect.inspect))  # from then on they are cached, and no worker imports torch
     outcomes = list(batch.run_on(executor, folders, vlm_inspect.inspect))
     assert [outcome.model for outcome in outcomes] == folders
-    here = list(batch.run(folders, vlm_inspect.inspect))
     for outcome, expected in zip(outcomes, here, strict=True):
         if isinstance(expected, batch.Inspected):
             assert outcome == expected
@@ -59,7 +60,7 @@ def test_the_rows_of_a_cluster_are_those_of_this_process(executor, folders):
 
 
 def test_inspect_many_takes_the_executor_of_a_cluster(executor, folders):
-    unseen = {**LLAVA_1_5_7B, "image_token_index": 31_999}  # a worker builds it; the others are cached
+    unseen = {**LLAVA_1_5_7B, "image_token_index": 31_999}  # one worker builds it; the others are cached
     models = [*folders, unseen]
     there = list(vlm_inspect.inspect_many(models, executor=executor))
     here = vlm_inspect.inspect_many(models, cache=False)

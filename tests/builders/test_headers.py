@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.every_type import NEEDS_EXTRA, TYPES
-from tests.every_type.answers import independent_tensors, tree_of
+from tests.every_type.answers import independent_tensors, record_of, tree_of
 from tests.stages import sizes
 from vlm_inspect.anatomy.describe import describe
 from vlm_inspect.builders.headers import build as header
@@ -69,10 +69,9 @@ def parts(architecture):
 
 
 def built_twice(model_type):
-    built = tree_of(model_type)
-    tree = header.build(untyped(built.config), checkpoint_of(model_type), model_type)
-    identity = ModelIdentity(model_type, source="local")
-    return describe(built, identity, "transformers"), describe(tree, identity, "header")
+    tree = header.build(untyped(tree_of(model_type).config), checkpoint_of(model_type), model_type)
+    by_class = record_of(model_type)
+    return by_class, describe(tree, by_class.model, "header")
 
 
 @pytest.mark.slow

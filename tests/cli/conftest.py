@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.cli.program import MODULE, NO_HUB, SCRIPT, run
+from tests.cli.program import MODULE, NO_HUB, run
 
 
 @pytest.fixture(autouse=True)
@@ -14,14 +14,14 @@ def here(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def seed_table(tmp_path_factory):
-    """`table` by the console script on a machine without a network."""
+    """`table` on a machine without a network."""
     home = tmp_path_factory.mktemp("home")
-    return run("table", cwd=home, program=SCRIPT, HF_ENDPOINT=NO_HUB, HF_HOME=str(home))
+    return run("table", cwd=home, HF_ENDPOINT=NO_HUB, HF_HOME=str(home))
 
 
 @pytest.fixture(scope="session")
 def seed_table_elsewhere(tmp_path_factory):
-    """The same by `python -m`, in another place, locale and terminal width, with another hash seed."""
+    """The same by a new process, `python -m`, in another place, locale and terminal width, with another hash seed."""
     home = tmp_path_factory.mktemp("elsewhere")
     changed = {"LC_ALL": "C", "COLUMNS": "40", "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo", "TERM": "dumb"}
     return run("table", "-q", cwd=home, program=MODULE, HF_ENDPOINT=NO_HUB, HF_HOME=str(home), **changed)

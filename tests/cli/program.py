@@ -13,7 +13,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from tests.hub_server import closed_port
-from tests.warm import MODEL_LIBRARIES, PATIENCE, WarmProcess
+from tests.warm import MODEL_LIBRARIES, PATIENCE, ROOT, WarmProcess
 from vlm_inspect.cli.main import program
 
 SCRIPT = (str(Path(sysconfig.get_path("scripts")) / "vlm-inspect"),)
@@ -21,8 +21,12 @@ MODULE = (sys.executable, "-m", "vlm_inspect")
 MAIN = "vlm_inspect.__main__:main"
 NO_HUB = f"http://127.0.0.1:{closed_port()}"
 
-# what a user's shell may have set, and a test must set itself where it matters
-_UNSET = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "PYTHONIOENCODING", "LC_ALL", "LANG")
+# what a user's shell may have set, and a test must set itself where it matters; the last is set by torch in
+# this process, and a run with it would not start from the process that has imported the model classes
+_UNSET = (
+    *("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "PYTHONIOENCODING", "LC_ALL", "LANG"),
+    "TORCHINDUCTOR_CACHE_DIR",
+)
 
 LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}
 
@@ -62,27 +66,37 @@ def _warm_for_models():
     return _warm().fork(MODEL_LIBRARIES)
 
 
-def _warm_in(environment):
+def warm_in(environment):
     """The warm process whose forks may have this environment; None where only a new process shows it."""
     if sys.platform != "linux" or not _warm().can_stand_in(environment):
         return None
     return _warm_for_models() if _warm().is_session(environment) else _warm()
 
 
-def run(*arguments, cwd, program=None, check=True, **env):
+def _script(main):
+    """The command of a new process that calls `main`."""
+    if main == MAIN:
+        return SCRIPT
+    module, _, function = main.partition(":")
+    start = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from {module} import {function}; {function}()"
+    return (sys.executable, "-c", start)
+
+
+def run(*arguments, cwd, program=None, main=MAIN, check=True, **env):
     """Run the program in a process of its own; its output is read as UTF-8.
 
-    The process is the fork of a warm one. Where start-up itself is under test, name the `program` to execute.
+    The process is the fork of a warm one, and calls `main`. Where start-up itself is under test, name the `program`
+    to execute.
     """
     changed = environment(**env)
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - a device
             streams = {"stdin": nothing, "stdout": out, "stderr": err}
-            warm = None if program else _warm_in(changed)
+            warm = None if program else warm_in(changed)
             if warm:
-                start = warm.start(MAIN, arguments, cwd=cwd, environment=changed, **streams)
+                start = warm.start(main, arguments, cwd=cwd, environment=changed, **streams)
             else:
-                command = [*(program or SCRIPT), *map(str, arguments)]
+                command = [*(program or _script(main)), *map(str, arguments)]
                 start = subprocess.Popen(command, cwd=cwd, env=changed, **streams)
             try:
                 code = start.wait(PATIENCE)

@@ -23,7 +23,7 @@ def broken(tmp_path):
 def shown(broken, here):
     """What `show` says on stderr, where it must give up."""
     done = broken.run("show", MODEL, "--offline", "--no-cache", cwd=here)
-    assert done.returncode == 3, done.stderr
+    assert done.code == 3, done.stderr
     assert not done.stdout
     assert "Traceback" not in done.stderr
     return done.stderr
@@ -32,7 +32,7 @@ def shown(broken, here):
 def wrong(broken, here):
     """What `doctor` calls wrong, by subject."""
     done = broken.run("doctor", "--offline", "--format", "json", cwd=here)
-    assert done.returncode == 1
+    assert done.code == 1
     assert not done.stderr
     return {each["subject"]: each for each in json.loads(done.stdout) if each["state"] == "wrong"}
 

@@ -266,8 +266,8 @@ def test_offline_without_cached_headers_it_is_the_configuration_that_answers(hub
     assert "the cache has no headers" in answer.stderr
 
 
-def test_trusted_code_of_a_repo_is_that_of_the_commit(hub, runnable, here):
-    publish(hub, runnable)
+def test_trusted_code_of_a_repo_is_that_of_the_commit(hub, trusted, here):
+    publish(hub, trusted)
     told = record(REPO, "--cache-dir", here / "cache", "--trust-remote-code")
     assert (told["builder"], told["parameters"]["total"]) == ("remote-code", TOTAL)
 

@@ -1,5 +1,6 @@
 """An answer that was given before: the same to the byte, and without the libraries that build."""
 
+import os
 import subprocess
 import sys
 
@@ -66,8 +67,11 @@ def imported_by(*arguments, home):
     ],
     ids=lambda asked: " ".join(asked[:2]),
 )
-def test_what_was_answered_is_answered_again_without_the_libraries(here, home, asked):
-    first = run(*asked, "--offline", cwd=here, HF_HOME=str(home)).stdout
+def test_what_was_answered_is_answered_again_without_the_libraries(home, monkeypatch, asked):
+    own = cache.ResultCache(home / cache.cache_dir().relative_to(os.environ["HF_HOME"]))
+    monkeypatch.setattr(cache, "default_cache", lambda: own)
+    monkeypatch.setenv("COLUMNS", "80")  # as where there is no terminal
+    first = call(*asked, "--offline").stdout
     again, imported = imported_by(*asked, "--offline", home=home)
     assert again == first
     assert not imported & HEAVY

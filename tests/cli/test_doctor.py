@@ -7,6 +7,7 @@ import pytest
 from tests.cli.program import NO_HUB, call, run, save
 
 SECRET = "hf_" + "thisIsSecret" * 2
+WITH_PACKAGES = "tests.broken:main_with_packages"
 
 
 def findings(answer):
@@ -102,7 +103,8 @@ def test_a_proxy_is_named_by_its_variable_alone(monkeypatch):
 
 
 def test_a_torchvision_that_does_not_match_torch_is_told_as_that(here, broken_torchvision):
-    answer = run("doctor", "--offline", "--format", "json", cwd=here, PYTHONPATH=str(broken_torchvision))
+    place = {"cwd": here, "main": WITH_PACKAGES, "PACKAGES": str(broken_torchvision)}
+    answer = run("doctor", "--offline", "--format", "json", **place)
     assert answer.code == 1
     models = findings(answer)["model classes"]
     assert models["state"] == "wrong"
@@ -111,7 +113,8 @@ def test_a_torchvision_that_does_not_match_torch_is_told_as_that(here, broken_to
 
 
 def test_every_other_command_says_the_same_of_it(here, broken_torchvision):
-    answer = run("show", "llava-hf/llava-1.5-7b-hf", "--offline", cwd=here, PYTHONPATH=str(broken_torchvision))
+    place = {"cwd": here, "main": WITH_PACKAGES, "PACKAGES": str(broken_torchvision)}
+    answer = run("show", "llava-hf/llava-1.5-7b-hf", "--offline", **place)
     assert answer.code == 3
     assert "torchvision does not match torch" in answer.stderr
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.broken import as_any_user, run_under
-from tests.cli.program import LLAVA, save
+from tests.cli.program import LLAVA, run, save
 
 LONG = {**LLAVA, "comment": "x" * 5000}  # longer than what a full disk takes
 
@@ -18,23 +18,32 @@ def model(hub):
     return "org/model"
 
 
-def show(model, here, *more, **how):
-    words = ("show", model, "--builder", "config", *more)
-    return run_under(sys.executable, *words, cwd=here, before=as_any_user, **how)
+def program(*words, cwd, **env):
+    """The program in the fork of a warm process."""
+    return run(*words, cwd=cwd, main="tests.broken:main_as_any_user", check=False, **env)
+
+
+def new_program(*words, cwd, **how):
+    """The program in a new process, where its start-up is under test."""
+    return run_under(sys.executable, *words, cwd=cwd, before=as_any_user, **how)
+
+
+def show(model, here, *more, by=program, **how):
+    return by("show", model, "--builder", "config", *more, cwd=here, **how)
 
 
 def is_answered(done):
-    return done.returncode == 0 and "org/model" in done.stdout and "Traceback" not in done.stderr
+    return done.code == 0 and "org/model" in done.stdout and "Traceback" not in done.stderr
 
 
 def refusal(done):
-    assert done.returncode == 3, done.stderr
+    assert done.code == 3, done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr
 
 
 def doctor(here, **how):
-    done = run_under(sys.executable, "doctor", "--format", "json", cwd=here, before=as_any_user, **how)
+    done = program("doctor", "--format", "json", cwd=here, **how)
     assert not done.stderr
     return {each["subject"]: each for each in json.loads(done.stdout)}
 
@@ -65,14 +74,14 @@ def test_a_model_is_answered_where_the_cache_cannot_be_written(model, here, read
 
 def test_the_note_about_the_cache_appears_once_for_several_models(model, here, read_only):
     words = ("table", model, f"{model}@main", "--builder", "config")
-    done = run_under(sys.executable, *words, cwd=here, before=as_any_user, HOME=str(read_only), HF_HOME=None)
+    done = program(*words, cwd=here, HOME=str(read_only), HF_HOME=None)
     answer_with_note(done, "Permission denied")
 
 
 def test_a_folder_is_answered_where_nothing_can_be_written(here, read_only):
     words = ("show", str(save(here, "model")))
-    done = run_under(sys.executable, *words, cwd=read_only, before=as_any_user, HOME=str(read_only), HF_HOME=None)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = new_program(*words, cwd=read_only, HOME=str(read_only), HF_HOME=None)
+    assert (done.code, done.stderr) == (0, "")
     assert "CLIPVisionModel" in done.stdout
 
 
@@ -123,13 +132,13 @@ def test_a_token_that_another_user_keeps_is_said(model, here):
 
 @pytest.mark.parametrize("options", [("-I",), ("-O",), ("-W", "error"), ("-X", "dev"), ("-bb", "-s", "-E")])
 def test_options_of_python_change_nothing(model, here, options):
-    assert is_answered(show(model, here, options=options))
+    assert is_answered(show(model, here, by=new_program, options=options))
 
 
 @pytest.mark.parametrize("locale", ["C", "POSIX", "xx_XX.unknown"])
 def test_a_locale_changes_nothing(model, here, locale):
     plain = show(model, here)
-    elsewhere = show(model, here, LC_ALL=locale, PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    elsewhere = show(model, here, by=new_program, LC_ALL=locale, PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     assert is_answered(elsewhere)
     assert elsewhere.stdout == plain.stdout
 

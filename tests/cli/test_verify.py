@@ -7,7 +7,7 @@ import pytest
 
 from tests import checkpoints, sparse
 from tests.cli.program import NO_HUB, call, run
-from tests.every_type import default_config
+from tests.every_type import default_config, small
 from tests.published import GEMMA_3_4B, LLAMA_3_2_11B_VISION, QWEN2_5_VL_7B
 
 LLAVA = {"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}
@@ -36,7 +36,8 @@ UNCHANGED = ["idefics2", "idefics3", "blip-2", "florence2", "glm4v", "qwen3_vl_m
 
 
 def config_of(model_type):
-    return PUBLISHED.get(model_type) or json.loads(json.dumps(default_config(model_type)))
+    """A published configuration, or the defaults of the class with two layers in each stack."""
+    return PUBLISHED.get(model_type) or json.loads(json.dumps(small(default_config(model_type))))
 
 
 def verify(folder, *options):
@@ -333,8 +334,7 @@ def test_a_model_on_the_hub_is_verified_by_its_headers(hub, tmp_path, llava_2024
 
 
 def test_a_local_folder_needs_no_request(hub, tmp_path):
-    config = json.loads(json.dumps(default_config("qwen2_5_omni")))
-    folder = checkpoints.save(tmp_path / "m", config)
+    folder = checkpoints.save(tmp_path / "m", config_of("qwen2_5_omni"))
     assert verify(folder).code == 0
     assert hub.requests == []
 

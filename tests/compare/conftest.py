@@ -32,9 +32,11 @@ def of_config(config):
 
 @cache
 def modules_of_type(model_type):
-    """Its modules, of two layers in each stack; mllama needs all, since it states where its kinds lie."""
-    config = default_config(model_type)
-    return build.build(config if model_type == "mllama" else small(config), model_type).root
+    """Its modules, of two layers in each stack; if it has layers of cross attention, the second is one."""
+    config = small(default_config(model_type))
+    if "cross_attention_layers" in config.get("text_config", {}):
+        config["text_config"]["cross_attention_layers"] = [1]
+    return build.build(config, model_type).root
 
 
 @cache

@@ -37,8 +37,8 @@ def assert_one_move(old, new, before, after, count):
 
 
 def assert_moves_apply(old, new, moves):
-    there = dict(new.parameter_paths())
-    assert {path if path in there else path_mapper(moves)(path) for path, _ in old.parameter_paths()} == {*there}
+    there, new_path = dict(new.parameter_paths()), path_mapper(moves)
+    assert {path if path in there else new_path(path) for path, _ in old.parameter_paths()} == {*there}
 
 
 @pytest.mark.parametrize("name", TYPES)

@@ -93,6 +93,7 @@ def slow_write(tmp_path, hub):
         ) as process:
             wait_until(lambda: hub.requests)
             (tmp_path / "README.md").write_text(text)
+            hub.forget_faults()
             _, stderr = process.communicate(timeout=60)
         return process.returncode, stderr
 

@@ -129,7 +129,9 @@ def test_a_signal_that_was_ignored_at_start_is_ignored(model, start, number):
     ignoring = {"preexec_fn": lambda: signal.signal(number, signal.SIG_IGN)}  # as nohup, and `&` in a script
     process = start("show", NAME, "--builder", "header", "--format", "json", **ignoring)
     wait_until(lambda: model.requests)
-    code, stdout, stderr = stopped(process, number)
+    process.send_signal(number)
+    model.forget_faults()
+    code, stdout, stderr = end_of(process)
     assert (code, '"builder": "header"' in stdout, stderr) == (0, True, "")
 
 

@@ -51,7 +51,7 @@ TROUBLES = {
     "dropped connection": ({"drop": True}, DROPPED),
     "busy": ({"status": 429, "headers": {"Retry-After": "60"}}, "answered 429, too many requests: wait"),
     "error": ({"status": 503, "headers": {"Retry-After": "60"}}, "answered 503"),
-    "error at the download": ({"method": "GET", "status": 500}, "answered 500"),
+    "error at the download": ({"method": "GET", "status": 500, "headers": {"Retry-After": "0"}}, "answered 500"),
     "truncated": ({"method": "GET", "drop_after": 5}, "the download failed: the connection was closed"),
     "another length": (
         {"method": "HEAD", "content_length": 999},
