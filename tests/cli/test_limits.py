@@ -95,7 +95,7 @@ def test_a_size_that_no_class_reads_refuses_nothing(here, config):
 
 
 def test_a_size_of_a_part_that_no_builder_reads_refuses_nothing(here):
-    config = {"model_type": "foo", "architectures": ["FooForCausalLM"], "hidden_size": 256}
+    config = {"model_type": "foo", "architectures": ["FooForCausalLM"], "hidden_size": 256, "num_hidden_layers": 2}
     model = save(here, "foo", {**config, "audio_config": {"speech_vocab_size": "1280", "codebook_size": 10**12}})
     assert call("show", model, "--format", "json").data["model_class"] == "FooForCausalLM"
 

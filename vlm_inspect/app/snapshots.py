@@ -79,7 +79,9 @@ def _write(request: Request, answer: Inspection, folder: Path) -> Written:
     existing = _read_existing(path)
     if existing is not None:
         _refuse_poorer(existing.architecture, answer, path)
-        if existing.architecture.parameters.uncertain is None and answer.architecture.parameters.uncertain:
+        before, after = existing.architecture, answer.architecture
+        is_same_class = before.model_class == after.model_class  # else it is another model now
+        if is_same_class and before.parameters.uncertain is None and after.parameters.uncertain:
             same = _with_evidence_of(existing, answer)
             if same is None or not compare(existing, Snapshot.of(*same)).empty:
                 raise SnapshotError(

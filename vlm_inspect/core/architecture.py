@@ -121,7 +121,6 @@ class Rotary(Struct, frozen=True):
     theta: float | None = None
     """The base of the angles' wavelengths."""
     factor: float | None = None
-    """The scaling factor of the positions."""
 
 
 class Latent(Struct, frozen=True):
@@ -346,7 +345,6 @@ class ModalityInput(Struct, frozen=True):
     token_key: str | None = None
     """The configuration's key for the placeholder token: `image_token_id`."""
     token_id: int | None = None
-    """Id of the placeholder token."""
     unknown: Mapping[str, str] = field(default_factory=dict)
     evidence: tuple[Evidence, ...] = ()
 
@@ -406,9 +404,7 @@ class Architecture(Displayed, Struct, frozen=True):
     components: tuple[Component, ...]
     parameters: Parameters
     kind: Kind | None = None
-    """The type of model."""
     inputs: tuple[ModalityInput, ...] = ()
-    """The inputs other than text."""
     absent: Mapping[str, str] = field(default_factory=dict)
     """Roles that the model does not have, with the reason."""
     unknown: Mapping[str, str] = field(default_factory=dict)
