@@ -55,7 +55,12 @@ def test_check_of_what_changed_exits_1_and_says_what(project):
 
 def test_a_changed_order_of_layers_is_folded_and_named(project):
     order = ["sliding_attention"] * 5 + ["full_attention"]
-    layers = {"model_type": "gemma3_text", "num_hidden_layers": 12, "layer_types": order * 2}
+    layers = {
+        "model_type": "gemma3_text",
+        "num_hidden_layers": 12,
+        "layer_types": order * 2,
+        "tie_word_embeddings": True,
+    }
     write_model(project, "one", **layers)
     assert call("snapshot").code == 0
     write_model(project, "one", **layers | {"layer_types": order[3:] * 4})
