@@ -22,7 +22,7 @@ SKIP_LISTS = (
     *("exclude_modules", "linear_weights_not_to_quantize"),
 )
 """The keys under which quantizers list the modules that stay as they are."""
-# what such a list has besides names: classes, patterns
+# what such a list has in addition to names: classes, patterns
 _PLAIN_NAME = re.compile(r"[\w.\-]+(\.\*|\*)?")
 _DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float": "F32", "half": "F16"}
 _MAX_NAMED = 3

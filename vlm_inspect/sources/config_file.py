@@ -37,8 +37,8 @@ def load(ref: ModelRef) -> Checkpoint:
         raise ValueError(f"{ref.name} is not a path")
     path = ref.path
     if path.suffix == WEIGHTS and path.is_file():  # with its configuration, if that is in the same folder
-        beside = path.parent / CONFIG
-        config = read_config(beside, ref.name) if beside.is_file() else {}
+        sibling = path.parent / CONFIG
+        config = read_config(sibling, ref.name) if sibling.is_file() else {}
         name = path.resolve().parent.name if is_part_of_checkpoint(path.name) else path.stem
         return Checkpoint(ModelIdentity(name, source="local"), config)
     if path.suffix == ".gguf" and path.is_file():

@@ -23,7 +23,7 @@ _BEFORE_DECODER_NAME = re.compile(r"^(upsample\w*|post_quant_\w+)$")
 
 
 def is_codec(node: ModuleNode) -> bool:
-    """Whether a module has a quantizer, or a decoder half beside its encoder."""
+    """Whether a module has a quantizer, or a decoder half next to its encoder."""
     return bool(node.decoder_half) or quantizer_name(node) is not None
 
 

@@ -33,7 +33,7 @@ def assign_language_model(tree: ModuleTree, assignments: Assignments) -> list[Ro
     outside = (
         *all_paths(assignments, Role.LANGUAGE_MODEL),
         *_tied_root_tables(tree, embedding),
-        *_tables_beside(tree, path, backbone.width, all_paths(assignments)),
+        *_sibling_tables(tree, path, backbone.width, all_paths(assignments)),
     )
     paths = (path, *(at for at in outside if not is_below(at, path)))
     anchor = f"the text embedding {embedding} and layers" if backbone.has_embedding else f"the text layers {embedding}"
@@ -70,10 +70,10 @@ def _tied_root_tables(tree: ModuleTree, embedding: str) -> list[str]:
     return [name for name, child in tree.root.children if name in holders and embedding_sizes(child)]
 
 
-def _tables_beside(tree: ModuleTree, path: str, width: int, assigned: Collection[str]) -> Iterator[str]:
+def _sibling_tables(tree: ModuleTree, path: str, width: int, assigned: Collection[str]) -> Iterator[str]:
     """The token tables of the text width without a role, next to the language model or to what holds it.
 
-    They embed tokens of another kind: the codes of a speech model, beside the text or in its place.
+    They embed tokens of another kind: the codes of a speech model, next to the text or in its place.
     """
     while path:
         path = parent_path(path)
