@@ -100,10 +100,10 @@ def _lost_parts(tree: ModuleTree, named: ModuleTree) -> frozenset[str]:
             owner = next((owners[at] for at in ancestors(path) if at in owners), None)
             if owner is None:  # it may be split
                 pieces = (each for each in after if each.role is part.role and is_below(each.paths[0], path))
-                is_kept = sum(counts[each] for each in pieces) >= count
+                is_preserved = sum(counts[each] for each in pieces) >= count
             else:
-                is_kept = owner.role is part.role or owner.detail.startswith("the class name")
-            if not is_kept:
+                is_preserved = owner.role is part.role or owner.detail.startswith("the class name")
+            if not is_preserved:
                 lost.add(path)
     return frozenset(lost)
 
