@@ -22,6 +22,7 @@ SHARED = (
     "msgspec",
     "psutil",
     "pytest",
+    "pytest-timeout",
     "pyyaml",
     "regex",
     "tqdm",
