@@ -124,6 +124,12 @@ def test_every_table_marks_an_uncertain_count(project, form):
     assert "does not say whether the head is tied" in " ".join((answer.stdout + answer.stderr).split())
 
 
+def test_a_terminal_table_has_the_reason_once(project):
+    write_model(project)
+    answer = call("table", "m", "--kind", "comparison", "--format", "terminal")
+    assert " ".join((answer.stdout + answer.stderr).split()).count("does not say whether the head is tied") == 1
+
+
 @pytest.mark.parametrize("column", ["total_parameters", "active_parameters", "head_parameters", "parameters"])
 def test_every_column_with_the_head_has_the_mark(project, column):
     for head, is_marked in ((None, True), (True, False)):

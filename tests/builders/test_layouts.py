@@ -13,6 +13,8 @@ from tests.builders.test_repositories_without_code import INTERNVL, INTERNVL_CON
 from tests.builders.tiny_vlm import BODY, HEAD, TABLE, TEXT_LAYERS
 from tests.cli.program import run
 from vlm_inspect.core.architecture import Role
+from vlm_inspect.render import render
+from vlm_inspect.render.card import build_card, card_tables
 
 REPOSITORIES = {
     **{name: (layout.CONFIG, layout.SHAPES) for name, layout in LAYOUTS.items()},
@@ -187,6 +189,14 @@ def test_resampler_named_for_images_is_no_second_encoder():
     record = tiny(TABLE, HEAD, resampler, out)
     assert [part.paths for part in record.by_role(Role.VISION_ENCODER)] == [("vision_tower",)]
     assert ("vision_tokenizer",) in [part.paths for part in record.by_role(Role.PROJECTOR)]
+
+
+@pytest.mark.parametrize("name", REPOSITORIES)
+def test_reasons_are_short_enough_for_a_cell(name):
+    config, shapes = REPOSITORIES[name]
+    card = render(card_tables(build_card(described(config, shapes))), "markdown")
+    assert "unknown (" in card
+    assert " …)" not in card
 
 
 # --- layers ------------------------------------------------------------------------------------------
