@@ -36,7 +36,7 @@ def test_other_evidence_is_no_difference(project, before, after):
     write_model(project, head=after)
     answer = call("check", "--format", "terminal")
     assert (answer.code, answer.stdout) == (0, "1 model: 1 unchanged\n")
-    assert "only one of the snapshot and the model now" in answer.stderr
+    assert "note: ./m: the checkpoint decided whether the head is tied" in answer.stderr
 
 
 def test_the_same_evidence_is_compared(project):
