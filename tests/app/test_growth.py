@@ -63,11 +63,11 @@ def of_models():
 def test_a_model_is_gone_before_the_next_is_built(models, monkeypatch):
     read, alive, built = module_tree.read_model, weakref.WeakSet(), []
 
-    def watched(live, *rest):
+    def watched(live, *rest, **more):
         assert not alive, "the model before this one is still there"
         alive.update(live.modules())
         built.append(len(alive))
-        return read(live, *rest)
+        return read(live, *rest, **more)
 
     monkeypatch.setattr(module_tree, "read_model", watched)
     assert answered(models(), 2 * len(TYPES), cache=False) == len(built) == 2 * len(TYPES)
