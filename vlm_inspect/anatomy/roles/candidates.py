@@ -78,6 +78,12 @@ class Candidate(Struct, frozen=True, dict=True):
         return token_table(self.node, self.path) is not None
 
     @property
+    def is_beside_text_encoder(self) -> bool:
+        """Whether the module next to it, called encoder, has the text embedding: headers store a tied one once."""
+        encoder = join(parent_path(self.path), "encoder")
+        return self.backbone is not None and is_below(self.backbone.embedding, encoder)
+
+    @property
     def in_text_model(self) -> bool:
         """Whether the model reads nothing but text, as far as its modules and its class say."""
         is_seen = raw_input(self.tree.root, "") is not None or bool(self.tree.missing_modules)

@@ -111,7 +111,8 @@ def _by_name(candidate: Candidate) -> Found | None:
 
 def _fits(candidate: Candidate, role: Role) -> bool:
     """Whether nothing in a module contradicts the role that its name gives it."""
-    if name_patterns.DECODERS.search(candidate.name) and not candidate.embeds_tokens:
+    is_decoder = name_patterns.DECODERS.search(candidate.name)
+    if is_decoder and not candidate.embeds_tokens and not candidate.is_beside_text_encoder:
         return False  # of masks, boxes, pixels
     if role is Role.LANGUAGE_MODEL:
         return candidate.can_be_language_model
