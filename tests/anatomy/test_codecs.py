@@ -49,7 +49,14 @@ INSIDE = {
         GENERATOR: [("audio_encoder.decoder",), ("depth_decoder",)],
         LANGUAGE: [("decoder", "embed_tokens")],
     },
-    "MusicgenForConditionalGeneration": {AUDIO: [("audio_encoder",)], GENERATOR: [("audio_encoder.decoder",)]},
+    "MusicgenForConditionalGeneration": {
+        AUDIO: [("audio_encoder",)],
+        GENERATOR: [("audio_encoder.decoder",), ("decoder",)],
+    },
+    "MusicgenMelodyForConditionalGeneration": {
+        AUDIO: [("audio_encoder",)],
+        GENERATOR: [("audio_encoder.decoder",), ("decoder",)],
+    },
     "VibeVoiceForConditionalGeneration": {
         AUDIO: [("model.audio_tower",), ("model.semantic_tokenizer_encoder",)],
         GENERATOR: [("model.audio_tower.decoder",), ("model.diffusion_head",)],

@@ -135,7 +135,7 @@ def test_inactive_parameters_are_unknown_without_experts_per_token():
     count, reason = inactive_parameters(*stack_of(undeclared))
     assert (count, reason) == (
         0,
-        "neither a module nor the configuration says how many experts a token is routed to",
+        "nothing says to how many experts a token is routed",
     )
     assert inactive_parameters(*stack_of(undeclared, {"num_experts_per_tok": 1})) == (3 * ONE, None)
 

@@ -248,6 +248,16 @@ def test_experts_of_another_dtype_are_a_group_of_their_own():
     assert not quantization_of({"quantization_config": {**config, "expert_dtype": "fp8"}}).groups
 
 
+def test_hqq_writes_the_settings_of_single_modules():
+    layers = {
+        name: {"weight_quant_params": {"nbits": bits, "group_size": size}, "scale_quant_params": None}
+        for name, bits, size in (("self_attn.q_proj", 4, 64), ("self_attn.k_proj", 4, 64), ("mlp.up_proj", 3, 32))
+    }
+    found = quantization_of({"quantization_config": {"quant_method": "hqq", "quant_config": layers}})
+    assert quantization_text(found) == "hqq, 4 bits, groups of 64 + 3 bits, groups of 32"
+    assert found.groups[0].targets == ("self_attn.q_proj", "self_attn.k_proj")
+
+
 def test_mlx_writes_no_method():
     config = {"quantization": {"group_size": 64, "bits": 8}}
     assert quantization_of(config) == Quantization("mlx", 8, None, (64,), path="quantization")

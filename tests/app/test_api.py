@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import transformers
 
 import vlm_inspect
 from tests import checkpoints
@@ -134,9 +135,11 @@ def test_a_cache_folder_may_be_a_text(hub, tmp_path):
 @pytest.mark.parametrize(
     ("model", "options", "message"),
     [
-        (None, {}, "A model is a text or a path, not NoneType."),
-        (3, {}, "A model is a text or a path, not int."),
-        (b"org/name", {}, "A model is a text or a path, not bytes."),
+        (None, {}, "A model is a text, a path or a configuration, not NoneType."),
+        (dict, {}, "A model is a text, a path or a configuration, not type."),
+        (transformers.LlavaConfig, {}, "A model is a text, a path or a configuration, not type."),
+        (3, {}, "A model is a text, a path or a configuration, not int."),
+        (b"org/name", {}, "A model is a text, a path or a configuration, not bytes."),
         ({"model_type": {1, 2}}, {}, "cannot be written as JSON"),
         ({}, {}, "says neither model_type nor architectures"),
         (CONFIG, {"builder": "nonsense"}, "builder is 'nonsense'."),

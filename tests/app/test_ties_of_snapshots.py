@@ -36,7 +36,7 @@ def test_other_evidence_is_no_difference(project, before, after):
     write_model(project, head=after)
     answer = call("check", "--format", "terminal")
     assert (answer.code, answer.stdout) == (0, "1 model: 1 unchanged\n")
-    assert "only one of the snapshot and the model now" in answer.stderr
+    assert "note: ./m: the checkpoint decided whether the head is tied" in answer.stderr
 
 
 def test_the_same_evidence_is_compared(project):
@@ -122,6 +122,12 @@ def test_every_table_marks_an_uncertain_count(project, form):
     answer = call("table", "m", "--kind", "comparison", "--format", form)
     assert "(?)" in answer.stdout
     assert "does not say whether the head is tied" in " ".join((answer.stdout + answer.stderr).split())
+
+
+def test_a_terminal_table_has_the_reason_once(project):
+    write_model(project)
+    answer = call("table", "m", "--kind", "comparison", "--format", "terminal")
+    assert " ".join((answer.stdout + answer.stderr).split()).count("does not say whether the head is tied") == 1
 
 
 @pytest.mark.parametrize("column", ["total_parameters", "active_parameters", "head_parameters", "parameters"])

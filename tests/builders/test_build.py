@@ -193,6 +193,11 @@ LLAMA = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_
             "vision_config.patch_size is the text '14'",
             "write 14 without quotes",
         ),
+        (
+            {"text_config": {**LLAMA, "rope_theta": "1e6"}, "trainer": {"lr": "2"}, "transformers_version": "5"},
+            "text_config.rope_theta is the text '1e6'",
+            "write 1e6 without quotes",
+        ),
         ({"text_config": {**LLAMA, "hidden_size": None}}, "text_config.hidden_size is null", "Correct text_config."),
         ({"tie_word_embeddings": "no"}, 'tie_word_embeddings is "no"', "Correct tie_word_embeddings"),
         ({"text_config": "llama"}, 'text_config is "llama"', "Correct text_config in"),

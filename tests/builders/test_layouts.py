@@ -13,6 +13,8 @@ from tests.builders.test_repositories_without_code import INTERNVL, INTERNVL_CON
 from tests.builders.tiny_vlm import BODY, HEAD, TABLE, TEXT_LAYERS
 from tests.cli.program import run
 from vlm_inspect.core.architecture import Role
+from vlm_inspect.render import render
+from vlm_inspect.render.card import build_card, card_tables
 
 REPOSITORIES = {
     **{name: (layout.CONFIG, layout.SHAPES) for name, layout in LAYOUTS.items()},
@@ -189,6 +191,14 @@ def test_resampler_named_for_images_is_no_second_encoder():
     assert ("vision_tokenizer",) in [part.paths for part in record.by_role(Role.PROJECTOR)]
 
 
+@pytest.mark.parametrize("name", REPOSITORIES)
+def test_reasons_are_short_enough_for_a_cell(name):
+    config, shapes = REPOSITORIES[name]
+    card = render(card_tables(build_card(described(config, shapes))), "markdown")
+    assert "unknown (" in card
+    assert " …)" not in card
+
+
 # --- layers ------------------------------------------------------------------------------------------
 
 
@@ -203,6 +213,43 @@ def test_a_layer_may_hold_the_projections_of_its_attention_and_mlp():
     assert (attention.heads, attention.key_value_heads, attention.head_width) == (28, 4, 128)
     assert attention.bias == ("query", "key", "value")
     assert (mlp.input_width, mlp.hidden_width, mlp.output_width) == (3584, 18944, 3584)
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide"),
+    [("down", "up"), ("contract", "expand"), ("back", "forth"), ("out_lin", "up_lin"), ("0", "2")],
+)
+def test_the_hidden_width_of_an_mlp_is_the_wider_one_whatever_its_projections_are_called(narrow, wide):
+    shapes = {key: shape for key, shape in tiny_vlm.SHAPES.items() if ".mlp." not in key}
+    for layer in range(4):
+        at = f"text.blocks.{layer}.mlp"
+        first, second = (narrow, wide) if narrow == "0" else (wide, narrow)
+        shapes |= {f"{at}.{first}.weight": (256, 64), f"{at}.{second}.weight": (64, 256)}
+    (layer,) = text_of(described(tiny_vlm.CONFIG, shapes)).layers
+    assert (layer.mlp.input_width, layer.mlp.hidden_width, layer.mlp.output_width) == (64, 256, 64)
+
+
+def test_an_mlp_of_numbered_projections_may_be_narrow_inside():
+    shapes = {key: shape for key, shape in tiny_vlm.SHAPES.items() if ".mlp." not in key}
+    for layer in range(4):
+        at = f"text.blocks.{layer}.mlp"
+        shapes |= {f"{at}.net.0.weight": (16, 64), f"{at}.net.2.weight": (64, 16)}
+    (layer,) = text_of(described(tiny_vlm.CONFIG, shapes)).layers
+    assert (layer.mlp.input_width, layer.mlp.hidden_width, layer.mlp.output_width) == (64, 16, 64)
+
+
+def test_the_class_of_a_router_is_unknown_in_headers():
+    shapes = {key: shape for key, shape in tiny_vlm.SHAPES.items() if "text.blocks" not in key or ".mlp." not in key}
+    for layer in range(4):
+        at = f"text.blocks.{layer}.mlp"
+        shapes[f"{at}.gate.weight"] = (6, 64)
+        for expert in range(6):
+            shapes |= {f"{at}.experts.{expert}.{name}.weight": (32, 64) for name in ("up_proj", "gate_proj")}
+            shapes[f"{at}.experts.{expert}.down_proj.weight"] = (64, 32)
+    (layer,) = text_of(described({**tiny_vlm.CONFIG, "num_experts_per_tok": 2}, shapes)).layers
+    (experts,) = layer.mlp.experts
+    assert (experts.count, experts.per_token, experts.router) == (6, 2, None)
+    assert "router" in experts.unknown
 
 
 def test_projections_of_experts_may_be_stacked_in_a_module_each():

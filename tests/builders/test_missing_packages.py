@@ -99,6 +99,14 @@ def test_a_model_whose_own_package_is_missing_is_an_error():
     assert caught.value.hint == 'pip install "vlm-inspect[timm]"'
 
 
+@pytest.mark.parametrize("name", ["Detr", "ConditionalDetr", "TableTransformer"])
+def test_a_model_that_reads_its_missing_part_is_an_error(name):
+    kind = {"Detr": "detr", "ConditionalDetr": "conditional_detr", "TableTransformer": "table-transformer"}[name]
+    with pytest.raises(BrokenEnvironmentError, match="needs a package that is not installed") as caught:
+        build.build({"model_type": kind, "architectures": [f"{name}ForObjectDetection"]}, "org/name")
+    assert caught.value.hint == 'pip install "vlm-inspect[timm]"'
+
+
 def test_a_missing_language_model_is_an_error(monkeypatch):
     def refuse(*_, **__):
         raise ImportError("LlamaModel requires x: `pip install x`")

@@ -31,6 +31,11 @@ def test_models_are_named_where_they_cannot_be_counted():
     assert list(dedupe_notes([Note("a/b", "see a/b."), Note("c/d", "see c/d.")])) == ["see a/b, c/d."]
 
 
+def test_paths_of_several_models_are_not_joined():
+    notes = [Note(name, f"{name} is read: /models/{name}/config.json is there.") for name in ("one", "two")]
+    assert list(dedupe_notes(notes)) == [note.text for note in notes]
+
+
 def test_one_model_that_is_asked_for_twice_is_one():
     assert list(dedupe_notes([Note("a/b", "a/b is old.")] * 2)) == ["a/b is old."]
 

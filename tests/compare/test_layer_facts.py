@@ -122,3 +122,10 @@ def test_every_field_is_compared_or_excluded(record):
         Layer: "class_name attention mlp norms norm_placement parallel extra_attention",
     }[type(record)].split()
     assert {each.name for each in fields(record)} == {*known} | ({each.name for each in fields(record)} & NOT_COMPARED)
+
+
+def test_projections_of_the_layer_itself_are_an_mlp():
+    assert changes(replace(LAYER, mlp=replace(MLP, class_name=None)))["MLP"] == ("P", "Linears of the layer")
+    assert changes(replace(LAYER, mlp=None))["MLP"] == ("P", None)
+    unknown = replace(LAYER, mlp=replace(MLP, class_name=None, unknown={"class_name": "why"}))
+    assert "MLP" not in changes(unknown)

@@ -70,6 +70,13 @@ def test_a_similar_name_is_suggested(typed):
         assert error.hint.startswith("Did you mean llava-hf/llava-1.5-7b-hf? ")
 
 
+def test_a_known_name_gets_no_other_name_as_a_suggestion():
+    with pytest.raises(HubUnavailableError, match="at revision main") as caught:
+        vlm_inspect.inspect("llava-hf/llava-1.5-7b-hf", revision="main", offline=True)
+    assert caught.value.hint.startswith("The built-in catalogue has it without a revision: vlm-inspect show llava-hf/")
+    assert "Did you mean" not in caught.value.hint
+
+
 def test_a_similar_name_in_the_cache_is_suggested(hub, tmp_path):
     hub.add_model("some-team/odd-model", {"config.json": {"model_type": "llava"}})
     vlm_inspect.inspect("some-team/odd-model", cache_dir=tmp_path, builder="config")

@@ -78,7 +78,7 @@ def describe_component(
     stages, order = stages_in_order(tree, stages) if role is Role.PROJECTOR else (stages, None)
     unknown = {"active": why_unknown} if why_unknown else {}
     if role is Role.PROJECTOR and order is None and len(stages) > 1:
-        unknown["stage_order"] = "headers list modules by name, and neither widths nor code show the order of use"
+        unknown["stage_order"] = "headers list modules by name, not in the order of use"
     if tied:
         evidence.append(Evidence(f"weight tied to {tied}", "structure", "one parameter at both paths"))
     return Component(

@@ -53,7 +53,7 @@ ENCODER_ROLES = dict(ENCODER_MODALITIES)
 _STEPS_WITH_TOKEN = frozenset({"placeholders", "added placeholders", "layers"})
 _PIXEL_CHANNELS = 3
 _FEATURES = "the features, which no statement inserts into the text"
-_WHY_UNKNOWN = "neither the source nor the modules show how the features reach the text"
+_WHY_UNKNOWN = "neither code nor modules show how features reach the text"
 
 Step = tuple[FusionStep, Rule, str]
 """A step, the kind of rule that found it, and the detail of its evidence."""

@@ -117,9 +117,10 @@ def _config_groups(settings: Settings) -> Iterator[tuple[Settings, list[str]]]:
 
 def _per_module(settings: Settings) -> Iterator[tuple[str, Settings]]:
     """The settings of single modules: below a key for them, or below the module's name (MLX)."""
-    for holder in (settings, *(settings.get(key) for key in _PER_MODULE)):
+    mixed = (settings, settings.get("quant_config"))  # HQQ's own key; these hold other settings, too
+    for holder in (*mixed, *(settings.get(key) for key in _PER_MODULE)):
         for name, each in holder.items() if isinstance(holder, Mapping) else ():
-            is_module = name not in _PER_MODULE and (holder is not settings or "." in str(name))
+            is_module = name not in _PER_MODULE and (holder not in mixed or "." in str(name))
             if isinstance(each, Mapping) and each and is_module:  # without settings, it is left as it is
                 yield str(name)[:_LONGEST_NAME], each
 

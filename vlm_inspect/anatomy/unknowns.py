@@ -177,8 +177,9 @@ class _Marker(Struct, frozen=True):
         """New values of one record's fields, and its reasons with those that it had."""
         values: dict[str, Any] = {}
         reasons: dict[str, str] = {}
-        if str(getattr(record, "class_name", "")).startswith(INFERRED):
-            values["class_name"], reasons["class_name"] = None, _why_class_unknown(self.unknowns, path)
+        for field in ("class_name", "router"):
+            if str(getattr(record, field, "")).startswith(INFERRED):
+                values[field], reasons[field] = None, _why_class_unknown(self.unknowns, path)
         if self.uncountable:
             reasons |= dict.fromkeys(_uncountable_fields(record), self.uncountable)
             values |= dict.fromkeys({"parameters", "active"} & reasons.keys())

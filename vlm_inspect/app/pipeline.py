@@ -91,7 +91,7 @@ def snapshot_result(ref: ModelRef, inspection: Inspection) -> SnapshotResult:
 
 def resolve(model: ModelLike, *, revision: str | None = None, options: InspectOptions = _DEFAULTS) -> ResolvedModel:
     """Find a model's files. This waits for the disk and the Hub; it may run in any thread."""
-    if isinstance(model, Mapping) or hasattr(model, "to_json_string"):
+    if isinstance(model, Mapping) or (hasattr(model, "to_json_string") and not isinstance(model, type)):
         from vlm_inspect.sources.config_file import from_object
 
         checkpoint = from_object(model)

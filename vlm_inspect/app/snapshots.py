@@ -28,8 +28,8 @@ _DEFAULTS = InspectOptions()
 _LONGEST_SHOWN = 200
 _BUILT: Collection[Builder] = ("transformers", "remote-code")
 _EVIDENCE_NOTE = (
-    "only one of the snapshot and the model now was counted with the checkpoint's tensors at hand; "
-    "they were compared with the head tied as in the snapshot."
+    "{}: the checkpoint decided whether the head is tied in the snapshot file or now, not in both; "
+    "the two were compared with the head as in the file."
 )
 
 
@@ -89,7 +89,7 @@ def _write(request: Request, answer: Inspection, folder: Path) -> Written:
                     hint="Run it with access to the Hub or the weights, or remove the file first.",
                     model=name,
                 )
-            return Written(name, path, notes=(*result.notes, _EVIDENCE_NOTE))
+            return Written(name, path, notes=(*result.notes, _EVIDENCE_NOTE.format(name)))
     return Written(name, path, changed=write(result.stored, path), notes=result.notes)
 
 
@@ -300,7 +300,7 @@ def _checked(case: _Case, answer: Inspection, options: InspectOptions, *, latest
         yield _compare(case.path, stored, now, taken.notes)
     else:
         like_stored = SnapshotFile(Snapshot.of(*same), stored.follows)
-        outcome = _compare(case.path, stored, like_stored, (*taken.notes, _EVIDENCE_NOTE))
+        outcome = _compare(case.path, stored, like_stored, (*taken.notes, _EVIDENCE_NOTE.format(case.model)))
         is_certain = answer.architecture.parameters.uncertain is None
         yield replace(outcome, now=now if is_certain and outcome.now else outcome.now)
     if latest and _pinned(stored) is not None:

@@ -36,6 +36,7 @@ _COMMON_KEYS = re.compile(
     r"|(num_attention|num_key_value|num|n)_heads?|intermediate_size|ffn_dim|mlp_dim|(num|n_routed|num_local)_experts"
 )
 _COMMON_SECTIONS = re.compile(r"|((text|llm|language|thinker|vision|vision_tower|audio|speech)_config|visual|decoder)")
+_NUMBER = re.compile(r"-?\d+(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE)
 # indices of layers may be negative: they count from the end
 _INDICES = re.compile(r"(feature|select|index|indices|indexes)")
 
@@ -74,6 +75,13 @@ def quoted_sizes(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the path and value of each size that is a number in quotes."""
     for path, value, _ in _sizes(config):
         if isinstance(value, str) and value.strip().lstrip("-").isdigit():
+            yield path, value
+
+
+def quoted_numbers(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the path and value of each number in quotes."""
+    for path, value in flat_values(config):
+        if isinstance(value, str) and _NUMBER.fullmatch(value.strip()) and not path.endswith("version"):
             yield path, value
 
 

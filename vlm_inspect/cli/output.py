@@ -113,7 +113,7 @@ def dedupe_notes(notes: Sequence[Note]) -> Iterator[str]:
     """Each note once, with all of its models."""
     groups: dict[str, list[Note]] = {}
     for note in notes:
-        groups.setdefault(_COMMIT.sub("", note.text.replace(note.model, _MODEL)), []).append(note)
+        groups.setdefault(_COMMIT.sub("", _name(note.model).sub(_MODEL, note.text)), []).append(note)
     for text, group in groups.items():
         models = list(dict.fromkeys(note.model for note in group))
         yield group[0].text if len(models) == 1 else _plural(text, models)
@@ -132,8 +132,12 @@ def report(error: VlmInspectError) -> None:
 
 def _subject(error: VlmInspectError) -> str:
     """The model, if the message does not name it."""
-    is_named = re.search(rf"(?<![\w/]){re.escape(error.model)}(?![\w/])", error.message)
-    return f"{error.model}: " if error.model and not is_named else ""
+    return f"{error.model}: " if error.model and not _name(error.model).search(error.message) else ""
+
+
+def _name(model: str) -> re.Pattern[str]:
+    """A model's name, but not as a part of a path or an address."""
+    return re.compile(rf"(?<![\w/]){re.escape(model)}(?![\w/])")
 
 
 def print_stderr(text: str) -> None:

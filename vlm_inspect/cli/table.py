@@ -122,6 +122,8 @@ def _print(requests: list[Request], kind: Kind, columns: str | None, options: In
     """Write one table to stdout or --output."""
     column_ids = _columns(columns, kind, output)  # raises before a model is built
     rows = _rows(requests, options, output)
+    if output.format != "terminal":  # there the table has the warnings
+        _warn_if_doubtful(rows, output)
     output.write(_text(rows, kind, column_ids, output))
     return exits.NOT_ANSWERED if any(row.error for row in rows) else 0
 
@@ -156,6 +158,7 @@ def _text(rows: list[Row], kind: Kind, columns: list[str] | None, output: Output
 def _rows(requests: list[Request], options: InspectOptions, output: Output) -> list[Row]:
     """The rows in the order of the requests; notes, warnings and errors are printed at the end."""
     from vlm_inspect.app import requests as app_requests
+    from vlm_inspect.render.facts import fact_warnings
 
     rows, notes = [], []
     with progress(len(requests), quiet=output.quiet) as advance:
@@ -167,19 +170,17 @@ def _rows(requests: list[Request], options: InspectOptions, output: Output) -> l
             notes += [Note(model, text) for text in result.notes]
     output.notes(notes)
     for row in rows:
-        _warn(row, output)
+        for warning in fact_warnings(row):
+            output.warn(warning)
     failed = [(row.name, row.error) for row in rows if row.error]
     output.errors([VlmInspectError(error.message, hint=error.hint, model=name) for name, error in failed])
     return rows
 
 
-def _warn(row: Row, output: Output) -> None:
-    from vlm_inspect.render.facts import fact_warnings
-
-    for warning in fact_warnings(row):
-        output.warn(warning)
-    if row.architecture:
-        warn_if_doubtful(row.name, row.architecture, output)
+def _warn_if_doubtful(rows: list[Row], output: Output) -> None:
+    for row in rows:
+        if row.architecture:
+            warn_if_doubtful(row.name, row.architecture, output)
 
 
 def _update(
@@ -195,6 +196,7 @@ def _update(
 
     plan = table_blocks.plan_files(to_write, to_check, settings)
     rows = _rows(plan.requests, options, output)
+    _warn_if_doubtful(rows, output)
     failed = sum(1 for row in rows if row.error)
     if failed:
         paths = ", ".join(map(str, plan.blocks))

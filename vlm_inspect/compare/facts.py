@@ -332,7 +332,7 @@ def _attention(attention: records.Attention) -> PlainFacts:
 
 
 def _mlp(mlp: records.Mlp) -> PlainFacts:
-    yield "MLP", mlp.class_name
+    yield "MLP", mlp.class_name or (None if "class_name" in mlp.unknown else "Linears of the layer")
     yield "MLP hidden width", mlp.hidden_width
     yield "MLP gated", mlp.gated
     yield "activation", mlp.activation

@@ -74,7 +74,7 @@ class ModelRef(Struct, frozen=True):
             raise InvalidReferenceError(
                 f"{_shown(text)} is neither a model on the Hub nor a path that exists.",
                 hint=_non_ascii_hint(text)
-                or "Name a model as org/name or org/name@revision, or give a folder, a config.json or safetensors.",
+                or "Name a model as org/name or org/name@revision, or a folder, a config.json or a .safetensors file.",
             )
         return cls._of_hub(text, match["repo"], match["revision"], revision)
 
@@ -109,7 +109,8 @@ def _as_text(model: object) -> str:
     if isinstance(model, str):
         return model
     raise InvalidReferenceError(
-        f"A model is a text or a path, not {type(model).__name__}.", hint="Name a model as org/name, or give a folder."
+        f"A model is a text, a path or a configuration, not {type(model).__name__}.",
+        hint="Name a model as org/name, or give a folder.",
     )
 
 

@@ -40,14 +40,22 @@ def explain(error: SourceError, ref: ModelRef, options: InspectOptions) -> Sourc
                 return ConfigMissingError(f"{ref.name} {message}, and has no config.json.", hint=hint, model=ref.name)
     is_not_cached = isinstance(error, HubUnavailableError) and hub.is_offline(options)
     if isinstance(error, ModelNotFoundError) or is_not_cached:
-        similar = _similar_name(ref.name, options)
-        error.hint = f"Did you mean {similar}? {error.hint}" if similar else error.hint
+        error.hint = " ".join(filter(None, (_suggestion(ref, options), error.hint)))
     return error
+
+
+def _suggestion(ref: ModelRef, options: InspectOptions) -> str:
+    if ref.revision and ref.name in catalogue.names():
+        return f"The built-in catalogue has it without a revision: vlm-inspect show {ref.name}."
+    similar = _similar_name(ref.name, options)
+    return f"Did you mean {similar}?" if similar else ""
 
 
 def _similar_name(name: str, options: InspectOptions) -> str | None:
     """The most similar name of a model in the catalogue or the cache, with or without its organization."""
-    known = {*catalogue.names(), *hub.cached_names(options)} - {name}
+    known = {*catalogue.names(), *hub.cached_names(options)}
+    if name in known:
+        return None
     by_text = {each.lower(): each for each in known} | {each.lower().rpartition("/")[2]: each for each in known}
     found = get_close_matches(name.lower(), by_text, n=1, cutoff=_SIMILARITY)
     return by_text[found[0]] if found else None

@@ -50,7 +50,7 @@ def load(
         return known
     if identity.source == "local":
         raise NoHeadersError(
-            f"{identity.id} is a configuration without a folder, so it has no headers.",
+            f"{identity.id} has no folder, so it has no headers.",
             hint="Name the folder or the repo that has the weights.",
             model=identity.id,
         )

@@ -46,7 +46,7 @@ _CROSS = re.compile(r"(cross|enc_?dec|encoder_attn|encoder_decoder|x_attn|merged
 _QUERY_KEY_NORM = re.compile(r"^(q|k|qk|query|key)_?(head_)?(layer_?)?(norm|ln)s?$|^(norm|ln)_(q|k)$")
 _GATE = re.compile(r"^(g_proj|gate_proj|output_gate|g_b_proj|z_proj|in_proj_z|in_proj_qkvz)$")
 _SINKS = re.compile(r"^sinks?(_proj|_logits|_bias)?$")
-_NO_ANGLES = "its code turns queries and keys where it is given angles, and no module was seen that makes them"
+_NO_ANGLES = "its code takes angles; no module that makes them was seen"
 _NO_TRACE = "positions without parameters leave no trace in headers"
 
 

@@ -31,7 +31,7 @@ _SHARED_NAME = re.compile(r"shared_?(expert|mlp)")
 _ROUTER_NAME = re.compile(r"(^|_)(gate|router|wg|gating)$")
 _ROUTER_CLASS = re.compile(r"(Router|Gating)")
 _DOWN_NAME = re.compile(r"(down|w2|output|fc2|wo)")
-_WHY_UNKNOWN = "neither a module nor the configuration says how many experts a token is routed to"
+_WHY_UNKNOWN = "nothing says to how many experts a token is routed"
 
 
 class ExpertGroup(Struct, frozen=True):

@@ -32,7 +32,7 @@ _PROJECTION_NAMES = (
     ),
 )
 _DOWN_NAME = re.compile(
-    r"(^|_)(down_proj|fc2|c_proj|w2|wo|linear_?2|linear_fc2|lin2|dense_4h_to_h|fc_out|proj_out|linear_out)$"
+    r"(^|_)(down(_proj)?|fc2|c_proj|w2|wo|linear_?2|linear_fc2|lin2|dense_4h_to_h|fc_out|proj_out|linear_out)$"
 )
 _GATE_AND_UP = 2
 _LORA = re.compile(r"(^|\.)lora_")
@@ -135,7 +135,11 @@ class MlpWidths(Struct, frozen=True):
 def mlp_widths(node: ModuleNode) -> MlpWidths:
     """The widths of an MLP, read from its Linears, or else from its pointwise convolutions."""
     pointwise = [(path, widths) for path, leaf in leaves(node, "") if (widths := pointwise_widths(leaf))]
-    return combined_widths(linear_paths(node) or pointwise)
+    projections = linear_paths(node) or pointwise
+    if node.inferred and not any(last_name(path).isdigit() for path, _ in projections):
+        # headers list them by name, not in the order of use: the inside of an MLP is wider
+        projections.sort(key=lambda each: each[1][0])
+    return combined_widths(projections)
 
 
 def linear_paths(node: ModuleNode) -> list[PathWidths]:

@@ -18,7 +18,7 @@ from vlm_inspect.anatomy.module_kinds import as_int, breadth_first, linear_width
 from vlm_inspect.core.architecture import Layer, LayerStack, Loop
 from vlm_inspect.core.module_tree import ModuleNode, is_below
 
-_WHY_PASSES_UNKNOWN = "its code repeats layers as often as a caller of forward says"
+_WHY_PASSES_UNKNOWN = "a caller of forward says how often its layers run"
 _FUSED_NAMES = frozenset({"att_proj", "qkv", "qkv_proj", "query_key_value", "Wqkv", "wqkv", "c_attn"})
 _QUERY_NAMES = frozenset({"q_proj", "query", "wq"})
 _EXPERT_COUNTS = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
@@ -63,7 +63,7 @@ def read_layer(node: ModuleNode, context: LayerContext) -> Layer:
     norms = layer_norms(node)
     unknown = {}
     if any(is_below(group.path, path) for group in groups for path, _ in mixers):
-        unknown["active"] = "its attention is routed among experts, which are not counted"
+        unknown["active"] = "its attention has experts, which are not counted"
     declared = (child.attribute(*_EXPERT_COUNTS) for _, child in breadth_first(node) if child.total)
     if not groups and any((as_int(count) or 0) > 1 for count in declared):
         unknown["active"] = "its experts lie in its weights in a way that is not read"

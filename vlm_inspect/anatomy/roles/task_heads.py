@@ -131,6 +131,7 @@ def assign_task_heads(tree: ModuleTree, assignments: Assignments) -> list[RoleAs
     model = _Model.of(tree, assignments)
     found = [model.as_head(each) for each in _without_text_heads(tree, assignments)]
     if not model.generates:
+        found = _with_generators(tree, found)
         for path, _ in unassigned_modules(tree.root, frozenset(all_paths(found))):
             detail = model.why_head(path)
             if detail is not None:
@@ -215,6 +216,18 @@ def _without_text_heads(tree: ModuleTree, assignments: Assignments) -> Assignmen
     if _is_guessed(tree) or Role.LANGUAGE_MODEL in roles or not roles & ENCODERS:
         return assignments
     return [replace(each, role=Role.TASK_HEAD) if each.role is Role.LM_HEAD else each for each in assignments]
+
+
+def _with_generators(tree: ModuleTree, found: list[RoleAssignment]) -> list[RoleAssignment]:
+    """Next to the decoder half of a codec, further layers make what it decodes: they are no task's head."""
+    if not any(each.role is Role.GENERATOR for each in found):
+        return found
+    return [
+        replace(each, role=Role.GENERATOR, detail=f"{each.detail}, next to a codec")
+        if each.role is Role.TASK_HEAD and any(_has_layers(node) for _, node in modules_at(tree, each.paths))
+        else each
+        for each in found
+    ]
 
 
 def _reads_in_layers(tree: ModuleTree, backbone: TextBackbone) -> bool:

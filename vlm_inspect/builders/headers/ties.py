@@ -48,7 +48,7 @@ def tie(tensors: tuple[ModelTensor, ...], config: Mapping[str, Any]) -> Tied:
     if settings == {False}:
         return Tied(tensors)
     if not settings and not _GENERATES.search(first_architecture(config) or ""):
-        reason = "the checkpoint holds none, and nothing says that the embedding is one"
+        reason = "no head is stored, and nothing says that it is tied"
         return Tied(tensors, unknown={"lm_head": reason})
     # next to the `model` that holds the embedding, or at the root
     modules = embedding.name.split(".")

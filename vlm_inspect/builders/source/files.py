@@ -41,7 +41,7 @@ def parse(text: str) -> ast.Module:
             warnings.simplefilter("ignore")  # invalid escapes, `is` with a literal
             return ast.parse(text)
     except SyntaxError as error:
-        reason = f"no Python {f'in line {error.lineno}' if error.lineno else 'that this version reads'}"
+        reason = "no valid Python" + (f" in line {error.lineno}" if error.lineno else "")
     except (RecursionError, MemoryError):
         reason = "nested too deep"
     except ValueError:  # a NUL, a lone surrogate

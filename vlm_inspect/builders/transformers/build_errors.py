@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from vlm_inspect.builders.config_limits import quoted_sizes
+from vlm_inspect.builders.config_limits import quoted_numbers, quoted_sizes
 from vlm_inspect.builders.config_values import flat_values
 from vlm_inspect.builders.transformers import select
 from vlm_inspect.core import errors
@@ -46,7 +46,8 @@ def build_error(
             model=model,
             short="unknown sub-config",
         )
-    quoted = next(((path, value) for path, value in quoted_sizes(config) if takes(path)), None)
+    texts = quoted_numbers(config) if isinstance(error, TypeError) and "'str'" in str(error) else ()
+    quoted = next(((path, value) for path, value in (*quoted_sizes(config), *texts) if takes(path)), None)
     if quoted is not None:
         path, value = quoted
         what = f"the configuration was refused: {path} is the text {value[:40]!r}, and should be a number."

@@ -99,7 +99,10 @@ def build_available_parts(construct: Callable[[], Any], empty: EmptyClasses | No
         failed = _failed_class(error)
         if failed is None or failed in known:
             raise
-        model, all_empty = build_available_parts(construct, {**known, failed: reason(error)})
+        try:
+            model, all_empty = build_available_parts(construct, {**known, failed: reason(error)})
+        except AttributeError:  # the model reads what only the complete part has
+            raise error from None
         if not _has_input_embeddings(model):
             raise
         return model, all_empty
