@@ -31,7 +31,7 @@ check: setup ## fail if the tables in README.md or the snapshots are stale
 	$(BIN)/vlm-inspect table --check-files --offline
 	$(BIN)/vlm-inspect check --offline
 
-# a process per core; each gets a run of files, so that expensive fixtures are made once in most
+# a process per core and one more; each gets a run of files, so that expensive fixtures are made once in most
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --dist worksteal --max-worker-restart 0
 
 test: setup ## run all tests, as CI does

@@ -59,6 +59,12 @@ for _profile, _examples in {"dev": 20, "ci": 200, "long": 10_000}.items():
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))
 
 
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    # one more than cores: a test that waits for a pause or a response leaves its core to another
+    return (yield) + 1
+
+
 def pytest_collection_modifyitems(items):
     for item in items:
         if SLOW & {item.path.stem, item.path.parent.name}:
