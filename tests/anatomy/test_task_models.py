@@ -364,8 +364,13 @@ def test_the_fusion_layers_of_a_dual_encoder_have_no_role():
     found = parts(described("FlavaModel", "flava"))
     assert found["other"] == {"multimodal_model"}
     assert (found["language_model"], found["vision_encoder"]) == ({"text_model"}, {"image_model"})
-    cross_modal = {path for path in parts(described("BridgeTowerModel", "bridgetower"))["other"] if "layers" in path}
+    record = described("BridgeTowerModel", "bridgetower")
+    found = parts(record)
+    cross_modal = {path for path in found["other"] if "layers" in path}
     assert cross_modal == {"cross_modal_image_layers", "cross_modal_text_layers"}
+    assert found["task_head"] == {"cross_modal_image_pooler", "cross_modal_text_pooler"}
+    tower = next(part for part in record.components if part.role.value == "vision_encoder")
+    assert (tower.layer_count, tower.layers[0].class_name) == (12, "BridgeTowerResidualAttention")
 
 
 def test_an_encoder_decoder_for_speech_keeps_its_encoder():

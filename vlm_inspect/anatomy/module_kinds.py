@@ -89,7 +89,15 @@ def is_pooling(node: ModuleNode) -> bool:
 
 def is_attention(node: ModuleNode) -> bool:
     """Whether the class is named like attention: structure cannot tell it from other projections."""
-    return bool(_ATTENTION.search(node.class_name)) and not is_layer(node) and node.total > 0
+    is_named = bool(_ATTENTION.search(node.class_name)) and not is_layer(node)
+    return is_named and node.total > 0 and not _holds_attention_and_mlp(node)
+
+
+def _holds_attention_and_mlp(node: ModuleNode) -> bool:
+    """Whether a module has attention and, next to it, an MLP: a block, whatever its name (BridgeTower's)."""
+    others = [child for _, child in node.children if not _ATTENTION.search(child.class_name)]
+    mlps = (sum(linear_widths(leaf) is not None for _, leaf in leaves(child, "")) > 1 for child in others)
+    return len(others) < len(node.children) and any(mlps)
 
 
 def is_mixer(node: ModuleNode) -> bool:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from vlm_inspect.anatomy.fusion import fusion_statements
 from vlm_inspect.anatomy.layers.stacks import contains_stack
-from vlm_inspect.anatomy.module_kinds import contains_attention, is_attention, is_list, is_norm, linear_widths
+from vlm_inspect.anatomy.module_kinds import contains_attention, is_attention, is_list, is_norm, leaves, linear_widths
 from vlm_inspect.anatomy.roles import name_patterns
 from vlm_inspect.anatomy.roles.anchors import TextBackbone, text_backbone
 from vlm_inspect.anatomy.roles.assignments import (
@@ -204,7 +204,7 @@ class _Model(Struct, frozen=True):
         reads_input = not self.reads and name_patterns.INPUTS.search(last_name(path))
         if self.is_behind(path) and not reads_input and not (self.reads and is_norm(node)):
             return f"behind {self.whole}, and no encoder or language model is outside of it"
-        is_part = self.reads or reads_input or _has_layers(node)
+        is_part = self.reads or reads_input or _has_layers(node) or _is_only_norms(node)
         if is_part or Candidate(self.tree, path, node, self.backbone).feeds_layers:
             return None
         return "no layers, and behind the encoders, which no language model reads"
@@ -241,6 +241,11 @@ def _reads_in_layers(tree: ModuleTree, backbone: TextBackbone) -> bool:
             return True
     is_visual = any(name_patterns.VISION.search(last_name(path)) for path, _ in node.walk(backbone.path))
     return is_visual or raw_input(node, backbone.path) is not None
+
+
+def _is_only_norms(node: ModuleNode) -> bool:
+    """Whether a module is a norm, or a list of norms between the layers of two encoders (BridgeTower's)."""
+    return all(is_norm(leaf) for _, leaf in leaves(node, "") if leaf.total)
 
 
 def _has_layers(node: ModuleNode) -> bool:
