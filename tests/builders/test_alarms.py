@@ -9,7 +9,7 @@ from tests.every_type import TYPES
 from tests.every_type.answers import tree_of
 from tests.published import LLAVA_ORIGINAL_7B, QWEN3_OMNI
 from vlm_inspect.anatomy.describe import describe
-from vlm_inspect.builders.transformers import build
+from vlm_inspect.builders.transformers import build, key_words
 from vlm_inspect.core.model_ref import ModelIdentity
 from vlm_inspect.render import render
 from vlm_inspect.render.card import build_card, card_tables
@@ -234,3 +234,17 @@ def test_keys_outside_of_a_section_that_config_json_describes_raise_no_alarm(key
 
 def test_the_original_layout_raises_an_alarm_for_its_tower():
     assert alarms(LLAVA_ORIGINAL_7B) == {"mm_vision_tower": ""}
+
+
+@pytest.mark.parametrize(
+    "unused",
+    [{"-->": {str(n): "label" for n in range(2000)}}, {f"num_{n}_hidden_layers": n + 5 for n in range(2000)}],
+    ids=["labels", "sizes"],
+)
+def test_a_section_with_many_unused_keys_is_read_once(unused, monkeypatch):
+    """Its keys were read again for each of them, which took a minute for a few thousand."""
+    read, switched_off = [], key_words.switched_off
+    monkeypatch.setattr(key_words, "switched_off", lambda key, **how: read.append(key) or switched_off(key, **how))
+    keys = build.build(idefics3(vision=unused), "org/name").unused_config_keys
+    assert sum(key.path.startswith("vision_config.") for key in keys) >= 2000
+    assert len(read) < 3 * 2000

@@ -126,12 +126,11 @@ def states_part(names: Iterable[str]) -> bool:
     return any(words_of(name) & _PART_WORDS for name in names)
 
 
-def switches_off(key: str, words: frozenset[str], *, is_set: bool) -> bool:
-    """Whether a key, set or not, switches off the part of these words: `use_resampler` for `resampler`, `depth`."""
+def switched_off(key: str, *, is_set: bool) -> frozenset[str]:
+    """Return the words of the part that a key, set or not, switches off: `resampler` of `use_resampler`."""
     found = words_of(key)
-    named = found - _SWITCH_WORDS - _NEGATIONS
-    is_off = is_set == bool(found & _NEGATIONS)
-    return is_off and bool(named) and named <= words and key not in _NO_SWITCHES
+    is_off = is_set == bool(found & _NEGATIONS) and key not in _NO_SWITCHES
+    return found - _SWITCH_WORDS - _NEGATIONS if is_off else frozenset()
 
 
 @_cached

@@ -97,6 +97,22 @@ class UnusedKey(Struct, frozen=True):
         return ".".join(filter(None, (self.part.path, *self.names)))
 
 
+class _Section(Struct, frozen=True):
+    """A section of config.json by the words of its keys."""
+
+    words: frozenset[str] = frozenset()
+    switched_off: frozenset[frozenset[str]] = frozenset()
+    """The words of each part that a key of the section switches off."""
+
+    @classmethod
+    def of(cls, section: Any) -> _Section:
+        if not isinstance(section, Mapping):
+            return cls()
+        words = frozenset(word for key in section for word in key_words.words_of(str(key)))
+        off = (key_words.switched_off(str(key), is_set=_is_set(value)) for key, value in section.items())
+        return cls(words, frozenset(filter(None, off)))
+
+
 class BuiltValues(Struct, frozen=True, dict=True):
     """The resolved configurations of a model, the whole model's first, its config.json and its modules."""
 
@@ -109,8 +125,12 @@ class BuiltValues(Struct, frozen=True, dict=True):
 
         None if the model does not differ from it. Empty if nothing corresponds to it.
         """
-        if not _is_set(unused.value) or not unused.part.is_built or self._is_switched_off(unused):
+        if not _is_set(unused.value) or not unused.part.is_built:
             return None
+        instead = self._built_instead(unused)
+        return None if instead is None or self._is_switched_off(unused) else instead
+
+    def _built_instead(self, unused: UnusedKey) -> str | None:
         if isinstance(unused.value, str):
             return "" if self._names_another_part(unused) else None
         if key_words.lists_layer_kinds(unused.key):
@@ -166,17 +186,21 @@ class BuiltValues(Struct, frozen=True, dict=True):
         """Whether config.json switches the part off, next to the key or next to a section that holds it."""
         names = unused.path.split(".")
         # what is off may be named by the keys next to it alone: `resampler_depth` in a `perceiver_config`
-        near = self._stated_at(".".join(names[:-1])) if len(unused.names) > 1 else None
-        siblings = near if isinstance(near, Mapping) else ()
-        words = frozenset(word for name in (*names, *siblings) for word in key_words.words_of(str(name)))
-        section: Any = self.stated
-        for name in names:
-            if not isinstance(section, Mapping):
-                return False
-            if any(key_words.switches_off(str(key), words, is_set=_is_set(value)) for key, value in section.items()):
-                return True
-            section = section.get(name)
-        return False
+        words = frozenset(word for name in names for word in key_words.words_of(name))
+        if len(unused.names) > 1:
+            words |= self._section(".".join(names[:-1])).words
+        sections = (self._section(".".join(names[:depth])) for depth in range(len(names)))
+        return any(off <= words for section in sections for off in section.switched_off)
+
+    def _section(self, path: str) -> _Section:
+        """The words of a section's keys, read once: an odd section may have thousands of unused keys."""
+        if path not in self._sections:
+            self._sections[path] = _Section.of(self._stated_at(path) if path else self.stated)
+        return self._sections[path]
+
+    @cached_property
+    def _sections(self) -> dict[str, _Section]:
+        return {}
 
     def _stated_at(self, path: str) -> Any:
         value: Any = self.stated
