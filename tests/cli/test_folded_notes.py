@@ -1,5 +1,4 @@
 from vlm_inspect.cli.output import Note, Output, dedupe_notes
-from vlm_inspect.core.errors import VlmInspectError
 
 DOWN = "http://hub cannot be reached: refused."
 
@@ -43,8 +42,8 @@ def test_one_model_that_is_asked_for_twice_is_one():
 def test_the_same_error_of_several_models_is_printed_once(capsys):
     output = Output("terminal")
     error = "torch is not installed in this Python."
-    output.errors([VlmInspectError(error, hint="pip install torch", model=name) for name in ("a/b", "c/d", "a/b")])
-    output.errors([VlmInspectError("is odd.", model="a/b"), VlmInspectError("c/d is odd.", model="c/d")])
+    output.errors((name, error, "pip install torch") for name in ("a/b", "c/d", "a/b"))
+    output.errors([("a/b", "is odd.", ""), ("c/d", "c/d is odd.", "")])
     assert capsys.readouterr().err.splitlines() == [
         "error: 2 models: torch is not installed in this Python.",
         "  pip install torch",

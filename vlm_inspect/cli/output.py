@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -98,14 +98,13 @@ class Output(Struct, frozen=True):
         if not self.quiet:
             print_stderr(text)
 
-    def errors(self, errors: Sequence[VlmInspectError]) -> None:
-        """Print the errors of several models; one that is the same for several of them is printed once."""
-        groups: dict[tuple[str, str], list[VlmInspectError]] = {}
-        for error in errors:
-            groups.setdefault((error.message, error.hint), []).append(error)
-        for (message, hint), group in groups.items():
-            models = list(dict.fromkeys(error.model for error in group))
-            subject = models[0] if len(models) == 1 else f"{len(models)} models"
+    def errors(self, failed: Iterable[tuple[str, str, str]]) -> None:
+        """Print (model, message, hint) of the models that failed; what is the same for several is printed once."""
+        groups: dict[tuple[str, str], dict[str, None]] = {}
+        for model, message, hint in failed:
+            groups.setdefault((message, hint), {})[model] = None
+        for (message, hint), models in groups.items():
+            subject = next(iter(models)) if len(models) == 1 else f"{len(models)} models"
             report(VlmInspectError(message, hint=hint, model=subject))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from vlm_inspect.cli import exits
 from vlm_inspect.cli.options import MANY_MODELS, Config, Models, Revision, option, shared_options
 from vlm_inspect.cli.output import Note, Output, progress
-from vlm_inspect.core.errors import InvalidReferenceError, VlmInspectError
+from vlm_inspect.core.errors import InvalidReferenceError
 from vlm_inspect.core.options import InspectOptions
 
 EXAMPLES = """\
@@ -57,8 +57,7 @@ def command(
             advance(each.model)
             if not each.error:
                 output.say(f"{each.file.name}: {'written' if each.changed else 'unchanged'}")
-    failed = [(each.model, each.error) for each in written if each.error]
-    output.errors([VlmInspectError(error.message, hint=error.hint, model=name) for name, error in failed])
+    output.errors((each.model, each.error.message, each.error.hint) for each in written if each.error)
     output.notes([Note(each.model, note) for each in written for note in each.notes])
     if prune:
         for path in snapshots.prune(where, [each.file for each in written]):

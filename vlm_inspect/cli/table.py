@@ -11,7 +11,7 @@ from vlm_inspect.cli import exits
 from vlm_inspect.cli.options import MANY_MODELS, Config, Models, Revision, option, shared_options
 from vlm_inspect.cli.output import Note, Output, print_stderr, progress
 from vlm_inspect.cli.show import warn_if_doubtful
-from vlm_inspect.core.errors import InvalidReferenceError, SettingsError, VlmInspectError
+from vlm_inspect.core.errors import InvalidReferenceError, SettingsError
 from vlm_inspect.core.options import InspectOptions
 
 if TYPE_CHECKING:  # usage errors and completion do not need these
@@ -172,8 +172,7 @@ def _rows(requests: list[Request], options: InspectOptions, output: Output) -> l
     for row in rows:
         for warning in fact_warnings(row):
             output.warn(warning)
-    failed = [(row.name, row.error) for row in rows if row.error]
-    output.errors([VlmInspectError(error.message, hint=error.hint, model=name) for name, error in failed])
+    output.errors((row.name, row.error.message, row.error.hint) for row in rows if row.error)
     return rows
 
 

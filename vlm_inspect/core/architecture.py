@@ -429,8 +429,6 @@ class Architecture(Displayed, Struct, frozen=True):
         count = "parameters unknown" if total is None else f"{total:,} parameters"
         return f"{self.model.id}: {self.model_class or self.model_type or 'class unknown'}, {count}"
 
-    __repr__ = Displayed.__repr__  # not msgspec's, which has every field
-
     @property
     def ignored_structural_keys(self) -> tuple[UnusedConfigKey, ...]:
         """Unused keys that describe a structure that was not built."""

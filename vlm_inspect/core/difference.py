@@ -137,8 +137,6 @@ class Difference(Displayed, Struct, frozen=True):
         counts = ", ".join(f"{count:,} {kind}" for kind, count in self.counts().items() if count)
         return f"{self.before.id} and {self.after.id}: {counts or 'no difference'}"
 
-    __repr__ = Displayed.__repr__  # not msgspec's, which has every field
-
     @property
     def empty(self) -> bool:
         """Whether no known fact and no path differs."""

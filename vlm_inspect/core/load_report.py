@@ -130,8 +130,6 @@ class LoadReport(Displayed, Struct, frozen=True):
         """Return `org/name: mismatch, 10 of 12 tensors load`."""
         return f"{self.model.id}: {self.verdict}, {self.loaded:,} of {self.tensors:,} tensors load"
 
-    __repr__ = Displayed.__repr__  # not msgspec's, which has every field
-
     @property
     def verdict(self) -> LoadStatus:
         """`mismatch` if anything is wrong, even if something else is uncertain."""

@@ -23,6 +23,8 @@ LARGEST_NUMBER = 2**128  # any number; some keys have 10**30 for "unlimited"
 
 CONFIG = "config.json"
 WEIGHTS = ".safetensors"
+ORIGINAL_HINT = "Name the repo or folder of the original model, in the format of transformers."
+"""What to do with a model in another format."""
 _HINT = 'A config.json is one JSON object: {"model_type": "llava", ...}'
 _TOO_LONG = "holds a number that is too long"
 # transformers writes the floats that JSON does not have as {"__float__": "Infinity"}
@@ -42,8 +44,8 @@ def load(ref: ModelRef) -> Checkpoint:
         name = path.resolve().parent.name if is_part_of_checkpoint(path.name) else path.stem
         return Checkpoint(ModelIdentity(name, source="local"), config)
     if path.suffix == ".gguf" and path.is_file():
-        hint = "Name the repo or folder of the original model, in the format of transformers."
-        raise ConfigMissingError(f"{ref.name} is a GGUF file, the format of llama.cpp.", hint=hint, model=ref.name)
+        message = f"{ref.name} is a GGUF file, the format of llama.cpp."
+        raise ConfigMissingError(message, hint=ORIGINAL_HINT, model=ref.name)
     config = read_config(_config_path(path, ref.name), ref.name)
     folder = path.resolve()  # the path on this machine is not recorded, only its last part
     if folder.is_dir():

@@ -44,6 +44,8 @@ def run_checks(options: InspectOptions) -> Iterator[HealthCheck]:
 def _check_cache(options: InspectOptions) -> HealthCheck:
     from huggingface_hub import constants
 
+    from vlm_inspect.sources.hub_errors import OTHER_CACHE
+
     folder = options.cache_folder or Path(constants.HF_HUB_CACHE).expanduser()
     try:
         existing = next(place for place in (folder, *folder.parents) if place.exists())
@@ -52,10 +54,10 @@ def _check_cache(options: InspectOptions) -> HealthCheck:
         unreadable = _first_unreadable(folder)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        return HealthCheck("Hub cache", f"{folder} cannot be written: {reason}", "wrong", hub.OTHER_CACHE)
+        return HealthCheck("Hub cache", f"{folder} cannot be written: {reason}", "wrong", OTHER_CACHE)
     if unreadable is not None:
         message = f"{folder}: this user cannot read or write {unreadable}"
-        return HealthCheck("Hub cache", message, "wrong", hub.OTHER_CACHE)
+        return HealthCheck("Hub cache", message, "wrong", OTHER_CACHE)
     return HealthCheck("Hub cache", f"{folder}{'' if folder.is_dir() else ', created when needed'}")
 
 

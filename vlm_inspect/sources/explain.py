@@ -12,11 +12,11 @@ from vlm_inspect.core.errors import ConfigMissingError, HubUnavailableError, Mod
 from vlm_inspect.core.model_ref import ModelRef
 from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources import adapters, catalogue, hub
+from vlm_inspect.sources.config_file import ORIGINAL_HINT
 
 _SIMILARITY = 0.8
 _PIPELINE = "model_index.json"
 _WEIGHTS = "*.safetensors"
-_ORIGINAL = "Name the repo or folder of the original model, in the format of transformers."
 # patterns of file names, the more specific first → what they are
 _FORMATS = {
     "*.gguf": "GGUF files, the format of llama.cpp",
@@ -84,7 +84,7 @@ def _description(ref: ModelRef, names: Sequence[str], options: InspectOptions) -
         return "is a diffusers pipeline", _pipeline_hint(ref, names)
     for pattern, text in _FORMATS.items():
         if any(fnmatch(name, pattern) for name in names):
-            return f"holds {text}", _ORIGINAL
+            return f"holds {text}", ORIGINAL_HINT
     weights = next((name for name in names if fnmatch(name, _WEIGHTS) and "/" not in name), None)
     if weights and ref.path is not None:
         return f"holds {weights}", f"vlm-inspect show {ref.path / weights}"

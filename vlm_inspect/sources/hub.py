@@ -26,8 +26,6 @@ from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources.config_file import CONFIG, SIZE_LIMIT, check_size, parse_config, read_config
 from vlm_inspect.storage.atomic import atomic_write
 
-OTHER_CACHE = "Use another folder: --cache-dir DIR, or HF_HUB_CACHE"
-"""What to type if the cache cannot be used."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -161,6 +159,8 @@ def _download(ref: ModelRef, name: str, options: InspectOptions, token: str | No
         _write(ref, _repo_folder(ref, options) / "snapshots" / commit / name, part.content, options)
         _write_ref(ref, commit, options)
     except OSError as error:  # read-only, full, or a file is where a folder should be
+        from vlm_inspect.sources.hub_errors import OTHER_CACHE
+
         place = f" ({error.filename})" if error.filename else ""
         note = f"The Hub's cache cannot be written: {error.strerror or error}{place}. {OTHER_CACHE}."
         return replace(checkpoint, notes=(note,))

@@ -17,6 +17,8 @@ from vlm_inspect.core.options import InspectOptions
 from vlm_inspect.sources import http
 from vlm_inspect.sources.deadline import DeadlineExceededError, run_with_timeout
 
+OTHER_CACHE = "Use another folder: --cache-dir DIR, or HF_HUB_CACHE"
+"""What to type if the cache cannot be used."""
 _LONGEST_TEXT = 200
 _CREDENTIALS = re.compile(r"//[^/@\s]*@")
 _SOCKS_PACKAGE = re.compile(r"'(\w+)' package")
@@ -75,7 +77,7 @@ class HubRequest:
         place = f" ({error.filename})" if error.filename else ""
         return errors.SourceError(
             f"{self.ref.name}: the Hub's cache cannot be used: {error.strerror or error}{place}.",
-            hint="Use another folder: --cache-dir DIR, or HF_HUB_CACHE",
+            hint=OTHER_CACHE,
             model=self.ref.name,
         )
 
