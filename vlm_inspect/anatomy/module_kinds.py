@@ -56,8 +56,10 @@ def embedding_sizes(node: ModuleNode) -> tuple[int, int] | None:
 
 def is_token_table(node: ModuleNode, width: int) -> bool:
     """Whether all parameters of a module are embedding tables of this width."""
-    tables = [embedding_sizes(leaf) for _, leaf in leaves(node, "") if leaf.total]
-    return bool(tables) and all(sizes is not None and sizes[1] == width for sizes in tables)
+    owners = (leaf for _, leaf in leaves(node, "") if leaf.total)
+    # most modules are decided by their first leaf; a tower has hundreds
+    are_tables = ((sizes := embedding_sizes(leaf)) is not None and sizes[1] == width for leaf in owners)
+    return next(are_tables, False) and all(are_tables)
 
 
 def _int_pair(node: ModuleNode, first: str, second: str) -> tuple[int, int] | None:

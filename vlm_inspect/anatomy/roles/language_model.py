@@ -79,7 +79,7 @@ def _sibling_tables(tree: ModuleTree, path: str, width: int, assigned: Collectio
         path = parent_path(path)
         node = tree.find(path)
         for name, child in node.children if node is not None else ():
-            if is_token_table(child, width) and join(path, name) not in assigned:
+            if join(path, name) not in assigned and is_token_table(child, width):
                 yield join(path, name)
 
 
